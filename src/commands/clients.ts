@@ -1,0 +1,218 @@
+/** `genkan clients …`: register clients and change what commands may change. */
+import { parse } from 'yaml'
+import type { ClientRecord } from '../features/clients/types.ts'
+import {
+  argument,
+  type Command,
+  type CommandInput,
+  type CommandServices,
+  duration,
+  failure,
+  JSON_OPTION,
+  listOption,
+  type Option,
+  show,
+  table,
+  textOption,
+} from './command.ts'
+
+type Needs = Pick<CommandServices, 'clients'>
+const ID = { name: 'client-id', description: 'the client' } as const
+
+/** Flags for the members one sets most; everything else comes through `--metadata`. */
+const MEMBERS: readonly (Option & { readonly option: string; readonly member: string })[] = [
+  { option: 'name', member: 'client_name', flags: '--name <text>', description: 'name shown to people' },
+  {
+    option: 'redirectUri',
+    member: 'redirect_uris',
+    flags: '--redirect-uri <uri...>',
+    description: 'where codes may be sent; exact',
+  },
+  {
+    option: 'postLogoutRedirectUri',
+    member: 'post_logout_redirect_uris',
+    flags: '--post-logout-redirect-uri <uri...>',
+    description: 'where people may return to after signing out; exact',
+  },
+  { option: 'scope', member: 'scope', flags: '--scope <scopes>', description: 'allowed scopes, separated by blanks' },
+  { option: 'grantType', member: 'grant_types', flags: '--grant-type <type...>', description: 'allowed grant types' },
+  {
+    option: 'auth',
+    member: 'token_endpoint_auth_method',
+    flags: '--auth <method>',
+    description: 'none, client_secret_basic, client_secret_post or private_key_jwt',
+  },
+  { option: 'resource', member: 'resources', flags: '--resource <uri...>', description: 'resource servers it may use' },
+  { option: 'corsOrigin', member: 'cors_origins', flags: '--cors-origin <origin...>', description: 'browser origins' },
+  {
+    option: 'backchannelLogoutUri',
+    member: 'backchannel_logout_uri',
+    flags: '--backchannel-logout-uri <uri>',
+    description: 'where logouts are announced',
+  },
+]
+
+const WRITE_OPTIONS: readonly Option[] = [
+  ...MEMBERS,
+  { flags: '--public', description: 'a browser or native client: no secret, PKCE' },
+  { flags: '--first-party', description: 'our own client: consent is not asked' },
+  {
+    flags: '--metadata <file>',
+    description: 'JSON or YAML with client metadata; flags come on top (- reads standard input)',
+    content: true,
+  },
+  JSON_OPTION,
+]
+
+const create: Command<Needs> = {
+  name: 'clients create',
+  summary: 'register a client; its secret is shown once',
+  arguments: [{ ...ID, description: 'its id: letters, digits, dots, hyphens, underscores' }],
+  options: WRITE_OPTIONS,
+  async run({ clients }, input, out) {
+    const { clientId, secret } = await clients.create({ ...metadata(input), client_id: argument(input, 0) })
+    show(input, out, { client_id: clientId, client_secret: secret }, () =>
+      secret === undefined
+        ? `client ${clientId} created`
+        : `client ${clientId} created\nsecret (shown only now): ${secret}`,
+    )
+  },
+}
+
+const update: Command<Needs> = {
+  name: 'clients update',
+  summary: 'change metadata of a client; null in --metadata takes a member back to its default',
+  arguments: [ID],
+  options: WRITE_OPTIONS,
+  async run({ clients }, input, out) {
+    const clientId = argument(input, 0)
+    found(await clients.update(clientId, metadata(input)), clientId)
+    show(input, out, { client_id: clientId }, () => `client ${clientId} updated`)
+  },
+}
+
+const list: Command<Needs> = {
+  name: 'clients list',
+  summary: 'list clients',
+  options: [JSON_OPTION],
+  async run({ clients }, input, out) {
+    const records = await clients.list()
+    const row = ({ clientId, metadata, managed, disabledAt }: ClientRecord) => [
+      clientId,
+      metadata.client_name,
+      metadata.token_endpoint_auth_method,
+      managed,
+      disabledAt === undefined ? 'enabled' : 'disabled',
+    ]
+    show(input, out, records.map(view), () => table(['CLIENT', 'NAME', 'AUTH', 'MANAGED', 'STATE'], records.map(row)))
+  },
+}
+
+const showOne: Command<Needs> = {
+  name: 'clients show',
+  summary: 'show a client',
+  arguments: [ID],
+  options: [JSON_OPTION],
+  async run({ clients }, input, out) {
+    const record = found(await clients.show(argument(input, 0)), argument(input, 0))
+    show(input, out, view(record), () => {
+      const { metadata, secrets, ...rest } = view(record)
+      const rows = Object.entries({ ...metadata, ...rest }).filter(([, value]) => value !== undefined)
+      const text = (value: unknown) => (typeof value === 'string' ? value : JSON.stringify(value))
+      const lines = secrets.map(
+        ({ id, created_at, expires_at }) => `${id} of ${created_at}, ends ${expires_at ?? 'never'}`,
+      )
+      return table(
+        ['MEMBER', 'VALUE'],
+        [...rows.map(([name, value]) => [name, text(value)]), ...lines.map((line) => ['secret', line])],
+      )
+    })
+  },
+}
+
+const rotateSecret: Command<Needs> = {
+  name: 'clients rotate-secret',
+  summary: 'make a new secret, shown once; the others end after the overlap',
+  arguments: [ID],
+  options: [
+    {
+      flags: '--overlap <duration>',
+      description: 'how long the present secrets go on, such as 24h (default: 0, at once)',
+    },
+    JSON_OPTION,
+  ],
+  async run({ clients }, input, out) {
+    const clientId = argument(input, 0)
+    const overlap = duration(textOption(input, 'overlap') ?? '0', '--overlap')
+    const secret = found(await clients.rotateSecret(clientId, overlap), clientId)
+    show(input, out, { client_id: clientId, client_secret: secret }, () => `secret (shown only now): ${secret}`)
+  },
+}
+
+const disable: Command<Needs> = {
+  name: 'clients disable',
+  summary: 'stop every use of a client within a second',
+  arguments: [ID],
+  async run({ clients }, input, out) {
+    const clientId = argument(input, 0)
+    const changed = found(await clients.disable(clientId), clientId)
+    out.line(changed ? `client ${clientId} disabled` : `client ${clientId} was disabled already`)
+  },
+}
+
+const enable: Command<Needs> = {
+  name: 'clients enable',
+  summary: 'let a disabled client work again',
+  arguments: [ID],
+  async run({ clients }, input, out) {
+    const clientId = argument(input, 0)
+    const changed = found(await clients.enable(clientId), clientId)
+    out.line(changed ? `client ${clientId} enabled` : `client ${clientId} was enabled already`)
+  },
+}
+
+export const clientCommands: readonly Command<Needs>[] = [create, update, list, showOne, rotateSecret, disable, enable]
+
+function metadata(input: CommandInput): Record<string, unknown> {
+  const flags = MEMBERS.map(({ option, member }) => [member, listOption(input, option) ?? textOption(input, option)])
+  return {
+    ...fromText(textOption(input, 'metadata')),
+    ...Object.fromEntries(flags.filter(([, value]) => value !== undefined)),
+    ...(input.options.public === true ? { token_endpoint_auth_method: 'none' } : {}),
+    ...(input.options.firstParty === true ? { first_party: true } : {}),
+  }
+}
+
+function fromText(text: string | undefined): Record<string, unknown> {
+  if (text === undefined) return {}
+  try {
+    // YAML 1.2 reads JSON too.
+    const value: unknown = parse(text)
+    if (value !== null && typeof value === 'object' && !Array.isArray(value)) return value as Record<string, unknown>
+  } catch (cause) {
+    throw failure(`--metadata: ${String((cause as Error).message).split('\n')[0]}`, cause)
+  }
+  throw failure('--metadata: is not a mapping of names to values')
+}
+
+function found<T>(value: T | undefined, clientId: string): T {
+  if (value === undefined) throw failure(`there is no client ${clientId}`)
+  return value
+}
+
+/** What may be shown of a client: never a secret's hash. */
+function view({ clientId, metadata, managed, disabledAt, createdAt, updatedAt, secrets }: ClientRecord) {
+  return {
+    client_id: clientId,
+    managed,
+    disabled_at: disabledAt?.toISOString(),
+    created_at: createdAt.toISOString(),
+    updated_at: updatedAt.toISOString(),
+    metadata,
+    secrets: secrets.map((secret) => ({
+      id: secret.id,
+      created_at: secret.createdAt.toISOString(),
+      expires_at: secret.expiresAt?.toISOString(),
+    })),
+  }
+}

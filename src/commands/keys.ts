@@ -1,0 +1,68 @@
+/** `genkan keys …`: signing keys and what is sealed. */
+import { KEY_ALGS, type SigningKey } from '../features/keys/types.ts'
+import {
+  type Command,
+  type CommandServices,
+  duration,
+  failure,
+  JSON_OPTION,
+  show,
+  table,
+  textOption,
+} from './command.ts'
+
+type Needs = Pick<CommandServices, 'keys' | 'now'>
+
+const list: Command<Needs> = {
+  name: 'keys list',
+  summary: 'list published signing keys; of each algorithm the first signs',
+  options: [JSON_OPTION],
+  async run({ keys, now }, input, out) {
+    const current = await keys.current(now())
+    const view = current.map(({ kid, alg, state, signsFrom, retiresAt }) => ({ kid, alg, state, signsFrom, retiresAt }))
+    show(input, out, view, () => table(['KID', 'ALG', 'STATE', 'SIGNS FROM', 'RETIRES'], current.map(row)))
+  },
+}
+
+const rotate: Command<Needs> = {
+  name: 'keys rotate',
+  summary: 'publish a new signing key, which signs after a while; the present one stays published after that',
+  options: [
+    { flags: '--alg <alg>', description: `${KEY_ALGS.join(', ')} (default: ES256)` },
+    { flags: '--publish <duration>', description: 'how long it is published before it signs (default: 24h)' },
+    { flags: '--compromised', description: 'the present key is known to others: replace it now, stop publishing it' },
+    JSON_OPTION,
+  ],
+  async run({ keys, now }, input, out) {
+    const wanted = textOption(input, 'alg') ?? 'ES256'
+    const alg = KEY_ALGS.find((known) => known === wanted)
+    if (alg === undefined) throw failure(`--alg: write one of ${KEY_ALGS.join(', ')}`)
+    const key = await keys.rotate({
+      alg,
+      publishSeconds: duration(textOption(input, 'publish') ?? '24h', '--publish'),
+      compromised: input.options.compromised === true,
+      now: now(),
+    })
+    show(input, out, { kid: key.kid, alg, signsFrom: key.signsFrom }, () =>
+      key.state === 'signing'
+        ? `${alg} key ${key.kid} signs from now on`
+        : `${alg} key ${key.kid} is published and signs from ${key.signsFrom.toISOString()}`,
+    )
+  },
+}
+
+const reseal: Command<Pick<CommandServices, 'keys' | 'resealers'>> = {
+  name: 'keys reseal',
+  summary: 'seal everything again under the newest secret key',
+  options: [JSON_OPTION],
+  async run({ keys, resealers }, input, out) {
+    const changed = await keys.reseal(resealers)
+    show(input, out, { changed }, () => `${changed} sealed ${changed === 1 ? 'value' : 'values'} changed`)
+  },
+}
+
+export const keyCommands: readonly Command<Needs & Pick<CommandServices, 'resealers'>>[] = [list, rotate, reseal]
+
+function row(key: SigningKey): string[] {
+  return [key.kid, key.alg, key.state, key.signsFrom.toISOString(), key.retiresAt?.toISOString() ?? '-']
+}

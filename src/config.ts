@@ -1,0 +1,436 @@
+/**
+ * Settings: environment variables over an optional `genkan.yaml`, checked by one schema, all problems at once.
+ * The only reader of `process.env`. Rows that an administrator may change at run time are not settings.
+ */
+import { randomBytes } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { isIP } from 'node:net'
+import { availableParallelism } from 'node:os'
+import { join, resolve } from 'node:path'
+import { parse as parseYaml, YAMLParseError } from 'yaml'
+import { z } from 'zod'
+
+/** Every problem of a configuration, one line each. */
+export class ConfigError extends Error {
+  readonly problems: readonly string[]
+  constructor(problems: readonly string[]) {
+    super(problems.join('\n'))
+    this.name = 'ConfigError'
+    this.problems = problems
+  }
+}
+
+const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
+const seconds = (fallback: number, least = 1) => z.coerce.number().int().min(least).default(fallback)
+
+const issuerSchema = z
+  .string()
+  .transform((value) => value.replace(/\/$/, ''))
+  .superRefine((value, context) => {
+    const problem = issuerProblem(value)
+    if (problem !== undefined) context.addIssue({ code: 'custom', message: problem })
+  })
+
+function issuerProblem(value: string): string | undefined {
+  if (!URL.canParse(value)) return 'is not a URL'
+  const url = new URL(value)
+  if (url.origin !== value) return 'must be an origin: scheme, host and port, without path, query or user'
+  if (url.protocol === 'https:') return undefined
+  if (url.protocol === 'http:' && LOOPBACK.has(url.hostname)) return undefined
+  return 'must be https (http is for loopback only)'
+}
+
+const cidr = z.string().refine((value) => {
+  const [address, bits] = value.split('/')
+  const version = isIP(address ?? '')
+  return version !== 0 && (bits === undefined || (/^\d+$/.test(bits) && Number(bits) <= (version === 4 ? 32 : 128)))
+}, 'must be an IP address or CIDR range')
+
+const csv = <T extends z.ZodType>(item: T) =>
+  z
+    .preprocess((value) => (typeof value === 'string' ? value.split(/[\s,]+/).filter(Boolean) : value), z.array(item))
+    .default([])
+
+const secretKey = z.string().transform((value, context) => {
+  const key = Buffer.from(value.trim(), /^[0-9a-f]{64,}$/i.test(value.trim()) ? 'hex' : 'base64')
+  if (key.length < 32) {
+    context.addIssue({ code: 'custom', message: 'each key must be at least 32 bytes, in base64 or hex' })
+    return z.NEVER
+  }
+  return key
+})
+
+const resource = z.strictObject({
+  identifier: z.url(),
+  scopes: z.array(z.string().regex(/^[\x21\x23-\x5B\x5D-\x7E]+$/)).min(1),
+  access_token_format: z.enum(['jwt', 'opaque']).default('jwt'),
+  access_token_seconds: z.number().int().positive().max(300).optional(),
+})
+
+/** `clients` entries are checked by the clients feature, which knows their metadata; here only that they name themselves. */
+const clientDeclaration = z.looseObject({ client_id: z.string().min(1) })
+
+const schema = z.strictObject({
+  issuer: issuerSchema,
+  port: z.coerce.number().int().min(0).max(65535).default(3000),
+  host: z.string().default('0.0.0.0'),
+  management_port: z.coerce.number().int().min(0).max(65535).default(9464),
+  management_host: z.string().default('127.0.0.1'),
+  data_dir: z.string().default('.data'),
+  database_url: z.url({ protocol: /^postgres(ql)?$/ }).optional(),
+  redis_url: z.url({ protocol: /^rediss?$/ }).optional(),
+  smtp_url: z.url({ protocol: /^smtps?$/ }).optional(),
+  mail_from: z.string().default('Genkan <no-reply@localhost>'),
+  secret_keys: csv(secretKey),
+  trusted_proxies: csv(cidr),
+  outbound_private_networks: csv(cidr),
+  log_level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
+  brand: z.strictObject({ name: z.string().min(1).max(60).default('Genkan') }).prefault({}),
+  database_pool: z.coerce.number().int().min(1).max(200).default(10),
+  passwords: z
+    .strictObject({
+      memory_kib: z.coerce.number().int().min(7168).max(1_048_576).default(19_456),
+      passes: z.coerce.number().int().min(1).max(20).default(2),
+      parallelism: z.coerce.number().int().min(1).max(16).default(1),
+      min_length: z.coerce.number().int().min(8).max(64).default(8),
+      max_concurrent: z.coerce.number().int().min(1).max(64).optional(),
+      queue_ms: z.coerce.number().int().min(10).max(10_000).default(1000),
+    })
+    .prefault({}),
+  sessions: z
+    .strictObject({ idle_seconds: seconds(8 * 3600, 60), absolute_seconds: seconds(30 * 86_400, 60) })
+    .prefault({}),
+  tokens: z
+    .strictObject({
+      access_token_seconds: seconds(3600),
+      jwt_access_token_seconds: seconds(300).pipe(z.number().max(300)),
+      code_seconds: seconds(60).pipe(z.number().max(600)),
+      interaction_seconds: seconds(3600, 60),
+      refresh_idle_seconds: seconds(14 * 86_400),
+      refresh_absolute_seconds: seconds(90 * 86_400),
+      refresh_grace_seconds: seconds(15, 0).pipe(z.number().max(60)),
+    })
+    .prefault({}),
+  limits: z
+    .strictObject({
+      sign_in_per_address: z.coerce.number().int().positive().default(100),
+      sign_in_per_identifier: z.coerce.number().int().positive().default(10),
+      window_seconds: seconds(600),
+    })
+    .prefault({}),
+  retention: z
+    .strictObject({
+      ip_days: z.coerce.number().int().positive().default(30),
+      pending_account_days: z.coerce.number().int().positive().default(7),
+      delivery_days: z.coerce.number().int().positive().default(7),
+    })
+    .prefault({}),
+  resources: z.array(resource).default([]),
+  clients: z.array(clientDeclaration).default([]),
+})
+
+type Settings = z.output<typeof schema>
+export type ResourceDeclaration = Settings['resources'][number]
+export type ClientDeclaration = Settings['clients'][number]
+
+/** The one frozen configuration. Sizes in bytes unless named, times in seconds unless named. */
+export interface Config {
+  readonly issuer: string
+  /** Whether the issuer is served over https; only a loopback issuer may be http. */
+  readonly https: boolean
+  readonly port: number
+  readonly host: string
+  readonly managementPort: number
+  readonly managementHost: string
+  readonly dataDir: string
+  readonly databaseUrl: string | undefined
+  readonly redisUrl: string | undefined
+  readonly smtpUrl: string | undefined
+  readonly mailFrom: string
+  /** Newest first: the first seals, all open. */
+  readonly secretKeys: readonly Buffer[]
+  readonly trustedProxies: readonly string[]
+  readonly outboundPrivateNetworks: readonly string[]
+  readonly logLevel: Settings['log_level']
+  readonly brand: { readonly name: string }
+  readonly databasePool: number
+  /** No `DATABASE_URL`: PGlite in the data directory. */
+  readonly embedded: boolean
+  readonly production: boolean
+  readonly passwords: {
+    readonly memoryKib: number
+    readonly passes: number
+    readonly parallelism: number
+    readonly minLength: number
+    readonly maxConcurrent: number
+    readonly queueMs: number
+  }
+  readonly sessions: { readonly idleSeconds: number; readonly absoluteSeconds: number }
+  readonly tokens: {
+    readonly accessTokenSeconds: number
+    readonly jwtAccessTokenSeconds: number
+    readonly codeSeconds: number
+    readonly interactionSeconds: number
+    readonly refreshIdleSeconds: number
+    readonly refreshAbsoluteSeconds: number
+    readonly refreshGraceSeconds: number
+  }
+  readonly limits: {
+    readonly signInPerAddress: number
+    readonly signInPerIdentifier: number
+    readonly windowSeconds: number
+  }
+  readonly retention: { readonly ipDays: number; readonly pendingAccountDays: number; readonly deliveryDays: number }
+  readonly resources: readonly ResourceDeclaration[]
+  readonly clients: readonly ClientDeclaration[]
+}
+
+export type Environment = { readonly [name: string]: string | undefined }
+
+/** Environment names and the setting each one is for. */
+const VARIABLES: { readonly [name: string]: string } = {
+  GENKAN_ISSUER: 'issuer',
+  PORT: 'port',
+  HOST: 'host',
+  MANAGEMENT_PORT: 'management_port',
+  MANAGEMENT_HOST: 'management_host',
+  DATA_DIR: 'data_dir',
+  DATABASE_URL: 'database_url',
+  REDIS_URL: 'redis_url',
+  SMTP_URL: 'smtp_url',
+  GENKAN_MAIL_FROM: 'mail_from',
+  GENKAN_SECRET_KEYS: 'secret_keys',
+  TRUSTED_PROXIES: 'trusted_proxies',
+  GENKAN_OUTBOUND_PRIVATE_NETWORKS: 'outbound_private_networks',
+  GENKAN_LOG_LEVEL: 'log_level',
+  GENKAN_DATABASE_POOL: 'database_pool',
+}
+/** Read by this file or by the command line, but not settings of the schema. */
+const OTHER_VARIABLES = ['GENKAN_CONFIG', 'GENKAN_EMBEDDED', 'NODE_ENV']
+
+/**
+ * Reads, checks and freezes the configuration.
+ * @throws {ConfigError} with every problem, each with its path and, for unknown keys, the nearest valid one.
+ */
+export function loadConfig(env: Environment = process.env): Config {
+  const problems: string[] = []
+  const fromFile = readFileSettings(env, problems)
+  const fromEnv = readEnvironment(env, problems)
+  const parsed = schema.safeParse({ issuer: 'http://localhost:3000', ...fromFile, ...fromEnv })
+  if (!parsed.success) problems.push(...describe(parsed.error))
+  if (problems.length > 0 || !parsed.success) throw new ConfigError(problems)
+  const settings = parsed.data
+  problems.push(...crossChecks(settings, env))
+  if (problems.length > 0) throw new ConfigError(problems)
+  return deepFreeze(build(settings, env, secretKeys(settings)))
+}
+
+function readFileSettings(env: Environment, problems: string[]): Record<string, unknown> {
+  const path = env.GENKAN_CONFIG ?? (existsSync('genkan.yaml') ? 'genkan.yaml' : undefined)
+  if (path === undefined) return {}
+  try {
+    const value: unknown = parseYaml(readFileSync(path, 'utf8'))
+    if (value === null || value === undefined) return {}
+    if (typeof value !== 'object' || Array.isArray(value)) throw new Error('is not a mapping')
+    return resolveReferences(value, env, path, problems) as Record<string, unknown>
+  } catch (error) {
+    const reason = error instanceof YAMLParseError ? error.message.split('\n')[0] : (error as Error).message
+    problems.push(`${path}: ${reason}`)
+    return {}
+  }
+}
+
+/** `${env:NAME}` and `${file:/path}` keep secrets out of the file. */
+function resolveReferences(value: unknown, env: Environment, path: string, problems: string[]): unknown {
+  if (Array.isArray(value)) return value.map((item, i) => resolveReferences(item, env, `${path}[${i}]`, problems))
+  if (value !== null && typeof value === 'object') {
+    return Object.fromEntries(
+      Object.entries(value).map(([key, item]) => [key, resolveReferences(item, env, `${path}.${key}`, problems)]),
+    )
+  }
+  if (typeof value !== 'string') return value
+  return value.replace(/\$\{(env|file):([^}]+)\}/g, (_, kind: string, name: string) => {
+    const found = kind === 'env' ? env[name] : readSecretFile(name)
+    if (found === undefined) problems.push(`${path}: \${${kind}:${name}} is not there`)
+    return found ?? ''
+  })
+}
+
+function readSecretFile(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8').trim()
+  } catch {
+    return undefined
+  }
+}
+
+function readEnvironment(env: Environment, problems: string[]): Record<string, unknown> {
+  const settings: Record<string, unknown> = {}
+  for (const [name, key] of Object.entries(VARIABLES)) {
+    const file = env[`${name}_FILE`]
+    if (env[name] !== undefined && file !== undefined) problems.push(`${name}: set either ${name} or ${name}_FILE`)
+    const value = env[name] ?? (file === undefined ? undefined : readSecretFile(file))
+    if (file !== undefined && value === undefined) problems.push(`${name}_FILE: cannot read ${file}`)
+    if (value !== undefined && value !== '') settings[key] = value
+  }
+  const known = [...Object.keys(VARIABLES), ...OTHER_VARIABLES]
+  for (const name of Object.keys(env)) {
+    const bare = name.replace(/_FILE$/, '')
+    if (!name.startsWith('GENKAN_') || known.includes(bare) || name.startsWith('GENKAN_TEST_')) continue
+    problems.push(`${name}: unknown variable${suggestion(bare, known)}`)
+  }
+  return settings
+}
+
+function describe(error: z.ZodError): string[] {
+  return error.issues.flatMap((issue) => {
+    const path = issue.path.join('.')
+    if (issue.code !== 'unrecognized_keys') return [`${path || '(root)'}: ${issue.message}`]
+    const known = Object.keys(shapeAt(issue.path))
+    return issue.keys.map((key) => `${path ? `${path}.` : ''}${key}: unknown key${suggestion(key, known)}`)
+  })
+}
+
+function shapeAt(path: readonly PropertyKey[]): Record<string, unknown> {
+  let current: unknown = schema
+  for (const part of path) current = inner(current, part)
+  return shapeOf(current) ?? {}
+}
+
+function shapeOf(type: unknown): Record<string, unknown> | undefined {
+  const def = (type as { def?: { shape?: Record<string, unknown>; innerType?: unknown } } | undefined)?.def
+  return def?.shape ?? (def?.innerType === undefined ? undefined : shapeOf(def.innerType))
+}
+
+function inner(type: unknown, part: PropertyKey): unknown {
+  if (typeof part === 'number') {
+    const def = (type as { def?: { element?: unknown; innerType?: unknown } } | undefined)?.def
+    return def?.element ?? (def?.innerType === undefined ? undefined : inner(def.innerType, part))
+  }
+  return shapeOf(type)?.[String(part)]
+}
+
+function suggestion(key: string, known: readonly string[]): string {
+  const best = known.map((name) => ({ name, cost: distance(key, name) })).sort((a, b) => a.cost - b.cost)[0]
+  return best !== undefined && best.cost <= Math.max(2, key.length / 3) ? `, did you mean ${best.name}?` : ''
+}
+
+/** Levenshtein distance. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i)
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i]
+    for (let j = 1; j <= b.length; j++) {
+      const replace = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1)
+      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, replace))
+    }
+    row = next
+  }
+  return row[b.length] ?? 0
+}
+
+function crossChecks(settings: Settings, env: Environment): string[] {
+  const problems: string[] = []
+  const embedded = settings.database_url === undefined
+  if (embedded && env.NODE_ENV === 'production' && env.GENKAN_EMBEDDED !== '1') {
+    problems.push(
+      'DATABASE_URL: production needs PostgreSQL (GENKAN_EMBEDDED=1 runs the embedded database all the same)',
+    )
+  }
+  if (embedded && settings.redis_url !== undefined) problems.push('REDIS_URL: needs DATABASE_URL too')
+  if (settings.sessions.idle_seconds > settings.sessions.absolute_seconds) {
+    problems.push('sessions.idle_seconds: is longer than sessions.absolute_seconds')
+  }
+  if (!embedded && settings.secret_keys.length === 0) {
+    problems.push('GENKAN_SECRET_KEYS: PostgreSQL needs at least one key (openssl rand -base64 32)')
+  }
+  const twice = settings.clients.map((c) => c.client_id).filter((id, i, all) => all.indexOf(id) !== i)
+  for (const id of new Set(twice)) problems.push(`clients: ${id} is declared twice`)
+  return problems
+}
+
+/** On the embedded default the first start makes a key; data without its key is refused, never re-keyed. */
+function secretKeys(settings: Settings): readonly Buffer[] {
+  if (settings.secret_keys.length > 0) return settings.secret_keys
+  const directory = resolve(settings.data_dir)
+  const path = join(directory, 'secret.key')
+  if (!existsSync(path)) {
+    if (existsSync(join(directory, 'db'))) {
+      throw new ConfigError([`${path}: the data directory has data but its key is missing; restore it, or start empty`])
+    }
+    mkdirSync(directory, { recursive: true, mode: 0o700 })
+    writeFileSync(path, `${randomBytes(32).toString('base64')}\n`, { mode: 0o600, flag: 'wx' })
+  }
+  const keys = readFileSync(path, 'utf8')
+    .split(/\s+/)
+    .filter(Boolean)
+    .map((line) => Buffer.from(line, 'base64'))
+  if (keys.length === 0 || keys.some((key) => key.length < 32)) {
+    throw new ConfigError([`${path}: holds no key of at least 32 bytes in base64; restore it from a backup`])
+  }
+  return keys
+}
+
+function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
+  return {
+    issuer: s.issuer,
+    https: s.issuer.startsWith('https:'),
+    port: s.port,
+    host: s.host,
+    managementPort: s.management_port,
+    managementHost: s.management_host,
+    dataDir: resolve(s.data_dir),
+    databaseUrl: s.database_url,
+    redisUrl: s.redis_url,
+    smtpUrl: s.smtp_url,
+    mailFrom: s.mail_from,
+    secretKeys: keys,
+    trustedProxies: s.trusted_proxies,
+    // A provider on a loopback issuer is somebody's own machine: its clients are there too.
+    outboundPrivateNetworks: s.issuer.startsWith('http:')
+      ? [...s.outbound_private_networks, '127.0.0.0/8', '::1']
+      : s.outbound_private_networks,
+    logLevel: s.log_level,
+    brand: s.brand,
+    databasePool: s.database_pool,
+    embedded: s.database_url === undefined,
+    production: env.NODE_ENV === 'production',
+    passwords: {
+      memoryKib: s.passwords.memory_kib,
+      passes: s.passwords.passes,
+      parallelism: s.passwords.parallelism,
+      minLength: s.passwords.min_length,
+      // Signing and DNS share the thread pool with hashing: leave two threads and one core to them.
+      maxConcurrent: s.passwords.max_concurrent ?? Math.max(1, Math.min(availableParallelism() - 1, 2)),
+      queueMs: s.passwords.queue_ms,
+    },
+    sessions: { idleSeconds: s.sessions.idle_seconds, absoluteSeconds: s.sessions.absolute_seconds },
+    tokens: {
+      accessTokenSeconds: s.tokens.access_token_seconds,
+      jwtAccessTokenSeconds: s.tokens.jwt_access_token_seconds,
+      codeSeconds: s.tokens.code_seconds,
+      interactionSeconds: s.tokens.interaction_seconds,
+      refreshIdleSeconds: s.tokens.refresh_idle_seconds,
+      refreshAbsoluteSeconds: s.tokens.refresh_absolute_seconds,
+      refreshGraceSeconds: s.tokens.refresh_grace_seconds,
+    },
+    limits: {
+      signInPerAddress: s.limits.sign_in_per_address,
+      signInPerIdentifier: s.limits.sign_in_per_identifier,
+      windowSeconds: s.limits.window_seconds,
+    },
+    retention: {
+      ipDays: s.retention.ip_days,
+      pendingAccountDays: s.retention.pending_account_days,
+      deliveryDays: s.retention.delivery_days,
+    },
+    resources: s.resources,
+    clients: s.clients,
+  }
+}
+
+function deepFreeze<T>(value: T): T {
+  if (value === null || typeof value !== 'object' || Buffer.isBuffer(value) || Object.isFrozen(value)) return value
+  for (const item of Object.values(value)) deepFreeze(item)
+  return Object.freeze(value)
+}

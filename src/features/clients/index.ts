@@ -1,0 +1,76 @@
+/**
+ * Clients (OpenID Connect Dynamic Registration 1.0 §2 metadata, RFC 7591, RFC 8252 redirect URIs, RFC 9700): declared in the
+ * configuration file or made by commands, their overlapping secrets, and the cache the engine reads them through.
+ * Owns the tables `clients` and `client_secrets`. Hands off: authenticating a request and redirect matching to the engine
+ * (`oidc/`), consent to `consents`, what a disabled client's grants may do to the engine, which finds no client any more.
+ */
+import type { Feature } from '../../feature.ts'
+import { equal, newId, newToken, sha256 } from '../../platform/ids.ts'
+import type { Database } from '../../platform/postgres.ts'
+import { clientRepository } from './repository.ts'
+import type { Declaration } from './schema.ts'
+import { type ClientsDeps, type ClientsService, createClientsService } from './service.ts'
+import { ACCOUNT_CLIENT_ID } from './types.ts'
+
+export interface ClientsFeature extends Feature {
+  readonly service: ClientsService
+}
+
+export type ClientsFeatureDeps = Pick<ClientsDeps, 'outbox' | 'invalidation' | 'clock'> & {
+  /** Where the account pages' client returns to. */
+  readonly issuer: string
+  readonly database: Pick<Database, 'db' | 'transaction'>
+  /** Scopes of identity: `openid`, `profile`, … */
+  readonly scopes: readonly string[]
+  /** Configured resource servers; their scopes are known too. */
+  readonly resources: readonly { readonly identifier: string; readonly scopes: readonly string[] }[]
+}
+
+/** Builds the feature. Its job removes ended secrets. */
+export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
+  const { database, outbox, invalidation, clock, issuer, scopes, resources } = deps
+  const repository = clientRepository(database.db)
+  const service = createClientsService({
+    repository,
+    transaction: database.transaction,
+    outbox,
+    invalidation,
+    clock,
+    ownClient: accountClient(issuer),
+    known: {
+      scopes: new Set([...scopes, ...resources.flatMap((resource) => resource.scopes)]),
+      resources: new Set(resources.map((resource) => resource.identifier)),
+    },
+    newId,
+    newToken,
+    sha256,
+    equal,
+  })
+  return {
+    name: 'clients',
+    service,
+    jobs: [
+      {
+        name: 'clients.purge_secrets',
+        everySeconds: 3600,
+        run: async (now) => {
+          const yesterday = new Date(now.getTime() - 86_400_000)
+          await database.transaction((tx) => repository.deleteExpiredSecrets(yesterday, 1000, tx))
+        },
+      },
+    ],
+  }
+}
+
+/** `/account` is a first-party client of the same provider: no second login path exists. */
+function accountClient(issuer: string): Declaration {
+  return {
+    client_id: ACCOUNT_CLIENT_ID,
+    client_name: 'Account',
+    token_endpoint_auth_method: 'none',
+    redirect_uris: [`${issuer}/account/callback`],
+    post_logout_redirect_uris: [`${issuer}/account`],
+    initiate_login_uri: `${issuer}/account`,
+    first_party: true,
+  }
+}

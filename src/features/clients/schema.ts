@@ -1,0 +1,300 @@
+/**
+ * Client metadata, checked when it is written and not at its first use. Strict: unknown names are refused, so that a
+ * misspelt restriction is never silently absent.
+ */
+import { z } from 'zod'
+import { nativeUriProblem, originProblem, type UriCheck, webUriProblem } from '../../platform/uri_rules.ts'
+import type { ClientRecord } from './types.ts'
+
+const YEAR = 31_536_000
+
+/** Signature algorithms of ID tokens; keys of all three are published. */
+export const SIGNING_ALGS = ['ES256', 'RS256', 'EdDSA'] as const
+const ASSERTION_ALGS = ['ES256', 'RS256', 'PS256', 'EdDSA'] as const
+
+const checked = (check: UriCheck) =>
+  z.string().superRefine((value, context) => {
+    const message = check(value)
+    if (message !== undefined) context.addIssue({ code: 'custom', message })
+  })
+
+const uri = checked(webUriProblem)
+const unique = <T extends z.ZodType<string>>(item: T, most: number) =>
+  z
+    .array(item)
+    .max(most)
+    .refine((list) => new Set(list).size === list.length, 'has an entry twice')
+
+/** Shown on pages: no control, format or line-separating characters that could re-order or hide what a person reads. */
+const displayName = z
+  .string()
+  .trim()
+  .min(1)
+  .max(100)
+  .refine((value) => !/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(value), 'must not have control or invisible characters')
+
+const lifetime = (most: number, least = 60) => z.int().min(least).max(most).optional()
+
+export const clientIdSchema = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/, 'must be 1 to 100 letters, digits, dots, hyphens or underscores')
+
+/** RFC 6749 §3.3; order and blanks are normalised, repeated names dropped. */
+const scope = z
+  .string()
+  .transform((value) => [...new Set(value.split(' ').filter(Boolean))].join(' '))
+  .refine((value) => value !== '', 'must name at least one scope (an empty one would not limit the client)')
+  .refine((value) => /^[\x21\x23-\x5B\x5D-\x7E ]+$/.test(value), 'has a character that scopes cannot have')
+
+const text = z.string().min(1)
+const publicJwk = z
+  .looseObject({ kty: z.enum(['EC', 'RSA', 'OKP']), kid: text.optional(), use: z.literal('sig').optional() })
+  .superRefine((key, context) => {
+    const secret = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'].find((name) => name in key)
+    if (secret !== undefined) context.addIssue({ code: 'custom', message: `has the private member "${secret}"` })
+    const needed = { EC: ['crv', 'x', 'y'], RSA: ['n', 'e'], OKP: ['crv', 'x'] }[key.kty]
+    const missing = needed.filter((name) => typeof key[name] !== 'string')
+    if (missing.length > 0) context.addIssue({ code: 'custom', message: `lacks ${missing.join(', ')}` })
+  })
+
+/** The members of metadata. `client_secret` is taken apart before: it is never stored here. */
+export const metadataSchema = z.strictObject({
+  client_id: clientIdSchema,
+  client_name: displayName,
+  client_uri: uri.optional(),
+  logo_uri: uri.optional(),
+  policy_uri: uri.optional(),
+  tos_uri: uri.optional(),
+  contacts: unique(z.email(), 10).optional(),
+  application_type: z.enum(['web', 'native']),
+  redirect_uris: unique(z.string(), 50),
+  post_logout_redirect_uris: unique(z.string(), 50),
+  token_endpoint_auth_method: z.enum(['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt']),
+  token_endpoint_auth_signing_alg: z.enum(ASSERTION_ALGS).optional(),
+  id_token_signed_response_alg: z.enum(SIGNING_ALGS),
+  grant_types: unique(z.enum(['authorization_code', 'refresh_token', 'client_credentials']), 3).min(1),
+  response_types: z.array(z.literal('code')).max(1),
+  jwks: z.strictObject({ keys: z.array(publicJwk).min(1).max(20) }).optional(),
+  jwks_uri: uri.optional(),
+  scope,
+  /** Resource servers it may ask tokens for (RFC 8707), and those it answers for: it may introspect tokens meant for them. */
+  resources: unique(z.url(), 50),
+  resource_server_for: unique(z.url(), 50).optional(),
+  cors_origins: unique(checked(originProblem), 50),
+  first_party: z.boolean(),
+  require_pkce: z.boolean(),
+  require_auth_time: z.boolean().optional(),
+  default_max_age: z.int().min(0).max(YEAR).optional(),
+  initiate_login_uri: uri.optional(),
+  backchannel_logout_uri: uri.optional(),
+  backchannel_logout_session_required: z.boolean(),
+  access_token_format: z.enum(['jwt', 'opaque']).optional(),
+  access_token_seconds: lifetime(86_400),
+  jwt_access_token_seconds: lifetime(300, 10),
+  refresh_idle_seconds: lifetime(YEAR),
+  refresh_absolute_seconds: lifetime(YEAR),
+  refresh_grace_seconds: lifetime(60, 0),
+})
+
+type Metadata = z.output<typeof metadataSchema>
+export type Problem = readonly [field: keyof Metadata, message: string]
+
+/** Fills in what was left out. Each default is the safe one. */
+export function withDefaults(given: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const grants = Array.isArray(given['grant_types']) ? given['grant_types'] : ['authorization_code']
+  const browser = grants.includes('authorization_code')
+  return {
+    client_name: given['client_id'],
+    application_type: 'web',
+    redirect_uris: [],
+    post_logout_redirect_uris: [],
+    token_endpoint_auth_method: 'client_secret_basic',
+    id_token_signed_response_alg: 'ES256',
+    grant_types: grants,
+    response_types: browser ? ['code'] : [],
+    ...(browser ? { scope: 'openid profile email' } : {}),
+    resources: [],
+    cors_origins: [],
+    first_party: false,
+    require_pkce: true,
+    // Logout of one session needs its `sid`, and without this the engine leaves it out.
+    backchannel_logout_session_required: given['backchannel_logout_uri'] !== undefined,
+    ...given,
+  }
+}
+
+/** Rules across members, as a table: each row names the member to mend. */
+const RULES: readonly ((m: Metadata) => Problem | undefined)[] = [
+  (m) => uriProblem('redirect_uris', m.redirect_uris, m.application_type),
+  (m) => uriProblem('post_logout_redirect_uris', m.post_logout_redirect_uris, m.application_type),
+  (m) =>
+    uses(m, 'authorization_code') && m.redirect_uris.length === 0 ? ['redirect_uris', 'must have one'] : undefined,
+  (m) =>
+    !uses(m, 'authorization_code') && m.redirect_uris.length > 0
+      ? ['redirect_uris', 'are for authorization_code only']
+      : undefined,
+  (m) =>
+    uses(m, 'authorization_code') !== m.response_types.includes('code')
+      ? ['response_types', 'must be ["code"] with authorization_code and else []']
+      : undefined,
+  (m) =>
+    uses(m, 'refresh_token') && !uses(m, 'authorization_code')
+      ? ['grant_types', 'refresh_token needs authorization_code']
+      : undefined,
+  (m) =>
+    uses(m, 'client_credentials') && isPublic(m)
+      ? ['grant_types', 'client_credentials needs a confidential client (token_endpoint_auth_method other than none)']
+      : undefined,
+  // RFC 9700 §2.1.1: a public client without PKCE loses its codes to whoever intercepts them.
+  (m) => (isPublic(m) && !m.require_pkce ? ['require_pkce', 'can be false for confidential clients only'] : undefined),
+  (m) =>
+    m.jwks !== undefined && m.jwks_uri !== undefined ? ['jwks_uri', 'cannot be given together with jwks'] : undefined,
+  (m) =>
+    usesKeys(m) && m.jwks === undefined && m.jwks_uri === undefined
+      ? ['jwks', 'or jwks_uri is needed for private_key_jwt']
+      : undefined,
+  (m) =>
+    !usesKeys(m) && m.token_endpoint_auth_signing_alg !== undefined
+      ? ['token_endpoint_auth_signing_alg', 'is for private_key_jwt only']
+      : undefined,
+  (m) =>
+    m.scope.split(' ').includes('offline_access') && !uses(m, 'refresh_token')
+      ? ['scope', 'offline_access needs the grant type refresh_token']
+      : undefined,
+  (m) =>
+    (m.refresh_idle_seconds ?? 0) > (m.refresh_absolute_seconds ?? YEAR)
+      ? ['refresh_idle_seconds', 'is longer than refresh_absolute_seconds']
+      : undefined,
+  (m) =>
+    m.backchannel_logout_session_required && m.backchannel_logout_uri === undefined
+      ? ['backchannel_logout_session_required', 'needs backchannel_logout_uri']
+      : undefined,
+]
+
+/** Problems that only the whole metadata shows. */
+export function crossProblems(metadata: Metadata): Problem[] {
+  return RULES.map((rule) => rule(metadata)).filter((problem) => problem !== undefined)
+}
+
+function uriProblem(
+  field: 'redirect_uris' | 'post_logout_redirect_uris',
+  uris: readonly string[],
+  type: string,
+): Problem | undefined {
+  const check = type === 'native' ? nativeUriProblem : webUriProblem
+  const found = uris.map((value) => ({ value, problem: check(value) })).find(({ problem }) => problem !== undefined)
+  return found === undefined ? undefined : [field, `${JSON.stringify(found.value)} ${found.problem}`]
+}
+
+function uses(metadata: Metadata, grant: Metadata['grant_types'][number]): boolean {
+  return metadata.grant_types.includes(grant)
+}
+
+function isPublic(metadata: Metadata): boolean {
+  return metadata.token_endpoint_auth_method === 'none'
+}
+
+function usesKeys(metadata: Metadata): boolean {
+  return metadata.token_endpoint_auth_method === 'private_key_jwt'
+}
+
+/** Scopes and resource servers that this provider knows; anything else would fail in the engine at the first request. */
+export interface Known {
+  readonly scopes: ReadonlySet<string>
+  readonly resources: ReadonlySet<string>
+}
+
+/** A secret given in a declaration: as long as a random one, since it is hashed without salt or stretching. */
+const secretSchema = z.string().regex(/^[\x21-\x7E]{32,200}$/)
+const SECRET_PROBLEM =
+  'client_secret: must be 32 to 200 printable characters without blanks (openssl rand -base64 32), or a list of up to 5'
+const secretsSchema = z
+  .union([secretSchema, z.array(secretSchema).min(1).max(5)])
+  .optional()
+  .transform((value) => (value === undefined ? [] : [value].flat()))
+
+export type Parsed =
+  | { readonly ok: true; readonly metadata: Metadata; readonly secrets: readonly string[] }
+  | { readonly ok: false; readonly problems: readonly string[] }
+
+/** Checks metadata as given by an operator, with defaults filled in. Problems read `field: what is wrong`. */
+export function parseMetadata(given: Readonly<Record<string, unknown>>, known: Known): Parsed {
+  const { client_secret: secret, ...rest } = given
+  const secrets = secretsSchema.safeParse(secret)
+  const parsed = metadataSchema.safeParse(withDefaults(rest))
+  if (!parsed.success || !secrets.success) {
+    const problems = [...(parsed.error?.issues.flatMap(describe) ?? []), ...(secrets.success ? [] : [SECRET_PROBLEM])]
+    return { ok: false, problems }
+  }
+  const { data: metadata } = parsed
+  const problems = [...crossProblems(metadata), ...unknownNames(metadata, known)].map((problem) => problem.join(': '))
+  if (secrets.data.length > 0 && !hasSecrets(metadata)) {
+    problems.push(`client_secret: is not used with token_endpoint_auth_method ${metadata.token_endpoint_auth_method}`)
+  }
+  return problems.length > 0 ? { ok: false, problems } : { ok: true, metadata, secrets: secrets.data }
+}
+
+/** Whether the client authenticates with a secret. */
+export function hasSecrets(metadata: Pick<Metadata, 'token_endpoint_auth_method'>): boolean {
+  return metadata.token_endpoint_auth_method.startsWith('client_secret_')
+}
+
+function unknownNames(metadata: Metadata, known: Known): Problem[] {
+  const scopes = metadata.scope.split(' ').filter((name) => !known.scopes.has(name))
+  const servers = (['resources', 'resource_server_for'] as const).flatMap((field) =>
+    (metadata[field] ?? []).filter((name) => !known.resources.has(name)).map((name) => ({ field, name })),
+  )
+  return [
+    ...scopes.map((name): Problem => ['scope', `${JSON.stringify(name)} is not a scope of this provider`]),
+    ...servers.map(
+      ({ field, name }): Problem => [field, `${JSON.stringify(name)} is not a configured resource server`],
+    ),
+  ]
+}
+
+function describe(issue: z.core.$ZodIssue): string[] {
+  if (issue.code === 'unrecognized_keys' && issue.path.length === 0) {
+    return issue.keys.map((key) => `${key}: is not client metadata that Genkan knows`)
+  }
+  return [`${issue.path.join('.')}: ${issue.message}`]
+}
+
+export type Declaration = { readonly client_id: string; readonly [member: string]: unknown }
+
+export interface Declared {
+  readonly metadata: Metadata
+  readonly secrets: readonly string[]
+}
+
+/** Checks all declarations and reports all problems together. */
+export function parseDeclarations(
+  declarations: readonly Declaration[],
+  known: Known,
+): { wanted: Declared[]; problems: string[] } {
+  const problems: string[] = []
+  const wanted: Declared[] = []
+  const ids = new Set<string>()
+  for (const declared of declarations) {
+    const parsed = parseMetadata(declared, known)
+    if (ids.has(declared.client_id)) problems.push(`clients.${declared.client_id}: client_id is taken`)
+    ids.add(declared.client_id)
+    if (!parsed.ok) problems.push(...parsed.problems.map((problem) => `clients.${declared.client_id}.${problem}`))
+    else if (hasSecrets(parsed.metadata) && parsed.secrets.length === 0) {
+      problems.push(
+        `clients.${declared.client_id}.client_secret: is needed for ${parsed.metadata.token_endpoint_auth_method}`,
+      )
+    } else wanted.push(parsed)
+  }
+  return { wanted, problems }
+}
+
+/** Drops scopes and resource servers that have left the configuration: the engine would refuse the whole client for one. */
+export function limitTo(record: ClientRecord, known: Known): ClientRecord {
+  const scopes = record.metadata.scope.split(' ').filter((name) => known.scopes.has(name))
+  const resources = record.metadata.resources.filter((name) => known.resources.has(name))
+  const same = scopes.join(' ') === record.metadata.scope && resources.length === record.metadata.resources.length
+  if (same) return record
+  // An empty scope would mean "unlimited" to the engine.
+  const scope = scopes.join(' ') || 'openid'
+  return Object.freeze({ ...record, metadata: Object.freeze({ ...record.metadata, scope, resources }) })
+}

@@ -1,0 +1,295 @@
+/** The rules of clients: who may change them, what is cached, when a secret counts. */
+import { isDeepStrictEqual } from 'node:util'
+import type { Fact } from '../../events.ts'
+import type { Clock } from '../../platform/clock.ts'
+import type { Invalidation } from '../../platform/invalidation.ts'
+import type { Outbox } from '../../platform/outbox.ts'
+import type { Tx } from '../../platform/postgres.ts'
+import { createRowCache } from '../../platform/row_cache.ts'
+import { clientError } from './errors.ts'
+import type { ClientRepository } from './repository.ts'
+import {
+  type Declaration,
+  type Declared,
+  hasSecrets,
+  type Known,
+  limitTo,
+  parseDeclarations,
+  parseMetadata,
+} from './schema.ts'
+import { CLIENTS_TOPIC, type ClientMetadata, type ClientRecord, type ClientSecret } from './types.ts'
+
+const MAX_LIVE_SECRETS = 5
+/** As long as a digest and equal to none: base64url has no dots. */
+const NO_DIGEST = '.'.repeat(43)
+
+export interface ClientsDeps {
+  readonly repository: ClientRepository
+  readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
+  readonly outbox: Pick<Outbox, 'record'>
+  readonly invalidation: Invalidation
+  readonly clock: Clock
+  readonly known: Known
+  /** The account pages' client, declared by the provider itself. */
+  readonly ownClient: Declaration
+  readonly newId: () => string
+  /** 256 random bits, base64url. */
+  readonly newToken: () => string
+  readonly sha256: (value: string) => string
+  /** Constant-time comparison. */
+  readonly equal: (a: string, b: string) => boolean
+}
+
+export type ClientsService = ReturnType<typeof createClientLookup> &
+  ReturnType<typeof createClientWrites> &
+  ReturnType<typeof createClientDeclarations>
+
+export function createClientsService(deps: ClientsDeps): ClientsService {
+  return { ...createClientLookup(deps), ...createClientWrites(deps), ...createClientDeclarations(deps) }
+}
+
+/** Reads on the path of requests. */
+function createClientLookup(deps: ClientsDeps) {
+  const { repository, invalidation, known } = deps
+  const clients = createRowCache<ClientRecord>({
+    load: async (id) => {
+      const record = await repository.find(id)
+      return record === undefined || record.disabledAt !== undefined ? undefined : limitTo(record, known)
+    },
+    fingerprint: JSON.stringify,
+    invalidation,
+    topic: CLIENTS_TOPIC,
+  })
+  const origins = createRowCache<ReadonlySet<string>>({
+    load: async () => new Set(await repository.listOrigins()),
+    fingerprint: (set) => [...set].join(' '),
+    // Any client may add or remove an origin.
+    invalidation: {
+      healthy: invalidation.healthy,
+      subscribe: (topic, listener) => invalidation.subscribe(topic, () => listener(undefined)),
+    },
+    topic: CLIENTS_TOPIC,
+  })
+  return {
+    /**
+     * The enabled client, from the cache. The object stays the same while the client is unchanged. A change acts at once
+     * here, and elsewhere within a second.
+     */
+    find: (clientId: string): Promise<ClientRecord | undefined> => clients.get(clientId),
+
+    /** CORS origins of all enabled clients, for preflights (they do not name their client). */
+    origins: async (): Promise<ReadonlySet<string>> => (await origins.get('')) ?? new Set(),
+
+    /**
+     * Whether `secret` is a live secret of the client (RFC 6749 §2.3.1). Does the same work for unknown clients, so that
+     * time tells neither whether a client exists nor how much of a secret was right.
+     */
+    async secretMatches(clientId: string, secret: string): Promise<boolean> {
+      const record = await clients.get(clientId)
+      const now = deps.clock.now()
+      const hash = deps.sha256(secret)
+      const live = record === undefined || !hasSecrets(record.metadata) ? [] : liveSecrets(record, now)
+      const hashes = live.length === 0 ? [NO_DIGEST] : live.map((known) => known.hash)
+      return hashes.filter((known) => deps.equal(hash, known)).length > 0
+    },
+  }
+}
+
+/** What operators do. Each change and its fact are one transaction; the caches hear of it after the commit. */
+function createClientWrites(deps: ClientsDeps) {
+  const { repository, outbox, clock } = deps
+
+  const change = async <T>(clientId: string, work: (tx: Tx) => Promise<T>): Promise<T> => {
+    const result = await deps.transaction(work)
+    await deps.invalidation.publish(CLIENTS_TOPIC, clientId)
+    return result
+  }
+  const own = async (clientId: string, tx: Tx): Promise<ClientRecord | undefined> => {
+    await repository.lock(tx)
+    const record = await repository.find(clientId, tx)
+    if (record?.managed === 'file') {
+      throw clientError('client_managed_by_file', `client ${clientId} is declared in the file: change it there`)
+    }
+    return record
+  }
+  const addSecret = async (clientId: string, tx: Tx): Promise<string> => {
+    const secret = deps.newToken()
+    await repository.insertSecret(clientId, newSecret(deps, secret, 'command'), tx)
+    return secret
+  }
+  const setDisabled = (clientId: string, disabled: boolean) =>
+    change(clientId, async (tx) => {
+      if ((await own(clientId, tx)) === undefined) return undefined
+      const changed = await repository.updateDisabled(clientId, disabled, clock.now(), tx)
+      if (changed)
+        await outbox.record([fact(disabled ? 'client.disabled' : 'client.enabled', clientId, 'operator')], tx)
+      return changed
+    })
+
+  return {
+    /** All clients, as stored. */
+    list: (): Promise<ClientRecord[]> => repository.list(),
+    /** One client as stored, disabled or not, past the cache. */
+    show: (clientId: string): Promise<ClientRecord | undefined> => repository.find(clientId),
+
+    /**
+     * Registers a client. @returns its id and, when it authenticates with a secret, that secret: the only time it is seen.
+     * @throws AppError invalid_client_metadata with every problem, one a line; already_exists
+     */
+    async create(given: Declaration): Promise<{ clientId: string; secret?: string | undefined }> {
+      const metadata = checkedMetadata(given, deps.known)
+      const clientId = metadata.client_id
+      return change(clientId, async (tx) => {
+        if ((await own(clientId, tx)) !== undefined || clientId === deps.ownClient.client_id) {
+          throw clientError('client_exists', `client ${clientId} exists already`)
+        }
+        await repository.insert({ metadata, managed: 'command', now: clock.now() }, tx)
+        const secret = hasSecrets(metadata) ? await addSecret(clientId, tx) : undefined
+        await outbox.record([fact('client.created', clientId, 'operator')], tx)
+        return { clientId, secret }
+      })
+    },
+
+    /** Changes members of the metadata; `null` takes one back to its default. @returns undefined when there is no such client */
+    async update(clientId: string, changes: Readonly<Record<string, unknown>>): Promise<true | undefined> {
+      return change(clientId, async (tx) => {
+        const record = await own(clientId, tx)
+        if (record === undefined) return undefined
+        const merged = Object.entries({ ...record.metadata, ...changes, client_id: clientId })
+        const metadata = checkedMetadata(
+          Object.fromEntries(merged.filter(([, value]) => value !== null)) as Declaration,
+          deps.known,
+        )
+        await repository.updateMetadata(metadata, clock.now(), tx)
+        await outbox.record([updated(record.metadata, metadata, 'operator')], tx)
+        return true
+      })
+    },
+
+    /**
+     * Adds a secret and lets the others end after `overlapSeconds` (0: at once). @returns the new secret, seen only now;
+     * undefined when there is no such client
+     */
+    async rotateSecret(clientId: string, overlapSeconds: number): Promise<string | undefined> {
+      return change(clientId, async (tx) => {
+        const record = await own(clientId, tx)
+        if (record === undefined) return undefined
+        if (!hasSecrets(record.metadata)) {
+          const method = record.metadata.token_endpoint_auth_method
+          throw clientError('client_has_no_secret', `client ${clientId} authenticates by ${method}`)
+        }
+        const now = clock.now()
+        const live = liveSecrets(record, now)
+        if (overlapSeconds > 0 && live.length >= MAX_LIVE_SECRETS) {
+          throw clientError('too_many_secrets', `${clientId} has ${live.length} live secrets: rotate without overlap`)
+        }
+        await repository.updateSecretExpiry(
+          live.map((secret) => secret.id),
+          new Date(now.getTime() + overlapSeconds * 1000),
+          tx,
+        )
+        const secret = await addSecret(clientId, tx)
+        await outbox.record([fact('client.secret_rotated', clientId, 'operator', { overlapSeconds })], tx)
+        return secret
+      })
+    },
+
+    /** Ends every use of the client within a second. @returns whether it changed; undefined when there is no such client */
+    disable: (clientId: string) => setDisabled(clientId, true),
+    enable: (clientId: string) => setDisabled(clientId, false),
+  }
+}
+
+/** What the configuration file and the provider itself declare. */
+function createClientDeclarations(deps: ClientsDeps) {
+  const { repository } = deps
+  const sync = async (wanted: Declared, current: ClientRecord | undefined, tx: Tx): Promise<Fact[]> => {
+    const { metadata } = wanted
+    const clientId = metadata.client_id
+    const now = deps.clock.now()
+    if (current?.managed === 'command') {
+      throw clientError('client_exists', `clients.${clientId}: was created by a command; choose another client_id`)
+    }
+    const facts: Fact[] = []
+    if (current === undefined) {
+      await repository.insert({ metadata, managed: 'file', now }, tx)
+      facts.push(fact('client.created', clientId, 'system'))
+    } else if (!isDeepStrictEqual(current.metadata, metadata)) {
+      await repository.updateMetadata(metadata, now, tx)
+      facts.push(updated(current.metadata, metadata, 'system'))
+    }
+    if (current?.disabledAt !== undefined) {
+      await repository.updateDisabled(clientId, false, now, tx)
+      facts.push(fact('client.enabled', clientId, 'system'))
+    }
+    const hashes = wanted.secrets.map(deps.sha256)
+    const held = current?.secrets ?? []
+    const gone = held.filter((secret) => !hashes.includes(secret.hash))
+    const added = wanted.secrets.filter((secret) => !held.some(({ hash }) => hash === deps.sha256(secret)))
+    await repository.deleteSecrets(
+      gone.map((secret) => secret.id),
+      tx,
+    )
+    for (const secret of added) await repository.insertSecret(clientId, newSecret(deps, secret, 'file'), tx)
+    if (current !== undefined && gone.length + added.length > 0) {
+      facts.push(fact('client.secret_rotated', clientId, 'system'))
+    }
+    return facts
+  }
+
+  return {
+    /**
+     * Brings the declared clients into the database, at start and under the migration lock: new and changed ones are
+     * written, those which left the file are disabled. An unchanged file writes nothing.
+     * @returns the ids that changed, to `announce` after the commit
+     * @throws AppError invalid_client_metadata with every problem of every declaration, one a line
+     */
+    async syncDeclared(declarations: readonly Declaration[], tx: Tx): Promise<string[]> {
+      const { wanted, problems } = parseDeclarations([...declarations, deps.ownClient], deps.known)
+      if (problems.length > 0) throw clientError('invalid_client_metadata', problems.join('\n'))
+      await repository.lock(tx)
+      const current = new Map((await repository.list(tx)).map((record) => [record.clientId, record]))
+      const facts: Fact[] = []
+      for (const declared of wanted) facts.push(...(await sync(declared, current.get(declared.metadata.client_id), tx)))
+      const declaredIds = new Set(wanted.map(({ metadata }) => metadata.client_id))
+      for (const record of current.values()) {
+        if (record.managed !== 'file' || record.disabledAt !== undefined || declaredIds.has(record.clientId)) continue
+        await repository.updateDisabled(record.clientId, true, deps.clock.now(), tx)
+        facts.push(fact('client.disabled', record.clientId, 'system', { reason: 'left_file' }))
+      }
+      if (facts.length > 0) await deps.outbox.record(facts, tx)
+      return [...new Set(facts.map((stated) => String(stated.clientId)))]
+    },
+
+    /** Tells all instances that these clients have changed. */
+    async announce(clientIds: readonly string[]): Promise<void> {
+      for (const clientId of clientIds) await deps.invalidation.publish(CLIENTS_TOPIC, clientId)
+    },
+  }
+}
+
+function checkedMetadata(given: Declaration, known: Known): ClientMetadata {
+  const parsed = parseMetadata(given, known)
+  if (!parsed.ok) throw clientError('invalid_client_metadata', parsed.problems.join('\n'))
+  // A chosen secret would be weaker than ours and would have been seen by others.
+  if (parsed.secrets.length > 0) throw clientError('invalid_client_metadata', 'client_secret: is made by the provider')
+  return parsed.metadata
+}
+
+function newSecret(deps: ClientsDeps, secret: string, managed: ClientSecret['managed']): ClientSecret {
+  return { id: deps.newId(), hash: deps.sha256(secret), managed, createdAt: deps.clock.now() }
+}
+
+function liveSecrets(record: ClientRecord, now: Date): ClientSecret[] {
+  return record.secrets.filter(({ expiresAt }) => expiresAt === undefined || expiresAt > now)
+}
+
+function fact(type: Fact['type'], clientId: string, actor: string, data?: Fact['data']): Fact {
+  return { type, clientId, actor, data }
+}
+
+function updated(before: ClientMetadata, after: ClientMetadata, actor: string): Fact {
+  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])] as (keyof ClientMetadata)[]
+  const changed = names.filter((name) => !isDeepStrictEqual(before[name], after[name])).sort()
+  return fact('client.updated', after.client_id, actor, { changed })
+}

@@ -1,0 +1,21 @@
+/**
+ * Consents. Owns the rows of `consents`, which are the truth for what a client may have of an account, and the consent
+ * page (OIDC Core §3.1.2.4). What is missing is computed by the engine, and the Grant is made by the function `grantFor`;
+ * revoking the grants of a client is the room of sessions, which calls `revoke` here in its transaction.
+ */
+import type { Feature } from '../../feature.ts'
+import type { Step } from '../../interaction/step.ts'
+import { type ConsentDeps, type ConsentService, createConsentService } from './service.ts'
+import { type ConsentStepDeps, createConsentStep } from './step.ts'
+
+export type ConsentFeatureDeps = ConsentDeps & Pick<ConsentStepDeps, 'accounts'>
+
+/** The feature and its service: `service` is what other rooms get as narrow functions. */
+export function createConsents(deps: ConsentFeatureDeps): Feature & { readonly service: ConsentService } {
+  const service = createConsentService(deps)
+  return {
+    name: 'consents',
+    service,
+    steps: [createConsentStep({ consents: service, accounts: deps.accounts }) as Step],
+  }
+}

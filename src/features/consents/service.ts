@@ -1,0 +1,110 @@
+/** The rules of consent: what a client asks, what is new, and what "Allow" gives it. */
+import type { Fact } from '../../events.ts'
+import type { FlowState } from '../../interaction/step.ts'
+import type { Tx } from '../../platform/postgres.ts'
+import type { ConsentRepository } from './repository.ts'
+import type { Agreement, Consent, Permission, ResourceScopes } from './types.ts'
+
+export interface ConsentDeps {
+  readonly repository: ConsentRepository
+  readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
+  readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void>; wake(): void }
+  readonly clock: { now(): Date }
+  readonly newId: () => string
+  /** Makes the engine's Grant for an agreement and returns its id. */
+  readonly grantFor: (grant: Agreement & { readonly accountId: string; readonly clientId: string }) => Promise<string>
+}
+
+export type ConsentService = ReturnType<typeof createConsentService>
+
+export function createConsentService({ repository, transaction, outbox, clock, newId, grantFor }: ConsentDeps) {
+  return {
+    find: (accountId: string, clientId: string): Promise<Consent | undefined> => repository.find(accountId, clientId),
+    listByAccount: (accountId: string): Promise<Consent[]> => repository.listByAccount(accountId),
+
+    /** Takes back the agreement. Revoking the grants made from it is `sessions.revokeClient`, which calls this. */
+    revoke: (accountId: string, clientId: string, now: Date, tx: Tx): Promise<boolean> =>
+      repository.revoke(accountId, clientId, now, tx),
+
+    /**
+     * Stores the agreement with its fact, then makes the engine's Grant from all that is agreed.
+     * In this order a crash leaves an agreement without a Grant, which `loadExistingGrant` mends; never the reverse.
+     */
+    async allow(accountId: string, clientId: string, asked: Agreement): Promise<{ grantId: string }> {
+      const consent = await transaction(async (tx) => {
+        const stored = await repository.grant(newId(), accountId, clientId, asked, clock.now(), tx)
+        const data = { scopes: [...asked.scopes], claims: [...asked.claims], resources: { ...asked.resources } }
+        await outbox.record([{ type: 'consent.granted', accountId, clientId, data }], tx)
+        return stored
+      })
+      outbox.wake()
+      const { scopes, claims, resources } = consent
+      return { grantId: await grantFor({ accountId, clientId, scopes, claims, resources }) }
+    },
+  }
+}
+
+/**
+ * What is asked now, from the engine's own prompt details and parameters and never from a form. The details name what the
+ * present Grant lacks; what was agreed before is asked again only as far as this request repeats it.
+ */
+export function askedBy({ prompt, params }: Pick<FlowState, 'prompt' | 'params'>, before?: Agreement): Agreement {
+  const missing = strings(prompt.details.missingOIDCScope)
+  const requested = new Set(strings(typeof params.scope === 'string' ? params.scope.split(' ') : []))
+  const repeated = (before?.scopes ?? []).filter((scope) => requested.has(scope))
+  return {
+    scopes: unique([...repeated, ...missing]),
+    claims: unique(strings(prompt.details.missingOIDCClaims)),
+    resources: mergeResources(
+      repeatedResources(before, requested),
+      resourceScopes(prompt.details.missingResourceScopes),
+    ),
+  }
+}
+
+/** Known scopes in a fixed order, so that the same request always reads the same; what lasts longest comes last. */
+const READING_ORDER = ['openid', 'profile', 'email', 'address', 'phone', '', 'offline_access']
+
+/** The agreement as a page shows it, what is new against `before` marked. */
+export function permissionsOf(agreement: Agreement, before?: Agreement): Permission[] {
+  const lines = (names: readonly string[], held: readonly string[] = [], resource = ''): Permission[] =>
+    names.map((name) => ({ name, isNew: !held.includes(name), resource }))
+  const rank = (scope: string) => READING_ORDER.indexOf(READING_ORDER.includes(scope) ? scope : '')
+  const scopes = [...agreement.scopes].sort((a, b) => rank(a) - rank(b) || a.localeCompare(b))
+  return [
+    ...lines(scopes, before?.scopes),
+    ...lines(agreement.claims, before?.claims),
+    ...Object.entries(agreement.resources).flatMap(([resource, names]) =>
+      lines(names, before?.resources[resource], resource),
+    ),
+  ]
+}
+
+function repeatedResources(before: Agreement | undefined, requested: ReadonlySet<string>): ResourceScopes {
+  const entries = Object.entries(before?.resources ?? {})
+  return Object.fromEntries(
+    entries.map(([resource, scopes]) => [resource, scopes.filter((scope) => requested.has(scope))]),
+  )
+}
+
+function mergeResources(...all: readonly ResourceScopes[]): ResourceScopes {
+  const merged: Record<string, string[]> = {}
+  for (const [resource, scopes] of all.flatMap((resources) => Object.entries(resources))) {
+    const union = unique([...(merged[resource] ?? []), ...scopes])
+    if (union.length > 0) merged[resource] = union
+  }
+  return merged
+}
+
+function resourceScopes(value: unknown): ResourceScopes {
+  if (typeof value !== 'object' || value === null) return {}
+  return Object.fromEntries(Object.entries(value).map(([resource, scopes]) => [resource, strings(scopes)]))
+}
+
+function strings(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter((item) => typeof item === 'string' && item !== '') : []
+}
+
+function unique(values: readonly string[]): string[] {
+  return [...new Set(values)]
+}

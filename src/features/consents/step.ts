@@ -1,0 +1,61 @@
+/** The consent page's place in the hosted conversation. */
+import type { FlowState, Outcome, Step } from '../../interaction/step.ts'
+import { decisionSchema } from './schema.ts'
+import { askedBy, type ConsentService, permissionsOf } from './service.ts'
+
+type Decision = { readonly action: 'allow' | 'deny' }
+
+export interface ConsentStepDeps {
+  readonly consents: Pick<ConsentService, 'find' | 'allow'>
+  readonly accounts: {
+    view(accountId: string): Promise<{ readonly email: string; readonly active: boolean } | undefined>
+  }
+}
+
+export function createConsentStep({ consents, accounts }: ConsentStepDeps): Step<Decision> {
+  return {
+    name: 'consent',
+    feature: 'consents',
+    prompts: ['consent'],
+    meets: ['consent'],
+    needed: ({ prompt }) => prompt.name === 'consent',
+    input: decisionSchema,
+
+    async show(state) {
+      const accountId = signedIn(state)
+      const [before, account] = await Promise.all([
+        accountId === undefined ? undefined : consents.find(accountId, state.client.clientId),
+        accountId === undefined ? undefined : accounts.view(accountId),
+      ])
+      return {
+        account: { email: account?.email ?? '' },
+        clientHost: hostOf(state.params.redirect_uri),
+        scopes: permissionsOf(askedBy(state, before), before),
+        hadConsent: before !== undefined,
+      }
+    },
+
+    async submit({ action }, state): Promise<Outcome> {
+      if (action === 'deny') {
+        return { ok: true, deny: { error: 'access_denied', description: 'the end-user denied the request' } }
+      }
+      // Bound to this browser's own session: nobody finishes a request for an account that is not signed in here.
+      const accountId = signedIn(state)
+      if (accountId === undefined) return { ok: false, code: 'session_ended' }
+      const before = await consents.find(accountId, state.client.clientId)
+      const { grantId } = await consents.allow(accountId, state.client.clientId, askedBy(state, before))
+      return { ok: true, finish: { consent: { grantId } } }
+    },
+  }
+}
+
+function signedIn({ session }: FlowState): string | undefined {
+  return session?.accountId
+}
+
+/** Where the answer goes: the host of a web client, the scheme of a native one (RFC 8252 §7.1). */
+function hostOf(redirectUri: unknown): string {
+  if (typeof redirectUri !== 'string' || !URL.canParse(redirectUri)) return ''
+  const url = new URL(redirectUri)
+  return url.protocol === 'https:' || url.protocol === 'http:' ? url.host : url.protocol
+}

@@ -1,0 +1,289 @@
+/** Rows of `sessions` and `session_clients`. */
+import type { Knex } from 'knex'
+import type { Tx } from '../../platform/postgres.ts'
+import type { ClientLink, ConnectedClient, EndReason, OpenSession, Session } from './types.ts'
+
+export type SessionRepository = ReturnType<typeof sessionRepository>
+
+/** Links that were cut or told of a logout. `revoked` is false for an offline grant that survives. */
+export interface CutLink {
+  readonly accountId: string
+  readonly clientId: string
+  readonly sid: string
+  readonly grantId: string
+  readonly sessionUid: string
+  readonly revoked: boolean
+}
+
+/** Which links an end touches: those of some sessions, of an account, of an account's client, or of one grant. */
+export type LinkSelector =
+  | { readonly sessionUids: readonly string[] }
+  | { readonly accountId: string; readonly exceptUid?: string | undefined }
+  | { readonly accountId: string; readonly clientId: string }
+  | { readonly grantId: string }
+
+/** The two instants before which a live session counts as over: by its age and by its silence. */
+export interface Cutoffs {
+  readonly createdBefore: Date
+  readonly seenBefore: Date
+}
+
+/** Finds and changes sign-ins. `tx` is optional where one statement is the whole act. */
+export function sessionRepository(db: Knex) {
+  return {
+    ...reads(db),
+    ...writes(db),
+  }
+}
+
+function reads(db: Knex) {
+  return {
+    async find(uid: string, tx?: Tx): Promise<Session | undefined> {
+      const row = await (tx ?? db)('sessions').where({ uid }).first()
+      return row === undefined ? undefined : toSession(row)
+    },
+
+    /** Live sessions of an account, the latest seen first. */
+    async listLive(accountId: string, over: Cutoffs, tx?: Tx): Promise<Session[]> {
+      const rows = await (tx ?? db)('sessions')
+        .where({ account_id: accountId })
+        .whereNull('ended_at')
+        .where('created_at', '>=', over.createdBefore)
+        .where('seen_at', '>=', over.seenBefore)
+        .orderBy('seen_at', 'desc')
+        .limit(200)
+      return rows.map(toSession)
+    },
+
+    /** Clients that hold a live grant of the account, by client. */
+    async listConnected(accountId: string, tx?: Tx): Promise<ConnectedClient[]> {
+      const { rows } = await (tx ?? db).raw(
+        `select client_id, bool_or(offline) as offline, min(created_at) as since, string_agg(distinct scope, ' ') as scopes
+           from session_clients where account_id = ? and revoked_at is null group by client_id order by client_id`,
+        [accountId],
+      )
+      return rows.map((row: ConnectedRow) => ({
+        clientId: row.client_id,
+        offline: row.offline,
+        since: row.since,
+        scopes: [...new Set(row.scopes.split(' ').filter(Boolean))],
+      }))
+    },
+  }
+}
+
+function writes(db: Knex) {
+  return {
+    /**
+     * Renews the live row `uid` of the same account, else inserts `freshUid`: one statement, so a row of another account
+     * or one that has ended can never be revived.
+     */
+    async open(
+      session: OpenSession,
+      freshUid: string,
+      over: Cutoffs,
+      tx: Tx,
+    ): Promise<{ uid: string; renewed: boolean }> {
+      const proofs = JSON.stringify(session.proofs)
+      const amr = JSON.stringify(session.amr)
+      const ip = session.ip ?? null
+      const userAgent = session.userAgent?.slice(0, 512) ?? null
+      const now = session.now
+      const { rows } = await tx.raw(
+        `with renewed as (
+           update sessions set proofs = ?::jsonb, amr = ?::jsonb, transient = ?, ip = ?, user_agent = ?,
+             authenticated_at = ?, seen_at = ?
+           where uid = ? and account_id = ? and ended_at is null and created_at >= ? returning uid
+         ), fresh as (
+           insert into sessions (uid, account_id, proofs, amr, transient, ip, user_agent, created_at, authenticated_at, seen_at)
+           select ?::text, ?::text, ?::jsonb, ?::jsonb, ?::boolean, ?::text, ?::text, ?::timestamptz, ?::timestamptz, ?::timestamptz
+           where not exists (select 1 from renewed) returning uid
+         )
+         select uid, true as renewed from renewed union all select uid, false from fresh`,
+        [
+          ...[proofs, amr, session.transient, ip, userAgent, now, now],
+          ...[session.uid ?? '', session.accountId, over.createdBefore],
+          ...[freshUid, session.accountId, proofs, amr, session.transient, ip, userAgent, now, now, now],
+        ],
+      )
+      return { uid: rows[0].uid, renewed: rows[0].renewed }
+    },
+
+    /**
+     * Notes that a session reached a client: one insert. Nothing is written, and false returned, when the session is not
+     * live: `for share` makes an end in flight and this insert see each other, so no grant slips past "end everything".
+     */
+    async link(link: ClientLink, now: Date, tx?: Tx): Promise<boolean> {
+      const { rows } = await (tx ?? db).raw(
+        `with live as (select uid, account_id from sessions where uid = ? and account_id = ? and ended_at is null for share),
+         linked as (
+           insert into session_clients (session_uid, client_id, account_id, sid, grant_id, offline, scope, created_at)
+           select uid, ?::text, account_id, ?::text, ?::text, ?::boolean, ?::text, ?::timestamptz from live
+           on conflict (session_uid, client_id, grant_id) do update
+             set offline = session_clients.offline or excluded.offline, scope = excluded.scope
+             where session_clients.revoked_at is null
+               and (session_clients.scope <> excluded.scope or excluded.offline > session_clients.offline)
+         )
+         select uid from live`,
+        [
+          ...[link.sessionUid, link.accountId],
+          ...[link.clientId, link.sid, link.grantId, link.offline, link.scope, now],
+        ],
+      )
+      return rows.length === 1
+    },
+
+    async touch(uid: string, now: Date, seenBefore: Date): Promise<void> {
+      await db('sessions')
+        .where({ uid })
+        .whereNull('ended_at')
+        .where('seen_at', '<', seenBefore)
+        .update({ seen_at: now })
+    },
+
+    /** Ends one live session; undefined when it was not live. */
+    async end(uid: string, reason: EndReason, now: Date, tx: Tx): Promise<Ended | undefined> {
+      const rows = await tx('sessions')
+        .where({ uid })
+        .whereNull('ended_at')
+        .update({ ended_at: now, end_reason: reason }, ['uid', 'account_id'])
+      return rows.map(toEnded)[0]
+    },
+
+    /** Ends all live sessions of an account, but `exceptUid`. */
+    async endAll(
+      accountId: string,
+      exceptUid: string | undefined,
+      reason: EndReason,
+      now: Date,
+      tx: Tx,
+    ): Promise<Ended[]> {
+      const rows = await tx('sessions')
+        .where({ account_id: accountId })
+        .whereNull('ended_at')
+        .whereNot('uid', exceptUid ?? '')
+        .update({ ended_at: now, end_reason: reason }, ['uid', 'account_id'])
+      return rows.map(toEnded)
+    },
+
+    /** Ends sessions that are over by age or silence, `atMost` in one go. */
+    async endOver(over: Cutoffs, atMost: number, now: Date, tx: Tx): Promise<Ended[]> {
+      const { rows } = await tx.raw(
+        `update sessions set ended_at = ?, end_reason = 'expired' where uid in (
+           select uid from sessions where ended_at is null and (created_at < ? or seen_at < ?)
+           limit ? for update skip locked) returning uid, account_id`,
+        [now, over.createdBefore, over.seenBefore, atMost],
+      )
+      return rows.map(toEnded)
+    },
+
+    /** Revokes links and returns them; with `keepsOffline` offline ones are returned but live on. */
+    async cutLinks(selector: LinkSelector, keepsOffline: boolean, now: Date, tx: Tx): Promise<CutLink[]> {
+      const rows = await selected(tx('session_clients'), selector)
+        .whereNull('revoked_at')
+        .update({
+          revoked_at: tx.raw('case when offline and ?::boolean then null else ?::timestamptz end', [keepsOffline, now]),
+        })
+        .returning(['account_id', 'client_id', 'sid', 'grant_id', 'session_uid', 'revoked_at'])
+      return rows.map(toCutLink)
+    },
+
+    /** Deletes ended rows, but keeps those that an offline grant younger than `offlineSince` still hangs on. */
+    async deleteEnded(endedBefore: Date, offlineSince: Date, atMost: number): Promise<number> {
+      const result = await db.raw(
+        `delete from sessions where uid in (
+           select uid from sessions where ended_at < ? and not exists (
+             select 1 from session_clients
+             where session_uid = uid and offline and revoked_at is null and created_at >= ?)
+           limit ?) returning uid`,
+        [endedBefore, offlineSince, atMost],
+      )
+      return result.rows.length
+    },
+
+    /** Forgets the addresses of sign-ins older than their retention. */
+    async forgetAddresses(before: Date, atMost: number): Promise<void> {
+      await db.raw(
+        `update sessions set ip = null where uid in (
+           select uid from sessions where ip is not null and authenticated_at < ? limit ?)`,
+        [before, atMost],
+      )
+    },
+  }
+}
+
+function selected(query: Knex.QueryBuilder, selector: LinkSelector): Knex.QueryBuilder {
+  if ('sessionUids' in selector) return query.whereIn('session_uid', [...selector.sessionUids])
+  if ('grantId' in selector) return query.where({ grant_id: selector.grantId })
+  if ('clientId' in selector) return query.where({ account_id: selector.accountId, client_id: selector.clientId })
+  return query.where({ account_id: selector.accountId }).whereNot('session_uid', selector.exceptUid ?? '')
+}
+
+export interface Ended {
+  readonly uid: string
+  readonly accountId: string
+}
+
+interface EndedRow {
+  uid: string
+  account_id: string
+}
+
+interface LinkRow {
+  account_id: string
+  client_id: string
+  sid: string
+  grant_id: string
+  session_uid: string
+  revoked_at: Date | null
+}
+
+interface ConnectedRow {
+  client_id: string
+  offline: boolean
+  since: Date
+  scopes: string
+}
+
+interface SessionRow {
+  uid: string
+  account_id: string
+  amr: string[]
+  transient: boolean
+  ip: string | null
+  user_agent: string | null
+  created_at: Date
+  authenticated_at: Date
+  seen_at: Date
+  ended_at: Date | null
+}
+
+function toEnded(row: EndedRow): Ended {
+  return { uid: row.uid, accountId: row.account_id }
+}
+
+function toCutLink(row: LinkRow): CutLink {
+  return {
+    accountId: row.account_id,
+    clientId: row.client_id,
+    sid: row.sid,
+    grantId: row.grant_id,
+    sessionUid: row.session_uid,
+    revoked: row.revoked_at !== null,
+  }
+}
+
+function toSession(row: SessionRow): Session {
+  return {
+    uid: row.uid,
+    accountId: row.account_id,
+    amr: row.amr,
+    transient: row.transient,
+    ip: row.ip ?? undefined,
+    userAgent: row.user_agent ?? undefined,
+    createdAt: row.created_at,
+    authenticatedAt: row.authenticated_at,
+    seenAt: row.seen_at,
+    endedAt: row.ended_at ?? undefined,
+  }
+}

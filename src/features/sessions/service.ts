@@ -1,0 +1,264 @@
+/** The rules of sign-ins: how one begins, whom it reached, and how it ends everywhere at once. */
+import Bowser from 'bowser'
+import type { Fact } from '../../events.ts'
+import type { Tx } from '../../platform/postgres.ts'
+import type { CutLink, Cutoffs, Ended, SessionRepository } from './repository.ts'
+import {
+  type AfterCommit,
+  type ClientLink,
+  type ConnectedClient,
+  type Device,
+  END_REASONS,
+  type EndReason,
+  type OpenSession,
+  type Session,
+  type SessionView,
+} from './types.ts'
+
+export interface SessionDeps {
+  readonly repository: SessionRepository
+  readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
+  readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void>; wake(): void }
+  /** Voids every proof, cookie and grant of the account at once. */
+  readonly accounts: { advanceEpoch(accountId: string, reason: string, tx: Tx): Promise<unknown> }
+  readonly clients: {
+    /** The client's `backchannel_logout_uri`, when it has one and is enabled. */
+    backchannelUri(clientId: string, tx: Tx): Promise<string | undefined>
+  }
+  readonly consents: { revoke(accountId: string, clientId: string, now: Date, tx: Tx): Promise<boolean> }
+  /** The OIDC state; both are idempotent. */
+  readonly engine: { destroySession(uid: string): Promise<void>; destroyGrant(grantId: string): Promise<void> }
+  readonly clock: { now(): Date }
+  readonly newId: () => string
+  readonly limits: { readonly idleSeconds: number; readonly absoluteSeconds: number }
+  /** Told when the OIDC state could not be changed after a commit; the facts' consumer repeats it. */
+  readonly warn: (error: unknown, message: string) => void
+}
+
+export type SessionService = ReturnType<typeof createSessionService>
+
+/** `seen_at` is written at the most once in this many seconds; silence is measured with the same slack. */
+export const TOUCH_SECONDS = 300
+
+export function createSessionService(deps: SessionDeps) {
+  return { ...beginnings(deps), ...views(deps), ...endings(deps) }
+}
+
+/** The instants before which a session is over. */
+export function cutoffs(now: Date, limits: SessionDeps['limits']): Cutoffs {
+  return {
+    createdBefore: new Date(now.getTime() - limits.absoluteSeconds * 1000),
+    seenBefore: new Date(now.getTime() - (limits.idleSeconds + TOUCH_SECONDS) * 1000),
+  }
+}
+
+function beginnings({ repository, outbox, clock, newId, limits }: SessionDeps) {
+  return {
+    /** Begins a session, or renews the live one `uid` of the same account. Returns the uid for the engine's session. */
+    async open(session: OpenSession, tx: Tx): Promise<string> {
+      const opened = await repository.open(session, newId(), cutoffs(session.now, limits), tx)
+      const type = opened.renewed ? 'session.reauthenticated' : 'session.started'
+      const data = { uid: opened.uid, amr: [...session.amr], transient: session.transient }
+      await outbox.record([{ type, accountId: session.accountId, data }], tx)
+      return opened.uid
+    },
+
+    /**
+     * Notes that a session reached a client. To be awaited before the engine's state is written.
+     * False when the session has ended meanwhile: the caller must then refuse, or a grant would outlive "end everything".
+     */
+    linkClient: (link: ClientLink): Promise<boolean> => repository.link(link, clock.now()),
+
+    /** Notes that the session is in use. Writes only when the last note is older than five minutes. */
+    touch: (uid: string, now: Date): Promise<void> =>
+      repository.touch(uid, now, new Date(now.getTime() - TOUCH_SECONDS * 1000)),
+  }
+}
+
+function views({ repository, clock, limits }: SessionDeps) {
+  return {
+    /** The session when it is alive: not ended, not too old, not too long silent. */
+    async findLive(uid: string): Promise<Session | undefined> {
+      const session = await repository.find(uid)
+      const over = cutoffs(clock.now(), limits)
+      if (session === undefined || session.endedAt !== undefined) return undefined
+      return session.createdAt < over.createdBefore || session.seenAt < over.seenBefore ? undefined : session
+    },
+
+    /** The account's live sessions, the latest seen first. */
+    async list(accountId: string): Promise<SessionView[]> {
+      const sessions = await repository.listLive(accountId, cutoffs(clock.now(), limits))
+      return sessions.map((session) => ({ ...session, device: deviceOf(session.userAgent) }))
+    },
+
+    /** Clients that hold a live grant of the account at present. */
+    connectedClients: (accountId: string): Promise<ConnectedClient[]> => repository.listConnected(accountId),
+  }
+}
+
+/** What one ending changed. */
+interface Changes {
+  readonly sessions: readonly Ended[]
+  readonly links: readonly CutLink[]
+}
+
+function endings(deps: SessionDeps) {
+  const { repository, outbox, accounts, consents, clock } = deps
+
+  /** With a caller's `tx` the caller runs the returned function after its commit; without, it has been run already. */
+  async function act(work: (tx: Tx) => Promise<Changes>, tx?: Tx): Promise<AfterCommit> {
+    const after = afterwards(deps, tx === undefined ? await deps.transaction(work) : await work(tx))
+    if (tx !== undefined) return after
+    await after()
+    return async () => {}
+  }
+
+  async function state(changes: Changes, reason: EndReason | undefined, facts: Fact[], tx: Tx): Promise<Changes> {
+    const logouts =
+      reason === undefined || END_REASONS[reason].notifies ? await logoutFacts(deps, changes.links, tx) : []
+    if (facts.length + logouts.length > 0) await outbox.record([...facts, ...logouts], tx)
+    return changes
+  }
+
+  return {
+    /** Ends one session. Ending one that is not live changes nothing. */
+    end(uid: string, reason: EndReason, tx?: Tx): Promise<AfterCommit> {
+      return act(async (tx) => {
+        const now = clock.now()
+        const ended = await repository.end(uid, reason, now, tx)
+        if (ended === undefined) return { sessions: [], links: [] }
+        const links = await repository.cutLinks({ sessionUids: [uid] }, END_REASONS[reason].keepsOffline, now, tx)
+        const changes = { sessions: [ended], links }
+        const sealed = effectsOf(changes)
+        return state(
+          changes,
+          reason,
+          [{ type: 'session.ended', accountId: ended.accountId, data: { uid, reason }, sealed }],
+          tx,
+        )
+      }, tx)
+    },
+
+    /**
+     * Ends every session of the account and revokes every grant, offline ones and those of sessions long ended too.
+     * With `exceptUid` that session and its grants live on and the epoch stands.
+     */
+    endAll(accountId: string, reason: EndReason, { exceptUid }: { exceptUid?: string | undefined } = {}, tx?: Tx) {
+      return act(async (tx) => {
+        const now = clock.now()
+        const sessions = await repository.endAll(accountId, exceptUid, reason, now, tx)
+        const links = await repository.cutLinks({ accountId, exceptUid }, END_REASONS[reason].keepsOffline, now, tx)
+        if (exceptUid === undefined) await accounts.advanceEpoch(accountId, reason, tx)
+        const changes = { sessions, links }
+        const data = { reason, count: sessions.length, ...(exceptUid === undefined ? {} : { exceptUid }) }
+        return state(changes, reason, [{ type: 'sessions.ended', accountId, data, sealed: effectsOf(changes) }], tx)
+      }, tx)
+    },
+
+    /** Takes back all that the account gave one client: the consent and every grant. False when there was nothing. */
+    async revokeClient(accountId: string, clientId: string): Promise<boolean> {
+      let found = false
+      await act(async (tx) => {
+        const now = clock.now()
+        const revoked = await consents.revoke(accountId, clientId, now, tx)
+        const links = await repository.cutLinks({ accountId, clientId }, false, now, tx)
+        found = revoked || links.length > 0
+        const consent: Fact[] = revoked ? [{ type: 'consent.revoked', accountId, clientId }] : []
+        return state({ sessions: [], links }, undefined, [...consent, ...grantFacts(links, 'revoked_by_account')], tx)
+      })
+      return found
+    },
+
+    /** Revokes one grant, for instance because its code or refresh token was used twice. */
+    revokeGrant(grantId: string, reason: string, tx?: Tx): Promise<AfterCommit> {
+      return act(async (tx) => {
+        const links = await repository.cutLinks({ grantId }, false, clock.now(), tx)
+        if (links.length > 0) await outbox.record(grantFacts(links, reason), tx)
+        return { sessions: [], links }
+      }, tx)
+    },
+
+    /** Ends up to `atMost` sessions that are over by age or silence. Their browsers' cookies are dead already. */
+    async endOver(now: Date, atMost: number): Promise<number> {
+      let count = 0
+      await act(async (tx) => {
+        const sessions = await repository.endOver(cutoffs(now, deps.limits), atMost, now, tx)
+        count = sessions.length
+        if (count === 0) return { sessions: [], links: [] }
+        const links = await repository.cutLinks({ sessionUids: sessions.map(({ uid }) => uid) }, true, now, tx)
+        return state(
+          { sessions, links },
+          'expired',
+          sessions.map((session) => expiredFact(session, links)),
+          tx,
+        )
+      })
+      return count
+    },
+  }
+}
+
+function afterwards({ outbox, engine, warn }: SessionDeps, { sessions, links }: Changes): AfterCommit {
+  return async () => {
+    outbox.wake()
+    const grants = new Set(links.filter(({ revoked }) => revoked).map(({ grantId }) => grantId))
+    const results = await Promise.allSettled([
+      ...sessions.map(({ uid }) => engine.destroySession(uid)),
+      ...[...grants].map((grantId) => engine.destroyGrant(grantId)),
+    ])
+    for (const result of results) {
+      if (result.status === 'rejected') warn(result.reason, 'the OIDC state was not changed; the facts will repeat it')
+    }
+  }
+}
+
+/** What the consumer of the fact repeats. Carried by the fact, since a deleted account leaves no rows to look it up in. */
+function effectsOf({ sessions, links }: Changes): { sessions: string[]; grants: string[] } {
+  return {
+    sessions: sessions.map(({ uid }) => uid),
+    grants: [...new Set(links.filter(({ revoked }) => revoked).map(({ grantId }) => grantId))],
+  }
+}
+
+function expiredFact(session: Ended, links: readonly CutLink[]): Fact {
+  const own = { sessions: [session], links: links.filter(({ sessionUid }) => sessionUid === session.uid) }
+  const data = { uid: session.uid, reason: 'expired' }
+  return { type: 'session.ended', accountId: session.accountId, actor: 'system', data, sealed: effectsOf(own) }
+}
+
+function grantFacts(links: readonly CutLink[], reason: string): Fact[] {
+  const byGrant = new Map(links.map((link) => [link.grantId, link]))
+  return [...byGrant.values()].map(({ grantId, accountId, clientId }) => ({
+    type: 'grant.revoked',
+    accountId,
+    clientId,
+    data: { grantId, reason },
+  }))
+}
+
+/** One fact for each reached client and `sid` that can be told (OIDC Back-Channel Logout 1.0 §2.5). */
+async function logoutFacts({ clients }: SessionDeps, links: readonly CutLink[], tx: Tx): Promise<Fact[]> {
+  const facts: Fact[] = []
+  const told = new Map<string, boolean>()
+  const seen = new Set<string>()
+  for (const { accountId, clientId, sid } of links) {
+    const key = `${clientId} ${sid}`
+    if (seen.has(key)) continue
+    seen.add(key)
+    if (!told.has(clientId)) told.set(clientId, (await clients.backchannelUri(clientId, tx)) !== undefined)
+    if (told.get(clientId)) facts.push({ type: 'logout.requested', accountId, clientId, data: { sid, sub: accountId } })
+  }
+  return facts
+}
+
+/** The device in words, from the user agent. It names a session for its owner and decides nothing. */
+export function deviceOf(userAgent: string | undefined): Device {
+  if (userAgent === undefined || userAgent === '') return { browser: '', system: '', kind: 'unknown' }
+  const { browser, os, platform } = Bowser.parse(userAgent)
+  const kind = platform.type
+  return {
+    browser: browser.name ?? '',
+    system: os.name ?? '',
+    kind: kind === 'desktop' || kind === 'mobile' || kind === 'tablet' ? kind : 'unknown',
+  }
+}

@@ -1,0 +1,95 @@
+/** What other rooms may know of a sign-in. */
+import type { Proof } from '../../interaction/step.ts'
+
+/** One sign-in of one account in one browser. */
+export interface Session {
+  readonly uid: string
+  readonly accountId: string
+  readonly amr: readonly string[]
+  /** Made on a shared computer: its cookie goes with the browser. */
+  readonly transient: boolean
+  readonly ip?: string | undefined
+  readonly userAgent?: string | undefined
+  readonly createdAt: Date
+  readonly authenticatedAt: Date
+  readonly seenAt: Date
+  readonly endedAt?: Date | undefined
+}
+
+/** A session as its owner sees it: the device in words instead of the user agent. */
+export interface SessionView extends Session {
+  readonly device: Device
+}
+
+/** Empty strings where the user agent tells nothing. Never trusted, only shown. */
+export interface Device {
+  readonly browser: string
+  readonly system: string
+  readonly kind: 'desktop' | 'mobile' | 'tablet' | 'unknown'
+}
+
+/** What a finished conversation hands over. */
+export interface OpenSession {
+  /** The session this browser has already, when it has one. */
+  readonly uid?: string | undefined
+  readonly accountId: string
+  readonly proofs: readonly Proof[]
+  readonly amr: readonly string[]
+  readonly transient: boolean
+  readonly ip?: string | undefined
+  readonly userAgent?: string | undefined
+  readonly now: Date
+}
+
+/** A client reached from a session, with the engine's Grant it got there. */
+export interface ClientLink {
+  readonly sessionUid: string
+  readonly accountId: string
+  readonly clientId: string
+  /** The `sid` of this client's ID tokens (OIDC Back-Channel Logout 1.0 §2.1). */
+  readonly sid: string
+  readonly grantId: string
+  /** `offline_access` was granted: the grant outlives a plain logout. */
+  readonly offline: boolean
+  readonly scope: string
+}
+
+/** What one client holds of one account at present. */
+export interface ConnectedClient {
+  readonly clientId: string
+  readonly offline: boolean
+  readonly since: Date
+  readonly scopes: readonly string[]
+}
+
+/**
+ * Why a session ended, and what follows. `keepsOffline`: grants with `offline_access` survive (OIDC Back-Channel Logout
+ * 1.0 §2.7 says they should when a person only signs out; an attacker's must not when the account is being secured).
+ * `notifies`: reached clients get a logout token; a session that merely grew old tells nobody.
+ */
+export const END_REASONS = {
+  logout: { keepsOffline: true, notifies: true },
+  account_switched: { keepsOffline: true, notifies: true },
+  expired: { keepsOffline: true, notifies: false },
+  ended_by_account: { keepsOffline: false, notifies: true },
+  ended_by_operator: { keepsOffline: false, notifies: true },
+  password_changed: { keepsOffline: false, notifies: true },
+  password_recovered: { keepsOffline: false, notifies: true },
+  account_disabled: { keepsOffline: false, notifies: true },
+  account_deleted: { keepsOffline: false, notifies: true },
+} as const satisfies Record<string, { keepsOffline: boolean; notifies: boolean }>
+
+export type EndReason = keyof typeof END_REASONS
+
+/** Repeats in the OIDC state what the transaction has stated. Only to be called after the commit; never throws. */
+export type AfterCommit = () => Promise<void>
+
+/** The facts of this room. */
+export const SESSION_FACTS = [
+  'session.started',
+  'session.reauthenticated',
+  'session.ended',
+  'sessions.ended',
+  'grant.revoked',
+  'logout.requested',
+] as const

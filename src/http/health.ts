@@ -1,0 +1,17 @@
+/** Is the process alive, and may it get traffic? Served on both ports, without cookies, pages or store access for the first. */
+import type { Context, Middleware, Next } from 'koa'
+
+/** What stands in the way of serving: names of parts that do not answer. Empty when ready. */
+export type Readiness = () => Promise<readonly string[]>
+
+/** Answers `/livez` (process only) and `/readyz` (stores, migrations, keys; 503 while draining). */
+export function createHealth(readiness: Readiness): Middleware {
+  return async (ctx: Context, next: Next) => {
+    if (ctx.path !== '/livez' && ctx.path !== '/readyz') return next()
+    ctx.set('Cache-Control', 'no-store')
+    const missing = ctx.path === '/livez' ? [] : await readiness()
+    ctx.status = missing.length === 0 ? 200 : 503
+    if (missing.length > 0) ctx.set('Retry-After', '2')
+    ctx.body = { status: missing.length === 0 ? 'ok' : 'unavailable', ...(missing.length > 0 ? { missing } : {}) }
+  }
+}

@@ -1,0 +1,52 @@
+/**
+ * The headers every answer carries: pages, errors, assets and protocol endpoints alike. Set before the rest runs, so
+ * that a failure further in cannot lose them.
+ */
+import type { Middleware } from 'koa'
+
+const ONE_YEAR = 31_536_000
+
+const FIXED = {
+  'X-Content-Type-Options': 'nosniff',
+  // Nothing of ours belongs in a frame; the old header is for browsers that do not know frame-ancestors (clickjacking).
+  'X-Frame-Options': 'DENY',
+  // Codes, interaction ids and tickets live in our URLs: no site that we link to may learn them.
+  'Referrer-Policy': 'no-referrer',
+  'Cross-Origin-Opener-Policy': 'same-origin',
+  'Cross-Origin-Resource-Policy': 'same-origin',
+  'Permissions-Policy': 'camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()',
+} as const
+
+/**
+ * For answers that are no page of ours. `report-sample` allows nothing by itself: it keeps the directive there for the
+ * engine, which adds the hash of its one script to it (response_mode=form_post, and logout without a session).
+ */
+const NO_PAGE = "default-src 'none'; script-src 'report-sample'; base-uri 'none'; frame-ancestors 'none'"
+
+/**
+ * Content-Security-Policy of an answer (CSP Level 3). There is no `form-action`: Chromium applies it to the whole redirect
+ * chain of a submit, which would block the redirect to the client after a sign-in.
+ */
+export function pagePolicy(nonce: string, imageOrigins: readonly string[] = []): string {
+  return [
+    "default-src 'none'",
+    `script-src 'nonce-${nonce}'`,
+    "style-src 'self'",
+    ["img-src 'self' data:", ...imageOrigins].join(' '),
+    "font-src 'self'",
+    "connect-src 'self'",
+    "base-uri 'none'",
+    "frame-ancestors 'none'",
+  ].join('; ')
+}
+
+/** `issuer` tells whether the site is served by https: only then may Strict-Transport-Security be promised (RFC 6797 §7.2). */
+export function createSecurityHeaders(deps: { issuer: string }): Middleware {
+  const secure = deps.issuer.startsWith('https:')
+  const headers: Record<string, string> = { ...FIXED, 'Content-Security-Policy': NO_PAGE }
+  if (secure) headers['Strict-Transport-Security'] = `max-age=${ONE_YEAR}; includeSubDomains`
+  return async (ctx, next) => {
+    ctx.set(headers)
+    await next()
+  }
+}

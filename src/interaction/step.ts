@@ -1,0 +1,141 @@
+/**
+ * The contract between the hosted conversation and the features that fill it. A step reports an outcome; the pure table
+ * in `flow.ts` decides what comes next, so no step knows another.
+ */
+import type { ZodType } from 'zod'
+
+export type PromptName = 'select_account' | 'create' | 'login' | 'consent'
+
+/** What a finished conversation must have shown. Several steps may meet one requirement. */
+export type Requirement = 'account' | 'authentication' | 'verified_email' | 'consent'
+
+/** One thing shown about one account at one time. Proofs of another account are dropped, never mixed. */
+export interface Proof {
+  /** RFC 8176 authentication method reference: `pwd`, `otp`, … */
+  readonly method: string
+  readonly accountId: string
+  /** Milliseconds since the epoch. */
+  readonly at: number
+  /** The account's epoch when the proof was made; "end everything" after it voids the proof. */
+  readonly epoch: number
+}
+
+/** Where a person stands in the conversation. Kept by us under the Interaction's `cid`, saved by compare-and-set. */
+export interface Progress {
+  readonly version: number
+  /** Which part of the table is walked: sign in, register or recover. */
+  readonly path: 'login' | 'create' | 'recover'
+  /** The identifier as typed and canonicalised; it names nobody until an account is proven. */
+  readonly identifier?: string | undefined
+  /** The account the conversation is about. Set only by the server, from a lookup or a creation. */
+  readonly accountId?: string | undefined
+  readonly proofs: readonly Proof[]
+  /** A step chosen by "another way" while it is acceptable. */
+  readonly chosen?: string | undefined
+  /** `false` after "this is a shared computer": the session becomes transient. */
+  readonly remember?: boolean | undefined
+  /** Small answers that steps keep for themselves, keyed by step name. Never one-time objects or counters. */
+  readonly answers: { readonly [step: string]: unknown }
+}
+
+/** The client as pages may show it. */
+export interface ClientView {
+  readonly clientId: string
+  readonly name: string
+  readonly firstParty: boolean
+  readonly logoUri?: string | undefined
+  readonly policyUri?: string | undefined
+  readonly tosUri?: string | undefined
+  readonly clientUri?: string | undefined
+  readonly initiateLoginUri?: string | undefined
+}
+
+/** The account as steps may see it. */
+export interface AccountView {
+  readonly accountId: string
+  readonly email: string
+  readonly emailVerified: boolean
+  readonly active: boolean
+  readonly epoch: number
+  readonly name?: string | undefined
+  readonly locale?: string | undefined
+}
+
+export interface FlowState {
+  readonly uid: string
+  readonly cid: string
+  readonly prompt: {
+    readonly name: PromptName
+    readonly reasons: readonly string[]
+    readonly details: { readonly [key: string]: unknown }
+  }
+  /** Validated authorization request parameters (`scope`, `login_hint`, `ui_locales`, …), verbatim. */
+  readonly params: { readonly [key: string]: unknown }
+  readonly client: ClientView
+  /** The live session of this browser, when there is one. */
+  readonly session?: { readonly accountId: string; readonly uid: string } | undefined
+  /** The account named by `progress.accountId`. */
+  readonly account?: AccountView | undefined
+  readonly progress: Progress
+  /** Computed once by policy. */
+  readonly required: readonly Requirement[]
+  readonly locale: string
+}
+
+export interface RequestFacts {
+  readonly ip: string
+  readonly userAgent: string
+  readonly locale: string
+  readonly requestId: string
+}
+
+/** What a step shows: values for its template `views/<feature>/<step>.njk`. */
+export type Shown = { readonly [key: string]: unknown }
+
+/** A button or challenge on another step's page. */
+export interface Offer {
+  readonly step: string
+  readonly label: string
+}
+
+/** What a submit changes. `null` in `accountId` forgets the account; `answers` are merged by key. */
+export interface Patch {
+  readonly path?: Progress['path']
+  readonly identifier?: string
+  readonly accountId?: string | null
+  readonly proof?: Proof
+  readonly chosen?: string | null
+  readonly remember?: boolean
+  readonly answers?: { readonly [step: string]: unknown }
+}
+
+export type Outcome =
+  | { readonly ok: true; readonly patch: Patch }
+  /** The consent was given: the engine's Grant to finish with. */
+  | { readonly ok: true; readonly finish: { readonly [key: string]: unknown } }
+  /** The person refused: an OAuth error for the client (RFC 6749 §4.1.2.1). */
+  | { readonly ok: true; readonly deny: { readonly error: string; readonly description: string } }
+  /** An expected failure: the page again with status 400 (429 with `retryAfter`), text from `error.<code>`. */
+  | {
+      readonly ok: false
+      readonly code: string
+      readonly field?: string
+      readonly retryAfter?: number
+      /** Values to show again; never passwords. */
+      readonly values?: { readonly [key: string]: string }
+    }
+
+export interface Step<Input = unknown> {
+  /** URL segment and view name, snake_case. */
+  readonly name: string
+  /** The feature's folder, for `views/<feature>/<name>.njk`. */
+  readonly feature: string
+  readonly prompts: readonly PromptName[]
+  readonly meets: readonly Requirement[]
+  /** Pure: whether this step is still to be done. */
+  needed(state: FlowState): boolean
+  show(state: FlowState): Promise<Shown>
+  offer?(state: FlowState): Offer | undefined
+  readonly input: ZodType<Input>
+  submit(input: Input, state: FlowState, request: RequestFacts): Promise<Outcome>
+}

@@ -1,0 +1,315 @@
+/**
+ * The engine's storage with our policy on it. What the engine leaves to its embedder is decided here: single use is
+ * atomic and its loser kills the grant, refresh tokens have a grace window, "end everything" is one number (the account's
+ * epoch), and every effect on sessions and grants is stated in SQL before the store changes.
+ */
+import Provider, { type Adapter, type AdapterPayload, errors } from 'oidc-provider'
+import type { Clock } from '../../platform/clock.ts'
+import type { OidcStore, Payload } from './store.ts'
+
+/** Whether an account may act, and which epoch its live sessions and grants carry. */
+export interface AccountState {
+  readonly active: boolean
+  readonly epoch: number
+}
+
+export interface AdapterDeps {
+  readonly store: OidcStore
+  readonly clock: Clock
+  readonly accountState: (accountId: string) => Promise<AccountState | undefined>
+  /** States in SQL that a session reached a client, before the session record says so; false when the session is over. */
+  readonly linkClient: (link: ClientLink) => Promise<boolean>
+  /** States in SQL that a grant is dead. */
+  readonly grantRevoked: (grantId: string, reason: string) => Promise<void>
+  /** States in SQL that a session was ended by its owner, with its back-channel logouts. */
+  readonly sessionEnded: (uid: string, reason: string) => Promise<void>
+  /** Notes that a session was used; called at most once in five minutes for each session. */
+  readonly sessionSeen: (uid: string) => Promise<void>
+  readonly absoluteSessionSeconds: number
+  /** Seconds in which a rotated refresh token still leads to its one successor. */
+  readonly graceSeconds: (clientId: string | undefined) => Promise<number>
+  /** The one successor of a refresh token. */
+  readonly successorOf: (refreshToken: string) => string
+  /** Whether a driver error means that the store is away. */
+  readonly unavailable: (error: unknown) => boolean
+}
+
+export interface ClientLink {
+  readonly sessionUid: string
+  readonly accountId: string
+  readonly clientId: string
+  readonly sid: string
+  readonly grantId: string
+  readonly offline: boolean
+  readonly scope: string
+}
+
+type Models = { readonly [model: string]: (base: Adapter, deps: AdapterDeps) => Adapter }
+
+const MODELS: Models = {
+  Session: sessionAdapter,
+  Grant: grantAdapter,
+  Interaction: interactionAdapter,
+  AuthorizationCode: authorizationCodeAdapter,
+  RefreshToken: refreshTokenAdapter,
+}
+
+/** The `adapter` of the engine's configuration: one adapter for each model. */
+export function createAdapterFactory(deps: AdapterDeps): (model: string) => Adapter {
+  return (model) => {
+    const base = plainAdapter(model, deps)
+    return withAvailability(MODELS[model]?.(base, deps) ?? base, deps)
+  }
+}
+
+function plainAdapter(model: string, { store, clock }: AdapterDeps): Adapter {
+  return {
+    async upsert(id, payload, expiresIn) {
+      await store.save(model, id, payload as Payload, expiresIn || undefined)
+    },
+    async find(id) {
+      const payload = await store.find(model, id)
+      return payload === undefined ? undefined : { ...payload, jti: id }
+    },
+    findByUid: async (uid) => store.findByUid(uid),
+    findByUserCode: async (userCode) => store.findByUserCode(userCode),
+    async consume(id) {
+      const answer = await store.consume(model, id, seconds(clock))
+      if (answer !== 'first') throw alreadyUsed(model)
+    },
+    destroy: (id) => store.destroy(model, id),
+    // The Grant is the one switch: tokens of a dead Grant are refused, so there is no list of them to keep or to miss.
+    revokeByGrantId: async () => {},
+  }
+}
+
+function sessionAdapter(base: Adapter, deps: AdapterDeps): Adapter {
+  const alive = async (found: AdapterPayload | undefined | undefined) => {
+    if (!found?.accountId) return found ?? undefined
+    const startedAt = Number((found as Payload).startedAt ?? 0)
+    if (seconds(deps.clock) - startedAt >= deps.absoluteSessionSeconds) return undefined
+    return (await sameEpoch(found, deps)) ? found : undefined
+  }
+  return {
+    ...base,
+    async upsert(id, payload, expiresIn) {
+      await stateSession(payload as Payload, deps)
+      await base.upsert(id, payload, expiresIn)
+    },
+    find: async (id) => alive(await base.find(id)),
+    findByUid: async (uid) => alive(await base.findByUid(uid)),
+    async destroy(id) {
+      await stateLogout(deps)
+      await base.destroy(id)
+    },
+  }
+}
+
+const SEEN_EVERY = 300
+
+/** Every scope of the Grant at hand, for the owner's list of connected clients. */
+function grantedScope(): string {
+  const grant = Provider.ctx?.oidc.grant
+  return [grant?.getOIDCScope() ?? '', ...Object.values(grant?.resources ?? {})].filter(Boolean).join(' ')
+}
+
+/** Adds to the payload what SQL was told (`linked`, `seenAt`), so that it is told once. */
+async function stateSession(payload: Payload, deps: AdapterDeps): Promise<void> {
+  const { uid, accountId } = payload as { uid?: string; accountId?: string }
+  if (uid === undefined || accountId === undefined) return
+  const linked = { ...(payload.linked as { [clientId: string]: string } | undefined) }
+  const authorizations = (payload.authorizations ?? {}) as {
+    [clientId: string]: { sid?: string; grantId?: string; persistsLogout?: boolean }
+  }
+  for (const [clientId, { sid, grantId, persistsLogout }] of Object.entries(authorizations)) {
+    if (sid === undefined || grantId === undefined) continue
+    const mark = `${grantId}${persistsLogout ? ' offline' : ''}`
+    if (linked[clientId] === mark) continue
+    const link = { sessionUid: uid, accountId, clientId, sid, grantId, offline: persistsLogout === true }
+    // "End everything" came between the sign-in and this answer: a grant must not outlive it.
+    if (!(await deps.linkClient({ ...link, scope: grantedScope() })))
+      throw new errors.AccessDenied('the session has ended')
+    linked[clientId] = mark
+  }
+  payload.linked = linked
+  const now = seconds(deps.clock)
+  if (now - Number(payload.seenAt ?? 0) < SEEN_EVERY) return
+  if (payload.seenAt !== undefined) await deps.sessionSeen(uid)
+  payload.seenAt = now
+}
+
+function grantAdapter(base: Adapter, deps: AdapterDeps): Adapter {
+  return {
+    ...base,
+    async upsert(id, payload, expiresIn) {
+      const grant = payload as Payload
+      const accountId = grant.accountId
+      // The epoch of the session that asked, not of now: a grant made by a session that was just ended is born dead.
+      if (typeof accountId === 'string' && grant.epoch === undefined) {
+        const session = Provider.ctx?.oidc?.session as { epoch?: number } | undefined
+        grant.epoch = session?.epoch ?? (await deps.accountState(accountId))?.epoch
+      }
+      await base.upsert(id, payload, expiresIn)
+    },
+    async find(id) {
+      const found = await base.find(id)
+      return found && (await sameEpoch(found, deps)) ? found : undefined
+    },
+    async destroy(id) {
+      if (signingOut()) await stateLogout(deps)
+      else await deps.grantRevoked(id, revocationReason())
+      await base.destroy(id)
+    },
+  }
+}
+
+function interactionAdapter(base: Adapter, _deps: AdapterDeps): Adapter {
+  return {
+    ...base,
+    async upsert(id, payload, expiresIn) {
+      // The engine keeps the session's bearer id here and never reads it: not in our store.
+      const { cookie: _bearer, ...session } = (payload.session ?? {}) as Payload
+      await base.upsert(id, { ...payload, ...(payload.session ? { session } : {}) } as AdapterPayload, expiresIn)
+    },
+  }
+}
+
+function authorizationCodeAdapter(base: Adapter, deps: AdapterDeps): Adapter {
+  return {
+    ...base,
+    async find(id) {
+      const found = await base.find(id)
+      if (found && presentedByAnother(found)) await killGrant(found.grantId, 'presented_by_another_client', deps)
+      return found
+    },
+    async consume(id) {
+      if ((await deps.store.consume('AuthorizationCode', id, seconds(deps.clock))) === 'first') return
+      const code = await deps.store.find('AuthorizationCode', id)
+      await killGrant(code?.grantId, 'code_reused', deps)
+      throw alreadyUsed('AuthorizationCode')
+    },
+  }
+}
+
+/**
+ * A rotated token leads to its one derived successor for the grace window: eight tabs, a lost response and a retry all
+ * arrive at the same token. After the window, or once the successor was used itself, it is reuse and the family dies.
+ */
+function refreshTokenAdapter(base: Adapter, deps: AdapterDeps): Adapter {
+  const { store, clock, successorOf } = deps
+  const inGrace = async (id: string, consumed: number, clientId: string | undefined) => {
+    if (seconds(clock) - consumed >= (await deps.graceSeconds(clientId))) return false
+    const successor = await store.find('RefreshToken', successorOf(id))
+    return successor?.consumed === undefined
+  }
+  return {
+    ...base,
+    async upsert(id, payload, expiresIn) {
+      await store.save('RefreshToken', id, payload as Payload, expiresIn, true)
+    },
+    async find(id) {
+      const found = await base.find(id)
+      if (!found) return undefined
+      if (presentedByAnother(found)) await killGrant(found.grantId, 'presented_by_another_client', deps)
+      const consumed = found.consumed as number | undefined
+      if (consumed === undefined || route() !== 'token') return found
+      if (!(await inGrace(id, consumed, found.clientId))) return found
+      const { consumed: _hidden, ...unused } = found
+      return unused
+    },
+    async consume(id) {
+      const answer = await store.consume('RefreshToken', id, seconds(clock))
+      if (answer === 'first') return
+      const token = await store.find('RefreshToken', id)
+      const clientId = token?.clientId as string | undefined
+      if (answer !== 'missing' && (await inGrace(id, answer, clientId))) return
+      await killGrant(token?.grantId, 'refresh_token_reused', deps)
+      throw alreadyUsed('RefreshToken')
+    },
+  }
+}
+
+async function killGrant(grantId: unknown, reason: string, { grantRevoked, store }: AdapterDeps): Promise<void> {
+  if (typeof grantId !== 'string') return
+  await grantRevoked(grantId, reason)
+  await store.destroy('Grant', grantId)
+}
+
+/** A bearer value that reached the token endpoint in the hands of another, authenticated, client was stolen (RFC 9700 §4). */
+function presentedByAnother(found: AdapterPayload): boolean {
+  const client = Provider.ctx?.oidc?.client
+  return route() === 'token' && client !== undefined && found.clientId !== client.clientId
+}
+
+const states = new WeakMap<object, Map<string, Promise<AccountState | undefined>>>()
+
+/** Compares the record's epoch with the account's; the account is asked once a request. */
+async function sameEpoch(found: AdapterPayload, { accountState }: AdapterDeps): Promise<boolean> {
+  if (!found.accountId) return true
+  const state = await onceARequest(found.accountId, accountState)
+  return state?.active === true && state.epoch === (found as Payload).epoch
+}
+
+function onceARequest(accountId: string, ask: AdapterDeps['accountState']): Promise<AccountState | undefined> {
+  const ctx = Provider.ctx
+  if (ctx === undefined) return ask(accountId)
+  const known = states.get(ctx) ?? new Map<string, Promise<AccountState | undefined>>()
+  states.set(ctx, known)
+  const answer = known.get(accountId) ?? ask(accountId)
+  known.set(accountId, answer)
+  return answer
+}
+
+const stated = new WeakSet<object>()
+
+/** At the end_session endpoint the engine destroys grants first and the session last: state it all before the first. */
+async function stateLogout({ sessionEnded }: AdapterDeps): Promise<void> {
+  const ctx = Provider.ctx
+  if (ctx === undefined || !signingOut() || stated.has(ctx)) return
+  const session = ctx.oidc.session
+  if (session?.accountId === undefined) return
+  stated.add(ctx)
+  await sessionEnded(session.uid, 'logout')
+}
+
+/** Whether this request is the confirmed end of the browser's session. */
+function signingOut(): boolean {
+  return route() === 'end_session_confirm' && Boolean((Provider.ctx?.oidc.params as Payload | undefined)?.logout)
+}
+
+function route(): string | undefined {
+  return Provider.ctx?.oidc?.route
+}
+
+function revocationReason(): string {
+  if (route() === 'revocation') return 'revoked_by_client'
+  if (route() !== 'token') return 'revoked'
+  const { grant_type: grantType } = (Provider.ctx?.oidc.params ?? {}) as { grant_type?: string }
+  return grantType === 'refresh_token' ? 'refresh_token_reused' : 'code_reused'
+}
+
+function alreadyUsed(model: string): Error {
+  if (model === 'PushedAuthorizationRequest') return new errors.InvalidRequestUri('request_uri was already used')
+  return new errors.InvalidGrant('already consumed')
+}
+
+function seconds(clock: Clock): number {
+  return Math.floor(clock.now().getTime() / 1000)
+}
+
+/** A store that is away is 503 and `temporarily_unavailable` (RFC 6749 §4.1.2.1), never a 500 and never "not found". */
+function withAvailability(adapter: Adapter, { unavailable }: AdapterDeps): Adapter {
+  const guarded = Object.entries(adapter).map(([name, operation]) => [
+    name,
+    async (...args: never[]) => {
+      try {
+        return await (operation as (...args: never[]) => Promise<unknown>)(...args)
+      } catch (cause) {
+        if (!unavailable(cause)) throw cause
+        const error = new errors.CustomOIDCProviderError('temporarily_unavailable', 'the server is busy; try again')
+        throw Object.assign(error, { status: 503, statusCode: 503, expose: true, cause })
+      }
+    },
+  ])
+  return Object.fromEntries(guarded) as Adapter
+}

@@ -1,0 +1,43 @@
+/**
+ * Where the engine's state lives. Two implementations, Redis and one SQL table, behind one contract
+ * (`test/contracts/oidc_adapter.ts`). Ids are stored hashed and never inside the payload, so a dump redeems nothing.
+ */
+import { createHash } from 'node:crypto'
+
+/** A model's payload as the engine gives it: any JSON, unknown keys survive. */
+export type Payload = { [key: string]: unknown }
+
+export interface OidcStore {
+  /**
+   * Writes a record that lives `ttl` seconds (forever without). With `ifAbsent` an existing record stays as it is.
+   * @returns whether the record was written
+   */
+  save(model: string, id: string, payload: Payload, ttl: number | undefined, ifAbsent?: boolean): Promise<boolean>
+  /** The payload, with `consumed` (seconds since the epoch) when it was consumed. Consumed records stay until expiry. */
+  find(model: string, id: string): Promise<Payload | undefined>
+  /** The Session whose `uid` this is. */
+  findByUid(uid: string): Promise<Payload | undefined>
+  /** The DeviceCode whose `userCode` this is. */
+  findByUserCode(userCode: string): Promise<Payload | undefined>
+  /**
+   * Single use, decided in the store: of any number of callers exactly one is first.
+   * @returns `first`, or the time (seconds) of the first consumption, or `missing`
+   */
+  consume(model: string, id: string, now: number): Promise<'first' | 'missing' | number>
+  destroy(model: string, id: string): Promise<void>
+  /** Destroys the Session whose `uid` this is; nothing happens when there is none. */
+  destroySession(uid: string): Promise<void>
+  /** Removes at most `atMost` expired records; only stores that do not expire by themselves have any. */
+  purge(now: Date, atMost: number): Promise<number>
+}
+
+/** The stored form of an id: SHA-256, base64url. Ids are 256-bit random, so no salt is needed. */
+export function hashId(id: string): string {
+  return createHash('sha256').update(id).digest('base64url')
+}
+
+/** A payload without its bearer value. */
+export function withoutId(payload: Payload): Payload {
+  const { jti: _bearer, consumed: _consumed, ...rest } = payload
+  return rest
+}

@@ -1,0 +1,38 @@
+/** Scopes, the standard claims each releases (OIDC Core §5.4), and the levels of authentication. */
+
+/** Claims by scope, and the protocol claims that need none. */
+export const CLAIMS = {
+  openid: ['sub'],
+  profile: [
+    'name',
+    'family_name',
+    'given_name',
+    'middle_name',
+    'nickname',
+    'preferred_username',
+    'profile',
+    'picture',
+    'website',
+    'gender',
+    'birthdate',
+    'zoneinfo',
+    'locale',
+    'updated_at',
+  ],
+  email: ['email', 'email_verified'],
+  address: ['address'],
+  phone: ['phone_number', 'phone_number_verified'],
+  acr: null,
+  amr: null,
+  auth_time: null,
+  iss: null,
+  sid: null,
+} as const
+
+/** Scopes a client may be allowed (`scopes_supported`). */
+export const SCOPES = ['openid', 'offline_access', 'profile', 'email', 'address', 'phone'] as const
+
+/** Ordered levels of authentication, weakest first. */
+export const ACR_VALUES = ['urn:genkan:acr:basic'] as const
+export type Acr = (typeof ACR_VALUES)[number]
+export const BASIC: Acr = ACR_VALUES[0]

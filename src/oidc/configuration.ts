@@ -1,0 +1,184 @@
+/** The engine's configuration: everything that differs from its defaults, and why. */
+import {
+  type Adapter,
+  type Client,
+  type Configuration,
+  type ErrorOut,
+  errors,
+  type FindAccount,
+  type Grant,
+  type KoaContextWithOIDC,
+} from 'oidc-provider'
+import type { Config } from '../config.ts'
+import { ACR_VALUES, CLAIMS, SCOPES } from './claims.ts'
+import { type SigningKey, toEngineKeys } from './keys.ts'
+import { createPolicy } from './policy.ts'
+import { createResourceServers } from './resource_servers.ts'
+
+export interface ConfigurationDeps {
+  readonly config: Config
+  readonly keys: readonly SigningKey[]
+  readonly adapter: (model: string) => Adapter
+  readonly findAccount: FindAccount
+  readonly loadExistingGrant: (ctx: KoaContextWithOIDC) => Promise<Grant | undefined>
+  readonly findClient: (clientId: string) => Promise<object | undefined>
+  readonly renderError: (ctx: KoaContextWithOIDC, out: ErrorOut, error: Error) => Promise<void>
+  readonly renderLogout: (ctx: KoaContextWithOIDC, form: string) => Promise<void>
+  readonly renderLoggedOut: (ctx: KoaContextWithOIDC) => Promise<void>
+  /** Guarded outbound fetch for `jwks_uri` and back-channel logout. */
+  readonly fetch: (url: URL | string, options?: RequestInit) => Promise<Response>
+}
+
+/** Our metadata beside the registered ones; validated when a client is written. */
+export const CLIENT_METADATA = [
+  'first_party',
+  'require_pkce',
+  'resources',
+  'resource_scopes',
+  'resource_server_for',
+  'cors_origins',
+  'access_token_format',
+  'access_token_seconds',
+  'jwt_access_token_seconds',
+  'refresh_idle_seconds',
+  'refresh_absolute_seconds',
+  'refresh_grace_seconds',
+]
+
+/** Cookie names and attributes (ARCHITECTURE: `__Host-` binds to the host, the engine binds the other two to a path). */
+export function cookies(https: boolean) {
+  const options = { httpOnly: true, sameSite: 'lax', secure: https, signed: false, overwrite: true } as const
+  return {
+    names: {
+      session: https ? '__Host-genkan_session' : 'genkan_session',
+      interaction: https ? '__Secure-genkan_interaction' : 'genkan_interaction',
+      resume: https ? '__Secure-genkan_resume' : 'genkan_resume',
+    },
+    long: { ...options, path: '/' },
+    short: options,
+  }
+}
+
+const number = (client: Client | undefined, name: string) => client?.[name] as number | undefined
+
+/** Builds the engine's configuration. */
+export function createConfiguration(deps: ConfigurationDeps): Configuration {
+  const { config, keys } = deps
+  return {
+    adapter: deps.adapter as never,
+    jwks: { keys: toEngineKeys(keys) as never },
+    findAccount: deps.findAccount,
+    loadExistingGrant: deps.loadExistingGrant,
+    renderError: deps.renderError,
+    fetch: deps.fetch as never,
+    fetchResponseBodyLimits: { jwks_uri: 65_536, sector_identifier_uri: 65_536 } as never,
+    cookies: cookies(config.https),
+    claims: CLAIMS as never,
+    scopes: [...SCOPES],
+    acrValues: [...ACR_VALUES],
+    ...clientRules(config),
+    ...tokenRules(config),
+    interactions: { policy: createPolicy(), url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    features: features(deps),
+  } as Configuration
+}
+
+/** What clients may be (OAuth 2.1): code only, PKCE for everybody, exact redirects. */
+function clientRules(config: Config) {
+  return {
+    responseTypes: ['code'],
+    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'],
+    clientDefaults: {
+      grant_types: ['authorization_code', 'refresh_token'],
+      response_types: ['code'],
+      id_token_signed_response_alg: 'ES256',
+      token_endpoint_auth_method: 'client_secret_basic',
+    },
+    enabledJWA: {
+      idTokenSigningAlgValues: ['ES256', 'RS256', 'EdDSA'],
+      clientAuthSigningAlgValues: ['ES256', 'PS256', 'RS256', 'EdDSA'],
+      userinfoSigningAlgValues: ['ES256', 'RS256', 'EdDSA'],
+      introspectionSigningAlgValues: ['ES256', 'RS256', 'EdDSA'],
+      authorizationSigningAlgValues: ['ES256', 'RS256', 'EdDSA'],
+      requestObjectSigningAlgValues: ['ES256', 'PS256', 'RS256', 'EdDSA'],
+      dPoPSigningAlgValues: ['ES256', 'EdDSA'],
+    },
+    extraClientMetadata: { properties: CLIENT_METADATA },
+    allowOmittingSingleRegisteredRedirectUri: false,
+    pkce: { required: (_ctx: KoaContextWithOIDC, client: Client) => client.require_pkce !== false },
+    clientBasedCORS: (_ctx: KoaContextWithOIDC, origin: string, client: Client) =>
+      ((client.cors_origins ?? []) as readonly string[]).includes(origin),
+    subjectTypes: ['public'],
+    // The issuer alone is the audience of a client assertion (RFC 7523bis): one meant for another endpoint is refused.
+    assertJwtClientAuthClaimsAndHeader: async (_ctx: KoaContextWithOIDC, claims: { aud?: unknown; iat?: unknown }) => {
+      if (claims.aud === config.issuer || claims.aud === `${config.issuer}/token`) return
+      if (Array.isArray(claims.aud) && claims.aud.length === 1 && claims.aud[0] === config.issuer) return
+      throw new errors.InvalidClientAuth('the assertion audience must be the issuer')
+    },
+  }
+}
+
+/** Lifetimes, rotation, and what dies with the session. */
+function tokenRules(config: Config) {
+  const { tokens, sessions } = config
+  return {
+    rotateRefreshToken: true,
+    // Revoking one access token leaves the grant; everything else ends it whole.
+    revokeGrantPolicy: (ctx: KoaContextWithOIDC) =>
+      !(ctx.oidc.route === 'revocation' && ctx.oidc.entities.AccessToken !== undefined),
+    issueRefreshToken: async (_ctx: KoaContextWithOIDC, client: Client, code: { scopes: Set<string> }) =>
+      client.grantTypeAllowed('refresh_token') &&
+      (code.scopes.has('offline_access') || client.clientAuthMethod === 'none'),
+    // Without offline_access a token lives no longer than the sign-in it came from.
+    expiresWithSession: async (_ctx: KoaContextWithOIDC, code: { scopes: Set<string> }) =>
+      !code.scopes.has('offline_access'),
+    ttl: {
+      AccessToken: (_ctx: unknown, token: { resourceServer?: { accessTokenTTL?: number } }, client: Client) =>
+        token.resourceServer?.accessTokenTTL ?? number(client, 'access_token_seconds') ?? tokens.accessTokenSeconds,
+      ClientCredentials: (_ctx: unknown, token: { resourceServer?: { accessTokenTTL?: number } }, client: Client) =>
+        token.resourceServer?.accessTokenTTL ?? number(client, 'access_token_seconds') ?? tokens.accessTokenSeconds,
+      AuthorizationCode: tokens.codeSeconds,
+      IdToken: 3600,
+      Interaction: tokens.interactionSeconds,
+      Grant: sessions.absoluteSeconds + tokens.refreshAbsoluteSeconds,
+      RefreshToken: (_ctx: unknown, token: { totalLifetime(): number }, client: Client) => {
+        const idle = number(client, 'refresh_idle_seconds') ?? tokens.refreshIdleSeconds
+        const absolute = number(client, 'refresh_absolute_seconds') ?? tokens.refreshAbsoluteSeconds
+        return Math.max(1, Math.min(idle, absolute - token.totalLifetime()))
+      },
+      Session: (_ctx: unknown, session: { startedAt?: number }) => {
+        if (session.startedAt === undefined) return sessions.idleSeconds
+        const left = session.startedAt + sessions.absoluteSeconds - Math.floor(Date.now() / 1000)
+        return Math.max(1, Math.min(sessions.idleSeconds, left))
+      },
+    },
+  }
+}
+
+function features(deps: ConfigurationDeps) {
+  return {
+    devInteractions: { enabled: false },
+    backchannelLogout: { enabled: true },
+    claimsParameter: { enabled: true },
+    clientCredentials: { enabled: true },
+    externalSigningSupport: { enabled: true, ack: 'experimental-01' },
+    introspection: { enabled: true, allowedPolicy: createIntrospectionPolicy(deps.findClient) },
+    revocation: { enabled: true },
+    resourceIndicators: createResourceServers(deps.config),
+    rpInitiatedLogout: {
+      enabled: true,
+      logoutSource: deps.renderLogout,
+      postLogoutSuccessSource: deps.renderLoggedOut,
+    },
+  }
+}
+
+/** A client learns of its own tokens and, as a resource server, of those meant for it; nothing else, and of no dead client's. */
+function createIntrospectionPolicy(findClient: ConfigurationDeps['findClient']) {
+  return async (_ctx: KoaContextWithOIDC, client: Client, token: { clientId?: string; aud?: unknown }) => {
+    if (token.clientId === undefined || (await findClient(token.clientId)) === undefined) return false
+    if (token.clientId === client.clientId) return true
+    const serves = (client.resource_server_for ?? []) as readonly unknown[]
+    return token.aud !== undefined && serves.includes(token.aud)
+  }
+}

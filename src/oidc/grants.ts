@@ -1,0 +1,80 @@
+/** Grants from what the account agreed to. The consent record in SQL is the truth; a Grant is made from it when needed. */
+import type Provider from 'oidc-provider'
+import type { Grant, KoaContextWithOIDC } from 'oidc-provider'
+
+/** What an account agreed to for one client. */
+export interface Agreed {
+  readonly scopes: readonly string[]
+  readonly claims: readonly string[]
+  /** Scopes by resource indicator. */
+  readonly resources: { readonly [indicator: string]: readonly string[] }
+}
+
+export type FindConsent = (accountId: string, clientId: string) => Promise<Agreed | undefined>
+
+/** `loadExistingGrant` of the engine. A first-party client is agreed to by using it; others only by a consent record. */
+export function createLoadExistingGrant(findConsent: FindConsent) {
+  return async (ctx: KoaContextWithOIDC): Promise<Grant | undefined> => {
+    const { oidc } = ctx
+    const { client, session, account } = oidc
+    if (client === undefined || account === undefined) return undefined
+    const consented = (oidc.result?.consent as { grantId?: string } | undefined)?.grantId
+    const grantId = consented ?? session?.grantIdFor(client.clientId)
+    const grant = grantId === undefined ? undefined : await oidc.provider.Grant.find(grantId)
+    const own = grant?.accountId === account.accountId && grant.clientId === client.clientId ? grant : undefined
+    if (own !== undefined && covers(own, ctx)) return own
+    const agreed = client.first_party ? requested(ctx) : await findConsent(account.accountId, client.clientId)
+    if (agreed === undefined) return own
+    const fresh = own ?? new oidc.provider.Grant({ accountId: account.accountId, clientId: client.clientId })
+    if (add(fresh, agreed) || own === undefined) await fresh.save()
+    return fresh
+  }
+}
+
+/** Makes or extends a Grant for a consent that was just given, outside the engine's routes. */
+export function createGrantFor(provider: Provider) {
+  return async (consent: Agreed & { accountId: string; clientId: string; grantId?: string | undefined }) => {
+    const { accountId, clientId, grantId } = consent
+    const found = grantId === undefined ? undefined : await provider.Grant.find(grantId)
+    const own = found?.accountId === accountId && found.clientId === clientId ? found : undefined
+    const grant = own ?? new provider.Grant({ accountId, clientId })
+    add(grant, consent)
+    return grant.save()
+  }
+}
+
+function covers(grant: Grant, { oidc }: KoaContextWithOIDC): boolean {
+  const scopes = new Set(grant.getOIDCScopeEncountered().split(' '))
+  const claims = new Set(grant.getOIDCClaimsEncountered())
+  if ([...oidc.requestParamOIDCScopes].some((scope) => !scopes.has(scope))) return false
+  if ([...oidc.requestParamClaims].some((claim) => !claims.has(claim))) return false
+  return Object.entries(oidc.resourceServers ?? {}).every(([indicator, server]) => {
+    const granted = new Set(grant.getResourceScopeEncountered(indicator).split(' '))
+    return [...oidc.requestParamScopes].every((scope) => !server.scopes.has(scope) || granted.has(scope))
+  })
+}
+
+function requested({ oidc }: KoaContextWithOIDC): Agreed {
+  const scopes = [...oidc.requestParamScopes]
+  return {
+    scopes: [...oidc.requestParamOIDCScopes],
+    claims: [...oidc.requestParamClaims],
+    resources: Object.fromEntries(
+      Object.entries(oidc.resourceServers ?? {}).map(([indicator, server]) => [
+        indicator,
+        scopes.filter((scope) => server.scopes.has(scope)),
+      ]),
+    ),
+  }
+}
+
+/** Adds what is agreed; tells whether the Grant grew. */
+function add(grant: Grant, agreed: Agreed): boolean {
+  const before = JSON.stringify([grant.openid, grant.resources])
+  if (agreed.scopes.length > 0) grant.addOIDCScope(agreed.scopes.join(' '))
+  if (agreed.claims.length > 0) grant.addOIDCClaims([...agreed.claims])
+  for (const [indicator, scopes] of Object.entries(agreed.resources)) {
+    if (scopes.length > 0) grant.addResourceScope(indicator, scopes.join(' '))
+  }
+  return before !== JSON.stringify([grant.openid, grant.resources])
+}

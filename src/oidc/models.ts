@@ -1,0 +1,129 @@
+/** What we change in the engine's models, all in one place; each change says which attack or trap it answers. */
+import { createHash } from 'node:crypto'
+import Provider from 'oidc-provider'
+import type { OidcStore } from './adapter/store.ts'
+import { SCOPES } from './claims.ts'
+
+export interface ModelDeps {
+  readonly store: OidcStore
+  readonly secretMatches: (clientId: string, secret: string) => Promise<boolean>
+  readonly findClient: (clientId: string) => Promise<{ [key: string]: unknown } | undefined>
+  readonly successorOf: (refreshToken: string) => string
+  readonly now: () => Date
+}
+
+/** What `interaction/store.ts` finishes a login with, beyond the engine's own fields. */
+export interface LoginResult {
+  readonly accountId: string
+  readonly sessionUid: string
+  readonly epoch: number
+}
+
+type Prototype = { [name: string]: (...args: never[]) => unknown }
+type Loose = { prototype: Prototype; [name: string]: unknown }
+
+/** Applies our changes to one provider's models. */
+export function adaptModels(provider: Provider, deps: ModelDeps): void {
+  keepInPayload(provider.Session, ['epoch', 'startedAt', 'linked', 'seenAt'])
+  keepInPayload(provider.Grant, ['epoch'])
+  adaptSession(provider, deps)
+  adaptClient(provider, deps)
+  adaptTokens(provider, deps)
+}
+
+/** The engine drops payload keys it does not know, by a list it reads once. */
+function keepInPayload(model: object, names: readonly string[]): void {
+  const known = (model as { IN_PAYLOAD: readonly string[] }).IN_PAYLOAD
+  Object.defineProperty(model, 'IN_PAYLOAD', { get: () => [...known, ...names] })
+}
+
+interface LiveSession {
+  uid: string
+  oldId?: string | undefined
+  epoch?: number
+  startedAt?: number
+  seenAt?: number
+  accountId?: string
+  adapter: { destroy(id: string): Promise<void> }
+}
+
+function adaptSession(provider: Provider, { now }: ModelDeps): void {
+  const { prototype } = provider.Session as unknown as Loose
+  const save = prototype.save as (this: LiveSession, ttl: number) => Promise<string>
+  // The engine destroys the old id before it writes the new one; a refresh in that gap would lose its session.
+  prototype.save = async function (this: LiveSession, ttl: number) {
+    const { oldId } = this
+    this.oldId = undefined
+    const value = await save.call(this, ttl)
+    if (oldId !== undefined) await this.adapter.destroy(oldId)
+    return value
+  } as never
+  const loginAccount = prototype.loginAccount as (this: LiveSession, details: object) => void
+  prototype.loginAccount = function (this: LiveSession, details: { accountId: string }) {
+    const login = Provider.ctx?.oidc.entities.Interaction?.result?.login as LoginResult | undefined
+    const seconds = Math.floor(now().getTime() / 1000)
+    if (this.uid !== login?.sessionUid || this.startedAt === undefined) this.startedAt = seconds
+    this.seenAt = seconds
+    if (login?.accountId === details.accountId) {
+      this.uid = login.sessionUid
+      this.epoch = login.epoch
+    }
+    loginAccount.call(this, details)
+  } as never
+}
+
+function adaptClient(provider: Provider, { secretMatches, findClient }: ModelDeps): void {
+  const model = provider.Client as unknown as Loose
+  // Secrets are stored hashed and several may overlap, so the engine's comparison with one plain value cannot serve.
+  model.prototype.compareClientSecret = function (this: { clientId: string }, secret: string) {
+    return secretMatches(this.clientId, secret)
+  } as never
+  // Logouts are enqueued with the end of the session (`sessionEnded`); inline delivery would make the person wait.
+  model.deliverLogout = model.prototype.backchannelLogout
+  model.prototype.backchannelLogout = (async () => {}) as never
+  // The engine hashes a client's whole metadata at each request; our records stay identical while unchanged.
+  const clients = new WeakMap<object, unknown>()
+  model.find = async (id: unknown) => {
+    if (typeof id !== 'string' || id.length === 0) return undefined
+    const metadata = await findClient(id)
+    if (metadata === undefined) return undefined
+    const known = clients.get(metadata)
+    if (known !== undefined) return known
+    const Client = provider.Client as unknown as new (metadata: object) => object
+    const client = new Client(engineMetadata(metadata))
+    clients.set(metadata, client)
+    return client
+  }
+}
+
+/**
+ * Metadata as the engine takes it. It wants a secret where one is used (ours are compared in `compareClientSecret`), and
+ * only its own scopes in `scope`: those of resource servers go beside it.
+ */
+function engineMetadata(metadata: { [key: string]: unknown }): object {
+  const { scope, token_endpoint_auth_method: method, ...rest } = metadata
+  const allowed = typeof scope === 'string' ? scope.split(' ') : undefined
+  const own = allowed?.filter((name) => (SCOPES as readonly string[]).includes(name))
+  return {
+    ...rest,
+    token_endpoint_auth_method: method,
+    ...(own === undefined || own.length === 0 ? {} : { scope: own.join(' ') }),
+    ...(allowed === undefined ? {} : { resource_scopes: allowed.filter((name) => !own?.includes(name)) }),
+    ...(String(method).startsWith('client_secret_') ? { client_secret: 'stored hashed' } : {}),
+  }
+}
+
+function adaptTokens(provider: Provider, { store, successorOf, now }: ModelDeps): void {
+  const refresh = provider.RefreshToken as unknown as Loose
+  const random = refresh.prototype.generateTokenId as (this: unknown) => string
+  refresh.prototype.generateTokenId = function (this: unknown) {
+    const rotated = Provider.ctx?.oidc.entities.RotatedRefreshToken
+    return rotated === undefined ? random.call(this) : successorOf(rotated.jti)
+  } as never
+  // Find-then-save lets parallel replays through: one conditional write decides (RFC 7523 §3, RFC 9449 §11.1).
+  ;(provider.ReplayDetection as unknown as Loose).unique = async (iss: string, jti: string, exp: number) => {
+    const id = createHash('sha256').update(`${iss}\n${jti}`).digest('base64url')
+    const ttl = Math.max(1, exp - Math.floor(now().getTime() / 1000))
+    return store.save('ReplayDetection', id, { iss, exp, kind: 'ReplayDetection' }, ttl, true)
+  }
+}

@@ -1,0 +1,51 @@
+/** When the engine must ask the person: its own checks, ours, and the prompts `create` and `select_account`. */
+import { errors, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider'
+import { ACR_VALUES } from './claims.ts'
+
+const { base, Check, Prompt } = interactionPolicy
+
+/** `interactions.policy` of the engine. */
+export function createPolicy() {
+  const policy = base()
+  const login = policy.get('login')
+  login?.checks.add(accountGone())
+  for (const reason of ['essential_acrs', 'essential_acr']) login?.checks.remove(reason)
+  login?.checks.add(essentialAcr())
+  policy.add(new Prompt({ name: 'create', requestable: true }), 0)
+  policy.add(new Prompt({ name: 'select_account', requestable: true }), 1)
+  return policy
+}
+
+/** The session names an account that cannot be loaded any more (ended, disabled or deleted in this very moment). */
+function accountGone() {
+  return new Check('account_gone', 'End-User authentication is required', 'login_required', ({ oidc }) =>
+    oidc.session?.accountId !== undefined && oidc.account === undefined
+      ? Check.REQUEST_PROMPT
+      : Check.NO_NEED_TO_PROMPT,
+  )
+}
+
+/**
+ * Essential `acr` (OIDC Core §5.5.1.1): the engine would ask for a login again and again when no login can reach the
+ * level; a level that does not exist is an error at once (OpenID Connect Unmet Authentication Requirements 1.0).
+ */
+function essentialAcr() {
+  return new Check('essential_acr', 'requested ACR could not be obtained', 'login_required', (ctx) => {
+    const wanted = essentialValues(ctx)
+    if (wanted === undefined) return Check.NO_NEED_TO_PROMPT
+    if (!wanted.some((value) => (ACR_VALUES as readonly unknown[]).includes(value))) {
+      throw new errors.UnmetAuthenticationRequirements('none of the requested authentication levels can be obtained')
+    }
+    return wanted.includes(ctx.oidc.acr) ? Check.NO_NEED_TO_PROMPT : Check.REQUEST_PROMPT
+  })
+}
+
+function essentialValues({ oidc }: KoaContextWithOIDC): readonly unknown[] | undefined {
+  const acr = oidc.claims?.id_token?.acr as { essential?: unknown; value?: unknown; values?: unknown } | null
+  if (acr?.essential !== true) return undefined
+  if (acr.values !== undefined && !Array.isArray(acr.values)) {
+    throw new errors.InvalidRequest('invalid claims.id_token.acr.values type')
+  }
+  if (acr.values === undefined && acr.value === undefined) return undefined
+  return acr.values ?? [acr.value]
+}

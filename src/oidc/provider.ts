@@ -1,0 +1,41 @@
+/**
+ * The engine, assembled. It owns the protocol; it is given storage, accounts, policy and pages as functions.
+ * A provider's key set is fixed, so key rotation builds a new one and swaps it in: requests under way finish on the old.
+ */
+import Provider from 'oidc-provider'
+import { type AccountDeps, createFindAccount } from './account.ts'
+import { type AdapterDeps, createAdapterFactory } from './adapter/adapter.ts'
+import { type ConfigurationDeps, createConfiguration } from './configuration.ts'
+import { createLoadExistingGrant, type FindConsent } from './grants.ts'
+import { adaptModels, type ModelDeps } from './models.ts'
+
+export type OidcDeps = Omit<ConfigurationDeps, 'adapter' | 'findAccount' | 'loadExistingGrant'> &
+  AdapterDeps &
+  AccountDeps &
+  Omit<ModelDeps, 'now'> & { readonly findConsent: FindConsent }
+
+/** Builds one provider for one set of keys. */
+export function createProvider(deps: OidcDeps): Provider {
+  const { config, clock } = deps
+  const provider = new Provider(
+    config.issuer,
+    createConfiguration({
+      ...deps,
+      adapter: createAdapterFactory(deps),
+      findAccount: createFindAccount(deps),
+      loadExistingGrant: createLoadExistingGrant(deps.findConsent),
+    }),
+  )
+  // `http/request_context` has pinned Host and X-Forwarded-* to the issuer before the engine reads them.
+  provider.proxy = true
+  adaptModels(provider, { ...deps, now: () => clock.now() })
+  return provider
+}
+
+/** Delivers one back-channel logout token (OIDC Back-Channel Logout 1.0 §2.5); rejects unless the client answers 200 or 204. */
+export async function deliverLogout(provider: Provider, clientId: string, sub: string, sid: string): Promise<void> {
+  const client = await provider.Client.find(clientId)
+  if (client?.backchannelLogoutUri === undefined) return
+  const model = provider.Client as unknown as { deliverLogout(this: unknown, sub: string, sid: string): Promise<void> }
+  await model.deliverLogout.call(client, sub, sid)
+}

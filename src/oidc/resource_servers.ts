@@ -1,0 +1,52 @@
+/** Which resource servers a client may ask tokens for (RFC 8707) and in which form (RFC 9068). */
+import { type Client, errors, type KoaContextWithOIDC, type ResourceServer } from 'oidc-provider'
+import type { Config } from '../config.ts'
+
+/** `resourceIndicators` of the engine: only declared resources, only those the client is allowed, only its scopes. */
+export function createResourceServers(config: Pick<Config, 'resources' | 'tokens'>) {
+  const declared = new Map(config.resources.map((resource) => [resource.identifier, resource]))
+  return {
+    enabled: true,
+    // No default: a token is for the resource that was asked for, else for userinfo.
+    defaultResource: () => undefined as unknown as string,
+    useGrantedResource: () => true,
+    getResourceServerInfo(ctx: KoaContextWithOIDC, indicator: string, client: Client): ResourceServer {
+      const resource = declared.get(indicator)
+      const allowed = (client.resources ?? []) as readonly string[]
+      if (resource === undefined || !allowed.includes(indicator)) {
+        throw new errors.InvalidTarget('resource indicator is missing, or unknown')
+      }
+      const own = client.resource_scopes as readonly string[] | undefined
+      const scopes = resource.scopes.filter((scope) => own?.includes(scope) !== false)
+      refuseWiderScope(ctx, scopes)
+      const format = (client.access_token_format as 'jwt' | 'opaque' | undefined) ?? resource.access_token_format
+      return {
+        audience: indicator,
+        scope: scopes.join(' '),
+        accessTokenFormat: format,
+        accessTokenTTL: lifetime(format, resource.access_token_seconds, client, config),
+        jwt: { sign: { alg: 'ES256' } },
+      }
+    },
+  }
+}
+
+/** The engine drops scopes it does not know; a machine that asks for too much must hear of it (RFC 6749 §5.2, A77). */
+function refuseWiderScope({ oidc }: KoaContextWithOIDC, scopes: readonly string[]): void {
+  const { grant_type: grantType, scope } = oidc.params as { grant_type?: string; scope?: string }
+  if (oidc.route !== 'token' || grantType !== 'client_credentials' || scope === undefined) return
+  const wider = scope.split(' ').filter((name) => !scopes.includes(name))
+  if (wider.length > 0) throw new errors.InvalidScope('requested scope is not allowed', wider.join(' '))
+}
+
+/** A JWT cannot be revoked, so it lives five minutes at the most whatever is asked for. */
+function lifetime(
+  format: 'jwt' | 'opaque',
+  seconds: number | undefined,
+  client: Client,
+  { tokens }: Pick<Config, 'tokens'>,
+) {
+  if (format === 'opaque') return (client.access_token_seconds as number | undefined) ?? tokens.accessTokenSeconds
+  const wanted = (client.jwt_access_token_seconds as number | undefined) ?? seconds ?? tokens.jwtAccessTokenSeconds
+  return Math.min(wanted, 300)
+}

@@ -1,0 +1,271 @@
+/**
+ * Deliveries: each consumer has its own row for each fact it subscribed to. Rows are claimed with `skip locked` and a lease,
+ * handled outside of any transaction, and tried again with back-off: at least once, with a fact id that never changes.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { Fact, RecordedFact } from '../events.ts'
+import { canonical, OUTBOX_MAC, openFact, type OutboxRow } from './outbox.ts'
+import type { Database, Tx } from './postgres.ts'
+import { errorMessage } from './redaction.ts'
+
+/** A failure that no repetition can mend (a refused recipient, an impossible address): the delivery fails at once. */
+export class PermanentFailure extends Error {
+  constructor(message: string, options?: { cause?: unknown }) {
+    super(message, options)
+    this.name = 'PermanentFailure'
+  }
+}
+
+export interface Deliveries {
+  /** Delivers everything that is due; returns how many succeeded. A call during another joins it and makes it look again. */
+  deliver(): Promise<number>
+  /** Claims nothing more and waits for what is in flight. */
+  stop(): Promise<void>
+  /** Makes what a killed process held due at once. Only when this is the one process on the database. */
+  resume(): Promise<void>
+  /** Numbers by consumer and state, for the command line. */
+  status(): Promise<readonly DeliveryStatus[]>
+}
+
+export interface DeliveryStatus {
+  readonly consumer: string
+  readonly state: 'pending' | 'delivered' | 'failed'
+  readonly count: number
+  /** The newest error among them; without values from requests. */
+  readonly lastError?: string | undefined
+}
+
+interface Deps {
+  readonly database: Pick<Database, 'db' | 'transaction'>
+  readonly secretBox: {
+    open(sealed: string, purpose: string): string
+    macMatches(value: string, purpose: string, mac: string): boolean
+  }
+  readonly clock: { now(): Date }
+  readonly subscriptions: readonly { readonly consumer: string; handle(fact: RecordedFact): Promise<void> }[]
+  readonly logger: { warn(facts: object, message: string): void }
+  /** Seconds after which a claimed delivery is taken from a worker that was killed. Handlers get three quarters of it. */
+  readonly leaseSeconds?: number | undefined
+}
+
+interface Claim extends OutboxRow {
+  readonly consumer: string
+  readonly attempts: number
+}
+
+/** Deliveries of one consumer that run at the same time in one process. */
+const AT_ONCE = 8
+const ATTEMPTS = 12
+const FIRST_RETRY_SECONDS = 5
+const LAST_RETRY_SECONDS = 3600
+const LEASE_SECONDS = 90
+
+/** Makes the worker. `deliver` is called by the dispatcher. */
+export function createDeliveries(deps: Deps): Deliveries {
+  const { database, clock } = deps
+  // A lane for each consumer: a client that hangs at its logout address must not keep mail waiting.
+  const lanes = deps.subscriptions.map((subscription) => createLane(deps, subscription))
+  return {
+    async deliver() {
+      const ends = await Promise.allSettled(lanes.map((lane) => lane.drain()))
+      for (const end of ends) if (end.status === 'rejected') throw end.reason
+      return ends.reduce((total, end) => total + (end.status === 'fulfilled' ? end.value : 0), 0)
+    },
+    async stop() {
+      await Promise.allSettled(lanes.map((lane) => lane.stop()))
+    },
+    async resume() {
+      const now = clock.now()
+      await database
+        .db('deliveries')
+        .where({ state: 'pending', last_error: null })
+        .where('next_at', '>', now)
+        .update({ next_at: now })
+    },
+    async status() {
+      const { rows } = await database.db.raw(`
+        select consumer, state, count(*)::int as count,
+               (array_agg(last_error order by next_at desc) filter (where last_error is not null))[1] as last_error
+        from deliveries group by consumer, state order by consumer, state`)
+      type Row = { consumer: string; state: DeliveryStatus['state']; count: number; last_error: string | null }
+      return rows.map((row: Row) => ({
+        consumer: row.consumer,
+        state: row.state,
+        count: row.count,
+        lastError: row.last_error ?? undefined,
+      }))
+    },
+  }
+}
+
+type Subscription = Deps['subscriptions'][number]
+
+/** One consumer's worker: keeps up to eight deliveries in flight and claims one more whenever one ends or it is nudged. */
+function createLane(deps: Deps, subscription: Subscription) {
+  const { database, clock, leaseSeconds = LEASE_SECONDS } = deps
+  const flights = new Set<Promise<void>>()
+  let nudge = () => {}
+  let again = false
+  let running: Promise<number> | undefined
+  let stopped = false
+
+  const drain = async (): Promise<number> => {
+    let delivered = 0
+    let failure: unknown
+    try {
+      for (;;) {
+        // Made before the claim: a nudge during it counts.
+        const nudged = new Promise<void>((resolve) => {
+          nudge = resolve
+        })
+        again = false
+        const room = stopped ? 0 : AT_ONCE - flights.size
+        const claims = room === 0 ? [] : await claimDue(database, subscription.consumer, clock.now(), leaseSeconds, room)
+        for (const claim of claims) {
+          const flight = attempt(deps, subscription, claim)
+            .then((done) => {
+              delivered += done ? 1 : 0
+            })
+            .catch((error: unknown) => {
+              failure = error
+            })
+            .finally(() => flights.delete(flight))
+          flights.add(flight)
+        }
+        if (flights.size > 0) await Promise.race([...flights, nudged])
+        else if (!again) break
+      }
+    } finally {
+      await Promise.all(flights)
+    }
+    if (failure !== undefined) throw failure
+    return delivered
+  }
+
+  return {
+    drain(): Promise<number> {
+      again = true
+      nudge()
+      running ??= drain().finally(() => {
+        running = undefined
+      })
+      return running
+    },
+    async stop() {
+      stopped = true
+      await running
+    },
+  }
+}
+
+/** Hands one fact to its consumer and writes down how it went. Rejects only when that cannot be written. */
+async function attempt(deps: Deps, { consumer, handle }: Subscription, claim: Claim): Promise<boolean> {
+  const { database, secretBox, clock, logger, leaseSeconds = LEASE_SECONDS } = deps
+  try {
+    await within(leaseSeconds * 750, handle(readFact(claim, secretBox)))
+  } catch (error) {
+    await database.transaction((tx) => fail(tx, claim, error, clock.now()))
+    const { id, type, attempts } = claim
+    logger.warn({ err: error, fact: id, consumer, type, attempts }, 'delivery failed')
+    return false
+  }
+  await database.transaction((tx) => succeed(tx, claim, clock.now()))
+  return true
+}
+
+/**
+ * Claims what is due and pushes it behind the lease. Facts about one account reach a consumer in their order: a row waits
+ * while an earlier one is untried or in another worker's hands, but not for one that failed and waits for its next try.
+ */
+async function claimDue(
+  { db }: Pick<Database, 'db'>,
+  consumer: string,
+  now: Date,
+  leaseSeconds: number,
+  atMost: number,
+): Promise<Claim[]> {
+  const { rows } = await db.raw(
+    `with due as (
+       select d.outbox_id
+       from deliveries d join outbox o on o.id = d.outbox_id
+       where d.state = 'pending' and d.consumer = ? and d.next_at <= ?
+         and not exists (
+           select 1 from deliveries e join outbox p on p.id = e.outbox_id
+           where e.state = 'pending' and e.last_error is null and e.consumer = d.consumer
+             and p.account_id = o.account_id and p.seq < o.seq)
+       order by d.next_at, o.seq limit ?
+       for update of d skip locked)
+     update deliveries d set next_at = ?, attempts = d.attempts + 1
+     from due, outbox o
+     where d.outbox_id = due.outbox_id and d.consumer = ? and o.id = d.outbox_id
+     returning d.consumer, d.attempts, o.*`,
+    [consumer, now, atMost, new Date(now.getTime() + leaseSeconds * 1000), consumer],
+  )
+  return (rows as Claim[]).sort((a, b) => Number(a.seq) - Number(b.seq))
+}
+
+/** The sealed part is erased with the last delivery that needs it. The row lock lets two last ones see each other. */
+async function succeed(tx: Tx, claim: Claim, now: Date): Promise<void> {
+  if (claim.sealed !== null) await tx.raw('select 1 from outbox where id = ? for update', [claim.id])
+  await tx('deliveries')
+    .where({ outbox_id: claim.id, consumer: claim.consumer })
+    .update({ state: 'delivered', delivered_at: now, last_error: null })
+  if (claim.sealed !== null) await eraseSealed(tx, claim.id)
+}
+
+async function fail(tx: Tx, claim: Claim, error: unknown, now: Date): Promise<void> {
+  const last = claim.attempts >= ATTEMPTS || error instanceof PermanentFailure
+  await tx('deliveries')
+    .where({ outbox_id: claim.id, consumer: claim.consumer, state: 'pending' })
+    .update({
+      ...(last ? { state: 'failed' } : {}),
+      last_error: (error instanceof Error ? errorMessage(error) : 'unknown').slice(0, 300) || 'unknown',
+      next_at: new Date(now.getTime() + retryDelayMs(claim.attempts)),
+    })
+  if (last && claim.sealed !== null) await eraseSealed(tx, claim.id)
+}
+
+async function eraseSealed(tx: Tx, id: string): Promise<void> {
+  await tx.raw(
+    `update outbox set sealed = null where id = ?
+     and not exists (select 1 from deliveries where outbox_id = ? and state = 'pending')`,
+    [id, id],
+  )
+}
+
+/** Doubles from 5 s to an hour; half of it is jitter, so that a server that comes back is not met by everybody at once. */
+function retryDelayMs(attempts: number): number {
+  const seconds = Math.min(FIRST_RETRY_SECONDS * 2 ** (attempts - 1), LAST_RETRY_SECONDS)
+  return seconds * 1000 * (0.5 + Math.random() / 2)
+}
+
+/** A row that was written with SQL alone reaches no consumer: its MAC tells. */
+function readFact(row: Claim, secretBox: Deps['secretBox']): RecordedFact {
+  if (!secretBox.macMatches(canonical(row), OUTBOX_MAC, row.mac)) throw new PermanentFailure('the fact is not genuine')
+  return {
+    id: row.id,
+    type: row.type as Fact['type'],
+    accountId: row.account_id ?? undefined,
+    clientId: row.client_id ?? undefined,
+    actor: row.actor ?? undefined,
+    data: row.data,
+    sealed: row.sealed === null ? undefined : openFact(secretBox, { id: row.id, sealed: row.sealed }),
+    requestId: row.request_id ?? undefined,
+    occurredAt: row.occurred_at,
+  }
+}
+
+async function within(milliseconds: number, work: Promise<void>): Promise<void> {
+  const settled = new AbortController()
+  const late = sleep(milliseconds, undefined, { signal: settled.signal, ref: false }).then(
+    () => {
+      throw new Error('the consumer took too long')
+    },
+    () => {},
+  )
+  try {
+    await Promise.race([work, late])
+  } finally {
+    settled.abort()
+  }
+}

@@ -1,0 +1,111 @@
+/**
+ * Key/value records in Redis, one string each: `<version>.<expiry in epoch ms>.<value>` under `kv:<key>`. Every operation
+ * is one command; what must compare before it writes is a script, since Redis runs a script as one step.
+ */
+import type { Redis } from 'ioredis'
+import { type Clock, systemClock } from './clock.ts'
+import { expiryOf, hitResult, type KeyValue, storedKey, storedLimits, type Versioned } from './key_value.ts'
+
+/** Shared by the scripts: the live record of a key as version and value. */
+const LIVE = `
+local function live(record, now)
+  if not record then return nil end
+  local version, expiry, value = string.match(record, '^(%d+)%.(%d+)%.(.*)$')
+  if not version or tonumber(expiry) <= tonumber(now) then return nil end
+  return tonumber(version), value, tonumber(expiry)
+end
+`
+
+/** ARGV: now, expiry, ttl in ms, value, mode ('set', or the version that must be there, 0 for none). */
+const WRITE = `${LIVE}
+local version = live(redis.call('GET', KEYS[1]), ARGV[1]) or 0
+if ARGV[5] ~= 'set' and tonumber(ARGV[5]) ~= version then return 0 end
+redis.call('SET', KEYS[1], string.format('%d', version + 1) .. '.' .. ARGV[2] .. '.' .. ARGV[4], 'PX', ARGV[3])
+return 1
+`
+
+/** ARGV: now, then limit and window in ms of each key. Returns -1 when counted, else the longest wait in ms. */
+const HIT = `${LIVE}
+local now, wait, counts = tonumber(ARGV[1]), -1, {}
+for i, record in ipairs(redis.call('MGET', unpack(KEYS))) do
+  local version, value, expiry = live(record, now)
+  local limit, window = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
+  counts[i] = { version or 0, tonumber(value or 0), expiry or now + window }
+  if counts[i][2] >= limit then wait = math.max(wait, counts[i][3] - now) end
+end
+if wait >= 0 then return wait end
+for i, key in ipairs(KEYS) do
+  local version, count, expiry = unpack(counts[i])
+  local record = string.format('%d.%.0f.%d', version + 1, expiry, count + 1)
+  redis.call('SET', key, record, 'PX', math.max(1, expiry - now))
+end
+return -1
+`
+
+interface Scripts {
+  genkanWrite(key: string, now: number, expiry: number, ttlMs: number, value: string, mode: string): Promise<number>
+  genkanHit(keyCount: number, ...keysAndArguments: (string | number)[]): Promise<number>
+}
+
+/** Key/value records in Redis. Rejects with the driver's error when Redis is away. */
+export function createRedisKeyValue(redis: Redis, clock: Clock = systemClock): KeyValue {
+  const scripts = defineScripts(redis)
+  const now = () => clock.now().getTime()
+
+  async function write(key: string, value: string, ttlSeconds: number, mode: string): Promise<boolean> {
+    const at = now()
+    const expiry = expiryOf(new Date(at), ttlSeconds).getTime()
+    const written = await scripts.genkanWrite(
+      nameOf(key),
+      at,
+      Math.max(0, expiry),
+      Math.max(1, expiry - at),
+      value,
+      mode,
+    )
+    return written === 1
+  }
+
+  return {
+    get: async (key) => parse(await redis.get(nameOf(key)), now())?.value,
+    read: async (key) => parse(await redis.get(nameOf(key)), now()),
+    take: async (key) => parse(await redis.getdel(nameOf(key)), now())?.value,
+    set: async (key, value, ttlSeconds) => {
+      await write(key, value, ttlSeconds, 'set')
+    },
+    add: (key, value, ttlSeconds) => write(key, value, ttlSeconds, '0'),
+    swap: (key, expected, value, ttlSeconds) => write(key, value, ttlSeconds, String(expected)),
+    delete: async (key) => {
+      await redis.del(nameOf(key))
+    },
+    async hit(limits) {
+      if (limits.length === 0) return hitResult(undefined)
+      const stored = storedLimits(limits)
+      const wait = await scripts.genkanHit(
+        stored.length,
+        ...stored.map(({ key }) => `kv:${key}`),
+        now(),
+        ...stored.flatMap(({ limit, windowSeconds }) => [limit, Math.ceil(windowSeconds * 1000)]),
+      )
+      return hitResult(wait < 0 ? undefined : wait)
+    },
+    purge: async () => 0,
+  }
+}
+
+function nameOf(key: string): string {
+  return `kv:${storedKey(key)}`
+}
+
+/** ioredis sends EVAL once per connection and EVALSHA after that; the types cannot know commands defined at run time. */
+function defineScripts(redis: Redis): Scripts {
+  redis.defineCommand('genkanWrite', { numberOfKeys: 1, lua: WRITE })
+  redis.defineCommand('genkanHit', { lua: HIT })
+  return redis as unknown as Scripts
+}
+
+function parse(record: string | null, now: number): Versioned | undefined {
+  const parts = record === null ? null : /^(\d+)\.(\d+)\.(.*)$/s.exec(record)
+  if (parts === null || Number(parts[2]) <= now) return undefined
+  return { version: Number(parts[1]), value: parts[3] ?? '' }
+}

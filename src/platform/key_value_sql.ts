@@ -1,0 +1,116 @@
+/**
+ * Key/value records in the table `key_values`, for installations without Redis. Each operation is one statement whose row
+ * locks decide races; there are no transactions.
+ */
+import type { Knex } from 'knex'
+import type { Clock } from './clock.ts'
+import { expiryOf, type Hit, hitResult, type KeyValue, type Limit, storedKey, storedLimits } from './key_value.ts'
+import type { Database } from './postgres.ts'
+
+/** Writes over a live record (next version), over an expired one or anew (version 1). */
+const SET = `
+  insert into key_values (key, value, version, expires_at) values (:key, :value, 1, :expiry)
+  on conflict (key) do update set value = excluded.value, expires_at = excluded.expires_at,
+    version = case when key_values.expires_at > :now then key_values.version + 1 else 1 end`
+
+const ADD = `
+  insert into key_values (key, value, version, expires_at) values (:key, :value, 1, :expiry)
+  on conflict (key) do update set value = excluded.value, expires_at = excluded.expires_at, version = 1
+    where key_values.expires_at <= :now
+  returning key`
+
+const SWAP = `
+  update key_values set value = :value, version = version + 1, expires_at = :expiry
+  where key = :key and version = :expected and expires_at > :now
+  returning key`
+
+const READ = 'select value, version from key_values where key = :key and expires_at > :now'
+
+const TAKE = 'delete from key_values where key = :key and expires_at > :now returning value'
+
+const PURGE = `
+  delete from key_values where key in (
+    select key from key_values where expires_at <= :now order by expires_at limit :atMost for update skip locked
+  ) returning key`
+
+/** Key/value records in SQL. Rejects with the driver's error when the database is away. */
+export function createSqlKeyValue(database: Pick<Database, 'db'>, clock: Clock): KeyValue {
+  async function run<Row>(sql: string, bindings: { readonly [name: string]: unknown }): Promise<Row[]> {
+    const result = await database.db.raw(sql, { now: clock.now(), ...bindings })
+    return result.rows
+  }
+
+  async function write(sql: string, key: string, value: string, ttlSeconds: number, expected = 0): Promise<boolean> {
+    const now = clock.now()
+    const rows = await run(sql, { key: storedKey(key), value, expected, now, expiry: expiryOf(now, ttlSeconds) })
+    return rows.length === 1
+  }
+
+  async function read(key: string): Promise<{ value: string; version: number } | undefined> {
+    return (await run<{ value: string; version: number }>(READ, { key: storedKey(key) }))[0]
+  }
+
+  return {
+    read,
+    get: async (key) => (await read(key))?.value,
+    set: async (key, value, ttlSeconds) => {
+      await write(SET, key, value, ttlSeconds)
+    },
+    add: (key, value, ttlSeconds) => write(ADD, key, value, ttlSeconds),
+    swap: (key, expected, value, ttlSeconds) => write(expected === 0 ? ADD : SWAP, key, value, ttlSeconds, expected),
+    take: async (key) => (await run<{ value: string }>(TAKE, { key: storedKey(key) }))[0]?.value,
+    delete: async (key) => {
+      await run('delete from key_values where key = :key', { key: storedKey(key) })
+    },
+    async hit(limits) {
+      if (limits.length === 0) return hitResult(undefined)
+      const stored = storedLimits(limits)
+      return count(database.db, stored, clock.now())
+    },
+    purge: async (now, atMost) => (await run(PURGE, { now, atMost })).length,
+  }
+}
+
+/**
+ * Counts on all limits or on none, in one statement. `locked` waits for its rows in key order (no deadlock) and sees what was
+ * committed while it waited, so that parallel hits count one after the other. A row that is missing cannot be locked: then
+ * nothing is counted, an expired row is made, and the statement runs again.
+ */
+async function count(db: Knex, limits: readonly Limit[], now: Date): Promise<Hit> {
+  const wanted = limits.flatMap(({ key, limit, windowSeconds }) => [key, limit, expiryOf(now, windowSeconds)])
+  for (let attempt = 0; attempt < HIT_ATTEMPTS; attempt++) {
+    const { rows } = await db.raw(hitSql(limits.length), [...wanted, now])
+    const { missing, full_until: fullUntil }: { missing: boolean; full_until: Date | null } = rows[0]
+    if (!missing) return hitResult(fullUntil === null ? undefined : fullUntil.getTime() - now.getTime())
+    await db.raw(
+      `insert into key_values (key, value, version, expires_at)
+       values ${limits.map(() => "(?, '0', 0, ?)").join(', ')} on conflict (key) do nothing`,
+      limits.flatMap(({ key }) => [key, now]),
+    )
+  }
+  throw new Error('hit: the rows of the limits vanish again and again')
+}
+
+/** A purge may take a new row before its first hit; more than a few times in a row it cannot. */
+const HIT_ATTEMPTS = 5
+
+function hitSql(limits: number): string {
+  return `
+    with wanted (key, allowed, window_end) as (
+      values ${Array.from({ length: limits }, () => '(?::text, ?::integer, ?::timestamptz)').join(', ')}
+    ), locked as materialized (
+      select key, value, expires_at from key_values
+      where key in (select key from wanted) order by key for update of key_values
+    ), state as (
+      select wanted.key, allowed, locked.key is null as missing,
+        case when expires_at > at.now then value::integer else 0 end as hits,
+        case when expires_at > at.now then expires_at else window_end end as expires_at
+      from wanted left join locked on locked.key = wanted.key, (select ?::timestamptz as now) as at
+    ), verdict as (
+      select bool_or(missing) as missing, max(expires_at) filter (where hits >= allowed) as full_until from state
+    ), counted as (
+      update key_values set value = (hits + 1)::text, expires_at = state.expires_at, version = version + 1
+      from state, verdict where key_values.key = state.key and not verdict.missing and full_until is null
+    )
+    select missing, full_until from verdict`
+}

@@ -1,0 +1,168 @@
+/**
+ * The audit: reads the whole ledger beside the outbox and names every row that was changed, deleted or inserted with SQL
+ * alone. It proves nothing against somebody who holds the secret key; for that, compare with an anchor kept elsewhere.
+ */
+import { ANCHOR_MAC, anchorContent, entryHash } from './ledger.ts'
+import { canonical, OUTBOX_MAC, type OutboxRow } from './outbox.ts'
+import type { Database } from './postgres.ts'
+
+export interface Problem {
+  readonly kind:
+    | 'fact_changed'
+    | 'fact_missing'
+    | 'fact_inserted'
+    | 'entry_changed'
+    | 'entry_missing'
+    | 'entry_inserted'
+    | 'anchor_changed'
+  readonly seq?: number | undefined
+  /** The fact's id, where it is known. */
+  readonly id?: string | undefined
+}
+
+export interface AuditReport {
+  readonly ok: boolean
+  /** Sealed facts that were read. */
+  readonly checked: number
+  /** The first hundred problems. */
+  readonly problems: readonly Problem[]
+  /** The newest anchor, to be kept outside of the database. */
+  readonly anchor?: { readonly seq: number; readonly hash: string } | undefined
+}
+
+interface Deps {
+  readonly database: Pick<Database, 'db'>
+  readonly secretBox: { macMatches(value: string, purpose: string, mac: string): boolean }
+}
+
+export interface LedgerAudit {
+  /** Checks everything, in pages. `known` is an anchor kept from before: the chain must still contain it. */
+  verify(known?: { readonly seq: number; readonly hash: string }): Promise<AuditReport>
+}
+
+type Entry = Omit<OutboxRow, 'seq' | 'id'> & {
+  readonly seq: string | number
+  readonly outbox_id: string
+  readonly hash: string
+  readonly sealed_at: Date
+  readonly id: string | null
+  readonly fact_seq: string | number | null
+  readonly anchor_hash: string | null
+  readonly anchor_mac: string | null
+  readonly anchored_at: Date | null
+}
+
+const PAGE = 1000
+const PROBLEMS = 100
+
+interface Walk {
+  seq: number
+  hash: string
+  checked: number
+  readonly problems: Problem[]
+}
+
+/** Makes the audit. It only reads. */
+export function createLedgerAudit({ database, secretBox }: Deps): LedgerAudit {
+  const { db } = database
+
+  const page = async (after: number): Promise<Entry[]> => {
+    const { rows } = await db.raw(
+      `select l.seq, l.outbox_id, l.hash, l.sealed_at, o.seq as fact_seq, o.id, o.type, o.account_id, o.client_id,
+              o.actor, o.data, o.request_id, o.ip_hash, o.user_agent, o.occurred_at, o.mac,
+              a.hash as anchor_hash, a.mac as anchor_mac, a.anchored_at
+       from ledger l
+       left join outbox o on o.id = l.outbox_id
+       left join ledger_anchors a on a.seq = l.seq
+       where l.seq > ? order by l.seq limit ?`,
+      [after, PAGE],
+    )
+    return rows
+  }
+
+  const check = (entry: Entry, walk: Walk): void => {
+    const seq = Number(entry.seq)
+    const gap = seq !== walk.seq + 1
+    for (let lost = walk.seq + 1; lost < seq && walk.problems.length < PROBLEMS; lost++) {
+      walk.problems.push({ kind: 'entry_missing', seq: lost })
+    }
+    const found = factProblem(entry, seq) ?? (gap || hashHolds(entry, seq, walk.hash) ? undefined : 'entry_changed')
+    if (found !== undefined) walk.problems.push({ kind: found, seq, id: entry.outbox_id })
+    if (entry.anchor_hash !== null && !anchorHolds(entry, seq)) walk.problems.push({ kind: 'anchor_changed', seq })
+    // The chain goes on from what is stored: one changed row is one problem, not one for every row behind it.
+    walk.seq = seq
+    walk.hash = entry.hash
+    walk.checked += 1
+  }
+
+  const factProblem = (entry: Entry, seq: number): Problem['kind'] | undefined => {
+    if (entry.id === null) return 'fact_missing'
+    const genuine = secretBox.macMatches(canonical({ ...entry, id: entry.id }), OUTBOX_MAC, entry.mac)
+    return genuine && Number(entry.fact_seq) === seq ? undefined : 'fact_changed'
+  }
+
+  const hashHolds = (entry: Entry, seq: number, previous: string): boolean =>
+    entry.id !== null && entryHash(previous, seq, entry.sealed_at, { ...entry, id: entry.id }) === entry.hash
+
+  const anchorHolds = (entry: Entry, seq: number): boolean =>
+    entry.anchor_hash === entry.hash &&
+    entry.anchored_at !== null &&
+    secretBox.macMatches(
+      anchorContent({ seq, hash: entry.anchor_hash ?? '', anchoredAt: entry.anchored_at }),
+      ANCHOR_MAC,
+      entry.anchor_mac ?? '',
+    )
+
+  return {
+    async verify(known) {
+      const newest = await newestAnchor(db)
+      const walk: Walk = { seq: 0, hash: '', checked: 0, problems: [] }
+      for (let rows = await page(0); rows.length > 0; rows = await page(walk.seq)) {
+        for (const entry of rows) {
+          check(entry, walk)
+          if (known?.seq === walk.seq && known.hash !== entry.hash) {
+            walk.problems.push({ kind: 'entry_changed', seq: walk.seq, id: entry.outbox_id })
+          }
+        }
+      }
+      const end = Math.max(newest?.seq ?? 0, known?.seq ?? 0)
+      for (let lost = walk.seq + 1; lost <= end && walk.problems.length < PROBLEMS; lost++) {
+        walk.problems.push({ kind: 'entry_missing', seq: lost })
+      }
+      walk.problems.push(...(await strangers(db)), ...(await forgedBeforeSealing(db, secretBox)))
+      const problems = walk.problems.slice(0, PROBLEMS)
+      return { ok: problems.length === 0, checked: walk.checked, problems, anchor: newest }
+    },
+  }
+}
+
+async function newestAnchor(db: Database['db']): Promise<{ seq: number; hash: string } | undefined> {
+  const { rows } = await db.raw('select seq, hash from ledger_anchors order by seq desc limit 1')
+  return rows[0] === undefined ? undefined : { seq: Number(rows[0].seq), hash: rows[0].hash }
+}
+
+/** Numbered facts without an entry, and entries behind the newest anchor. One statement each: sealing goes on meanwhile. */
+async function strangers(db: Database['db']): Promise<Problem[]> {
+  const facts = await db.raw(
+    `select o.id, o.seq from outbox o left join ledger l on l.outbox_id = o.id
+     where o.seq is not null and l.seq is null order by o.seq limit ?`,
+    [PROBLEMS],
+  )
+  const entries = await db.raw(
+    `select seq, outbox_id from ledger
+     where seq > (select coalesce(max(seq), 0) from ledger_anchors) order by seq limit ?`,
+    [PROBLEMS],
+  )
+  type Row = { seq: string; id: string; outbox_id: string }
+  return [
+    ...facts.rows.map((row: Row) => ({ kind: 'fact_inserted' as const, seq: Number(row.seq), id: row.id })),
+    ...entries.rows.map((row: Row) => ({ kind: 'entry_inserted' as const, seq: Number(row.seq), id: row.outbox_id })),
+  ]
+}
+
+/** What waits to be sealed is a second old: a forged row among it is found before it has a number. */
+async function forgedBeforeSealing(db: Database['db'], secretBox: Deps['secretBox']): Promise<Problem[]> {
+  const { rows } = await db.raw('select * from outbox where seq is null order by occurred_at limit ?', [PAGE])
+  const forged = (rows as OutboxRow[]).filter((row) => !secretBox.macMatches(canonical(row), OUTBOX_MAC, row.mac))
+  return forged.map((row) => ({ kind: 'fact_inserted', id: row.id }))
+}

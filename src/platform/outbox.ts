@@ -1,0 +1,166 @@
+/**
+ * The outbox: facts are written here in the transaction of the change they state, so that without the fact the act fails.
+ * Each row carries a MAC over its content: a row that somebody inserts or changes with SQL alone is found by the ledger.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { randomBytes } from 'node:crypto'
+import type { Fact, Json } from '../events.ts'
+import type { Tx } from './postgres.ts'
+import { currentRequest } from './request_scope.ts'
+
+export interface Outbox {
+  /** States facts inside the transaction of the change, in one insert. Facts with a sealed part wake the deliveries on commit. */
+  record(facts: readonly Fact[], tx: Tx): Promise<void>
+  /** Asks for deliveries now instead of within a second. Call it after the commit. */
+  wake(): void
+}
+
+/** The outbox as the composition root sees it. */
+export interface WakingOutbox extends Outbox {
+  /** Registers what `wake` calls: the dispatcher, which is made after the features that record. */
+  onWake(listener: () => void): void
+}
+
+/** What the MAC and the ledger's hash cover. The address itself is not part of it, so that it can be erased later. */
+export interface OutboxContent {
+  readonly id: string
+  readonly type: string
+  readonly account_id: string | null
+  readonly client_id: string | null
+  readonly actor: string | null
+  readonly data: { readonly [key: string]: Json | undefined }
+  readonly request_id: string | null
+  readonly ip_hash: string | null
+  readonly user_agent: string | null
+  readonly occurred_at: Date
+}
+
+export interface OutboxRow extends OutboxContent {
+  readonly ip: string | null
+  readonly sealed: string | null
+  readonly mac: string
+  readonly seq: string | number | null
+}
+
+/** Purposes under which the outbox uses the secret box. */
+const OUTBOX_SEAL = 'outbox'
+export const OUTBOX_MAC = 'outbox-mac'
+const ADDRESS_MAC = 'outbox-ip'
+
+const USER_AGENT_LENGTH = 256
+
+interface Deps {
+  readonly secretBox: {
+    seal(plaintext: string, purpose: string): string
+    mac(value: string, purpose: string): string
+  }
+  readonly clock: { now(): Date }
+}
+
+/** Makes the outbox. The database is not needed: every write goes through the caller's transaction. */
+export function createOutbox({ secretBox, clock }: Deps): WakingOutbox {
+  const listeners: (() => void)[] = []
+  // Deliveries are nobody's request and nobody's transaction: the listeners leave the context of whoever woke them.
+  const outside = AsyncLocalStorage.snapshot()
+  const wake = () => {
+    for (const listener of listeners) outside(listener)
+  }
+  const row = (fact: Fact, now: Date) => {
+    const request = currentRequest()
+    const content: OutboxContent = {
+      id: factId(now),
+      type: fact.type,
+      account_id: storable(fact.accountId),
+      client_id: storable(fact.clientId),
+      actor: storable(fact.actor ?? fact.accountId),
+      data: storableData(fact.data ?? {}),
+      request_id: storable(request?.requestId),
+      ip_hash: request === undefined ? null : secretBox.mac(request.ip, ADDRESS_MAC),
+      user_agent: storable(request?.userAgent.slice(0, USER_AGENT_LENGTH)),
+      occurred_at: now,
+    }
+    return {
+      ...content,
+      data: JSON.stringify(content.data),
+      ip: storable(request?.ip),
+      sealed: fact.sealed === undefined ? null : sealFact(secretBox, content.id, fact.sealed),
+      mac: secretBox.mac(canonical(content), OUTBOX_MAC),
+    }
+  }
+  return {
+    async record(facts, tx) {
+      if (facts.length === 0) return
+      const now = clock.now()
+      await tx('outbox').insert(facts.map((fact) => row(fact, now)))
+      if (facts.some((fact) => fact.sealed !== undefined)) tx.executionPromise?.then(wake, () => {})
+    },
+    wake,
+    onWake: (listener) => {
+      listeners.push(listener)
+    },
+  }
+}
+
+/** The id is sealed with the content, so that nobody can move one fact's secrets to another. */
+function sealFact(secretBox: Deps['secretBox'], id: string, sealed: NonNullable<Fact['sealed']>): string {
+  return secretBox.seal(JSON.stringify([id, sealed]), OUTBOX_SEAL)
+}
+
+/** Opens the sealed part of a row. Throws Error when it was changed, moved, or sealed under a key that is gone. */
+export function openFact(
+  secretBox: { open(sealed: string, purpose: string): string },
+  row: { readonly id: string; readonly sealed: string },
+): NonNullable<Fact['sealed']> {
+  const [id, sealed] = JSON.parse(secretBox.open(row.sealed, OUTBOX_SEAL)) as [string, NonNullable<Fact['sealed']>]
+  if (id !== row.id) throw new Error('sealed part belongs to another fact')
+  return sealed
+}
+
+/** The bytes that MAC and hash cover: the same before the insert and after any read, whatever order jsonb keeps its keys in. */
+export function canonical(row: OutboxContent): string {
+  return JSON.stringify([
+    row.id,
+    row.type,
+    row.account_id,
+    row.client_id,
+    row.actor,
+    sorted(row.data),
+    row.request_id,
+    row.ip_hash,
+    row.user_agent,
+    row.occurred_at.getTime(),
+  ])
+}
+
+function sorted(value: Json | undefined): unknown {
+  if (Array.isArray(value)) return value.map(sorted)
+  if (value === null || typeof value !== 'object') return value
+  const entries = Object.entries(value).filter(([, item]) => item !== undefined)
+  return entries.sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, item]) => [key, sorted(item)])
+}
+
+let last = 0
+let turn = 0
+
+/** Ids sort by time, and within one process by the order of recording, so that a person's facts are delivered in order. */
+function factId(now: Date): string {
+  const time = now.getTime()
+  turn = time === last ? (turn + 1) % 0x10000 : 0
+  last = time
+  return hex(time, 12) + hex(turn, 4) + randomBytes(8).toString('hex')
+}
+
+function hex(value: number, digits: number): string {
+  return value.toString(16).padStart(digits, '0')
+}
+
+/** PostgreSQL stores neither NUL nor lone surrogates: hostile input must not make the act of stating it fail. */
+function storable(text: string | undefined): string | null {
+  return text === undefined ? null : text.toWellFormed().replaceAll('\0', '\uFFFD')
+}
+
+function storableData(data: { readonly [key: string]: Json | undefined }): OutboxContent['data'] {
+  return JSON.parse(JSON.stringify(data), (_, value: unknown) =>
+    typeof value === 'string' ? storable(value) : value,
+  ) as OutboxContent['data']
+}

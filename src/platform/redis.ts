@@ -1,0 +1,40 @@
+/** The Redis connection: fails fast, never queues without bound, heals by itself. */
+import { Redis } from 'ioredis'
+
+const COMMAND_MS = 1000
+const RECONNECT_MS = 1000
+
+/**
+ * Opens a connection that pipelines by itself. A command fails after a second or at once while the connection is down:
+ * an offline queue would let requests pile up behind a store that is away.
+ */
+export function openRedis(url: string, options: { readonly name?: string } = {}): Redis {
+  const redis = new Redis(url, {
+    connectionName: options.name ?? 'genkan',
+    enableAutoPipelining: true,
+    enableOfflineQueue: false,
+    commandTimeout: COMMAND_MS,
+    connectTimeout: COMMAND_MS,
+    keepAlive: 5000,
+    maxRetriesPerRequest: 0,
+    // Jitter keeps many instances from reconnecting in step.
+    retryStrategy: (attempt) => Math.min(50 * 2 ** Math.min(attempt, 5), RECONNECT_MS) * (0.5 + Math.random() / 2),
+    // A replica after a failover: reconnect and send again.
+    reconnectOnError: (error) => (error.message.startsWith('READONLY') ? 2 : false),
+  })
+  // Without a listener ioredis prints; the commands themselves carry the error.
+  redis.on('error', () => {})
+  return redis
+}
+
+/** Whether the error means that Redis is away, full or read-only, and not that the command is wrong. */
+export function redisUnavailable(error: unknown): boolean {
+  const { name, message, code } = error as { name?: string; message?: string; code?: string }
+  return (
+    name === 'MaxRetriesPerRequestError' ||
+    /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|NR_CLOSED)/.test(code ?? '') ||
+    /Command timed out|Connection is closed|Stream isn't writeable|READONLY|OOM command|NOREPLICAS|LOADING|MASTERDOWN|max number of clients/.test(
+      message ?? '',
+    )
+  )
+}

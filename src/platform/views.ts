@@ -1,0 +1,181 @@
+/**
+ * Pages and mails as text: nunjucks templates without logic, message catalogues (ICU, one flat JSON per locale) and
+ * content-hashed assets. Everything is read once at start; a missing key, placeholder or variable throws, so that a
+ * page is whole or is an error and never half-translated.
+ */
+import { createHash } from 'node:crypto'
+import { readdirSync, readFileSync } from 'node:fs'
+import { extname, join } from 'node:path'
+import { IntlMessageFormat } from 'intl-messageformat'
+import nunjucks from 'nunjucks'
+
+export type MessageValues = { readonly [name: string]: string | number | boolean | Date }
+
+/** `t` as templates have it: bound to the locale of the page. */
+export type Translate = (key: string, values?: MessageValues) => string
+
+export interface Asset {
+  readonly path: string
+  readonly type: string
+  readonly body: Buffer
+}
+
+export interface Mail {
+  readonly subject: string
+  readonly html: string
+  readonly text: string
+}
+
+export interface Views {
+  /** The locales with a catalogue; the first is the default. */
+  readonly locales: readonly string[]
+  /** Renders `views/<template>.njk`. `context.locale` must be one of `locales`; `t`, `dir`, `asset` and `page` are added. */
+  render(template: string, context: { readonly [name: string]: unknown }): string
+  /** Renders `views/<template>.mail.njk` three times: subject, HTML part and text part. */
+  mail(template: string, locale: string, values: { readonly [name: string]: unknown }): Mail
+  /** The message of a key, formatted (ICU). Throws for an unknown locale, key or placeholder. */
+  t(locale: string, key: string, values?: MessageValues): string
+  /** Whether a key has a message (catalogues have equal keys). */
+  has(key: string): boolean
+  /** The best locale for tags in order of preference (BCP 47 lookup, RFC 4647 §3.4); the default when none fits. */
+  pickLocale(candidates: readonly string[]): string
+  /** The public path of `views/assets/<name>`, its content hash in the name. Throws for an unknown name. */
+  asset(name: string): string
+  readonly assets: readonly Asset[]
+}
+
+const TYPES: { readonly [extension: string]: string } = {
+  '.css': 'text/css; charset=utf-8',
+  '.js': 'text/javascript; charset=utf-8',
+  '.svg': 'image/svg+xml',
+  '.png': 'image/png',
+  '.woff2': 'font/woff2',
+}
+
+const RIGHT_TO_LEFT = new Set(['ar', 'fa', 'he', 'ur'])
+
+export function createViews(options: { viewsDir: string; locales?: readonly string[]; brandName?: string }): Views {
+  const catalogues = readCatalogues(join(options.viewsDir, 'messages'))
+  const locales = options.locales ?? [...catalogues.keys()].sort((a, b) => Number(b === 'en') - Number(a === 'en'))
+  const t = createTranslator(catalogues)
+  const assets = readAssets(join(options.viewsDir, 'assets'))
+  const pages = environment(options.viewsDir, true)
+  const plain = environment(options.viewsDir, false)
+  const translators = new Map(
+    locales.map((locale) => [locale, (key: string, values?: MessageValues) => t(locale, key, values)] as const),
+  )
+  const keys = catalogues.get(locales[0] ?? '') ?? new Map<string, string>()
+
+  const has = (key: string) => keys.has(key)
+  const base = (locale: string) => {
+    const translate = translators.get(locale)
+    if (!translate) throw new Error(`no messages for locale ${locale}`)
+    return { t: translate, has, locale, dir: direction(locale), asset }
+  }
+  const asset = (name: string): string => {
+    const found = assets.get(name)
+    if (!found) throw new Error(`no asset ${name}`)
+    return found.path
+  }
+
+  return {
+    locales,
+    t,
+    asset,
+    assets: [...assets.values()],
+    has,
+    pickLocale: (candidates) => pickLocale(locales, candidates),
+    render: (template, context) =>
+      pages.render(`${template}.njk`, { ...context, ...base(String(context.locale)), page: template }),
+    mail(template, locale, values) {
+      const context = { brand: { name: options.brandName ?? 'Genkan' }, ...values, ...base(locale) }
+      const part = (env: nunjucks.Environment, layout: string, parts: string) =>
+        env.render(`${template}.mail.njk`, {
+          ...context,
+          layout: `mails/${layout}.njk`,
+          parts: `mails/${parts}_parts.njk`,
+        })
+      return {
+        // A header: no line breaks or controls may come through a value.
+        subject: part(plain, 'subject', 'text')
+          .replace(/[\p{Cc}\p{Zl}\p{Zp}\s]+/gu, ' ')
+          .trim(),
+        html: part(pages, 'html', 'html').trim(),
+        text: `${part(plain, 'text', 'text')
+          .replace(/\n{3,}/g, '\n\n')
+          .trim()}\n`,
+      }
+    },
+  }
+}
+
+function environment(viewsDir: string, autoescape: boolean): nunjucks.Environment {
+  const loader = new nunjucks.FileSystemLoader(viewsDir, { watch: false, noCache: false })
+  return new nunjucks.Environment(loader, { autoescape, throwOnUndefined: true, trimBlocks: true, lstripBlocks: true })
+}
+
+/** `<locale>.json`, and `<locale>.<part>.json` beside it for a room with many texts of its own. */
+function readCatalogues(directory: string): Map<string, Map<string, string>> {
+  const catalogues = new Map<string, Map<string, string>>()
+  for (const file of readdirSync(directory).sort()) {
+    if (!file.endsWith('.json')) continue
+    const locale = file.slice(0, file.indexOf('.'))
+    const messages = catalogues.get(locale) ?? new Map<string, string>()
+    const entries = Object.entries(JSON.parse(readFileSync(join(directory, file), 'utf8')) as Record<string, string>)
+    for (const [key, message] of entries) {
+      if (messages.has(key)) throw new Error(`message ${key} is twice in the catalogues of ${locale}`)
+      messages.set(key, message)
+    }
+    catalogues.set(locale, messages)
+  }
+  return catalogues
+}
+
+/** Parsed messages are kept: parsing ICU costs a hundred times what formatting costs. */
+function createTranslator(catalogues: Map<string, Map<string, string>>): Views['t'] {
+  const parsed = new Map<string, IntlMessageFormat | string>()
+  return (locale, key, values) => {
+    const id = `${locale}\n${key}`
+    let format = parsed.get(id)
+    if (format === undefined) {
+      const message = catalogues.get(locale)?.get(key)
+      if (message === undefined) throw new Error(`no message ${key} in ${locale}`)
+      const isPlain = !message.includes('{') && !message.includes("'")
+      format = isPlain ? message : new IntlMessageFormat(message, locale, undefined, { ignoreTag: true })
+      parsed.set(id, format)
+    }
+    return typeof format === 'string' ? format : String(format.format(values))
+  }
+}
+
+function readAssets(directory: string): Map<string, Asset> {
+  const assets = new Map<string, Asset>()
+  for (const name of readdirSync(directory)) {
+    const extension = extname(name)
+    const type = TYPES[extension]
+    if (type === undefined) throw new Error(`views/assets/${name}: no content type is known for ${extension}`)
+    const body = readFileSync(join(directory, name))
+    const hash = createHash('sha256').update(body).digest('hex').slice(0, 12)
+    const path = `/assets/${name.slice(0, -extension.length)}.${hash}${extension}`
+    assets.set(name, { path, type, body })
+  }
+  return assets
+}
+
+function pickLocale(locales: readonly string[], candidates: readonly string[]): string {
+  for (const candidate of candidates) {
+    // RFC 4647 §3.4: shorten the tag from its end until something fits.
+    const subtags = candidate.toLowerCase().replaceAll('_', '-').split('-').slice(0, 8)
+    while (subtags.length > 0) {
+      const tag = subtags.join('-')
+      const found = locales.find((locale) => locale.toLowerCase() === tag)
+      if (found !== undefined) return found
+      subtags.pop()
+    }
+  }
+  return locales[0] ?? 'en'
+}
+
+function direction(locale: string): 'ltr' | 'rtl' {
+  return RIGHT_TO_LEFT.has(locale.split('-')[0] ?? '') ? 'rtl' : 'ltr'
+}

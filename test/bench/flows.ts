@@ -1,0 +1,141 @@
+/** The protocol flows that are measured, as a browser and a client would run them together. */
+import { createHash, randomBytes } from 'node:crypto'
+import { API, REDIRECT_URI, SECRET } from './clients.ts'
+import { type Answer, type CookieJar, createCookieJar, type Http } from './http.ts'
+
+export const PASSWORD = 'correct horse battery staple 42'
+
+/** Somewhere flows are run against. */
+export interface Target {
+  readonly issuer: string
+  readonly http: Http
+  /** E-mail address of an account that exists and was not used before. */
+  nextAccount(): string
+}
+
+export interface Tokens {
+  readonly access_token: string
+  readonly refresh_token?: string
+}
+
+const basic = (clientId: string) => ({
+  authorization: `Basic ${Buffer.from(`${clientId}:${SECRET}`).toString('base64')}`,
+})
+
+/** Posts to an endpoint of the issuer and demands a 200. */
+export async function post(
+  { issuer, http }: Target,
+  path: string,
+  form: { readonly [name: string]: string },
+  clientId?: string,
+): Promise<Answer> {
+  const answer = await http.post(`${issuer}${path}`, form, clientId === undefined ? {} : basic(clientId))
+  if (answer.status !== 200) throw new Error(`${path} answered ${answer.status}: ${answer.body.slice(0, 300)}`)
+  return answer
+}
+
+export async function tokens(
+  target: Target,
+  form: { readonly [name: string]: string },
+  clientId?: string,
+): Promise<Tokens> {
+  return JSON.parse((await post(target, '/token', form, clientId)).body) as Tokens
+}
+
+export function clientCredentials(target: Target, jwt: boolean): Promise<Tokens> {
+  const form = { grant_type: 'client_credentials', ...(jwt ? { resource: API, scope: 'orders:read' } : {}) }
+  return tokens(target, form, 'bench-machine')
+}
+
+export function refresh(target: Target, refreshToken: string): Promise<Tokens> {
+  return tokens(target, { grant_type: 'refresh_token', refresh_token: refreshToken, client_id: 'bench-spa' })
+}
+
+/** What a person's browser keeps between two sign-ins. */
+export interface Browser {
+  readonly account: string
+  readonly jar: CookieJar
+}
+
+export function newBrowser(target: Target): Browser {
+  return { account: target.nextAccount(), jar: createCookieJar() }
+}
+
+/** Authorization request to tokens: every page on the way is filled in and sent, as often as there is one. */
+export async function signIn(target: Target, browser: Browser, clientId: string): Promise<Tokens> {
+  const verifier = randomBytes(32).toString('base64url')
+  const query = new URLSearchParams({
+    client_id: clientId,
+    redirect_uri: REDIRECT_URI,
+    response_type: 'code',
+    scope: 'openid profile email',
+    state: randomBytes(8).toString('hex'),
+    code_challenge: createHash('sha256').update(verifier).digest('base64url'),
+    code_challenge_method: 'S256',
+    login_hint: browser.account,
+  })
+  const code = await walk(target, browser, `${target.issuer}/auth?${query}`)
+  const form = { grant_type: 'authorization_code', code, redirect_uri: REDIRECT_URI, code_verifier: verifier }
+  return clientId === 'bench-spa' ? tokens(target, { ...form, client_id: clientId }) : tokens(target, form, clientId)
+}
+
+const MOST_PAGES = 12
+
+async function walk(target: Target, { jar, account }: Browser, start: string): Promise<string> {
+  let url = start
+  let answer = await visit()
+  for (let i = 0; i < MOST_PAGES; i++) {
+    if (answer.location === undefined) {
+      const { action, fields } = readForm(answer, account)
+      url = new URL(action, url).href
+      answer = await visit(fields)
+    } else {
+      url = new URL(answer.location, url).href
+      if (url.startsWith(REDIRECT_URI)) return codeOf(url)
+      answer = await visit()
+    }
+  }
+  throw new Error(`the sign-in does not end, it is at ${url}`)
+
+  async function visit(form?: { readonly [name: string]: string }): Promise<Answer> {
+    const headers = { cookie: jar.header(new URL(url).pathname) }
+    const origin = { origin: target.issuer, 'sec-fetch-site': 'same-origin' }
+    const next =
+      form === undefined
+        ? await target.http.get(url, headers)
+        : await target.http.post(url, form, { ...headers, ...origin })
+    jar.keep(next.cookies)
+    return next
+  }
+}
+
+function codeOf(url: string): string {
+  const answer = new URL(url).searchParams
+  const code = answer.get('code')
+  if (code === null) throw new Error(`no code but ${answer.get('error')}: ${answer.get('error_description')}`)
+  return code
+}
+
+/** The page's main form: the one that asks for a password or an identifier, else the first. */
+function readForm(page: Answer, account: string): { action: string; fields: { [name: string]: string } } {
+  const forms = [...page.body.matchAll(/<form\b([^>]*)>([\s\S]*?)<\/form>/g)]
+  const main = forms.find(([, , body]) => /name="(password|identifier)"/.test(body ?? '')) ?? forms[0]
+  if (page.status !== 200 || main === undefined) {
+    throw new Error(`a page without a form, status ${page.status}: ${page.body.replace(/\s+/g, ' ').slice(0, 600)}`)
+  }
+  const [, attributes = '', body = ''] = main
+  const fields: { [name: string]: string } = {}
+  for (const [tag] of body.matchAll(/<(input|button)\b[^>]*>/g)) {
+    const name = attribute(tag, 'name')
+    // The first button is the one that the Enter key presses.
+    if (name === undefined || name in fields || attribute(tag, 'type') === 'checkbox') continue
+    fields[name] = attribute(tag, 'value') ?? ''
+  }
+  if ('password' in fields) fields['password'] = PASSWORD
+  if ('identifier' in fields) fields['identifier'] = account
+  return { action: attribute(attributes, 'action') ?? '', fields }
+}
+
+function attribute(tag: string, name: string): string | undefined {
+  return new RegExp(`\\b${name}="([^"]*)"`).exec(tag)?.[1]?.replaceAll('&amp;', '&')
+}

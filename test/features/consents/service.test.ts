@@ -1,0 +1,184 @@
+import { describe, expect, it } from '@jest/globals'
+import type { Fact } from '../../../src/events.ts'
+import type { ConsentRepository } from '../../../src/features/consents/repository.ts'
+import { askedBy, createConsentService, permissionsOf } from '../../../src/features/consents/service.ts'
+import { createConsentStep } from '../../../src/features/consents/step.ts'
+import type { Agreement, Consent } from '../../../src/features/consents/types.ts'
+import type { FlowState, RequestFacts } from '../../../src/interaction/step.ts'
+import type { Tx } from '../../../src/platform/postgres.ts'
+
+const NOW = new Date('2026-11-01T12:00:00.000Z')
+const REQUEST: RequestFacts = { ip: '192.0.2.1', userAgent: 'Test/1', locale: 'en', requestId: 'r' }
+
+const stateOf = (more: Partial<FlowState> = {}): FlowState => ({
+  uid: 'u1',
+  cid: 'c1',
+  prompt: {
+    name: 'consent',
+    reasons: ['op_scopes_missing'],
+    details: { missingOIDCScope: ['openid', 'email'], missingResourceScopes: { 'https://api.example': ['read'] } },
+  },
+  params: { scope: 'openid email read', redirect_uri: 'https://web.example:8443/callback' },
+  client: { clientId: 'web', name: '<script>alert(1)</script>', firstParty: false },
+  session: { accountId: 'ann', uid: 's1' },
+  progress: { version: 1, path: 'login', proofs: [], answers: {} },
+  required: ['consent'],
+  locale: 'en',
+  ...more,
+})
+
+const consentOf = (agreement: Partial<Agreement>): Consent => ({
+  ...{ accountId: 'ann', clientId: 'web', scopes: [], claims: [], resources: {}, grantedAt: NOW, updatedAt: NOW },
+  ...agreement,
+})
+
+describe('what is asked', () => {
+  it('comes from the details of the engine', () => {
+    expect(askedBy(stateOf())).toEqual({
+      scopes: ['openid', 'email'],
+      claims: [],
+      resources: { 'https://api.example': ['read'] },
+    })
+  })
+
+  it('repeats what was agreed before only as far as this request asks for it', () => {
+    const before = consentOf({ scopes: ['openid', 'phone'], resources: { 'https://api.example': ['write', 'read'] } })
+    const prompt = { name: 'consent' as const, reasons: [], details: { missingOIDCScope: ['email'] } }
+    expect(askedBy(stateOf({ prompt }), before)).toEqual({
+      scopes: ['openid', 'email'],
+      claims: [],
+      resources: { 'https://api.example': ['read'] },
+    })
+  })
+
+  it('ignores scopes of the request that the engine does not know', () => {
+    const params = { scope: 'openid admin root' }
+    const prompt = { name: 'consent' as const, reasons: [], details: { missingOIDCScope: ['openid'] } }
+    expect(askedBy(stateOf({ params, prompt })).scopes).toEqual(['openid'])
+  })
+
+  it.each([
+    [{ missingOIDCScope: 'openid' }],
+    [{ missingOIDCScope: [1, null, {}], missingOIDCClaims: {}, missingResourceScopes: { a: 'b', c: [2] } }],
+    [{ missingResourceScopes: null }],
+    [{}],
+  ])('odd details %j ask for nothing', (details) => {
+    const state = stateOf({ prompt: { name: 'consent', reasons: [], details }, params: { scope: ['x'] } })
+    expect(askedBy(state)).toEqual({ scopes: [], claims: [], resources: {} })
+  })
+})
+
+describe('the page', () => {
+  it('A73: shows what is new when the scopes grow, lasting access last', () => {
+    const asked = {
+      scopes: ['offline_access', 'email', 'custom', 'openid'],
+      claims: ['birthdate'],
+      resources: { 'https://api.example': ['read', 'write'] },
+    }
+    const before = consentOf({ scopes: ['openid', 'email'], resources: { 'https://api.example': ['read'] } })
+    expect(permissionsOf(asked, before)).toEqual([
+      { name: 'openid', isNew: false, resource: '' },
+      { name: 'email', isNew: false, resource: '' },
+      { name: 'custom', isNew: true, resource: '' },
+      { name: 'offline_access', isNew: true, resource: '' },
+      { name: 'birthdate', isNew: true, resource: '' },
+      { name: 'read', isNew: false, resource: 'https://api.example' },
+      { name: 'write', isNew: true, resource: 'https://api.example' },
+    ])
+  })
+})
+
+describe('step consent', () => {
+  function build(before?: Consent) {
+    const log: unknown[] = []
+    const facts: Fact[] = []
+    const repository = {
+      find: async () => before,
+      grant: async (_id: string, accountId: string, clientId: string, added: Agreement) => {
+        log.push(['stored', accountId, clientId, added])
+        return consentOf({ ...added, scopes: [...new Set([...(before?.scopes ?? []), ...added.scopes])] })
+      },
+    } as unknown as ConsentRepository
+    const service = createConsentService({
+      repository,
+      transaction: async (work) => {
+        const result = await work({} as Tx)
+        log.push('commit')
+        return result
+      },
+      outbox: { record: async (recorded) => void facts.push(...recorded), wake: () => {} },
+      clock: { now: () => NOW },
+      newId: () => 'id',
+      grantFor: async (grant) => {
+        log.push(['grant', grant])
+        return 'grant-1'
+      },
+    })
+    const accounts = { view: async () => ({ email: 'ann@example.com', active: true }) }
+    return { step: createConsentStep({ consents: service, accounts }), log, facts }
+  }
+
+  it('is needed for the prompt consent only', () => {
+    const { step } = build()
+    expect(step.needed(stateOf())).toBe(true)
+    expect(step.needed(stateOf({ prompt: { name: 'login', reasons: [], details: {} } }))).toBe(false)
+  })
+
+  it('shows the account, the host and the scopes', async () => {
+    expect(await build().step.show(stateOf())).toMatchObject({
+      account: { email: 'ann@example.com' },
+      clientHost: 'web.example:8443',
+      hadConsent: false,
+    })
+  })
+
+  it.each([
+    ['com.example.app:/cb', 'com.example.app:'],
+    ['not a url', ''],
+    [undefined, ''],
+  ])('the host of %s is %s', async (redirect_uri, clientHost) => {
+    expect(await build().step.show(stateOf({ params: { redirect_uri } }))).toMatchObject({ clientHost })
+  })
+
+  it('allow stores the consent with its fact, then makes the Grant of all that is agreed', async () => {
+    const { step, log, facts } = build(consentOf({ scopes: ['phone'] }))
+    expect(await step.submit({ action: 'allow' }, stateOf(), REQUEST)).toEqual({
+      ok: true,
+      finish: { consent: { grantId: 'grant-1' } },
+    })
+    const asked = { scopes: ['openid', 'email'], claims: [], resources: { 'https://api.example': ['read'] } }
+    expect(log).toEqual([
+      ['stored', 'ann', 'web', asked],
+      'commit',
+      ['grant', { ...asked, accountId: 'ann', clientId: 'web', scopes: ['phone', 'openid', 'email'] }],
+    ])
+    expect(facts).toEqual([{ type: 'consent.granted', accountId: 'ann', clientId: 'web', data: asked }])
+  })
+
+  it('deny stores nothing and tells the client access_denied', async () => {
+    const { step, log, facts } = build()
+    expect(await step.submit({ action: 'deny' }, stateOf(), REQUEST)).toMatchObject({
+      ok: true,
+      deny: { error: 'access_denied' },
+    })
+    expect([log, facts]).toEqual([[], []])
+  })
+
+  it('A66: consent belongs to the account that is signed in in this browser, whatever the conversation says', async () => {
+    const { step, log } = build()
+    const progress = { version: 1, path: 'login' as const, proofs: [], answers: {}, accountId: 'mallory' }
+    await step.submit({ action: 'allow' }, stateOf({ progress }), REQUEST)
+    expect(log[0]).toEqual(['stored', 'ann', 'web', expect.anything()])
+    const gone = build()
+    const { session: _, ...without } = stateOf({ progress })
+    expect(await gone.step.submit({ action: 'allow' }, without, REQUEST)).toEqual({ ok: false, code: 'session_ended' })
+    expect(gone.log).toEqual([])
+  })
+
+  it('scopes of a form are never read', () => {
+    const parsed = build().step.input.parse({ action: 'allow', scope: 'admin', scopes: 'admin', accountId: 'mallory' })
+    expect(parsed).toEqual({ action: 'allow' })
+    expect(build().step.input.safeParse({ action: 'maybe' }).success).toBe(false)
+    expect(build().step.input.safeParse({}).success).toBe(false)
+  })
+})

@@ -1,0 +1,143 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import type { Redis } from 'ioredis'
+import { type Clock, systemClock } from '../../src/platform/clock.ts'
+import { expiryOf, storedKey } from '../../src/platform/key_value.ts'
+import { createRedisKeyValue } from '../../src/platform/key_value_redis.ts'
+import { createSqlKeyValue } from '../../src/platform/key_value_sql.ts'
+import type { Database } from '../../src/platform/postgres.ts'
+import { openRedis } from '../../src/platform/redis.ts'
+import { describeKeyValue } from '../contracts/key_value.ts'
+import { freshDatabase, startRedis } from '../support/services.ts'
+
+async function readyRedis(): Promise<Redis> {
+  const redis = openRedis((await startRedis()).url)
+  await new Promise((resolve) => redis.once('ready', resolve))
+  return redis
+}
+
+describeKeyValue('Redis', async (clock) => {
+  const redis = await readyRedis()
+  return { kv: createRedisKeyValue(redis, clock), close: async () => redis.disconnect() }
+})
+
+for (const kind of ['embedded', 'postgres'] as const) {
+  describeKeyValue(kind, async (clock) => {
+    const database = await freshDatabase(kind)
+    return { kv: createSqlKeyValue(database, clock), close: () => database.close() }
+  })
+}
+
+describe('Redis only', () => {
+  let redis: Redis
+  let watcher: Redis
+  beforeAll(async () => {
+    const { url } = await startRedis()
+    redis = openRedis(url)
+    watcher = openRedis(url)
+    await Promise.all([redis, watcher].map((one) => new Promise((resolve) => one.once('ready', resolve))))
+  })
+  afterAll(() => {
+    redis.disconnect()
+    watcher.disconnect()
+  })
+
+  /** Commands that our connection sends while `work` runs, as the server sees them. */
+  async function commandsOf(work: () => Promise<unknown>): Promise<string[]> {
+    const port = / addr=(\S+) /.exec(String(await redis.client('INFO')))?.[1]
+    const monitor = await watcher.monitor()
+    const seen: string[] = []
+    monitor.on('monitor', (_time: string, args: string[], source: string) => {
+      if (source === port) seen.push(String(args[0]).toUpperCase())
+    })
+    await work()
+    await redis.echo('end')
+    while (!seen.includes('ECHO')) await new Promise((resolve) => setTimeout(resolve, 5))
+    monitor.disconnect()
+    return seen.slice(0, -1)
+  }
+
+  it('sends one command per operation, however many limits', async () => {
+    const kv = createRedisKeyValue(redis)
+    const limits = ['a', 'b', 'c', 'd'].map((key) => ({ key, limit: 5, windowSeconds: 60 }))
+    const work = async () => {
+      await kv.set('k', 'v', 60)
+      await kv.add('k', 'v', 60)
+      await kv.read('k')
+      await kv.swap('k', 1, 'v', 60)
+      await kv.get('k')
+      await kv.take('k')
+      await kv.hit(limits)
+    }
+    await work()
+    expect(await commandsOf(work)).toEqual(['EVALSHA', 'EVALSHA', 'GET', 'EVALSHA', 'GET', 'GETDEL', 'EVALSHA'])
+  })
+
+  it('survives a server that has forgotten its scripts', async () => {
+    const kv = createRedisKeyValue(redis)
+    expect((await kv.hit([{ key: 'forgotten', limit: 3, windowSeconds: 60 }])).allowed).toBe(true)
+    await redis.script('FLUSH')
+    const hits = await Promise.all(
+      Array.from({ length: 5 }, () => kv.hit([{ key: 'forgotten', limit: 3, windowSeconds: 60 }])),
+    )
+    expect(hits.filter(({ allowed }) => allowed)).toHaveLength(2)
+  })
+
+  it('leaves no key without an expiry of its own', async () => {
+    const kv = createRedisKeyValue(redis)
+    await kv.set('set', 'v', 60)
+    await kv.add('add', 'v', 60)
+    await kv.swap('swap', 0, 'v', 60)
+    await kv.hit([{ key: 'hit', limit: 3, windowSeconds: 60 }])
+    await kv.hit([{ key: 'hit', limit: 3, windowSeconds: 60 }])
+    for (const key of ['set', 'add', 'swap', 'hit']) {
+      const left = await redis.pttl(`kv:${key}`)
+      expect(left).toBeGreaterThan(50_000)
+      expect(left).toBeLessThanOrEqual(60_000)
+    }
+  })
+})
+
+describe('SQL only', () => {
+  let database: Database
+  beforeAll(async () => {
+    database = await freshDatabase('postgres')
+  })
+  afterAll(() => database.close())
+
+  it('purge takes no more than asked, oldest first, and counts them', async () => {
+    let time = Date.now()
+    const clock: Clock = { now: () => new Date(time) }
+    const kv = createSqlKeyValue(database, clock)
+    for (const [key, ttl] of [
+      ['second', 2],
+      ['first', 1],
+      ['live', 100],
+    ] as const)
+      await kv.set(key, 'x', ttl)
+    time += 10_000
+    expect(await kv.purge(clock.now(), 1)).toBe(1)
+    expect(await database.db('key_values').orderBy('key').pluck('key')).toEqual(['live', 'second'])
+    expect(await kv.purge(clock.now(), 10)).toBe(1)
+    expect(await kv.purge(clock.now(), 10)).toBe(0)
+  })
+
+  it('a root query inside a transaction fails at once instead of waiting for itself', async () => {
+    const kv = createSqlKeyValue(database, systemClock)
+    await expect(database.transaction(() => kv.get('x'))).rejects.toThrow('inside a transaction')
+    await expect(database.transaction(() => kv.hit([{ key: 'x', limit: 1, windowSeconds: 1 }]))).rejects.toThrow(
+      'inside a transaction',
+    )
+  })
+})
+
+describe('keys and lifetimes', () => {
+  it('stores short printable keys as they are and hashes the rest', () => {
+    expect(storedKey('limit:ip:192.0.2.1')).toBe('limit:ip:192.0.2.1')
+    expect(storedKey('a b')).toMatch(/^sha256:[\w-]{43}$/)
+    expect(storedKey('x'.repeat(257))).toHaveLength(50)
+  })
+
+  it('rounds lifetimes up to a millisecond', () => {
+    expect(expiryOf(new Date(1000), 0.0001).getTime()).toBe(1001)
+  })
+})

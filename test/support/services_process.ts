@@ -1,0 +1,209 @@
+/**
+ * The one process that owns every server of a test run. It starts them when first asked, and ends with them when its
+ * standard input closes: that happens when the test run ends, fails, is interrupted or is killed, so nothing stays behind.
+ * What a connection started or entrusted dies with that connection.
+ */
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type Socket } from 'node:net'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import pg from 'pg'
+import { migrate } from '../../src/platform/migrate.ts'
+import { openDatabase } from '../../src/platform/postgres.ts'
+import { createPostgresServer, createRedisServer, type PrivateServer } from './private_servers.ts'
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+const folder = process.argv[2] ?? ''
+const external = { postgres: process.env['DATABASE_URL'], redis: process.env['REDIS_URL'] }
+
+const servers = new Map<string, PrivateServer>()
+const createdDatabases: string[] = []
+const once = new Map<string, Promise<string>>()
+let count = 0
+let lastPort = 20_000 + Math.floor(Math.random() * 10_000)
+
+/** Runs `work` for the first caller; the others get the same answer. */
+function shared(key: string, work: () => Promise<string>): Promise<string> {
+  const known = once.get(key)
+  if (known !== undefined) return known
+  const answer = work()
+  once.set(key, answer)
+  return answer
+}
+
+const operations: { readonly [name: string]: (argument: string, owner: Owner) => Promise<string> } = {
+  port: async () => String(await freePort()),
+  postgres: () => postgres(),
+  redis: () => shared('redis', async () => external.redis ?? (await own('redis')).url),
+  number: async () => String(++count),
+  database: (template) => createDatabase(template === '' ? undefined : template),
+  template: () => shared('template', migratedTemplate),
+  snapshot: () => shared('snapshot', migratedSnapshot),
+  own: async (kind, owner) => {
+    const { id, url } = await own(kind)
+    owner.servers.add(id)
+    return JSON.stringify({ id, url })
+  },
+  start: async (id) => {
+    await server(id).start()
+    return ''
+  },
+  stop: async (id) => {
+    await server(id).stop()
+    return ''
+  },
+  kill: async (id) => {
+    await server(id).stop('kill')
+    return ''
+  },
+  pause: async (id) => {
+    server(id).signal('SIGSTOP')
+    return ''
+  },
+  resume: async (id) => {
+    server(id).signal('SIGCONT')
+    return ''
+  },
+  adopt: async (pid, owner) => {
+    owner.pids.add(Number(pid))
+    return ''
+  },
+  release: async (pid, owner) => {
+    owner.pids.delete(Number(pid))
+    return ''
+  },
+}
+
+interface Owner {
+  readonly servers: Set<string>
+  readonly pids: Set<number>
+}
+
+function server(id: string): PrivateServer {
+  const found = servers.get(id)
+  if (found === undefined) throw new Error(`no server ${id}`)
+  return found
+}
+
+async function own(kind: string): Promise<{ id: string; url: string }> {
+  const id = `${kind}-${++count}`
+  const create = kind === 'postgres' ? createPostgresServer : createRedisServer
+  const created = await create(join(folder, id), await freePort())
+  servers.set(id, created)
+  await created.start()
+  return { id, url: created.url }
+}
+
+function postgres(): Promise<string> {
+  return shared('postgres', async () => external.postgres ?? (await own('postgres')).url)
+}
+
+async function createDatabase(template?: string): Promise<string> {
+  const url = new URL(await postgres())
+  const name = `genkan_test_${process.pid}_${++count}`
+  await administer(`create database ${name}${template === undefined ? '' : ` template ${template}`}`)
+  createdDatabases.push(name)
+  url.pathname = `/${name}`
+  return url.href
+}
+
+async function administer(sql: string): Promise<void> {
+  const client = new pg.Client({ connectionString: await postgres() })
+  await client.connect()
+  try {
+    await client.query(sql)
+  } finally {
+    await client.end()
+  }
+}
+
+async function migratedTemplate(): Promise<string> {
+  const databaseUrl = await createDatabase()
+  const database = await openDatabase({ databaseUrl })
+  await migrate(database)
+  await database.close()
+  return new URL(databaseUrl).pathname.slice(1)
+}
+
+/** PGlite's initdb takes seconds: the migrated data directory is made once for each version of what makes it, then kept. */
+async function migratedSnapshot(): Promise<string> {
+  const cache = join(ROOT, 'node_modules', '.cache', 'genkan')
+  const path = join(cache, `${snapshotKey()}.tar.gz`)
+  if (existsSync(path)) return path
+  const database = await openDatabase({})
+  await migrate(database)
+  const archive = await database.dump()
+  await database.close()
+  mkdirSync(cache, { recursive: true })
+  for (const old of readdirSync(cache)) if (old.endsWith('.tar.gz')) rmSync(join(cache, old), { force: true })
+  writeFileSync(`${path}.${process.pid}`, archive)
+  renameSync(`${path}.${process.pid}`, path)
+  return path
+}
+
+function snapshotKey(): string {
+  const hash = createHash('sha256')
+  const migrations = readdirSync(join(ROOT, 'migrations')).sort().map((file) => join('migrations', file))
+  const makers = ['src/platform/migrate.ts', 'src/platform/postgres.ts', 'node_modules/@electric-sql/pglite/package.json']
+  for (const file of [...migrations, ...makers]) hash.update(file).update(readFileSync(join(ROOT, file)))
+  return hash.digest('hex').slice(0, 32)
+}
+
+/** A port below the kernel's ephemeral range, so that no outgoing connection can take it in the meantime. */
+async function freePort(): Promise<number> {
+  for (;;) {
+    lastPort = lastPort >= 31_999 ? 20_000 : lastPort + 1
+    const port = lastPort
+    const probe = createServer()
+    const free = await new Promise<boolean>((resolve) => {
+      probe.once('error', () => resolve(false))
+      probe.listen({ port, host: '127.0.0.1' }, () => probe.close(() => resolve(true)))
+    })
+    if (free) return port
+  }
+}
+
+function serve(socket: Socket): void {
+  const owner: Owner = { servers: new Set(), pids: new Set() }
+  socket.on('error', () => {})
+  createInterface({ input: socket }).on('line', async (line) => {
+    const { id, operation, argument } = JSON.parse(line) as { id: number; operation: string; argument: string }
+    let answer: object
+    try {
+      const run = operations[operation]
+      if (run === undefined) throw new Error(`no operation ${operation}`)
+      answer = { id, value: await run(argument, owner) }
+    } catch (error) {
+      answer = { id, error: error instanceof Error ? (error.stack ?? error.message) : String(error) }
+    }
+    if (socket.writable) socket.write(`${JSON.stringify(answer)}\n`)
+  })
+  socket.on('close', () => {
+    for (const pid of owner.pids) kill(pid)
+    for (const id of owner.servers) void servers.get(id)?.stop('abandon')
+  })
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {}
+}
+
+let ending: Promise<void> | undefined
+function end(): void {
+  ending ??= (async () => {
+    if (external.postgres !== undefined) {
+      for (const name of createdDatabases) await administer(`drop database if exists ${name} with (force)`).catch(() => {})
+    }
+    await Promise.all([...servers.values()].map((each) => each.stop('abandon').catch(() => {})))
+    rmSync(folder, { recursive: true, force: true })
+    process.exit(0)
+  })()
+}
+
+process.stdin.on('end', end).on('close', end).resume()
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, end)
+createServer(serve).listen(join(folder, 'socket'), () => process.stdout.write('ready\n'))
