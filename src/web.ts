@@ -4,6 +4,7 @@
  */
 import type { RequestListener } from 'node:http'
 import type Router from '@koa/router'
+import type Koa from 'koa'
 import type { Context, Middleware, Next } from 'koa'
 import type Provider from 'oidc-provider'
 import type { Preserialised } from './http/preserialised.ts'
@@ -27,20 +28,40 @@ export interface WebDeps {
 
 /** Puts the house in front of one provider and returns its request listener. */
 export function createWeb(provider: Provider, { middleware, routers, preserialised, onError }: WebDeps): RequestListener {
-  for (const layer of middleware) provider.use(layer)
-  provider.use(preserialised.keep)
+  // The engine's types name another release of Koa's; it is the same application.
+  const app = provider as unknown as Koa
+  for (const layer of middleware) app.use(layer)
+  app.use(preserialised.keep)
   for (const router of routers) {
-    provider.use(router.routes())
-    provider.use(router.allowedMethods())
+    app.use(router.routes())
+    app.use(router.allowedMethods())
   }
-  provider.on('error', onError)
-  return preserialised.serve(provider.callback())
+  app.on('error', onError)
+  return preserialised.serve(app.callback())
 }
 
-/** The matched engine route for metrics: a closed set, unlike paths. */
-export function routeOf(ctx: Context): string {
-  const { oidc, _matchedRoute } = ctx as Context & { oidc?: { route?: string }; _matchedRoute?: string | RegExp }
-  return oidc?.route ?? (typeof _matchedRoute === 'string' ? _matchedRoute : 'other')
+/** Names of routes in metrics: a closed set, unlike paths (A107). Ours by their first segment. */
+const OWN_ROUTES = ['interaction', 'account', 'assets', 'livez', 'readyz', 'metrics']
+const ENGINE_ROUTES = [
+  'authorization',
+  'resume',
+  'userinfo',
+  'token',
+  'jwks',
+  'discovery',
+  'pushed_authorization_request',
+  'revocation',
+  'introspection',
+  'end_session',
+  'end_session_confirm',
+  'end_session_success',
+]
+export const ROUTES: readonly string[] = [...OWN_ROUTES, ...ENGINE_ROUTES, 'other']
+
+function routeOf(ctx: Context): string {
+  const engine = (ctx as { oidc?: { route?: string } }).oidc?.route
+  const name = engine ?? ctx.path.split('/', 2)[1] ?? ''
+  return ROUTES.includes(name) ? name : 'other'
 }
 
 /** Counts and times each request. */

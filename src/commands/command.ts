@@ -75,6 +75,13 @@ export interface CommandServices {
       limit: number
     }): Promise<readonly CommandFact[]>
   }
+  readonly pendingMigrations: () => Promise<readonly string[]>
+  /** Migrations, declared clients and first keys, under the migration lock. */
+  readonly migrate: () => Promise<{ readonly applied: readonly string[] }>
+  /** Absent without `REDIS_URL`. */
+  readonly redis?: { ping(): Promise<unknown>; config(get: 'GET', name: string): Promise<unknown> } | undefined
+  /** Connects to the mail server and signs in, without sending; absent when mail goes to files. */
+  readonly verifyMail?: (() => Promise<void>) | undefined
   readonly now: () => Date
 }
 

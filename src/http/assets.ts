@@ -8,7 +8,9 @@ import type { Asset } from '../platform/views.ts'
 
 interface Encoded {
   readonly type: string
-  readonly bodies: { readonly identity: Buffer; readonly br?: Buffer; readonly gzip?: Buffer }
+  readonly body: Buffer
+  /** Smallest first: browsers list gzip before brotli and mean no preference by it. */
+  readonly encodings: readonly { readonly name: string; readonly body: Buffer }[]
 }
 
 const ONE_YEAR = 31_536_000
@@ -20,20 +22,25 @@ export function createAssets(deps: { assets: readonly Asset[] }): Middleware {
     const asset = ctx.method === 'GET' || ctx.method === 'HEAD' ? known.get(ctx.path) : undefined
     if (!asset) return next()
     ctx.vary('Accept-Encoding')
-    const { br, gzip, identity } = asset.bodies
-    const encoding = br && gzip ? ctx.acceptsEncodings('br', 'gzip', 'identity') : 'identity'
-    if (encoding === 'br' || encoding === 'gzip') ctx.set('Content-Encoding', encoding)
+    const encoding = asset.encodings.find(({ name }) => ctx.acceptsEncodings(name) === name)
+    if (encoding) ctx.set('Content-Encoding', encoding.name)
     ctx.status = 200
     ctx.type = asset.type
-    ctx.body = (encoding === 'br' ? br : encoding === 'gzip' ? gzip : undefined) ?? identity
+    ctx.body = encoding?.body ?? asset.body
     ctx.set('Cache-Control', `public, max-age=${ONE_YEAR}, immutable`)
   }
 }
 
-function encode(asset: Asset): Encoded {
-  const identity = asset.body
-  const isText = /^text\/|svg/.test(asset.type)
-  if (!isText) return { type: asset.type, bodies: { identity } }
-  const br = brotliCompressSync(identity, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } })
-  return { type: asset.type, bodies: { identity, br, gzip: gzipSync(identity, { level: 9 }) } }
+function encode({ type, body }: Asset): Encoded {
+  if (!/^text\/|svg/.test(type)) return { type, body, encodings: [] }
+  const br = brotliCompressSync(body, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } })
+  const gzip = gzipSync(body, { level: 9 })
+  return {
+    type,
+    body,
+    encodings: [
+      { name: 'br', body: br },
+      { name: 'gzip', body: gzip },
+    ],
+  }
 }

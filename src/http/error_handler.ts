@@ -104,7 +104,8 @@ function errorPage(ctx: Context, pages: ErrorPages, failure: Failure): { readonl
       reference: false,
     },
     requestId: requestId(ctx),
-    ...(failure.retryAfter === undefined ? {} : { retryAfter: failure.retryAfter }),
+    // The text of a 503 says "in a moment" already.
+    ...(failure.retryAfter === undefined || failure.status === 503 ? {} : { retryAfter: failure.retryAfter }),
     ...(canRetry ? { retryUrl: ownUrl(ctx) } : {}),
   }
 }

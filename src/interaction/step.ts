@@ -36,6 +36,8 @@ export interface Progress {
   readonly remember?: boolean | undefined
   /** Small answers that steps keep for themselves, keyed by step name. Never one-time objects or counters. */
   readonly answers: { readonly [step: string]: unknown }
+  /** The interaction that was finished from these proofs, and the session it opened. They serve no other interaction. */
+  readonly finished?: { readonly uid: string; readonly sessionUid: string } | undefined
 }
 
 /** The client as pages may show it. */
@@ -98,11 +100,13 @@ export interface Offer {
   readonly label: string
 }
 
-/** What a submit changes. `null` in `accountId` forgets the account; `answers` are merged by key. */
+/** What a submit changes. `null` forgets the value; `answers` are merged by key. */
 export interface Patch {
   readonly path?: Progress['path']
-  readonly identifier?: string
+  readonly identifier?: string | null
   readonly accountId?: string | null
+  /** The account named by `accountId` as just read, which spares a second look. Not stored. */
+  readonly account?: AccountView | undefined
   readonly proof?: Proof
   readonly chosen?: string | null
   readonly remember?: boolean
@@ -115,7 +119,10 @@ export type Outcome =
   | { readonly ok: true; readonly finish: { readonly [key: string]: unknown } }
   /** The person refused: an OAuth error for the client (RFC 6749 §4.1.2.1). */
   | { readonly ok: true; readonly deny: { readonly error: string; readonly description: string } }
-  /** An expected failure: the page again with status 400 (429 with `retryAfter`), text from `error.<code>`. */
+  /**
+   * An expected failure: the page again with status 400 (429 with `retryAfter`), text from `error.<code>`.
+   * The code `stale` means that the conversation has moved on: the dispatcher shows where it stands.
+   */
   | {
       readonly ok: false
       readonly code: string
@@ -134,8 +141,22 @@ export interface Step<Input = unknown> {
   readonly meets: readonly Requirement[]
   /** Pure: whether this step is still to be done. */
   needed(state: FlowState): boolean
-  show(state: FlowState): Promise<Shown>
+  show(state: FlowState, request: RequestFacts): Promise<Shown>
   offer?(state: FlowState): Offer | undefined
   readonly input: ZodType<Input>
   submit(input: Input, state: FlowState, request: RequestFacts): Promise<Outcome>
+}
+
+/** The method of a proof by a code that reached the mailbox. It allows a new password; it signs nobody in (ASVS 6.3.6). */
+export const MAILBOX = 'mailbox'
+
+/** Whether something stronger than a mail's code was shown for the named account. */
+export function authenticated({ accountId, proofs }: Progress): boolean {
+  return accountId !== undefined && proofs.some((proof) => proof.accountId === accountId && proof.method !== MAILBOX)
+}
+
+/** Whether another account than the proven one is signed in in this browser, and its owner has not agreed to leave. */
+export function needsSwitch({ session, progress: { accountId, answers } }: FlowState): boolean {
+  if (session === undefined || accountId === undefined || session.accountId === accountId) return false
+  return answers['switch_account'] !== accountId
 }

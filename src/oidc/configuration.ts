@@ -22,6 +22,8 @@ export interface ConfigurationDeps {
   readonly findAccount: FindAccount
   readonly loadExistingGrant: (ctx: KoaContextWithOIDC) => Promise<Grant | undefined>
   readonly findClient: (clientId: string) => Promise<object | undefined>
+  /** Told before the browser is sent to an interaction. */
+  readonly interactionOpened: (uid: string, clientId: string) => Promise<void>
   readonly renderError: (ctx: KoaContextWithOIDC, out: ErrorOut, error: Error) => Promise<void>
   readonly renderLogout: (ctx: KoaContextWithOIDC, form: string) => Promise<void>
   readonly renderLoggedOut: (ctx: KoaContextWithOIDC) => Promise<void>
@@ -78,7 +80,13 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
     acrValues: [...ACR_VALUES],
     ...clientRules(config),
     ...tokenRules(config),
-    interactions: { policy: createPolicy(), url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
+    interactions: {
+      policy: createPolicy(),
+      url: async (_ctx, { uid, params }) => {
+        await deps.interactionOpened(uid, String(params.client_id))
+        return `/interaction/${uid}`
+      },
+    },
     features: features(deps),
   } as Configuration
 }

@@ -4,6 +4,7 @@ import type Provider from 'oidc-provider'
 import { errors } from 'oidc-provider'
 import type { ClientView } from '../interaction/step.ts'
 import { createGrantFor } from './grants.ts'
+import { viewOf } from './pages.ts'
 
 /** An Interaction of this browser (the path-bound cookie proved it). */
 export interface LoadedInteraction {
@@ -29,6 +30,8 @@ export interface EngineInteractions {
   load(ctx: Context, uid: string): Promise<LoadedInteraction | undefined>
   /** Saves the result and returns the URL at which the engine resumes. `replaceSession` forgets the session it began with. */
   finish(ctx: Context, uid: string, result: InteractionResult, options?: { replaceSession?: boolean }): Promise<string>
+  /** The live session of this browser now: another tab may have signed in or out since the Interaction was opened. */
+  browserSession(ctx: Context): Promise<{ readonly accountId: string; readonly uid: string } | undefined>
   /** Destroys the engine's session of this browser and its cookie. */
   endBrowserSession(ctx: Context): Promise<void>
   client(clientId: string): Promise<ClientView | undefined>
@@ -69,6 +72,10 @@ export function createEngineInteractions(current: () => Provider, sessionCookie:
       await found.persist()
       return found.returnTo
     },
+    async browserSession(ctx) {
+      const { accountId, uid } = await current().Session.get(ctx as never)
+      return accountId === undefined ? undefined : { accountId, uid }
+    },
     async endBrowserSession(ctx) {
       const session = await current().Session.get(ctx as never)
       if (session.accountId !== undefined) await session.destroy()
@@ -81,17 +88,7 @@ export function createEngineInteractions(current: () => Provider, sessionCookie:
     },
     async client(clientId) {
       const client = await current().Client.find(clientId)
-      if (client === undefined) return undefined
-      return {
-        clientId: client.clientId,
-        name: client.clientName ?? client.clientId,
-        firstParty: client.first_party === true,
-        logoUri: client.logoUri,
-        policyUri: client.policyUri,
-        tosUri: client.tosUri,
-        clientUri: client.clientUri,
-        initiateLoginUri: client.initiateLoginUri as string | undefined,
-      }
+      return client === undefined ? undefined : viewOf(client)
     },
     grantFor: (consent) => createGrantFor(current())(consent),
   }

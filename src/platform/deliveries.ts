@@ -4,9 +4,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Fact, RecordedFact } from '../events.ts'
-import { canonical, OUTBOX_MAC, openFact, type OutboxRow } from './outbox.ts'
+import { canonical, OUTBOX_MAC, type OutboxRow, openFact } from './outbox.ts'
 import type { Database, Tx } from './postgres.ts'
-import { errorMessage } from './redaction.ts'
+import { errorMessage, isError } from './redaction.ts'
 
 /** A failure that no repetition can mend (a refused recipient, an impossible address): the delivery fails at once. */
 export class PermanentFailure extends Error {
@@ -120,7 +120,8 @@ function createLane(deps: Deps, subscription: Subscription) {
         })
         again = false
         const room = stopped ? 0 : AT_ONCE - flights.size
-        const claims = room === 0 ? [] : await claimDue(database, subscription.consumer, clock.now(), leaseSeconds, room)
+        const claims =
+          room === 0 ? [] : await claimDue(database, subscription.consumer, clock.now(), leaseSeconds, room)
         for (const claim of claims) {
           const flight = attempt(deps, subscription, claim)
             .then((done) => {
@@ -219,7 +220,7 @@ async function fail(tx: Tx, claim: Claim, error: unknown, now: Date): Promise<vo
     .where({ outbox_id: claim.id, consumer: claim.consumer, state: 'pending' })
     .update({
       ...(last ? { state: 'failed' } : {}),
-      last_error: (error instanceof Error ? errorMessage(error) : 'unknown').slice(0, 300) || 'unknown',
+      last_error: (isError(error) ? errorMessage(error) : 'unknown').slice(0, 300) || 'unknown',
       next_at: new Date(now.getTime() + retryDelayMs(claim.attempts)),
     })
   if (last && claim.sealed !== null) await eraseSealed(tx, claim.id)

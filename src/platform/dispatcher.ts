@@ -24,7 +24,9 @@ export function createDispatcher({ seal, deliveries, logger }: Deps): Dispatcher
 
   const run = async () => {
     await seal()
-    deliveries.deliver().catch((error: unknown) => logger.warn({ err: error }, 'deliveries stopped; the next run goes on'))
+    deliveries
+      .deliver()
+      .catch((error: unknown) => logger.warn({ err: error }, 'deliveries stopped; the next run goes on'))
   }
   return {
     wake() {

@@ -4,7 +4,7 @@
  * network behind us.
  */
 import { lookup as dnsLookup, type LookupAddress } from 'node:dns'
-import { type IncomingMessage, request as httpRequest } from 'node:http'
+import { request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import { isIP, type LookupFunction } from 'node:net'
 import { createAddressRules } from './address_rules.ts'
@@ -12,8 +12,8 @@ import { createAddressRules } from './address_rules.ts'
 /** Why a request was not made, or its answer not taken. The text names no address: it may reach a log or a client. */
 export class OutboundError extends Error {
   readonly code: 'url_refused' | 'address_refused' | 'response_too_large' | 'timed_out' | 'unreachable'
-  constructor(code: OutboundError['code'], cause?: unknown) {
-    super(`outbound request failed: ${code}`, cause === undefined ? undefined : { cause })
+  constructor(code: OutboundError['code'], options?: { cause?: unknown }) {
+    super(`outbound request failed: ${code}`, options)
     this.name = 'OutboundError'
     this.code = code
   }
@@ -71,7 +71,7 @@ export function createHttpClient(options: Options): HttpClient {
         return await read(response, maxBytes)
       } catch (error) {
         if (error instanceof OutboundError) throw error
-        throw new OutboundError(signal.aborted ? 'timed_out' : 'unreachable', error)
+        throw new OutboundError(signal.aborted ? 'timed_out' : 'unreachable', { cause: error })
       }
     },
   }

@@ -26,7 +26,14 @@ interface Options {
 
 const RESULTS = ['success', 'failure', 'limited', 'error']
 const METHODS = ['pwd', 'otp', 'mfa', 'hwk', 'swk', 'email', 'none']
-const GRANTS = ['authorization_code', 'refresh_token', 'client_credentials', 'device_code', 'token_exchange', 'jwt_bearer']
+const GRANTS = [
+  'authorization_code',
+  'refresh_token',
+  'client_credentials',
+  'device_code',
+  'token_exchange',
+  'jwt_bearer',
+]
 const HTTP_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10]
 

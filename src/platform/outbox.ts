@@ -116,6 +116,14 @@ export function openFact(
   return sealed
 }
 
+/** The same sealed part under the newest key. */
+export function resealFact(
+  secretBox: { open(sealed: string, purpose: string): string; seal(plaintext: string, purpose: string): string },
+  sealed: string,
+): string {
+  return secretBox.seal(secretBox.open(sealed, OUTBOX_SEAL), OUTBOX_SEAL)
+}
+
 /** The bytes that MAC and hash cover: the same before the insert and after any read, whatever order jsonb keeps its keys in. */
 export function canonical(row: OutboxContent): string {
   return JSON.stringify([
@@ -159,8 +167,12 @@ function storable(text: string | undefined): string | null {
   return text === undefined ? null : text.toWellFormed().replaceAll('\0', '\uFFFD')
 }
 
-function storableData(data: { readonly [key: string]: Json | undefined }): OutboxContent['data'] {
-  return JSON.parse(JSON.stringify(data), (_, value: unknown) =>
-    typeof value === 'string' ? storable(value) : value,
-  ) as OutboxContent['data']
+function storableData(value: Json | undefined): OutboxContent['data'] {
+  const walk = (item: unknown): unknown => {
+    if (typeof item === 'string') return storable(item)
+    if (Array.isArray(item)) return item.map(walk)
+    if (item === null || typeof item !== 'object') return item
+    return Object.fromEntries(Object.entries(item).map(([key, inner]) => [storable(key), walk(inner)]))
+  }
+  return walk(JSON.parse(JSON.stringify(value))) as OutboxContent['data']
 }

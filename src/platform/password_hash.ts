@@ -115,7 +115,7 @@ function createQueue(width: number, deadlineMs: number): Queue {
       return
     }
     // When the queue is longer than the deadline, waiting is in vain: a flood is answered at once, not after the deadline.
-    if (((waiting.length + 1) * meanMs) / width > deadlineMs) throw busy()
+    if ((waiting.length * meanMs) / width > deadlineMs) throw busy()
     await new Promise<void>((resolve, reject) => {
       const entry = {
         start() {
@@ -147,7 +147,7 @@ function createQueue(width: number, deadlineMs: number): Queue {
         return await work()
       } finally {
         const took = performance.now() - began
-        meanMs = meanMs === 0 ? took : meanMs * 0.9 + took * 0.1
+        meanMs = meanMs === 0 ? took : meanMs * 0.8 + took * 0.2
         leave()
       }
     },

@@ -111,7 +111,11 @@ export function createViews(options: { viewsDir: string; locales?: readonly stri
 
 function environment(viewsDir: string, autoescape: boolean): nunjucks.Environment {
   const loader = new nunjucks.FileSystemLoader(viewsDir, { watch: false, noCache: false })
-  return new nunjucks.Environment(loader, { autoescape, throwOnUndefined: true, trimBlocks: true, lstripBlocks: true })
+  const options = { autoescape, throwOnUndefined: true, trimBlocks: true, lstripBlocks: true }
+  // The letter of a picture that is not there: by code point, or half an emoji would be shown.
+  return new nunjucks.Environment(loader, options).addFilter('initial', (name: string) =>
+    ([...name.trim()][0] ?? '').toUpperCase(),
+  )
 }
 
 /** `<locale>.json`, and `<locale>.<part>.json` beside it for a room with many texts of its own. */

@@ -131,8 +131,8 @@ function readForm(page: Answer, account: string): { action: string; fields: { [n
     if (name === undefined || name in fields || attribute(tag, 'type') === 'checkbox') continue
     fields[name] = attribute(tag, 'value') ?? ''
   }
-  if ('password' in fields) fields['password'] = PASSWORD
-  if ('identifier' in fields) fields['identifier'] = account
+  if ('password' in fields) fields.password = PASSWORD
+  if ('identifier' in fields) fields.identifier = account
   return { action: attribute(attributes, 'action') ?? '', fields }
 }
 

@@ -32,7 +32,6 @@ export function memory(pid: number): { now: number; peak: number } {
 }
 
 export interface Load {
-  readonly lanes: number
   /** Both bound the load: it ends at whichever comes first. */
   readonly milliseconds: number
   readonly most: number
@@ -42,7 +41,6 @@ export interface Sample {
   readonly flows: number
   readonly cpu: number
   readonly latencies: readonly number[]
-  readonly seconds: number
 }
 
 export function targetOf(subject: Subject, lanes: number): Target & { close(): void } {
@@ -50,28 +48,34 @@ export function targetOf(subject: Subject, lanes: number): Target & { close(): v
   return { issuer: subject.issuer, http, nextAccount: subject.nextAccount, close: http.close }
 }
 
-/** Runs a scenario in closed-loop lanes and measures the server meanwhile. Any failed flow fails the measurement. */
-export async function applyLoad(subject: Subject, scenario: Scenario, load: Load): Promise<Sample> {
-  const target = targetOf(subject, load.lanes)
-  try {
-    const flow = await scenario.prepare(target, load.lanes)
-    const latencies: number[] = []
-    const start = performance.now()
-    const cpuBefore = cpuMicroseconds(subject.pid)
-    let started = 0
-    const lane = async (index: number) => {
-      while (started < load.most && performance.now() - start < load.milliseconds) {
-        started += 1
-        const from = performance.now()
-        await flow(index)
-        latencies.push(performance.now() - from)
+/** A scenario made ready for one subject: its sessions and tokens serve every round. */
+export interface Prepared {
+  /** Runs flows in closed-loop lanes and measures the server meanwhile. Any failed flow fails the measurement. */
+  run(load: Load): Promise<Sample>
+  close(): void
+}
+
+export async function prepare(subject: Subject, scenario: Scenario, lanes: number): Promise<Prepared> {
+  const target = targetOf(subject, lanes)
+  const flow = await scenario.prepare(target, lanes)
+  return {
+    close: target.close,
+    async run({ milliseconds, most }) {
+      const latencies: number[] = []
+      const start = performance.now()
+      const cpuBefore = cpuMicroseconds(subject.pid)
+      let started = 0
+      const lane = async (index: number) => {
+        while (started < most && performance.now() - start < milliseconds) {
+          started += 1
+          const from = performance.now()
+          await flow(index)
+          latencies.push(performance.now() - from)
+        }
       }
-    }
-    await Promise.all(Array.from({ length: load.lanes }, (_, index) => lane(index)))
-    const cpu = cpuMicroseconds(subject.pid) - cpuBefore
-    return { flows: latencies.length, cpu, latencies, seconds: (performance.now() - start) / 1000 }
-  } finally {
-    target.close()
+      await Promise.all(Array.from({ length: lanes }, (_, index) => lane(index)))
+      return { flows: latencies.length, cpu: cpuMicroseconds(subject.pid) - cpuBefore, latencies }
+    },
   }
 }
 

@@ -84,7 +84,12 @@ export async function startGenkan({ count = false, accounts = 3000, hash = DEFAU
     DATABASE_URL: postgres.url,
     REDIS_URL: redis.url,
   }
-  const started = await startProcess('genkan', ['src/main.ts', 'serve'], env, `http://127.0.0.1:${managementPort}/readyz`)
+  const started = await startProcess(
+    'genkan',
+    ['src/main.ts', 'serve'],
+    env,
+    `http://127.0.0.1:${managementPort}/readyz`,
+  )
   return {
     name: 'genkan',
     issuer,
@@ -114,7 +119,11 @@ async function behindRelay(
 }
 
 /** Proven accounts, straight into the tables: registering thousands would take longer than measuring. */
-async function createAccounts(databaseUrl: string, count: number, { memoryKib, passes }: HashParameters): Promise<string[]> {
+async function createAccounts(
+  databaseUrl: string,
+  count: number,
+  { memoryKib, passes }: HashParameters,
+): Promise<string[]> {
   const hash = await argon2.hash(PASSWORD, { memoryCost: memoryKib, timeCost: passes, parallelism: 1 })
   const client = new pg.Client({ connectionString: databaseUrl })
   await client.connect()
@@ -124,7 +133,9 @@ async function createAccounts(databaseUrl: string, count: number, { memoryKib, p
        select 'bench' || n, 'person' || n || '@bench.example', now(), 'active', '{"name": "Somebody"}', now(), now()
        from generate_series(1, ${count}) n`,
     )
-    await client.query("insert into passwords (account_id, hash, changed_at) select id, $1, now() from accounts", [hash])
+    await client.query('insert into passwords (account_id, hash, changed_at) select id, $1, now() from accounts', [
+      hash,
+    ])
     await client.query('analyze')
   } finally {
     await client.end()
@@ -148,7 +159,7 @@ async function startProcess(
   const file = openSync(log, 'w')
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...args], {
     cwd: root,
-    env: { PATH: process.env['PATH'], ...env },
+    env: { PATH: process.env.PATH, ...env },
     stdio: ['ignore', file, file],
   })
   closeSync(file)

@@ -19,11 +19,11 @@ export async function startRelay(
   target: string,
   createReader: (seen: (what: string) => void) => Reader,
 ): Promise<Relay> {
-  const url = new URL(target)
+  const { port, hostname } = new URL(target)
   const sockets = new Set<Socket>()
   let seen: string[] = []
   const server = createServer((client) => {
-    const store = connect(Number(url.port), url.hostname)
+    const store = connect(Number(port), hostname)
     const read = createReader((what) => seen.push(what))
     for (const socket of [client, store]) {
       sockets.add(socket)
@@ -43,6 +43,7 @@ export async function startRelay(
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
   const address = server.address()
+  const url = new URL(target)
   url.port = String(typeof address === 'object' ? address?.port : '')
   url.hostname = '127.0.0.1'
   return {

@@ -35,7 +35,7 @@ export function binary(program: Program): string {
 function find(program: Program): string | undefined {
   // Debian keeps the servers out of the PATH, newest version last.
   const versions = readable(POSTGRES_ROOT).sort((a, b) => Number(b) - Number(a))
-  const folders = [...(process.env['PATH'] ?? '').split(delimiter), ...versions.map((v) => join(POSTGRES_ROOT, v, 'bin'))]
+  const folders = [...(process.env.PATH ?? '').split(delimiter), ...versions.map((v) => join(POSTGRES_ROOT, v, 'bin'))]
   return folders.map((folder) => join(folder, program)).find(executable)
 }
 
@@ -43,7 +43,10 @@ function install(name: string): void {
   if (process.getuid?.() !== 0 || find1('apt-get') === undefined) {
     throw new Error(missing(name, `install the package ${name}, or set DATABASE_URL and REDIS_URL`))
   }
-  const options = { stdio: ['ignore', 'ignore', 'inherit'], env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } } as const
+  const options = {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+  } as const
   execFileSync('apt-get', ['update', '-q'], options)
   // The packages' own services must not start: the tests run private servers.
   execFileSync('apt-get', ['install', '-yq', '--no-install-recommends', name], {
@@ -53,7 +56,10 @@ function install(name: string): void {
 }
 
 function find1(name: string): string | undefined {
-  return (process.env['PATH'] ?? '').split(delimiter).map((folder) => join(folder, name)).find(executable)
+  return (process.env.PATH ?? '')
+    .split(delimiter)
+    .map((folder) => join(folder, name))
+    .find(executable)
 }
 
 function missing(program: string, advice: string): string {

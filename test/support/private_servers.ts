@@ -63,8 +63,11 @@ export async function createPostgresServer(folder: string, port: number): Promis
   const options = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
   const url = `postgres://genkan@127.0.0.1:${port}/postgres`
   // SIGINT is PostgreSQL's fast shutdown (SIGTERM would wait for every client), SIGQUIT its immediate one.
-  return serverProcess(url, { order: 'SIGINT', kill: 'SIGKILL', abandon: 'SIGQUIT' }, () => spawn(binary('postgres'), ['-D', data, ...options], spawned(user, folder)), () =>
-    postgresAnswers(url),
+  return serverProcess(
+    url,
+    { order: 'SIGINT', kill: 'SIGKILL', abandon: 'SIGQUIT' },
+    () => spawn(binary('postgres'), ['-D', data, ...options], spawned(user, folder)),
+    () => postgresAnswers(url),
   )
 }
 
@@ -73,7 +76,16 @@ export async function createRedisServer(folder: string, port: number): Promise<P
   const user = await identity()
   ownedFolder(folder, user)
   const settings = ['--port', port, '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--appendonly', 'yes']
-  const more = ['--appendfsync', 'always', '--maxmemory-policy', 'noeviction', '--databases', 4096, '--loglevel', 'warning']
+  const more = [
+    '--appendfsync',
+    'always',
+    '--maxmemory-policy',
+    'noeviction',
+    '--databases',
+    4096,
+    '--loglevel',
+    'warning',
+  ]
   return serverProcess(
     `redis://127.0.0.1:${port}`,
     { order: 'SIGTERM', kill: 'SIGKILL', abandon: 'SIGKILL' },

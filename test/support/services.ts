@@ -134,7 +134,14 @@ export async function startBreakable(kind: 'postgres' | 'redis'): Promise<Breaka
   const tell = (operation: string) => async () => {
     await ask(operation, id)
   }
-  return { url, stop: tell('stop'), kill: tell('kill'), start: tell('start'), pause: tell('pause'), resume: tell('resume') }
+  return {
+    url,
+    stop: tell('stop'),
+    kill: tell('kill'),
+    start: tell('start'),
+    pause: tell('pause'),
+    resume: tell('resume'),
+  }
 }
 
 /** URL of a new, migrated PostgreSQL database: a clone of the run's template. */

@@ -16,7 +16,7 @@ import { createPostgresServer, createRedisServer, type PrivateServer } from './p
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const folder = process.argv[2] ?? ''
-const external = { postgres: process.env['DATABASE_URL'], redis: process.env['REDIS_URL'] }
+const external = { postgres: process.env.DATABASE_URL, redis: process.env.REDIS_URL }
 
 const servers = new Map<string, PrivateServer>()
 const createdDatabases: string[] = []
@@ -145,8 +145,14 @@ async function migratedSnapshot(): Promise<string> {
 
 function snapshotKey(): string {
   const hash = createHash('sha256')
-  const migrations = readdirSync(join(ROOT, 'migrations')).sort().map((file) => join('migrations', file))
-  const makers = ['src/platform/migrate.ts', 'src/platform/postgres.ts', 'node_modules/@electric-sql/pglite/package.json']
+  const migrations = readdirSync(join(ROOT, 'migrations'))
+    .sort()
+    .map((file) => join('migrations', file))
+  const makers = [
+    'src/platform/migrate.ts',
+    'src/platform/postgres.ts',
+    'node_modules/@electric-sql/pglite/package.json',
+  ]
   for (const file of [...migrations, ...makers]) hash.update(file).update(readFileSync(join(ROOT, file)))
   return hash.digest('hex').slice(0, 32)
 }
@@ -192,18 +198,21 @@ function kill(pid: number): void {
   } catch {}
 }
 
-let ending: Promise<void> | undefined
-function end(): void {
-  ending ??= (async () => {
-    if (external.postgres !== undefined) {
-      for (const name of createdDatabases) await administer(`drop database if exists ${name} with (force)`).catch(() => {})
-    }
-    await Promise.all([...servers.values()].map((each) => each.stop('abandon').catch(() => {})))
-    rmSync(folder, { recursive: true, force: true })
-    process.exit(0)
-  })()
+let ending = false
+
+async function end(): Promise<void> {
+  if (ending) return
+  ending = true
+  if (external.postgres !== undefined) {
+    for (const name of createdDatabases)
+      await administer(`drop database if exists ${name} with (force)`).catch(() => {})
+  }
+  await Promise.all([...servers.values()].map((each) => each.stop('abandon').catch(() => {})))
+  rmSync(folder, { recursive: true, force: true })
+  process.exit(0)
 }
 
-process.stdin.on('end', end).on('close', end).resume()
-for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, end)
+const endSoon = () => void end()
+process.stdin.on('end', endSoon).on('close', endSoon).resume()
+for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, endSoon)
 createServer(serve).listen(join(folder, 'socket'), () => process.stdout.write('ready\n'))

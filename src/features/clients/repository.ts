@@ -22,7 +22,7 @@ interface ClientRow {
 }
 
 /** Serialises writers that decide from what they have read: declared clients at start, commands. */
-const LOCK = 4_207_160_422
+const LOCK = 4_207_160_431
 
 const SELECT = `
   select c.*, coalesce(

@@ -44,7 +44,7 @@ const scope = z
   .string()
   .transform((value) => [...new Set(value.split(' ').filter(Boolean))].join(' '))
   .refine((value) => value !== '', 'must name at least one scope (an empty one would not limit the client)')
-  .refine((value) => /^[\x21\x23-\x5B\x5D-\x7E ]+$/.test(value), 'has a character that scopes cannot have')
+  .refine((value) => /^[\x21\x23-\x5B\x5D-\x7E ]*$/.test(value), 'has a character that scopes cannot have')
 
 const text = z.string().min(1)
 const publicJwk = z

@@ -11,8 +11,10 @@ export interface ConsentDeps {
   readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void>; wake(): void }
   readonly clock: { now(): Date }
   readonly newId: () => string
-  /** Makes the engine's Grant for an agreement and returns its id. */
-  readonly grantFor: (grant: Agreement & { readonly accountId: string; readonly clientId: string }) => Promise<string>
+  /** Makes the engine's Grant for an agreement, or extends the one named if it is this account's and client's; returns its id. */
+  readonly grantFor: (
+    grant: Agreement & { accountId: string; clientId: string; grantId?: string | undefined },
+  ) => Promise<string>
 }
 
 export type ConsentService = ReturnType<typeof createConsentService>
@@ -21,16 +23,17 @@ export function createConsentService({ repository, transaction, outbox, clock, n
   return {
     find: (accountId: string, clientId: string): Promise<Consent | undefined> => repository.find(accountId, clientId),
     listByAccount: (accountId: string): Promise<Consent[]> => repository.listByAccount(accountId),
+    permissionsOf,
 
     /** Takes back the agreement. Revoking the grants made from it is `sessions.revokeClient`, which calls this. */
     revoke: (accountId: string, clientId: string, now: Date, tx: Tx): Promise<boolean> =>
       repository.revoke(accountId, clientId, now, tx),
 
     /**
-     * Stores the agreement with its fact, then makes the engine's Grant from all that is agreed.
+     * Stores the agreement with its fact, then makes the engine's Grant from all that is agreed, or extends `grantId`.
      * In this order a crash leaves an agreement without a Grant, which `loadExistingGrant` mends; never the reverse.
      */
-    async allow(accountId: string, clientId: string, asked: Agreement): Promise<{ grantId: string }> {
+    async allow(accountId: string, clientId: string, asked: Agreement, grantId?: string): Promise<{ grantId: string }> {
       const consent = await transaction(async (tx) => {
         const stored = await repository.grant(newId(), accountId, clientId, asked, clock.now(), tx)
         const data = { scopes: [...asked.scopes], claims: [...asked.claims], resources: { ...asked.resources } }
@@ -39,7 +42,7 @@ export function createConsentService({ repository, transaction, outbox, clock, n
       })
       outbox.wake()
       const { scopes, claims, resources } = consent
-      return { grantId: await grantFor({ accountId, clientId, scopes, claims, resources }) }
+      return { grantId: await grantFor({ accountId, clientId, scopes, claims, resources, grantId }) }
     },
   }
 }

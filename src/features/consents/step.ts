@@ -43,8 +43,10 @@ export function createConsentStep({ consents, accounts }: ConsentStepDeps): Step
       const accountId = signedIn(state)
       if (accountId === undefined) return { ok: false, code: 'session_ended' }
       const before = await consents.find(accountId, state.client.clientId)
-      const { grantId } = await consents.allow(accountId, state.client.clientId, askedBy(state, before))
-      return { ok: true, finish: { consent: { grantId } } }
+      const present = state.prompt.details.grantId
+      const asked = askedBy(state, before)
+      const grantId = typeof present === 'string' ? present : undefined
+      return { ok: true, finish: { consent: await consents.allow(accountId, state.client.clientId, asked, grantId) } }
     },
   }
 }

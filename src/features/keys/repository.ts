@@ -14,7 +14,7 @@ interface KeyRow {
 }
 
 /** Serialises writers: one set is made at the first start, one successor at a rotation. */
-const LOCK = 4_207_160_423
+const LOCK = 4_207_160_432
 
 export type KeyRepository = ReturnType<typeof keyRepository>
 

@@ -6,6 +6,7 @@
 import { z } from 'zod'
 import type { RecordedFact } from '../../events.ts'
 import type { Feature } from '../../feature.ts'
+import { PermanentFailure } from '../../platform/deliveries.ts'
 
 interface Deps {
   readonly send: (message: {
@@ -23,7 +24,6 @@ interface Deps {
     locale: string,
     values: { readonly [name: string]: unknown },
   ) => { subject: string; html: string; text: string }
-  readonly clock: { now(): Date }
   /**
    * Told right before sending when the request named a `reference` (a code's key): starts the code's time, and says whether
    * the mail is still wanted. Without it every mail is.
@@ -41,12 +41,14 @@ const requested = z.object({
 })
 
 /** Makes the feature. */
-export function createMails({ send, renderMail, clock, sending }: Deps): Feature {
+export function createMails({ send, renderMail, sending }: Deps): Feature {
   const handle = async (fact: RecordedFact): Promise<void> => {
-    const { to, template, locale, values, reference } = requested.parse(fact.sealed)
+    const request = requested.safeParse(fact.sealed)
+    if (!request.success) throw new PermanentFailure('the request for a mail is not complete')
+    const { to, template, locale, values, reference } = request.data
     if (to === null) return
     if (reference !== undefined && sending !== undefined && !(await sending(reference))) return
-    await send({ id: fact.id, to, ...renderMail(template, locale, values), locale, date: clock.now() })
+    await send({ id: fact.id, to, ...renderMail(template, locale, values), locale, date: fact.occurredAt })
   }
   return { name: 'mails', subscribe: [{ consumer: 'mails', types: ['mail.requested'], handle }] }
 }

@@ -96,8 +96,8 @@ function sessionAdapter(base: Adapter, deps: AdapterDeps): Adapter {
       await stateSession(payload as Payload, deps)
       await base.upsert(id, payload, expiresIn)
     },
-    find: async (id) => alive(await base.find(id)),
-    findByUid: async (uid) => alive(await base.findByUid(uid)),
+    find: async (id) => alive((await base.find(id)) ?? undefined),
+    findByUid: async (uid) => alive((await base.findByUid(uid)) ?? undefined),
     async destroy(id) {
       await stateLogout(deps)
       await base.destroy(id)

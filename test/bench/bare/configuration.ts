@@ -16,9 +16,7 @@ export function bareConfiguration(
   clients: readonly ClientDeclaration[],
   resources: readonly ResourceDeclaration[],
 ): Configuration {
-  const firstParty = new Set(
-    clients.filter((client) => client['first_party'] === true).map((client) => client.client_id),
-  )
+  const firstParty = new Set(clients.filter((client) => client.first_party === true).map((client) => client.client_id))
   return {
     clients: engineClients(clients) as never,
     jwks: { keys: signingKeys() },
@@ -33,9 +31,10 @@ export function bareConfiguration(
       claims: async () => ({ sub: id, name: 'Somebody', email: id, email_verified: true }),
     }),
     loadExistingGrant: async (ctx) => {
-      const granted = ctx.oidc.session?.grantIdFor(ctx.oidc.client?.clientId ?? '')
+      const clientId = ctx.oidc.client?.clientId ?? ''
+      const granted = ctx.oidc.result?.consent?.grantId ?? ctx.oidc.session?.grantIdFor(clientId)
       if (granted !== undefined) return ctx.oidc.provider.Grant.find(granted)
-      return firstParty.has(ctx.oidc.client?.clientId ?? '') ? grantEverything(ctx) : undefined
+      return firstParty.has(clientId) ? grantEverything(ctx) : undefined
     },
     interactions: { url: (_ctx, interaction) => `/interaction/${interaction.uid}` },
     ttl: {
@@ -77,7 +76,7 @@ async function grantEverything({ oidc }: KoaContextWithOIDC) {
     clientId: oidc.client?.clientId ?? '',
     accountId: oidc.session?.accountId ?? '',
   })
-  grant.addOIDCScope(String(oidc.params?.['scope'] ?? 'openid'))
+  grant.addOIDCScope(String(oidc.params?.scope ?? 'openid'))
   await grant.save()
   return grant
 }

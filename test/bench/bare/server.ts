@@ -26,15 +26,15 @@ provider.use(async (ctx, next) => {
     ctx.body = `<!doctype html><form method="post" action="/interaction/${uid}/${details.prompt.name}">
 <input type="password" name="password"><button name="action" value="allow">Continue</button></form>`
   } else if (prompt === 'login') {
-    const accountId = String(details.params['login_hint'])
+    const accountId = String(details.params.login_hint)
     ctx.redirect(await finish(ctx.req, ctx.res, { login: { accountId } }))
     ctx.status = 303
   } else {
     const grant = new provider.Grant({
       accountId: details.session?.accountId ?? '',
-      clientId: String(details.params['client_id']),
+      clientId: String(details.params.client_id),
     })
-    grant.addOIDCScope(String(details.params['scope']))
+    grant.addOIDCScope(String(details.params.scope))
     ctx.redirect(await finish(ctx.req, ctx.res, { consent: { grantId: await grant.save() } }))
     ctx.status = 303
   }

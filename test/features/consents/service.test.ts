@@ -125,7 +125,7 @@ describe('step consent', () => {
   })
 
   it('shows the account, the host and the scopes', async () => {
-    expect(await build().step.show(stateOf())).toMatchObject({
+    expect(await build().step.show(stateOf(), REQUEST)).toMatchObject({
       account: { email: 'ann@example.com' },
       clientHost: 'web.example:8443',
       hadConsent: false,
@@ -137,7 +137,7 @@ describe('step consent', () => {
     ['not a url', ''],
     [undefined, ''],
   ])('the host of %s is %s', async (redirect_uri, clientHost) => {
-    expect(await build().step.show(stateOf({ params: { redirect_uri } }))).toMatchObject({ clientHost })
+    expect(await build().step.show(stateOf({ params: { redirect_uri } }), REQUEST)).toMatchObject({ clientHost })
   })
 
   it('allow stores the consent with its fact, then makes the Grant of all that is agreed', async () => {
@@ -150,7 +150,7 @@ describe('step consent', () => {
     expect(log).toEqual([
       ['stored', 'ann', 'web', asked],
       'commit',
-      ['grant', { ...asked, accountId: 'ann', clientId: 'web', scopes: ['phone', 'openid', 'email'] }],
+      ['grant', { ...asked, accountId: 'ann', clientId: 'web', scopes: ['phone', 'openid', 'email'], grantId: undefined }],
     ])
     expect(facts).toEqual([{ type: 'consent.granted', accountId: 'ann', clientId: 'web', data: asked }])
   })

@@ -1,0 +1,154 @@
+/** Who may import whom, `import type` included. Each rule's comment is its reason. */
+const ROOT_FILES = '^src/(app|foundation|house|site|web)\\.ts$'
+const only = (name, comment, from, to) => ({ name, comment, severity: 'error', from, to })
+const module = (...names) => `(^|/)node_modules/(${names.join('|')})/`
+
+export default {
+  forbidden: [
+    only('no-cycles', 'A cycle hides who depends on whom.', {}, { circular: true }),
+    only(
+      'no-orphans',
+      'A file that nothing imports is dead.',
+      { orphan: true, path: '^src/', pathNot: '(^src/(feature|events)|/(types|step|store|command|key_value))\\.ts$' },
+      {},
+    ),
+    only('not-resolvable', 'The imported file or package is not there.', {}, { couldNotResolve: true }),
+    only('no-undeclared', 'A package must be in package.json.', {}, { dependencyTypes: ['npm-no-pkg', 'npm-unknown'] }),
+    only(
+      'no-development-in-production',
+      'The image has no development dependencies.',
+      { path: '^(src|migrations)/' },
+      { dependencyTypes: ['npm-dev'], dependencyTypesNot: ['type-only'] },
+    ),
+    only(
+      'source-alone',
+      'The product never imports its tests or examples.',
+      { path: '^src/' },
+      { path: '^(test|examples|migrations)/' },
+    ),
+    only(
+      'migrations-frozen',
+      'Migrations import nothing from src: they must mean the same for ever.',
+      { path: '^migrations/' },
+      { path: '^(src|test|examples)/' },
+    ),
+    only('main-on-top', 'Nothing imports main.ts.', { path: '^(src|examples)/' }, { path: '^src/main\\.ts$' }),
+    only(
+      'root-on-top',
+      'Only main.ts and the composition root import the composition root.',
+      { path: '^src/', pathNot: [ROOT_FILES, '^src/main\\.ts$'] },
+      { path: ROOT_FILES },
+    ),
+    only(
+      'commands',
+      'Commands use platform, config and the types of features.',
+      { path: '^src/commands/' },
+      {
+        path: '^src/',
+        pathNot: '^src/(commands|platform)/|^src/(config|errors|events)\\.ts$|^src/features/[^/]+/types\\.ts$',
+      },
+    ),
+    only(
+      'features-apart',
+      'A feature knows another only by its types.',
+      { path: '^src/features/([^/]+)/' },
+      { path: '^src/features/', pathNot: '^src/features/($1/|[^/]+/types\\.ts$)' },
+    ),
+    only(
+      'features-below-root',
+      'A feature uses the step contract, http and platform, and no other room.',
+      { path: '^src/features/' },
+      { path: '^src/(oidc|interaction|commands)/|^src/config\\.ts$', pathNot: '^src/interaction/step\\.ts$' },
+    ),
+    only(
+      'interaction-alone',
+      'The conversation knows the step contract, never a feature or the engine.',
+      { path: '^src/interaction/' },
+      { path: '^src/(features|oidc|commands)/|^src/config\\.ts$' },
+    ),
+    only(
+      'oidc-alone',
+      'The engine receives features as functions.',
+      { path: '^src/oidc/' },
+      { path: '^src/(features|interaction|commands)/|^src/config\\.ts$' },
+    ),
+    only(
+      'http-alone',
+      'http knows platform only.',
+      { path: '^src/http/' },
+      { path: '^src/', pathNot: '^src/(http|platform)/|^src/(errors|events)\\.ts$' },
+    ),
+    only(
+      'platform-alone',
+      'platform knows no other room.',
+      { path: '^src/platform/' },
+      { path: '^src/', pathNot: '^src/platform/|^src/(errors|events)\\.ts$' },
+    ),
+    only(
+      'base-alone',
+      'config, errors and events import nothing of ours.',
+      { path: '^src/(config|errors|events|feature)\\.ts$' },
+      { path: '^src/' },
+    ),
+    only(
+      'steps-pure',
+      'The flow table is pure.',
+      { path: '^src/interaction/(flow|step)\\.ts$' },
+      { path: '^src/(http|platform)/' },
+    ),
+    only(
+      'services-pure',
+      'A service is free of HTTP, SQL, Redis and HTML.',
+      { path: '^src/features/[^/]+/service\\.ts$' },
+      { path: [module('knex', 'pg', 'koa', '@koa', 'ioredis', 'nunjucks'), '^src/http/'] },
+    ),
+    only(
+      'sql-in-its-rooms',
+      'SQL lives in repositories, platform and the adapters.',
+      { path: '^src/', pathNot: '^src/platform/|^src/oidc/adapter/|/repository\\.ts$' },
+      { path: module('knex', 'pg', 'knex-pglite', '@electric-sql') },
+    ),
+    only(
+      'redis-in-its-rooms',
+      'Redis lives in platform and the adapters.',
+      { path: '^src/', pathNot: '^src/platform/|^src/oidc/adapter/' },
+      { path: module('ioredis') },
+    ),
+    only(
+      'engine-in-its-room',
+      "oidc-provider lives in src/oidc; the conversation's store may name its types.",
+      { path: '^src/', pathNot: '^src/oidc/|^src/interaction/store\\.ts$' },
+      { path: module('oidc-provider') },
+    ),
+    only(
+      'templates-in-their-room',
+      'Templates are rendered by platform/views.ts.',
+      { path: '^src/', pathNot: '^src/platform/views\\.ts$' },
+      { path: module('nunjucks') },
+    ),
+    only(
+      'mail-in-its-room',
+      'Mail is sent by platform/mailer.ts.',
+      { path: '^src/', pathNot: '^src/platform/mailer\\.ts$' },
+      { path: module('nodemailer') },
+    ),
+    only(
+      'hashing-in-its-room',
+      'Passwords are hashed by platform/password_hash.ts.',
+      { path: '^src/', pathNot: '^src/platform/password_hash\\.ts$' },
+      { path: module('argon2') },
+    ),
+    only(
+      'command-line-in-main',
+      'Only main.ts reads the command line.',
+      { path: '^src/', pathNot: '^src/main\\.ts$' },
+      { path: module('commander') },
+    ),
+  ],
+  options: {
+    parser: 'swc',
+    doNotFollow: { path: 'node_modules' },
+    exclude: { path: '^(dist|coverage)/' },
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'node', 'default'] },
+  },
+}

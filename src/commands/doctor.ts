@@ -1,0 +1,162 @@
+/** `genkan doctor`: what an operator should know before it hurts. Each check is a row; a failing one does not stop the rest. */
+import { stat } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createPasswordHash } from '../platform/password_hash.ts'
+import { type Command, type CommandServices, failure, JSON_OPTION, show } from './command.ts'
+
+export type DoctorNeeds = Pick<
+  CommandServices,
+  'config' | 'database' | 'keys' | 'now' | 'pendingMigrations' | 'redis' | 'verifyMail'
+>
+
+interface Finding {
+  readonly state: 'ok' | 'warn' | 'fail'
+  readonly text: string
+}
+const ok = (text: string): Finding => ({ state: 'ok', text })
+const warn = (text: string): Finding => ({ state: 'warn', text })
+const fail = (text: string): Finding => ({ state: 'fail', text })
+
+const SKEW_WARN_MS = 1000
+const SKEW_FAIL_MS = 10_000
+const HASHES = 3
+const FAST_MS = 15
+const SLOW_MS = 250
+
+const CHECKS: readonly { readonly name: string; readonly run: (needs: DoctorNeeds) => Promise<Finding> }[] = [
+  { name: 'issuer', run: checkIssuer },
+  { name: 'proxies', run: checkProxies },
+  { name: 'data folder', run: checkDataFolder },
+  { name: 'database', run: checkDatabase },
+  { name: 'migrations', run: checkMigrations },
+  { name: 'clock', run: checkClock },
+  { name: 'signing keys', run: checkKeys },
+  { name: 'redis', run: checkRedis },
+  { name: 'mail', run: checkMail },
+  { name: 'passwords', run: checkPasswords },
+]
+
+export const doctor: Command<DoctorNeeds> = {
+  name: 'doctor',
+  summary: 'check configuration, stores, clock, keys, mail and password hashing',
+  options: [JSON_OPTION],
+  async run(needs, input, out) {
+    const findings: (Finding & { readonly check: string })[] = []
+    for (const { name, run } of CHECKS) {
+      const finding = await run(needs).catch((error: unknown) => fail(reason(error)))
+      findings.push({ check: name, ...finding })
+    }
+    show(input, out, findings, () =>
+      findings.map(({ check, state, text }) => `${state.padEnd(5)} ${check.padEnd(13)} ${text}`).join('\n'),
+    )
+    const failed = findings.filter(({ state }) => state === 'fail').length
+    if (failed > 0) throw failure(`${failed} of ${findings.length} checks failed`)
+  },
+}
+
+async function checkIssuer({ config }: DoctorNeeds): Promise<Finding> {
+  if (config.https) return ok(`${config.issuer}; cookies are Secure and bound to the host`)
+  const text = `${config.issuer} is http on loopback: cookies are not Secure, sign-in works on this machine only`
+  return config.production ? fail(text) : warn(text)
+}
+
+async function checkProxies({ config }: DoctorNeeds): Promise<Finding> {
+  if (config.trustedProxies.length > 0) return ok(`forwarded addresses are believed from ${config.trustedProxies.join(', ')}`)
+  if (!config.https) return ok('none: addresses are those of the connections')
+  return warn('an https issuer is served through a proxy, but TRUSTED_PROXIES is empty: all people share its address in limits')
+}
+
+async function checkDataFolder({ config }: DoctorNeeds): Promise<Finding> {
+  if (!config.embedded && config.smtpUrl !== undefined) return ok('not used')
+  const folder = await mode(config.dataDir)
+  if (folder === undefined) return warn(`${config.dataDir} is not there yet`)
+  const key = await mode(join(config.dataDir, 'secret.key'))
+  if (key !== undefined && (key & 0o077) !== 0) return fail(`secret.key in ${config.dataDir} can be read by others: chmod 600`)
+  if ((folder & 0o077) !== 0) return warn(`${config.dataDir} can be entered by others: chmod 700`)
+  return ok(`${config.dataDir} is closed to others`)
+}
+
+async function mode(path: string): Promise<number | undefined> {
+  try {
+    return (await stat(path)).mode
+  } catch {
+    return undefined
+  }
+}
+
+async function checkDatabase({ config, database }: DoctorNeeds): Promise<Finding> {
+  await database.ping()
+  const { rows } = await database.db.raw("select current_setting('server_version_num')::int as version")
+  const version = Math.floor(Number(rows[0]?.version) / 10_000)
+  if (config.embedded) {
+    return config.production ? warn('embedded, in production: one process, no standby') : ok('embedded')
+  }
+  return version < 15 ? fail(`PostgreSQL ${version}: 15 or later is needed`) : ok(`PostgreSQL ${version}`)
+}
+
+async function checkMigrations({ pendingMigrations }: DoctorNeeds): Promise<Finding> {
+  const pending = await pendingMigrations()
+  return pending.length === 0 ? ok('up to date') : warn(`${pending.length} to do: genkan migrate, or at the next start`)
+}
+
+async function checkClock({ database }: DoctorNeeds): Promise<Finding> {
+  const before = Date.now()
+  const { rows } = await database.db.raw('select extract(epoch from clock_timestamp()) * 1000 as milliseconds')
+  const after = Date.now()
+  const skew = Math.round(Math.abs(Number(rows[0]?.milliseconds) - (before + after) / 2))
+  const text = `${skew} ms from the database's`
+  return skew > SKEW_FAIL_MS ? fail(`${text}: tokens would be refused; synchronise clocks`) : skew > SKEW_WARN_MS ? warn(text) : ok(text)
+}
+
+async function checkKeys({ keys, now, pendingMigrations }: DoctorNeeds): Promise<Finding> {
+  if ((await pendingMigrations()).length > 0) return warn('made at the first start')
+  const signing = (await keys.current(now())).filter(({ state }) => state === 'signing')
+  return ok(signing.map(({ alg, kid }) => `${alg} ${kid}`).join(', '))
+}
+
+async function checkRedis({ config, redis }: DoctorNeeds): Promise<Finding> {
+  if (redis === undefined) {
+    return config.embedded
+      ? ok('not used')
+      : warn('not configured: state is kept in PostgreSQL, and caches of clients live a second only')
+  }
+  await redis.ping()
+  const policy = await redis.config('GET', 'maxmemory-policy').catch(() => undefined)
+  const appendOnly = await redis.config('GET', 'appendonly').catch(() => undefined)
+  if (Array.isArray(policy) && policy[1] !== 'noeviction') {
+    return fail(`maxmemory-policy is ${policy[1]}: sessions would vanish under pressure; set noeviction`)
+  }
+  if (Array.isArray(appendOnly) && appendOnly[1] !== 'yes') return warn('appendonly is off: a restart signs people out')
+  return ok(Array.isArray(policy) ? 'reachable, noeviction, append-only' : 'reachable')
+}
+
+async function checkMail({ config, verifyMail }: DoctorNeeds): Promise<Finding> {
+  if (verifyMail === undefined) {
+    const text = `written as files to ${join(config.dataDir, 'mail')}: set SMTP_URL to send`
+    return config.production ? fail(text) : warn(text)
+  }
+  await verifyMail()
+  return ok('the SMTP server answers and lets us in')
+}
+
+async function checkPasswords({ config }: DoctorNeeds): Promise<Finding> {
+  const hashing = createPasswordHash(config.passwords)
+  const times: number[] = []
+  for (let i = 0; i < HASHES; i++) {
+    const start = performance.now()
+    await hashing.hash(`correct horse battery ${i}`)
+    times.push(performance.now() - start)
+  }
+  const median = Math.round(times.sort((a, b) => a - b)[Math.floor(HASHES / 2)] ?? 0)
+  const { memoryKib, passes, parallelism, maxConcurrent } = config.passwords
+  const rate = Math.round((1000 / Math.max(median, 1)) * maxConcurrent)
+  const text = `argon2id m=${memoryKib} t=${passes} p=${parallelism} takes ${median} ms: about ${rate} sign-ins a second`
+  if (median < FAST_MS) return warn(`${text}; this machine can afford more: raise passwords.memory_kib`)
+  if (median > SLOW_MS) return warn(`${text}; that is slow: lower passwords.memory_kib (not below 7168), or use a faster machine`)
+  return ok(text)
+}
+
+function reason(error: unknown): string {
+  const text = error instanceof Error ? error.message || error.name : String(error)
+  return text.split('\n')[0] ?? ''
+}

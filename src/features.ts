@@ -1,0 +1,82 @@
+/**
+ * The rooms, wired: each gets exactly the functions it asks for. Read it top-down: a room is made after those it uses, and
+ * what is made later (the engine) is reached through a function.
+ */
+import type Provider from 'oidc-provider'
+import type { Feature } from './feature.ts'
+import { createAccounts } from './features/accounts/index.ts'
+import { accountRepository } from './features/accounts/repository.ts'
+import { createClients } from './features/clients/index.ts'
+import { createConsents } from './features/consents/index.ts'
+import { consentRepository } from './features/consents/repository.ts'
+import { createKeys } from './features/keys/index.ts'
+import { createMails } from './features/mails/index.ts'
+import { createSessions } from './features/sessions/index.ts'
+import { sessionRepository } from './features/sessions/repository.ts'
+import type { Foundation } from './foundation.ts'
+import { SCOPES } from './oidc/claims.ts'
+import type { EngineInteractions } from './oidc/interactions.ts'
+import { deliverLogout } from './oidc/provider.ts'
+import { newId } from './platform/ids.ts'
+
+/** An ID token may come back as a hint as long as a session can last. */
+const VERIFY_GRACE_SECONDS = 86_400
+
+export type Rooms = ReturnType<typeof createRooms>
+
+/** Builds every room but the conversation and the account pages, which need the engine's side. */
+export function createRooms(foundation: Foundation, engine: EngineInteractions, provider: () => Provider) {
+  const { config, database, outbox, clock, invalidation, secretBox, keyValue, oidcStore, logger } = foundation
+  const { db, transaction } = database
+  const warn = (error: unknown, message: string) => logger.warn({ err: error }, message)
+  const shared = { database, transaction, outbox, clock, newId, warn }
+
+  const clients = createClients({
+    ...shared,
+    invalidation,
+    issuer: config.issuer,
+    scopes: SCOPES,
+    resources: config.resources,
+  })
+  const keys = createKeys({
+    ...shared,
+    invalidation,
+    secretBox,
+    verifySeconds: config.sessions.absoluteSeconds + VERIFY_GRACE_SECONDS,
+  })
+  const consents = createConsents({
+    ...shared,
+    repository: consentRepository(db),
+    grantFor: (consent) => engine.grantFor(consent),
+    accounts: { view: (accountId) => accounts.service.view(accountId) },
+  })
+  const sessions = createSessions({
+    ...shared,
+    repository: sessionRepository(db),
+    accounts: { advanceEpoch: (accountId, reason, tx) => accounts.service.advanceEpoch(accountId, reason, tx) },
+    clients: {
+      backchannelUri: async (clientId) => (await clients.service.find(clientId))?.metadata.backchannel_logout_uri,
+    },
+    consents: consents.service,
+    engine: {
+      destroySession: (uid) => oidcStore.destroySession(uid),
+      destroyGrant: (grantId) => oidcStore.destroy('Grant', grantId),
+    },
+    limits: config.sessions,
+    deliverLogout: (clientId, sub, sid) => deliverLogout(provider(), clientId, sub, sid),
+    retention: { ipDays: config.retention.ipDays, offlineGrantSeconds: config.tokens.refreshAbsoluteSeconds },
+  })
+  const accounts = createAccounts({
+    ...shared,
+    repository: accountRepository(db),
+    kv: keyValue,
+    endSessions: sessions.service.endAll,
+    retention: config.retention,
+  })
+  const mails = createMails({
+    send: foundation.mailer.send,
+    renderMail: (template, locale, values) => foundation.views.mail(template, locale, values),
+  })
+  const all: readonly Feature[] = [clients, keys, consents, sessions, accounts, mails]
+  return { clients, keys, consents, sessions, accounts, mails, all }
+}

@@ -1,0 +1,311 @@
+/** The account pages: who is there, is the form good, act, say so. Every act ends with a 303 to a page (PRG). */
+import Router, { type RouterContext } from '@koa/router'
+import type { Context } from 'koa'
+import type { ZodType } from 'zod'
+import { AppError } from '../../errors.ts'
+import { type Form, readForm } from '../../http/form.ts'
+import { LOCALE_COOKIE } from '../../http/request_context.ts'
+import type { SignedIn } from '../account_sign_in/types.ts'
+import { deleteSchema, emailCodeSchema, emailSchema, languageSchema, passwordSchema, profileSchema } from './schema.ts'
+import type { AccountActs } from './service.ts'
+import { type Act, DONE_CODES, type DoneCode, PROFILE_FIELDS } from './types.ts'
+
+export interface AccountPagesRouteDeps {
+  readonly issuer: string
+  readonly acts: AccountActs
+  readonly gate: {
+    enter(ctx: Context, page: string): Promise<SignedIn | undefined>
+    enterFresh(ctx: Context, page: string): Promise<SignedIn | undefined>
+    peek(ctx: Context): Promise<SignedIn | undefined>
+    forget(ctx: Context): void
+  }
+  readonly pages: {
+    render(ctx: Context, template: string, context: { readonly [name: string]: unknown }, status?: number): void
+  }
+  readonly csrf: { check(ctx: Context, token: string | undefined): void }
+  readonly clock: { now(): Date }
+  /** Languages of the pages by their own names. */
+  readonly languages: readonly { readonly value: string; readonly label: string }[]
+  readonly passwordMinLength: number
+}
+
+type Routes = (router: Router, deps: AccountPagesRouteDeps, page: PageTools) => void
+
+export function createAccountRouter(deps: AccountPagesRouteDeps): Router {
+  const router = new Router()
+  const page = pageTools(deps)
+  for (const add of [overview, profile, password, email, sessions, clients, language, deletion, signOut]) {
+    add(router, deps, page)
+  }
+  return router
+}
+
+const overview: Routes = (router, { gate, acts }, { show, redirect }) => {
+  router.get('/', (ctx) => redirect(ctx, '/account'))
+  // A Well-Known URL for Changing Passwords (W3C).
+  router.get('/.well-known/change-password', (ctx) => {
+    ctx.redirect('/account/password')
+  })
+  router.get('/account', async (ctx) => {
+    const me = await gate.enter(ctx, '/account')
+    if (me === undefined) return
+    const [live, connected] = await Promise.all([acts.sessions(me.accountId), acts.clients(me.accountId)])
+    show(ctx, me, 'overview', { sessionCount: live.length, clientCount: connected.length })
+  })
+}
+
+const profile: Routes = (router, { gate, acts }, { show, fail, done, form, parse }) => {
+  router.get('/account/profile', async (ctx) => {
+    const me = await gate.enter(ctx, '/account/profile')
+    if (me !== undefined) show(ctx, me, 'profile', { values: profileValues(await acts.profile(me.accountId)) })
+  })
+  router.post('/account/profile', async (ctx) => {
+    const fields = await form(ctx)
+    const me = await gate.enter(ctx, '/account/profile')
+    if (me === undefined) return
+    const { data, field } = parse(profileSchema, fields)
+    if (data === undefined) {
+      return fail(ctx, me, 'profile', { code: 'profile_invalid', field }, { values: profileValues(fields) })
+    }
+    await acts.saveProfile(me, data)
+    done(ctx, '/account/profile', 'profile_saved')
+  })
+}
+
+const password: Routes = (router, { gate, acts, passwordMinLength }, { show, fail, done, form, need }) => {
+  const values = { minLength: passwordMinLength }
+  router.get('/account/password', async (ctx) => {
+    const me = await gate.enterFresh(ctx, '/account/password')
+    if (me !== undefined) show(ctx, me, 'password', { ...values, others: true })
+  })
+  router.post('/account/password', async (ctx) => {
+    const fields = need(passwordSchema, await form(ctx))
+    const me = await gate.enterFresh(ctx, '/account/password')
+    if (me === undefined) return
+    const others = fields.others === 'yes'
+    const act = await acts.changePassword(me, { ...fields, others }, requestOf(ctx))
+    if (!act.ok) return fail(ctx, me, 'password', act, { ...values, others })
+    done(ctx, '/account', 'password_changed')
+  })
+}
+
+const email: Routes = (router, { gate, acts }, { show, fail, done, form, need, redirect }) => {
+  const CODE = '/account/email/code'
+  router.get('/account/email', async (ctx) => {
+    const me = await gate.enterFresh(ctx, '/account/email')
+    if (me !== undefined) show(ctx, me, 'email', { value: '', pending: (await acts.pendingEmail(me)) ?? '' })
+  })
+  router.post('/account/email', async (ctx) => {
+    const fields = need(emailSchema, await form(ctx))
+    const me = await gate.enterFresh(ctx, '/account/email')
+    if (me === undefined) return
+    const act = await acts.startEmailChange(me, fields.email, requestOf(ctx).locale)
+    if (!act.ok) return fail(ctx, me, 'email', act, { value: fields.email, pending: '' })
+    redirect(ctx, CODE)
+  })
+  router.get(CODE, async (ctx) => {
+    const me = await gate.enter(ctx, '/account/email')
+    if (me === undefined) return
+    const to = await acts.pendingEmail(me)
+    if (to === undefined) return redirect(ctx, '/account/email')
+    show(ctx, me, 'email_code', { to })
+  })
+  router.post(CODE, async (ctx) => {
+    const { action, code } = need(emailCodeSchema, await form(ctx))
+    const me = await gate.enter(ctx, '/account/email')
+    if (me === undefined) return
+    const { locale } = requestOf(ctx)
+    if (action === 'cancel') {
+      await acts.cancelEmailChange(me)
+      return redirect(ctx, '/account/email')
+    }
+    const act =
+      action === 'resend' ? await acts.resendEmailCode(me, locale) : await acts.confirmEmailChange(me, code, locale)
+    if (act.ok) return action === 'resend' ? done(ctx, CODE, 'code_sent') : done(ctx, '/account', 'email_changed')
+    const to = await acts.pendingEmail(me)
+    if (to === undefined) return fail(ctx, me, 'email', act, { value: '', pending: '' })
+    fail(ctx, me, 'email_code', act, { to })
+  })
+}
+
+const sessions: Routes = (router, { gate, acts, clock }, { show, done, form, redirect }) => {
+  router.get('/account/sessions', async (ctx) => {
+    const me = await gate.enter(ctx, '/account/sessions')
+    if (me === undefined) return
+    const ago = agoIn(requestOf(ctx).locale, clock.now())
+    const rows = (await acts.sessions(me.accountId)).map((session) => ({
+      ...{ uid: session.uid, device: session.device, ip: session.ip ?? '', transient: session.transient },
+      ...{ isThis: session.uid === me.sessionUid, since: ago(session.createdAt), seen: ago(session.seenAt) },
+    }))
+    show(ctx, me, 'sessions', { sessions: rows.sort((a, b) => Number(b.isThis) - Number(a.isThis)) })
+  })
+  router.get('/account/sessions/others', async (ctx) => {
+    const me = await gate.enterFresh(ctx, '/account/sessions/others')
+    if (me !== undefined) show(ctx, me, 'sessions_others', {})
+  })
+  router.post('/account/sessions/others', async (ctx) => {
+    await form(ctx)
+    const me = await gate.enterFresh(ctx, '/account/sessions/others')
+    if (me === undefined) return
+    await acts.endOthers(me)
+    done(ctx, '/account/sessions', 'others_ended')
+  })
+  router.post('/account/sessions/:uid/end', async (ctx) => {
+    await form(ctx)
+    const me = await gate.enter(ctx, '/account/sessions')
+    if (me === undefined) return
+    const uid = ctx.params.uid ?? ''
+    if (uid === me.sessionUid) return redirect(ctx, '/account/sessions')
+    if (!(await acts.endSession(me, uid))) throw new AppError('not_found')
+    done(ctx, '/account/sessions', 'session_ended')
+  })
+}
+
+const clients: Routes = (router, { gate, acts }, { show, done, form }) => {
+  router.get('/account/clients', async (ctx) => {
+    const me = await gate.enter(ctx, '/account/clients')
+    if (me === undefined) return
+    const day = new Intl.DateTimeFormat(requestOf(ctx).locale, { dateStyle: 'long', timeZone: 'UTC' })
+    const rows = (await acts.clients(me.accountId)).map((row) => ({
+      ...row,
+      since: day.format(row.since),
+      action: `/account/clients/${encodeURIComponent(row.client.clientId)}/revoke`,
+    }))
+    show(ctx, me, 'clients', { clients: rows })
+  })
+  router.post('/account/clients/:clientId/revoke', async (ctx) => {
+    await form(ctx)
+    const me = await gate.enter(ctx, '/account/clients')
+    if (me === undefined) return
+    if (!(await acts.revokeClient(me, ctx.params.clientId ?? ''))) throw new AppError('not_found')
+    done(ctx, '/account/clients', 'client_revoked')
+  })
+}
+
+const language: Routes = (router, { gate, acts, issuer, languages }, { show, done, form, need }) => {
+  router.get('/account/language', async (ctx) => {
+    const me = await gate.enter(ctx, '/account/language')
+    if (me !== undefined) show(ctx, me, 'language', { languages })
+  })
+  router.post('/account/language', async (ctx) => {
+    const { locale } = need(languageSchema, await form(ctx))
+    const me = await gate.enter(ctx, '/account/language')
+    if (me === undefined) return
+    if (!languages.some(({ value }) => value === locale)) throw new AppError('invalid_request')
+    await acts.saveLocale(me, locale)
+    const secure = issuer.startsWith('https:')
+    ctx.cookies.set(LOCALE_COOKIE, locale, { ...COOKIE, secure, maxAge: 365 * 86_400_000 })
+    done(ctx, '/account/language', 'language_saved')
+  })
+}
+
+const deletion: Routes = (router, { gate, acts }, { show, fail, form, need, redirect }) => {
+  router.get('/account/delete', async (ctx) => {
+    const me = await gate.enterFresh(ctx, '/account/delete')
+    if (me !== undefined) show(ctx, me, 'delete', {})
+  })
+  router.post('/account/delete', async (ctx) => {
+    const { confirmation } = need(deleteSchema, await form(ctx))
+    const me = await gate.enterFresh(ctx, '/account/delete')
+    if (me === undefined) return
+    const act = await acts.deleteAccount(me, confirmation, requestOf(ctx).locale)
+    if (!act.ok) return fail(ctx, me, 'delete', act, {})
+    gate.forget(ctx)
+    redirect(ctx, '/account/deleted')
+  })
+}
+
+const signOut: Routes = (router, { gate, acts, pages }, { form, redirect }) => {
+  router.post('/account/sign-out', async (ctx) => {
+    await form(ctx)
+    const me = await gate.peek(ctx)
+    if (me !== undefined) await acts.signOut(me)
+    gate.forget(ctx)
+    redirect(ctx, '/account/signed-out')
+  })
+  const over = { client: undefined, backUrl: undefined, signInUrl: '/account' }
+  router.get('/account/signed-out', (ctx) => pages.render(ctx, 'logout/done', over))
+  router.get('/account/deleted', (ctx) => pages.render(ctx, 'account_pages/deleted', over))
+}
+
+const COOKIE = { httpOnly: true, sameSite: 'lax', signed: false, path: '/', overwrite: true } as const
+
+type Failed = Pick<Extract<Act, { ok: false }>, 'code' | 'retryAfter'> & { readonly field?: string | undefined }
+type PageTools = ReturnType<typeof pageTools>
+
+/** What every page does alike: the frame, the word about the last act, forms that only our own pages send. */
+function pageTools({ issuer, pages, csrf }: AccountPagesRouteDeps) {
+  const secure = issuer.startsWith('https:')
+  const doneCookie = secure ? '__Host-genkan_done' : 'genkan_done'
+
+  function show(ctx: Context, me: SignedIn, name: string, context: object, status = 200): void {
+    const code = ctx.cookies.get(doneCookie, { signed: false })
+    if (code !== undefined) ctx.cookies.set(doneCookie, null, { ...COOKIE, secure })
+    const { email, name: fullName = '' } = me.account
+    const frame = {
+      account: { email, name: fullName },
+      done: DONE_CODES.find((known) => known === code) ?? '',
+      current: name,
+    }
+    pages.render(ctx, `account_pages/${name}`, { error: undefined, ...frame, ...context }, status)
+  }
+
+  function redirect(ctx: Context, url: string): void {
+    ctx.set('Cache-Control', 'no-store')
+    ctx.redirect(url)
+    ctx.status = 303
+  }
+
+  return {
+    show,
+    redirect,
+    /** The page again, with what went wrong. */
+    fail(ctx: Context, me: SignedIn, name: string, { code, field, retryAfter }: Failed, context: object): void {
+      if (retryAfter !== undefined) ctx.set('Retry-After', String(retryAfter))
+      const error = { code, field, retryAfter }
+      show(ctx, me, name, { ...context, error }, retryAfter === undefined ? 400 : 429)
+    },
+    done(ctx: Context, url: string, code: DoneCode): void {
+      ctx.cookies.set(doneCookie, code, { ...COOKIE, secure })
+      redirect(ctx, url)
+    },
+    /** The fields of a form that one of our own pages sent (A55). */
+    async form(ctx: RouterContext): Promise<Form> {
+      const fields = await readForm(ctx)
+      csrf.check(ctx, fields.csrf)
+      return fields
+    },
+    parse<T>(schema: ZodType<T>, fields: Form): { data?: T; field?: string } {
+      const result = schema.safeParse(fields)
+      return result.success ? { data: result.data } : { field: String(result.error.issues[0]?.path[0] ?? '') }
+    },
+    /** For forms that none of our pages can send wrong. */
+    need<T>(schema: ZodType<T>, fields: Form): T {
+      const result = schema.safeParse(fields)
+      if (!result.success) throw new AppError('invalid_request')
+      return result.data
+    },
+  }
+}
+
+function requestOf(ctx: Context): { ip: string; locale: string } {
+  const { ip, locale } = ctx.state as { ip: string; locale: string }
+  return { ip, locale }
+}
+
+function profileValues(claims: { readonly [claim: string]: unknown }): { [field: string]: string } {
+  const text = (value: unknown) => (typeof value === 'string' ? value : '')
+  return Object.fromEntries(PROFILE_FIELDS.map((field) => [field, text(claims[field])]))
+}
+
+/** "5 minutes ago" in the person's language: needs no time zone. */
+function agoIn(locale: string, now: Date): (then: Date) => string {
+  const format = new Intl.RelativeTimeFormat(locale, { numeric: 'auto' })
+  return (then) => {
+    const minutes = Math.max(0, Math.floor((now.getTime() - then.getTime()) / 60_000))
+    if (minutes < 5) return format.format(0, 'second')
+    if (minutes < 60) return format.format(-minutes, 'minute')
+    if (minutes < 48 * 60) return format.format(-Math.floor(minutes / 60), 'hour')
+    return format.format(-Math.floor(minutes / 1440), 'day')
+  }
+}

@@ -1,0 +1,38 @@
+/** What the account pages let a person say about themselves, and the facts of this room. */
+
+/** Standard claims (OIDC Core §5.1) that a person edits; all else in a form is dropped (A87). */
+export const PROFILE_FIELDS = [
+  'name',
+  'given_name',
+  'family_name',
+  'nickname',
+  'birthdate',
+  'phone_number',
+  'website',
+] as const
+
+export type ProfileField = (typeof PROFILE_FIELDS)[number]
+
+/** `undefined` removes the claim. */
+export type Profile = { readonly [field in ProfileField]: string | undefined }
+
+/** An act's end: the code of what to say on the next page, or why it could not be. */
+export type Act<Done = unknown> =
+  | { readonly ok: true; readonly value: Done }
+  | { readonly ok: false; readonly code: string; readonly field?: string; readonly retryAfter?: number | undefined }
+
+/** What a page may say after an act; the texts are `account.done.<code>`. */
+export const DONE_CODES = [
+  'profile_saved',
+  'password_changed',
+  'email_changed',
+  'code_sent',
+  'session_ended',
+  'others_ended',
+  'client_revoked',
+  'language_saved',
+] as const
+
+export type DoneCode = (typeof DONE_CODES)[number]
+
+export const ACCOUNT_PAGES_FACTS = ['account.profile_changed', 'account.email_changed', 'account.deleted'] as const

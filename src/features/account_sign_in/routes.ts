@@ -1,0 +1,101 @@
+/** Cookies and redirects of the account pages' sign-in. */
+import Router from '@koa/router'
+import type { Context } from 'koa'
+import type { AccountView } from '../../interaction/step.ts'
+import type { AccountSignInService } from './service.ts'
+import type { SignedIn } from './types.ts'
+
+/** What the account pages use to know who is there. */
+export interface Gate {
+  /** The signed-in person; undefined when there is none, and then the answer is a redirect that comes back to `page`. */
+  enter(ctx: Context, page: string): Promise<SignedIn | undefined>
+  /** The same for sensitive acts: whoever proved themselves too long ago is asked again, and comes back to `page`. */
+  enterFresh(ctx: Context, page: string): Promise<SignedIn | undefined>
+  /** The signed-in person, without a redirect. */
+  peek(ctx: Context): Promise<SignedIn | undefined>
+  /** Forgets this browser: cookies and what it kept of the pages. */
+  forget(ctx: Context): void
+}
+
+export interface AccountSignInRouteDeps {
+  readonly issuer: string
+  readonly service: AccountSignInService
+  readonly pages: {
+    render(ctx: Context, template: string, context: { readonly [name: string]: unknown }, status?: number): void
+  }
+}
+
+const PATH = /^\/account(\/[a-z_-]+)*$/
+
+export function createGate({ issuer, service }: AccountSignInRouteDeps): Gate {
+  const cookies = cookiesOf(issuer)
+  const leave = (ctx: Context, page: string, fresh?: AccountView) => {
+    const returnTo = PATH.test(page) ? page : '/account'
+    const { locale } = ctx.state as { locale: string }
+    const { url, pending } = service.leave({ returnTo, fresh, locale }, cookies.get(ctx, 'pending'))
+    cookies.set(ctx, 'pending', pending)
+    redirect(ctx, url)
+  }
+  const enter: Gate['enter'] = async (ctx, page) => {
+    const signedIn = await service.read(cookies.get(ctx, 'ticket'))
+    if (signedIn === undefined) leave(ctx, page)
+    return signedIn
+  }
+  return {
+    enter,
+    async enterFresh(ctx, page) {
+      const signedIn = await enter(ctx, page)
+      if (signedIn === undefined || service.isFresh(signedIn)) return signedIn
+      leave(ctx, page, signedIn.account)
+      return undefined
+    },
+    peek: (ctx) => service.read(cookies.get(ctx, 'ticket')),
+    forget(ctx) {
+      cookies.set(ctx, 'ticket', undefined)
+      cookies.set(ctx, 'pending', undefined)
+      // Not "cookies": that would sign the person out of every site of the registrable domain.
+      ctx.set('Clear-Site-Data', '"cache", "storage"')
+    },
+  }
+}
+
+export function createSignInRouter({ issuer, service, pages }: AccountSignInRouteDeps): Router {
+  const cookies = cookiesOf(issuer)
+  const router = new Router()
+  router.get('/account/callback', async (ctx) => {
+    const arrival = await service.arrive({ ...ctx.query }, cookies.get(ctx, 'pending'))
+    if (arrival.kind === 'no_cookie') {
+      pages.render(ctx, 'interaction/cookies_blocked', { retryUrl: '/account', client: undefined }, 400)
+    } else if (arrival.kind === 'refused') {
+      pages.render(ctx, 'account_sign_in/refused', { denied: arrival.error === 'access_denied' }, 400)
+    } else if (arrival.kind === 'unknown') {
+      redirect(ctx, '/account')
+    } else {
+      cookies.set(ctx, 'ticket', arrival.ticket)
+      cookies.set(ctx, 'pending', arrival.pending)
+      redirect(ctx, arrival.returnTo)
+    }
+  })
+  return router
+}
+
+/** 303: whatever the method was, the next request is a GET. */
+export function redirect(ctx: Context, url: string): void {
+  ctx.set('Cache-Control', 'no-store')
+  ctx.redirect(url)
+  ctx.status = 303
+}
+
+function cookiesOf(issuer: string) {
+  const secure = issuer.startsWith('https:')
+  // Without max-age: they go with the browser, and the provider's own session decides whether it is remembered.
+  const options = { httpOnly: true, sameSite: 'lax', secure, signed: false, path: '/', overwrite: true } as const
+  const prefix = secure ? '__Host-genkan_account' : 'genkan_account'
+  const names = { ticket: prefix, pending: `${prefix}_pending` }
+  return {
+    get: (ctx: Context, name: keyof typeof names) => ctx.cookies.get(names[name], { signed: false }),
+    set: (ctx: Context, name: keyof typeof names, value: string | undefined) => {
+      ctx.cookies.set(names[name], value ?? null, options)
+    },
+  }
+}

@@ -1,0 +1,177 @@
+/** Rows of `accounts`. */
+import type { Knex } from 'knex'
+import type { Tx } from '../../platform/postgres.ts'
+import type { Account, AccountLifecycle, Profile } from './types.ts'
+
+export type AccountRepository = ReturnType<typeof accountRepository>
+
+interface AccountRow {
+  readonly id: string
+  readonly email: string
+  readonly email_verified_at: Date | null
+  readonly state: AccountLifecycle
+  readonly epoch: number
+  readonly locale: string | null
+  readonly profile: Profile
+  readonly created_at: Date
+  readonly updated_at: Date
+}
+
+export function accountRepository(db: Knex) {
+  return { ...reads(db), ...writes() }
+}
+
+function reads(db: Knex) {
+  return {
+    async find(id: string, tx?: Tx): Promise<Account | undefined> {
+      return map(await (tx ?? db)<AccountRow>('accounts').where({ id }).first())
+    },
+
+    /** Locks the row until the transaction ends. */
+    async findForUpdate(id: string, tx: Tx): Promise<Account | undefined> {
+      return map(await tx<AccountRow>('accounts').where({ id }).forUpdate().first())
+    },
+
+    /** The account that has proven the address; else the newest that claims it. */
+    async findByEmail(email: string, tx?: Tx): Promise<Account | undefined> {
+      return map(
+        await (tx ?? db)<AccountRow>('accounts')
+          .where({ email })
+          .orderByRaw('email_verified_at is null, created_at desc, id desc')
+          .first(),
+      )
+    },
+
+    /** Whether an account other than `exceptId` has proven the address. */
+    async emailTaken(email: string, exceptId: string, tx?: Tx): Promise<boolean> {
+      const row = await (tx ?? db)<AccountRow>('accounts')
+        .where({ email })
+        .whereNotNull('email_verified_at')
+        .whereNot({ id: exceptId })
+        .first('id')
+      return row !== undefined
+    },
+
+    /** Newest first, `atMost` of them; for operators. */
+    async list(atMost: number): Promise<Account[]> {
+      const rows = await db<AccountRow>('accounts').orderBy('created_at', 'desc').limit(atMost)
+      return rows.map(toAccount)
+    },
+  }
+}
+
+function writes() {
+  return {
+    async insert(account: Account, tx: Tx): Promise<void> {
+      await tx('accounts').insert({
+        id: account.id,
+        email: account.email,
+        email_verified_at: account.emailVerifiedAt ?? null,
+        state: account.state,
+        epoch: account.epoch,
+        locale: account.locale ?? null,
+        profile: JSON.stringify(account.profile),
+        created_at: account.createdAt,
+        updated_at: account.updatedAt,
+      })
+    },
+
+    /**
+     * Marks the address as proven, and a pending account as active. Only while the account still has that address, so that
+     * a code sent to one mailbox never proves another (A25).
+     */
+    async prove(id: string, email: string, now: Date, tx: Tx): Promise<Account | undefined> {
+      const [row] = await tx<AccountRow>('accounts')
+        .where({ id, email })
+        .whereIn('state', ['pending', 'active'])
+        .update({ email_verified_at: now, state: 'active', updated_at: now })
+        .returning('*')
+      return map(row)
+    },
+
+    async deletePendingOf(email: string, exceptId: string, tx: Tx): Promise<number> {
+      return tx('accounts').where({ email, state: 'pending' }).whereNot({ id: exceptId }).delete()
+    },
+
+    /** Corrects the address of an account that has proven none. */
+    async correctPending(id: string, email: string, now: Date, tx: Tx): Promise<Account | undefined> {
+      const [row] = await tx<AccountRow>('accounts')
+        .where({ id, state: 'pending' })
+        .update({ email, updated_at: now })
+        .returning('*')
+      return map(row)
+    },
+
+    /** Gives an active account another address, proven at `now`. A unique violation when somebody else has proven it. */
+    async changeEmail(id: string, email: string, now: Date, tx: Tx): Promise<Account | undefined> {
+      const [row] = await tx<AccountRow>('accounts')
+        .where({ id, state: 'active' })
+        .update({ email, email_verified_at: now, updated_at: now })
+        .returning('*')
+      return map(row)
+    },
+
+    async update(
+      id: string,
+      changes: { readonly locale?: string | undefined; readonly profile?: Profile | undefined },
+      now: Date,
+      tx: Tx,
+    ): Promise<Account | undefined> {
+      const [row] = await tx('accounts')
+        .where({ id })
+        .update({
+          updated_at: now,
+          ...(changes.locale === undefined ? {} : { locale: changes.locale }),
+          ...(changes.profile === undefined ? {} : { profile: JSON.stringify(changes.profile) }),
+        })
+        .returning('*')
+      return map(row)
+    },
+
+    async setState(id: string, to: AccountLifecycle, now: Date, tx: Tx): Promise<void> {
+      await tx('accounts').where({ id }).update({ state: to, updated_at: now })
+    },
+
+    async advanceEpoch(id: string, now: Date, tx: Tx): Promise<Account | undefined> {
+      const [row] = await tx<AccountRow>('accounts')
+        .where({ id })
+        .update({ epoch: tx.raw('epoch + 1'), updated_at: now })
+        .returning('*')
+      return map(row)
+    },
+
+    async delete(id: string, tx: Tx): Promise<void> {
+      await tx('accounts').where({ id }).delete()
+    },
+
+    /** Deletes up to `atMost` pending accounts made before `before`; returns their ids. */
+    async deletePendingBefore(before: Date, atMost: number, tx: Tx): Promise<string[]> {
+      const { rows } = await tx.raw<{ rows: { id: string }[] }>(
+        `delete from accounts where id in (
+           select id from accounts where state = 'pending' and created_at < ? order by created_at limit ?
+           for update skip locked
+         ) returning id`,
+        [before, atMost],
+      )
+      return rows.map(({ id }) => id)
+    },
+  }
+}
+
+function map(row: AccountRow | undefined): Account | undefined {
+  return row === undefined ? undefined : toAccount(row)
+}
+
+function toAccount(row: AccountRow): Account {
+  return {
+    id: row.id,
+    email: row.email,
+    emailVerifiedAt: row.email_verified_at ?? undefined,
+    state: row.state,
+    epoch: row.epoch,
+    locale: row.locale ?? undefined,
+    profile: row.profile,
+    createdAt: row.created_at,
+    updatedAt: row.updated_at,
+  }
+}

@@ -1,0 +1,314 @@
+/** The rules of accounts: how one begins, proves its address, is switched off, ends, and what may be said about it. */
+import { AsyncLocalStorage } from 'node:async_hooks'
+import { AppError } from '../../errors.ts'
+import type { Fact } from '../../events.ts'
+import type { AccountView } from '../../interaction/step.ts'
+import type { KeyValue } from '../../platform/key_value.ts'
+import { type Tx, uniqueViolation } from '../../platform/postgres.ts'
+import type { AccountRepository } from './repository.ts'
+import { type Account, type AccountState, canonicalEmail, PROFILE_CLAIMS, type Profile } from './types.ts'
+
+export interface AccountDeps {
+  readonly repository: AccountRepository
+  readonly kv: Pick<KeyValue, 'get' | 'add' | 'read' | 'swap'>
+  readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
+  readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void>; wake(): void }
+  readonly clock: { now(): Date }
+  readonly newId: () => string
+  /** Ends every session and revokes every grant, and calls `advanceEpoch`. The returned function is for after the commit. */
+  readonly endSessions: (
+    accountId: string,
+    reason: 'account_disabled' | 'account_deleted',
+    options: { exceptUid?: string | undefined },
+    tx: Tx,
+  ) => Promise<() => Promise<void>>
+  /** Told when the account's state could not be written through after a commit; the facts' consumer repeats it. */
+  readonly warn: (error: unknown, message: string) => void
+}
+
+export type AccountService = ReturnType<typeof createAccountService>
+
+/** A store that fell back to an older copy may be believed for so long. */
+const STATE_SECONDS = 900
+/** Higher than any epoch: nothing of a deleted account is valid. */
+const GONE: AccountState = { active: false, epoch: Number.MAX_SAFE_INTEGER }
+const ATTEMPTS = 10
+
+export function createAccountService(deps: AccountDeps) {
+  const states = statesOf(deps)
+  return { ...views(deps), ...states, ...beginnings(deps), ...changes(deps, states.publish), ...endings(deps, states.publish) }
+}
+
+function views({ repository }: AccountDeps) {
+  return {
+    /** The account as steps and pages may see it. A pending account is `active` here: it may go on proving itself. */
+    async view(id: string, tx?: Tx): Promise<AccountView | undefined> {
+      const account = await repository.find(id, tx)
+      return account === undefined ? undefined : toView(account)
+    },
+
+    find: (id: string, tx?: Tx): Promise<Account | undefined> => repository.find(id, tx),
+
+    /** The account that has proven the address, else the newest that claims it. */
+    async findByIdentifier(identifier: string, tx?: Tx): Promise<Account | undefined> {
+      const email = canonicalEmail(identifier)
+      return email === undefined ? undefined : repository.findByEmail(email, tx)
+    },
+
+    /** Whether somebody else has proven the address. */
+    emailTaken: (email: string, exceptId: string, tx?: Tx): Promise<boolean> => repository.emailTaken(email, exceptId, tx),
+
+    list: (atMost: number): Promise<Account[]> => repository.list(atMost),
+
+    /** Every standard claim of the account (OIDC Core §5.1). Undefined unless it is active. */
+    async claims(id: string): Promise<{ [claim: string]: unknown } | undefined> {
+      const account = await repository.find(id)
+      if (account?.state !== 'active') return undefined
+      return {
+        ...onlyProfile(account.profile),
+        sub: account.id,
+        email: account.email,
+        email_verified: account.emailVerifiedAt !== undefined,
+        ...(account.locale === undefined ? {} : { locale: account.locale }),
+        updated_at: Math.floor(account.updatedAt.getTime() / 1000),
+      }
+    },
+  }
+}
+
+function statesOf({ repository, kv }: AccountDeps) {
+  /** Writes the state through unless a later one is there already: two changes may arrive here in any order. */
+  async function write(id: string, state: AccountState): Promise<void> {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const stored = await kv.read(key(id))
+      if (stored !== undefined && parse(stored.value).epoch > state.epoch) return
+      if (await kv.swap(key(id), stored?.version ?? 0, JSON.stringify(state), STATE_SECONDS)) return
+    }
+    throw new AppError('temporarily_unavailable', { detail: 'account state is contended', retryAfter: 1 })
+  }
+
+  return {
+    /**
+     * Whether the account may act, and its epoch: one key/value read, filled from SQL. Undefined when there is none.
+     * A pending account is never active and never kept, so that its activation needs no new epoch.
+     */
+    async state(id: string): Promise<AccountState | undefined> {
+      const stored = await kv.get(key(id))
+      if (stored !== undefined) return parse(stored)
+      const account = await repository.find(id)
+      if (account === undefined) return undefined
+      const state = toState(account)
+      // Only if still absent: a change that was written meanwhile is later than what we have read.
+      if (account.state !== 'pending') await kv.add(key(id), JSON.stringify(state), STATE_SECONDS)
+      return state
+    },
+
+    /** Writes the committed state through. Call it after the commit of whatever changed state or epoch. Idempotent. */
+    async publish(id: string): Promise<void> {
+      const account = await repository.find(id)
+      if (account?.state === 'pending') return
+      await write(id, account === undefined ? GONE : toState(account))
+    },
+  }
+}
+
+function beginnings({ repository, outbox, clock, newId }: AccountDeps) {
+  return {
+    /** A new account that has proven nothing. `email` is canonical; other accounts may claim it too. */
+    async createPending(
+      { email, locale, profile = {} }: { email: string; locale?: string | undefined; profile?: Profile | undefined },
+      tx: Tx,
+    ): Promise<AccountView> {
+      const now = clock.now()
+      const account: Account = {
+        id: newId(),
+        email,
+        emailVerifiedAt: undefined,
+        state: 'pending',
+        epoch: 0,
+        locale,
+        profile: onlyProfile(profile),
+        createdAt: now,
+        updatedAt: now,
+      }
+      await repository.insert(account, tx)
+      await outbox.record([{ type: 'account.registered', accountId: account.id }], tx)
+      return toView(account)
+    },
+
+    /**
+     * The mailbox of `email` was proven for this account: a pending one becomes active, and others that only claimed the
+     * address are deleted. Undefined when the account has another address by now, or is switched off.
+     * @throws {AppError} `already_exists` when another account has proven the address
+     */
+    async proveEmail(id: string, email: string, tx: Tx): Promise<AccountView | undefined> {
+      if (await repository.emailTaken(email, id, tx)) throw new AppError('already_exists')
+      const account = await onlyOne(repository.prove(id, email, clock.now(), tx))
+      if (account === undefined) return undefined
+      await repository.deletePendingOf(email, id, tx)
+      await outbox.record([{ type: 'account.email_verified', accountId: id }], tx)
+      return toView(account)
+    },
+
+    /** Corrects a mistyped address before it was proven. Undefined when the account is not pending any more. */
+    async correctPending(id: string, email: string, tx: Tx): Promise<AccountView | undefined> {
+      const account = await repository.correctPending(id, email, clock.now(), tx)
+      return account === undefined ? undefined : toView(account)
+    },
+  }
+}
+
+function changes({ repository, outbox, clock, warn }: AccountDeps, publish: (id: string) => Promise<void>) {
+  // The effect belongs to no transaction: the root handle refuses to work inside of one.
+  const outside = AsyncLocalStorage.snapshot()
+  return {
+    /**
+     * Voids every session, grant and proof of the account at once; returns the new epoch. It is written through after the
+     * commit by itself; whoever must see it at once awaits `publish` as well.
+     */
+    async advanceEpoch(id: string, _reason: string, tx: Tx): Promise<number | undefined> {
+      const account = await repository.advanceEpoch(id, clock.now(), tx)
+      const after = () => outside(() => publish(id)).catch((error: unknown) => warn(error, 'account state not written'))
+      tx.executionPromise?.then(after, () => {})
+      return account?.epoch
+    },
+
+    /** Gives the account another, proven address. @throws {AppError} `already_exists` */
+    async changeEmail(id: string, email: string, tx: Tx): Promise<AccountView | undefined> {
+      if (await repository.emailTaken(email, id, tx)) throw new AppError('already_exists')
+      const account = await onlyOne(repository.changeEmail(id, email, clock.now(), tx))
+      if (account === undefined) return undefined
+      await repository.deletePendingOf(email, id, tx)
+      await outbox.record([{ type: 'account.email_changed', accountId: id }], tx)
+      return toView(account)
+    },
+
+    /** Changes language or profile; only profile claims are taken over (A26, A87). */
+    async update(
+      id: string,
+      { locale, profile }: { locale?: string | undefined; profile?: Profile | undefined },
+      tx: Tx,
+    ): Promise<Account | undefined> {
+      const kept = profile === undefined ? undefined : onlyProfile(profile)
+      const account = await repository.update(id, { locale, profile: kept }, clock.now(), tx)
+      if (account !== undefined) {
+        const changed = [...(locale === undefined ? [] : ['locale']), ...Object.keys(kept ?? {})]
+        await outbox.record([{ type: 'account.updated', accountId: id, data: { changed } }], tx)
+      }
+      return account
+    },
+  }
+}
+
+function endings(deps: AccountDeps, publish: (id: string) => Promise<void>) {
+  const { repository, transaction, outbox, clock, endSessions } = deps
+
+  /** One transaction that switches the account off, then the effects of its commit. False when there is nothing to do. */
+  async function end(
+    id: string,
+    reason: 'account_disabled' | 'account_deleted',
+    act: (tx: Tx) => Promise<unknown>,
+    fact: Fact,
+  ): Promise<boolean> {
+    const after = await transaction(async (tx) => {
+      const account = await repository.findForUpdate(id, tx)
+      if (account === undefined || (reason === 'account_disabled' && account.state === 'disabled')) return undefined
+      const effects = await endSessions(id, reason, {}, tx)
+      await act(tx)
+      await outbox.record([fact], tx)
+      return effects
+    })
+    if (after === undefined) return false
+    await publish(id)
+    outbox.wake()
+    await after()
+    return true
+  }
+
+  return {
+    /** Nothing of the account works any more, at once. False when it is not there or switched off already. */
+    disable: (id: string, actor = 'operator'): Promise<boolean> =>
+      end(id, 'account_disabled', (tx) => repository.setState(id, 'disabled', clock.now(), tx), {
+        type: 'account.disabled',
+        accountId: id,
+        actor,
+      }),
+
+    /** The account may sign in again; what was ended stays ended. False when it is not disabled. */
+    async enable(id: string, actor = 'operator'): Promise<boolean> {
+      const done = await transaction(async (tx) => {
+        const account = await repository.findForUpdate(id, tx)
+        if (account?.state !== 'disabled') return false
+        const to = account.emailVerifiedAt === undefined ? 'pending' : 'active'
+        await repository.setState(id, to, clock.now(), tx)
+        // Each change of state has its own epoch, so that the later one always wins in the key/value store.
+        await repository.advanceEpoch(id, clock.now(), tx)
+        await outbox.record([{ type: 'account.enabled', accountId: id, actor }], tx)
+        return true
+      })
+      if (done) await publish(id)
+      return done
+    },
+
+    /** Deletes the account with all that belongs to it. Its id is never used again (A89). False when it is not there. */
+    remove: (id: string, actor?: string): Promise<boolean> =>
+      end(id, 'account_deleted', (tx) => repository.delete(id, tx), {
+        type: 'account.deleted',
+        accountId: id,
+        ...(actor === undefined ? {} : { actor }),
+      }),
+
+    /** Deletes up to `atMost` accounts that were never proven and are older than `before`. */
+    purgePending: (before: Date, atMost: number): Promise<number> =>
+      transaction(async (tx) => {
+        const ids = await repository.deletePendingBefore(before, atMost, tx)
+        const facts = ids.map(
+          (accountId): Fact => ({
+            type: 'account.deleted',
+            accountId,
+            actor: 'system',
+            data: { reason: 'unproven' },
+          }),
+        )
+        if (facts.length > 0) await outbox.record(facts, tx)
+        return ids.length
+      }),
+  }
+}
+
+/** The unique index decides between two that prove one address in the same moment. */
+async function onlyOne<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (cause) {
+    throw uniqueViolation(cause) ? new AppError('already_exists', { cause }) : cause
+  }
+}
+
+function toView(account: Account): AccountView {
+  return {
+    accountId: account.id,
+    email: account.email,
+    emailVerified: account.emailVerifiedAt !== undefined,
+    active: account.state === 'active' || account.state === 'pending',
+    epoch: account.epoch,
+    name: typeof account.profile.name === 'string' ? account.profile.name : undefined,
+    locale: account.locale,
+  }
+}
+
+function toState({ state, epoch }: Account): AccountState {
+  return { active: state === 'active', epoch }
+}
+
+function onlyProfile(profile: Profile): Profile {
+  return Object.fromEntries(PROFILE_CLAIMS.flatMap((claim) => (profile[claim] === undefined ? [] : [[claim, profile[claim]]])))
+}
+
+function key(id: string): string {
+  return `account:${id}`
+}
+
+function parse(value: string): AccountState {
+  return JSON.parse(value) as AccountState
+}

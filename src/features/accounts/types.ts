@@ -1,0 +1,87 @@
+/** What other rooms may know of an account, and the one form of an e-mail address. */
+import { domainToASCII } from 'node:url'
+
+export type AccountLifecycle = 'pending' | 'active' | 'disabled' | 'closing'
+
+export interface Account {
+  readonly id: string
+  /** Canonical. Proven when `emailVerifiedAt` is set; any number of pending accounts may name one address. */
+  readonly email: string
+  readonly emailVerifiedAt: Date | undefined
+  readonly state: AccountLifecycle
+  /** Rises whenever all sessions, grants and proofs of the account become void. */
+  readonly epoch: number
+  readonly locale: string | undefined
+  /** Standard claims (OIDC Core §5.1) by their names, without those that have a column. */
+  readonly profile: Profile
+  readonly createdAt: Date
+  readonly updatedAt: Date
+}
+
+export type Profile = { readonly [claim in (typeof PROFILE_CLAIMS)[number]]?: unknown }
+
+/** Claims that a profile may hold. `sub`, `email`, `email_verified`, `locale` and `updated_at` come from columns. */
+export const PROFILE_CLAIMS = [
+  'name',
+  'given_name',
+  'family_name',
+  'middle_name',
+  'nickname',
+  'preferred_username',
+  'profile',
+  'picture',
+  'website',
+  'gender',
+  'birthdate',
+  'zoneinfo',
+  'phone_number',
+  'phone_number_verified',
+  'address',
+] as const
+
+/** Whether an account may act, and which epoch its sessions, grants and proofs must carry. */
+export interface AccountState {
+  readonly active: boolean
+  readonly epoch: number
+}
+
+/** The facts of this room. */
+export const ACCOUNT_FACTS = [
+  'account.registered',
+  'account.email_verified',
+  'account.email_changed',
+  'account.updated',
+  'account.disabled',
+  'account.enabled',
+  'account.deleted',
+] as const
+
+const LONGEST = 254
+/** RFC 5321 atoms, without `%` and `!`, which old relays read as routes. */
+const LOCAL = /^[a-z0-9#$&'*+/=?^_`{|}~-]+(?:\.[a-z0-9#$&'*+/=?^_`{|}~-]+)*$/
+const DOMAIN = /^(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?:[a-z]{2,63}|xn--[a-z0-9-]{2,59})$/
+/** Before punycode: letters, marks, digits, dots and hyphens of any script, and nothing a URL parser gives a meaning. */
+const TYPED_DOMAIN = /^[\p{L}\p{M}\p{N}.-]+$/u
+const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Cn}\p{Zl}\p{Zp}]/u
+
+/**
+ * The one form of an address that is stored, looked up, counted and mailed; undefined when it is no address we mail to.
+ * One parser decides (A28): what it returns is ASCII with exactly one `@` and no character that a mail header or another
+ * parser could read differently. Full-width and upper-case spellings fold into one key (A105, A33); a domain becomes
+ * punycode; invisible and control characters are refused, not removed, since a removed one would make two typed addresses
+ * one. Local parts are ASCII only: look-alikes of another script, and the Turkish dotless i, name no account here.
+ */
+export function canonicalEmail(input: unknown): string | undefined {
+  if (typeof input !== 'string' || input.length > 2 * LONGEST) return undefined
+  const typed = input.replace(/^[ \t\u00a0]+|[ \t\u00a0]+$/g, '')
+  if (UNPRINTABLE.test(typed)) return undefined
+  const parts = typed.normalize('NFKC').split('@')
+  const [local = '', domain = ''] = parts.map((part) => part.toLowerCase())
+  // `=?` begins an encoded word (RFC 2047): some mail systems decode it into another address.
+  if (parts.length !== 2 || local.length > 64 || !LOCAL.test(local) || local.includes('=?')) return undefined
+  if (!TYPED_DOMAIN.test(domain)) return undefined
+  const ascii = domainToASCII(domain)
+  if (!DOMAIN.test(ascii)) return undefined
+  const email = `${local}@${ascii}`
+  return email.length > LONGEST ? undefined : email
+}

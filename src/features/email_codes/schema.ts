@@ -1,0 +1,19 @@
+/** Forms with a code. */
+import { z } from 'zod'
+
+/** Spaces and dashes are how people copy codes; anything else is left to fail. */
+const code = z
+  .string()
+  .default('')
+  .transform((value) => value.normalize('NFKC').replace(/[\s-]/g, ''))
+
+export const codeForm = z.object({ code, action: z.enum(['resend']).optional() })
+
+export const verifyEmailForm = z.object({
+  code,
+  action: z.enum(['resend', 'change']).optional(),
+  email: z.string().default(''),
+})
+
+export type CodeForm = z.output<typeof codeForm>
+export type VerifyEmailForm = z.output<typeof verifyEmailForm>

@@ -1,0 +1,72 @@
+/** Rows of `passwords`, read together with the account they belong to. */
+import type { Knex } from 'knex'
+import type { Tx } from '../../platform/postgres.ts'
+import type { Credential } from './types.ts'
+
+export type PasswordRepository = ReturnType<typeof passwordRepository>
+
+interface CredentialRow {
+  readonly id: string
+  readonly email: string
+  readonly email_verified_at: Date | null
+  readonly state: string
+  readonly epoch: number
+  readonly locale: string | null
+  readonly name: string | null
+  readonly hash: string | null
+  readonly changed_at: Date | null
+}
+
+const SELECT = `
+  select a.id, a.email, a.email_verified_at, a.state, a.epoch, a.locale, a.profile->>'name' as name, p.hash, p.changed_at
+  from accounts a left join passwords p on p.account_id = a.id`
+
+export function passwordRepository(db: Knex) {
+  const one = async (sql: string, values: readonly string[], tx?: Tx): Promise<Credential | undefined> => {
+    const { rows } = await (tx ?? db).raw<{ rows: CredentialRow[] }>(sql, [...values])
+    return rows[0] === undefined ? undefined : toCredential(rows[0])
+  }
+  return {
+    /** The account that has proven the address. Those that only claim it cannot sign in. */
+    findProven: (email: string): Promise<Credential | undefined> =>
+      one(`${SELECT} where a.email = ? and a.email_verified_at is not null`, [email]),
+
+    /** The account that has proven the address, else the newest that claims it. */
+    findByEmail: (email: string): Promise<Credential | undefined> =>
+      one(`${SELECT} where a.email = ? order by a.email_verified_at is null, a.created_at desc, a.id desc limit 1`, [email]),
+
+    findByAccount: (accountId: string): Promise<Credential | undefined> => one(`${SELECT} where a.id = ?`, [accountId]),
+
+    /** Locks the account until the transaction ends: of two changes at once the second sees the first. */
+    findForUpdate: (accountId: string, tx: Tx): Promise<Credential | undefined> =>
+      one(`${SELECT} where a.id = ? for update of a`, [accountId], tx),
+
+    async store(accountId: string, hash: string, now: Date, tx: Tx): Promise<void> {
+      await tx('passwords')
+        .insert({ account_id: accountId, hash, changed_at: now })
+        .onConflict('account_id')
+        .merge(['hash', 'changed_at'])
+    },
+
+    /** Replaces a hash of the same password. Nothing happens when the password was changed meanwhile. */
+    async rehash(accountId: string, before: string, hash: string, tx: Tx): Promise<void> {
+      await tx('passwords').where({ account_id: accountId, hash: before }).update({ hash })
+    },
+  }
+}
+
+function toCredential(row: CredentialRow): Credential {
+  return {
+    account: {
+      accountId: row.id,
+      email: row.email,
+      emailVerified: row.email_verified_at !== null,
+      active: row.state === 'active' || row.state === 'pending',
+      epoch: row.epoch,
+      name: row.name ?? undefined,
+      locale: row.locale ?? undefined,
+    },
+    hash: row.hash ?? undefined,
+    changedAt: row.changed_at ?? undefined,
+  }
+}

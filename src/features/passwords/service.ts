@@ -1,0 +1,241 @@
+/**
+ * The rules of passwords: which may be chosen (NIST SP 800-63B-4 §3.1.1, ASVS 6.2), and how one is verified so that known
+ * and unknown, live and disabled identifiers cost and answer the same.
+ */
+import { ZxcvbnFactory } from '@zxcvbn-ts/core'
+import type { Fact } from '../../events.ts'
+import type { KeyValue } from '../../platform/key_value.ts'
+import type { PasswordHash } from '../../platform/password_hash.ts'
+import type { Tx } from '../../platform/postgres.ts'
+import { networkOf } from '../../platform/client_network.ts'
+import type { PasswordRepository } from './repository.ts'
+import type { Credential, OwnWords, PasswordProblem, Prepared, Verified } from './types.ts'
+
+export interface PasswordDeps {
+  readonly repository: PasswordRepository
+  readonly passwordHash: Pick<PasswordHash, 'hash' | 'verify' | 'verifyDummy' | 'needsRehash'>
+  readonly kv: Pick<KeyValue, 'get' | 'hit' | 'delete'>
+  readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
+  readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void> }
+  readonly clock: { now(): Date }
+  /** Names a counter without showing the address in the store. */
+  readonly mac: (value: string) => string
+  readonly settings: {
+    /** Least code points of a new password: 8, or 15 where it is the only factor (NIST SP 800-63B-4). */
+    readonly minLength: number
+    /** Words of the product that make a password guessable. */
+    readonly brandWords: readonly string[]
+    readonly perAddress: number
+    readonly perIdentifier: number
+    readonly windowSeconds: number
+  }
+  readonly signIn?: ((result: 'failure' | 'limited', method: 'pwd') => void) | undefined
+}
+
+export type PasswordService = ReturnType<typeof createPasswordService>
+
+const LONGEST = 256
+/** Beyond it nothing is normalised or hashed: hashing cost must not follow what a requester sends (A102). */
+const MOST_BYTES = 1024
+
+export function createPasswordService(deps: PasswordDeps) {
+  const { repository, passwordHash, transaction, clock, settings } = deps
+  const verify = verification(deps)
+
+  /** Checks a new password against the policy and hashes it. Call it before a transaction, never inside. */
+  async function prepare(password: string, ownWords: OwnWords): Promise<Prepared> {
+    await loadDictionaries()
+    const code = problemOf(password, settings.minLength, [...ownWords, ...settings.brandWords])
+    return code === undefined ? { ok: true, hash: await passwordHash.hash(normalise(password)) } : { ok: false, code }
+  }
+
+  return {
+    minLength: settings.minLength,
+    prepare,
+    store: (accountId: string, hash: string, tx: Tx): Promise<void> => repository.store(accountId, hash, clock.now(), tx),
+    findByEmail: repository.findByEmail,
+    findForUpdate: repository.findForUpdate,
+
+    /** Verifies a sign-in. One look-up and one hash whatever is behind the identifier (canonical). */
+    verifyIdentifier: (identifier: string, password: string, from: { ip: string; clientId?: string | undefined }) =>
+      verify(identifier, () => repository.findProven(identifier), password, from),
+
+    /** Verifies the password of a known account, under the same limits: no page is a way around them (A35). */
+    async verifyAccount(accountId: string, password: string, from: { ip: string; clientId?: string | undefined }) {
+      const credential = await repository.findByAccount(accountId)
+      return verify(credential?.account.email ?? accountId, async () => credential, password, from)
+    },
+
+    /** Stores a new password of an account. Ending its sessions is the caller's act, in the same transaction. */
+    async set(accountId: string, password: string, tx: Tx): Promise<{ ok: true } | { ok: false; code: PasswordProblem }> {
+      const credential = await repository.findForUpdate(accountId, tx)
+      const prepared = await prepare(password, [credential?.account.email, credential?.account.name])
+      if (!prepared.ok) return prepared
+      await repository.store(accountId, prepared.hash, clock.now(), tx)
+      return { ok: true }
+    },
+
+    /** Replaces hashes made with smaller parameters than today's. */
+    rehash: (accountId: string, before: string, hash: string) =>
+      transaction((tx) => repository.rehash(accountId, before, hash, tx)),
+  }
+}
+
+function verification(deps: PasswordDeps) {
+  const { passwordHash, transaction, outbox, repository, signIn } = deps
+  const limits = createLimits(deps)
+
+  return async function verify(
+    identifier: string,
+    look: () => Promise<Credential | undefined>,
+    password: string,
+    { ip, clientId }: { ip: string; clientId?: string | undefined },
+  ): Promise<Verified> {
+    const retryAfter = await limits.enter(ip, identifier)
+    if (retryAfter !== undefined) {
+      signIn?.('limited', 'pwd')
+      return { ok: false, retryAfter }
+    }
+    const credential = await look()
+    const typed = verifiable(password)
+    const right = typed !== undefined && (await matches(passwordHash, credential, typed))
+    if (credential === undefined || !right || !credential.account.active) {
+      signIn?.('failure', 'pwd')
+      await limits.failed(ip)
+      const accountId = credential?.account.accountId
+      await transaction((tx) => outbox.record([{ type: 'password.rejected', accountId, clientId }], tx))
+      return { ok: false }
+    }
+    await limits.passed(identifier)
+    const { hash, account } = credential
+    if (hash !== undefined && passwordHash.needsRehash(hash)) {
+      const fresh = await passwordHash.hash(typed)
+      await transaction((tx) => repository.rehash(account.accountId, hash, fresh, tx))
+    }
+    return { ok: true, account }
+  }
+}
+
+/** One hash in every case, so that time does not tell who has an account (A32). */
+function matches(
+  passwordHash: PasswordDeps['passwordHash'],
+  credential: Credential | undefined,
+  password: string,
+): Promise<boolean> {
+  const hash = credential?.hash
+  return hash === undefined ? passwordHash.verifyDummy(password) : passwordHash.verify(hash, password)
+}
+
+/**
+ * Two limits. Tries at one identifier are counted before the password is looked at, so that of a thousand parallel guesses
+ * only as many are verified as the limit allows, and the right one among the rest is held too (A34); a success forgets
+ * them. Failures of one address are counted after, since many people may sign in behind one.
+ */
+function createLimits({ kv, mac, settings }: Pick<PasswordDeps, 'kv' | 'mac' | 'settings'>) {
+  const { windowSeconds } = settings
+  const ofAddress = (ip: string) => ({ key: `sign_in:ip:${networkOf(ip)}`, limit: settings.perAddress, windowSeconds })
+  const ofIdentifier = (identifier: string) => ({
+    key: `sign_in:id:${mac(identifier)}`,
+    limit: settings.perIdentifier,
+    windowSeconds,
+  })
+  return {
+    /** Seconds to wait, or undefined when the try may go on. */
+    async enter(ip: string, identifier: string): Promise<number | undefined> {
+      const address = ofAddress(ip)
+      const failures = Number((await kv.get(address.key)) ?? 0)
+      // A refused hit is not counted: it only tells how long to wait.
+      const { allowed, retryAfter } = await kv.hit([failures >= address.limit ? address : ofIdentifier(identifier)])
+      return allowed ? undefined : retryAfter
+    },
+    async failed(ip: string): Promise<void> {
+      await kv.hit([ofAddress(ip)])
+    },
+    passed: (identifier: string): Promise<void> => kv.delete(ofIdentifier(identifier).key),
+  }
+}
+
+/** Composed and decomposed spellings of one password are the same password (NIST SP 800-63B-4 §3.1.1.2). */
+function normalise(password: string): string {
+  return password.toWellFormed().normalize('NFC')
+}
+
+/** The password as it is hashed; undefined when it can be nobody's, which needs no hash to know. */
+function verifiable(password: string): string | undefined {
+  if (password === '' || Buffer.byteLength(password) > MOST_BYTES) return undefined
+  const normal = normalise(password)
+  return [...normal].length > LONGEST || Buffer.byteLength(normal) > MOST_BYTES ? undefined : normal
+}
+
+/** Why a new password may not be chosen. A code point is a character; there are no rules of composition. */
+export function problemOf(password: string, minLength: number, words: OwnWords): PasswordProblem | undefined {
+  if (Buffer.byteLength(password) > MOST_BYTES) return 'password_too_long'
+  const normal = normalise(password)
+  const { length } = [...normal]
+  if (length < minLength) return 'password_too_short'
+  if (length > LONGEST || Buffer.byteLength(normal) > MOST_BYTES) return 'password_too_long'
+  const own = ownWords(words)
+  if (madeOf(normal, own)) return 'password_contains_own_words'
+  return strengthProblem(normal, own)
+}
+
+/** Words of at least four characters, as people write them into passwords. */
+function ownWords(words: OwnWords): string[] {
+  const parts = words.flatMap((word) => {
+    const lower = (word ?? '').normalize('NFKC').toLowerCase()
+    const [local = '', domain = ''] = lower.split('@')
+    // The last label of a domain is nobody's own word.
+    const labels = lower.includes('@') ? [local, ...domain.split('.').slice(0, -1)] : []
+    return [lower, ...labels, ...lower.split(/[^\p{L}\p{N}]+/u)]
+  })
+  return [...new Set(parts)].filter((part) => [...part].length >= 4).sort((a, b) => b.length - a.length)
+}
+
+/** Whether little but own words is left: fewer than six other letters or digits. */
+function madeOf(password: string, own: readonly string[]): boolean {
+  const lower = password.toLowerCase()
+  const rest = own.reduce((left, word) => left.replaceAll(word, ' '), lower)
+  return rest !== lower && [...rest.replaceAll(/[^\p{L}\p{N}]/gu, '')].length < 6
+}
+
+/** The estimate's cost grows steeply with length and substitutions: with these it stays under 100 ms for any input. */
+const HEAD = 32
+const SUBSTITUTIONS = 4
+const WEAKEST_ALLOWED = 2
+
+function strengthProblem(password: string, own: readonly string[]): PasswordProblem | undefined {
+  const head = estimate(password.slice(0, HEAD), own)
+  if (head === undefined) return undefined
+  // A long password with a weak beginning is judged by its end as well.
+  return password.length > HEAD && estimate(password.slice(-HEAD), own) === undefined ? undefined : head
+}
+
+function estimate(password: string, own: readonly string[]): PasswordProblem | undefined {
+  const { score, sequence } = zxcvbn().check(password, [...own])
+  const whole = sequence.length === 1 ? sequence[0] : undefined
+  if (score >= WEAKEST_ALLOWED && whole?.pattern !== 'dictionary') return undefined
+  const isOwn = sequence.some((match) => match['dictionaryName'] === 'userInputs')
+  return isOwn ? 'password_contains_own_words' : 'password_too_common'
+}
+
+let factory: ZxcvbnFactory | undefined
+
+function zxcvbn(): ZxcvbnFactory {
+  if (factory === undefined) throw new Error('the password dictionaries are not loaded')
+  return factory
+}
+
+/** Loads the dictionaries of common passwords, once per process. To be awaited before the first password is chosen. */
+export async function loadDictionaries(): Promise<void> {
+  if (factory !== undefined) return
+  const [common, english] = await Promise.all([
+    import('@zxcvbn-ts/language-common'),
+    import('@zxcvbn-ts/language-en'),
+  ])
+  factory ??= new ZxcvbnFactory({
+    dictionary: { ...common.dictionary, ...english.dictionary },
+    graphs: common.adjacencyGraphs,
+    l33tMaxSubstitutions: SUBSTITUTIONS,
+    maxLength: HEAD,
+  })
+}

@@ -1,0 +1,89 @@
+/** The ground of the house: opened stores and the platform parts that every feature is given slices of. */
+import { fileURLToPath } from 'node:url'
+import type { Redis } from 'ioredis'
+import type { Config } from './config.ts'
+import { createRedisOidcStore } from './oidc/adapter/redis_store.ts'
+import { createSqlOidcStore } from './oidc/adapter/sql_store.ts'
+import type { OidcStore } from './oidc/adapter/store.ts'
+import { type Clock, systemClock } from './platform/clock.ts'
+import { createHttpClient } from './platform/http_client.ts'
+import {
+  createLocalInvalidation,
+  createNoInvalidation,
+  createRedisInvalidation,
+  type Invalidation,
+} from './platform/invalidation.ts'
+import type { KeyValue } from './platform/key_value.ts'
+import { createRedisKeyValue } from './platform/key_value_redis.ts'
+import { createSqlKeyValue } from './platform/key_value_sql.ts'
+import type { Logger } from './platform/logger.ts'
+import { createMailer } from './platform/mailer.ts'
+import { createMetrics } from './platform/metrics.ts'
+import { createOutbox } from './platform/outbox.ts'
+import { createPasswordHash } from './platform/password_hash.ts'
+import { type Database, databaseUnavailable, openDatabase } from './platform/postgres.ts'
+import { openRedis, redisUnavailable } from './platform/redis.ts'
+import { createSecretBox } from './platform/secret_box.ts'
+import { createViews } from './platform/views.ts'
+import { ROUTES } from './web.ts'
+
+const VIEWS = fileURLToPath(new URL(import.meta.url.endsWith('.ts') ? '../views' : '../../views', import.meta.url))
+
+export type Foundation = Awaited<ReturnType<typeof layFoundation>>
+
+/** Opens the stores and builds the platform. Nothing is migrated and nothing runs yet. */
+export async function layFoundation(config: Config, logger: Logger, clock: Clock = systemClock) {
+  const database = await openDatabase({
+    databaseUrl: config.databaseUrl,
+    dataDir: config.dataDir,
+    pool: config.databasePool,
+  })
+  const redis = config.redisUrl === undefined ? undefined : openRedis(config.redisUrl)
+  const secretBox = createSecretBox(config.secretKeys)
+  const invalidation = createInvalidation(config, redis)
+  const passwordHash = createPasswordHash(config.passwords)
+  const outbox = createOutbox({ secretBox, clock })
+  return {
+    config,
+    logger,
+    clock,
+    database,
+    redis,
+    secretBox,
+    invalidation,
+    outbox,
+    ...stateStores(database, redis, clock),
+    metrics: createMetrics({ routes: ROUTES, passwordHash: () => passwordHash.stats() }),
+    views: createViews({ viewsDir: VIEWS, brandName: config.brand.name }),
+    mailer: createMailer({ smtpUrl: config.smtpUrl, from: config.mailFrom, dataDir: config.dataDir }),
+    passwordHash,
+    http: createHttpClient({ allowedNetworks: config.outboundPrivateNetworks }),
+    unavailable: (error: unknown) => databaseUnavailable(error) || redisUnavailable(error),
+    async close() {
+      await Promise.allSettled([invalidation.close(), database.close()])
+      redis?.disconnect()
+    },
+  }
+}
+
+/** With Redis, short-lived state goes there; without, into the database. */
+function stateStores(
+  database: Database,
+  redis: Redis | undefined,
+  clock: Clock,
+): { keyValue: KeyValue; oidcStore: OidcStore } {
+  if (redis === undefined) {
+    return {
+      keyValue: createSqlKeyValue(database, clock),
+      oidcStore: createSqlOidcStore(database, () => clock.now()),
+    }
+  }
+  return { keyValue: createRedisKeyValue(redis, clock), oidcStore: createRedisOidcStore(redis) }
+}
+
+function createInvalidation(config: Config, redis: Redis | undefined): Invalidation {
+  if (config.embedded) return createLocalInvalidation()
+  if (redis === undefined || config.redisUrl === undefined) return createNoInvalidation()
+  const subscriber = openRedis(config.redisUrl, { name: 'genkan-invalidation' })
+  return createRedisInvalidation({ publisher: redis, subscriber })
+}

@@ -1,0 +1,173 @@
+/**
+ * The house: rooms, conversation, engine and the work that goes on behind them. The server puts HTTP in front of it, the
+ * command line asks it for services.
+ */
+import Router from '@koa/router'
+import type Provider from 'oidc-provider'
+import type { Feature } from './feature.ts'
+import { createRooms } from './features.ts'
+import type { Foundation } from './foundation.ts'
+import { createCsrf } from './http/csrf.ts'
+import { createOAuthErrorPage } from './http/error_handler.ts'
+import { createPages } from './http/page.ts'
+import { createInteractionHints } from './interaction/hints.ts'
+import { cookies } from './oidc/configuration.ts'
+import { createEngineInteractions } from './oidc/interactions.ts'
+import { createEnginePages } from './oidc/pages.ts'
+import { createProvider } from './oidc/provider.ts'
+import { createDeliveries } from './platform/deliveries.ts'
+import { createDispatcher } from './platform/dispatcher.ts'
+import { createJobs } from './platform/jobs.ts'
+import { createLedger } from './platform/ledger.ts'
+import { migrate, pendingMigrations } from './platform/migrate.ts'
+import { createRetention } from './platform/retention.ts'
+
+export type House = ReturnType<typeof createHouse>
+
+/** Builds the house on an opened foundation. Nothing runs before `start`. */
+export function createHouse(foundation: Foundation) {
+  const { config, secretBox, views, keyValue, clock } = foundation
+  let engine: Provider | undefined
+  const current = () => {
+    if (engine === undefined) throw new Error('the engine is not built yet')
+    return engine
+  }
+  const pages = createPages({ views, brand: config.brand })
+  const csrf = createCsrf({
+    issuer: config.issuer,
+    mac: (value) => secretBox.mac(value, 'csrf'),
+    macMatches: (value, mac) => secretBox.macMatches(value, 'csrf', mac),
+  })
+  const interactions = createEngineInteractions(current, cookies(config.https).names.session)
+  const hints = createInteractionHints({ kv: keyValue, clock })
+  const rooms = createRooms(foundation, interactions, current)
+  const work = createWork(foundation, rooms.all)
+
+  return {
+    pages,
+    csrf,
+    clients: rooms.clients.service,
+    keys: rooms.keys.service,
+    rooms,
+    routers: rooms.all.flatMap(({ router }) => (router === undefined ? [] : [router])) as readonly Router[],
+    /** Brings schema, declared clients and keys up to date, or refuses when it may not. */
+    async prepare(options: { readonly migrate: boolean }): Promise<void> {
+      await prepare(foundation, rooms, options)
+    },
+    /** Builds the engine for the present keys; requests under way finish on the one before. */
+    async buildEngine(): Promise<Provider> {
+      engine = createEngine(foundation, rooms, {
+        keys: await rooms.keys.service.current(clock.now()),
+        interactionOpened: hints.opened,
+        ...createEnginePages({
+          pages,
+          issuer: config.issuer,
+          renderOAuthError: createOAuthErrorPage({ pages, unavailable: foundation.unavailable }),
+        }),
+      })
+      return engine
+    },
+    ...work,
+  }
+}
+
+type Rooms = ReturnType<typeof createRooms>
+
+/** Migrations, declared clients and first keys are one transaction under the migration lock. */
+async function prepare(foundation: Foundation, rooms: Rooms, options: { readonly migrate: boolean }): Promise<void> {
+  const { database, config } = foundation
+  if (!options.migrate) {
+    const pending = await pendingMigrations(database)
+    if (pending.length > 0) throw new Error(`the database lacks ${pending.join(', ')}: run genkan migrate`)
+  }
+  let changed: string[] = []
+  await migrate(database, async (tx) => {
+    changed = await rooms.clients.service.syncDeclared(config.clients, tx)
+    await rooms.keys.service.ensure(tx)
+  })
+  await rooms.clients.service.announce(changed)
+}
+
+type EngineParts = Pick<
+  Parameters<typeof createProvider>[0],
+  'keys' | 'interactionOpened' | 'renderError' | 'renderLogout' | 'renderLoggedOut'
+>
+
+function createEngine(foundation: Foundation, rooms: Rooms, parts: EngineParts): Provider {
+  const { config, clock, oidcStore, secretBox, unavailable, http, metrics } = foundation
+  const { clients, accounts, sessions, consents } = rooms
+  const metadata = async (clientId: string) => (await clients.service.find(clientId))?.metadata
+  const provider = createProvider({
+    ...parts,
+    config,
+    clock,
+    store: oidcStore,
+    unavailable,
+    fetch: http.fetch,
+    findClient: metadata,
+    secretMatches: clients.service.secretMatches,
+    accountState: accounts.service.state,
+    accountClaims: accounts.service.claims,
+    findConsent: consents.service.find,
+    linkClient: sessions.service.linkClient,
+    grantRevoked: async (grantId, reason) => {
+      await sessions.service.revokeGrant(grantId, reason)
+    },
+    sessionEnded: async (uid) => {
+      await sessions.service.end(uid, 'logout')
+    },
+    sessionSeen: (uid) => sessions.service.touch(uid, clock.now()),
+    absoluteSessionSeconds: config.sessions.absoluteSeconds,
+    graceSeconds: async (clientId) =>
+      (clientId === undefined ? undefined : (await metadata(clientId))?.refresh_grace_seconds) ??
+      config.tokens.refreshGraceSeconds,
+    successorOf: (token) => secretBox.mac(token, 'refresh_successor'),
+  })
+  provider.on('grant.success', (ctx) => metrics.token(String((ctx.oidc.params as { grant_type?: string }).grant_type)))
+  provider.on('server_error', (ctx, error) => foundation.logger.error({ err: error, path: ctx.path }, 'engine failed'))
+  return provider
+}
+
+/** What goes on behind requests: sealing, deliveries, the rooms' jobs and clean-up. */
+function createWork(foundation: Foundation, features: readonly Feature[]) {
+  const { database, secretBox, clock, logger, outbox, metrics, config, keyValue, oidcStore } = foundation
+  const subscriptions = features.flatMap(({ subscribe = [] }) => subscribe)
+  const ledger = createLedger({
+    database,
+    secretBox,
+    clock,
+    subscriptions,
+    anchored: (anchor) => logger.debug(anchor, 'ledger anchored'),
+  })
+  const deliveries = createDeliveries({ database, secretBox, clock, subscriptions, logger })
+  const dispatcher = createDispatcher({ seal: ledger.seal, deliveries, logger })
+  outbox.onWake(dispatcher.wake)
+  const retention = createRetention({
+    database,
+    deliveryDays: config.retention.deliveryDays,
+    ipDays: config.retention.ipDays,
+    purges: [keyValue.purge, oidcStore.purge],
+  })
+  const jobs = createJobs({
+    jobs: [
+      { name: 'facts', everySeconds: 1, run: dispatcher.run },
+      { name: 'outbox_lag', everySeconds: 10, run: async () => metrics.outboxLag(await ledger.lag()) },
+      { name: 'retention', everySeconds: 60, run: async (now) => void (await retention(now)) },
+      ...features.flatMap((feature) => feature.jobs ?? []),
+    ],
+    logger,
+    clock,
+    failed: metrics.jobFailed,
+  })
+  return {
+    ledger,
+    deliveries,
+    start(): void {
+      if (config.embedded) deliveries.resume().catch((error: unknown) => logger.warn({ err: error }, 'resume failed'))
+      jobs.start()
+    },
+    async stop(): Promise<void> {
+      await Promise.all([jobs.stop(), dispatcher.stop()])
+    },
+  }
+}

@@ -1,0 +1,105 @@
+/**
+ * The conversation as pure functions: where it begins, what a submit changes, what comes next, when it is done. The order
+ * of the steps is the order of the table that `app.ts` hands in. The one rule that everything rests on: each proof names
+ * the account it proves, and naming another account drops all proofs. Without it two parallel submits could pair one
+ * account's password with another account.
+ */
+import {
+  authenticated,
+  type FlowState,
+  MAILBOX,
+  needsSwitch,
+  type Patch,
+  type Progress,
+  type PromptName,
+  type Proof,
+  type Requirement,
+  type Step,
+} from './step.ts'
+
+const REQUIRED: { readonly [prompt in PromptName]: readonly Requirement[] } = {
+  select_account: ['account', 'authentication', 'verified_email'],
+  create: ['account', 'authentication', 'verified_email'],
+  login: ['account', 'authentication', 'verified_email'],
+  consent: ['consent'],
+}
+
+/** What a conversation opened by this prompt must have shown. */
+export function requirementsOf(prompt: PromptName): readonly Requirement[] {
+  return REQUIRED[prompt]
+}
+
+/** The progress before the first answer. `version` is that of the stored record it replaces, 0 when there is none. */
+export function begin(prompt: PromptName, identifier: string | undefined, version = 0): Progress {
+  return { version, path: prompt === 'create' ? 'create' : 'login', identifier, proofs: [], answers: {} }
+}
+
+/**
+ * The progress after a submit. Naming another account, another identifier or another path drops the account and all
+ * proofs, unless the same patch names the account again; a proof of an account that is not the named one is refused, and
+ * a proof made before "end everything" gives way to one made after it.
+ */
+export function merge(progress: Progress, patch: Patch): Progress {
+  const identifier = patch.identifier === undefined ? progress.identifier : (patch.identifier ?? undefined)
+  const path = patch.path ?? progress.path
+  const elsewhere = identifier !== progress.identifier || path !== progress.path
+  const kept = elsewhere && patch.accountId === undefined ? undefined : progress.accountId
+  const accountId = patch.accountId === undefined ? kept : (patch.accountId ?? undefined)
+  const proofs = accountId === progress.accountId ? progress.proofs : []
+  return {
+    version: progress.version,
+    path,
+    identifier,
+    accountId,
+    proofs: addProof(proofs, accountId, patch.proof),
+    chosen: patch.chosen === undefined ? progress.chosen : (patch.chosen ?? undefined),
+    remember: patch.remember ?? progress.remember,
+    answers: mergeAnswers(progress.answers, patch.answers),
+    finished: progress.finished,
+  }
+}
+
+function addProof(proofs: readonly Proof[], accountId: string | undefined, proof: Proof | undefined): readonly Proof[] {
+  if (proof === undefined || accountId === undefined || proof.accountId !== accountId) return proofs
+  if (proofs.some(({ epoch }) => epoch > proof.epoch)) return proofs
+  return [...proofs.filter(({ method, epoch }) => method !== proof.method && epoch === proof.epoch), proof]
+}
+
+function mergeAnswers(answers: Progress['answers'], changes: Patch['answers']): Progress['answers'] {
+  if (changes === undefined) return answers
+  return Object.fromEntries(Object.entries({ ...answers, ...changes }).filter(([, value]) => value != null))
+}
+
+/**
+ * Whether the conversation may end, and as whom: as the `account` that was proven, or with the `session` that the person
+ * chose to go on with. Consent ends by its own outcome, never here.
+ */
+export function finished(state: FlowState): 'account' | 'session' | undefined {
+  const { prompt, progress, session, account } = state
+  if (prompt.name === 'consent') return undefined
+  const { accountId, proofs, answers } = progress
+  if (accountId === undefined) {
+    const goesOn = prompt.name !== 'login' && session !== undefined && answers['choose_account'] === 'continue'
+    return goesOn ? 'session' : undefined
+  }
+  if (!authenticated(progress) || !proofs.every((proof) => proof.accountId === accountId)) return undefined
+  if (account?.accountId !== accountId || !account.active || !account.emailVerified) return undefined
+  if (needsSwitch(state)) return undefined
+  return 'account'
+}
+
+/**
+ * The step to show: the first of the table that is needed, or the one chosen by "another way" when it is needed too and
+ * meets a requirement of the first, so that a choice never jumps over a step.
+ */
+export function next(steps: readonly Step[], state: FlowState): Step | undefined {
+  const needed = steps.filter((step) => step.prompts.includes(state.prompt.name) && step.needed(state))
+  const [first] = needed
+  const chosen = needed.find(({ name }) => name === state.progress.chosen)
+  return chosen?.meets.some((requirement) => first?.meets.includes(requirement)) ? chosen : first
+}
+
+/** Methods of RFC 8176 for the ID token's `amr`, in the order of the proofs. */
+export function amrOf(proofs: readonly Proof[]): string[] {
+  return [...new Set(proofs.map(({ method }) => method).filter((method) => method !== MAILBOX))]
+}

@@ -1,0 +1,240 @@
+/** The routes every step shares: show or finish, submit, switch, abort, and the link of a mail. */
+import Router from '@koa/router'
+import type { Context } from 'koa'
+import { next } from './flow.ts'
+import type { InteractionHints } from './hints.ts'
+import type { FlowState, Outcome, Patch, RequestFacts, Step } from './step.ts'
+import type { Conversation, InteractionStore } from './store.ts'
+
+export interface InteractionRouteDeps {
+  /** In the order in which they are asked. */
+  readonly steps: readonly Step[]
+  readonly store: InteractionStore
+  readonly hints: Pick<InteractionHints, 'find'>
+  readonly pages: {
+    render(ctx: Context, template: string, context: { readonly [name: string]: unknown }, status?: number): void
+  }
+  readonly csrf: { check(ctx: Context, token: string | undefined): void }
+  readonly readForm: (ctx: Context) => Promise<{ readonly [name: string]: string }>
+}
+
+/** What a page shows beside its step: an error, what was typed, the code of a link. */
+interface Extras {
+  readonly error?: { readonly code: string; readonly field?: string | undefined; readonly retryAfter?: number | undefined }
+  readonly values?: { readonly [name: string]: string }
+  readonly code?: string
+  readonly status?: number
+}
+
+/** Fields that are shown again after an error. Never a password or a code. */
+const SHOWN_AGAIN = ['identifier', 'email', 'shared']
+/** Steps that the link of a mail leads to. */
+const LINKED = ['verify_email', 'recover_code']
+const CODE = /^\d{6}$/
+
+export function interactionRoutes(deps: InteractionRouteDeps): Router {
+  const { csrf, readForm, store } = deps
+  const router = new Router()
+
+  router.get('/interaction/:uid', async (ctx) => {
+    const conversation = await store.load(ctx, uidOf(ctx))
+    if (conversation === undefined) return gone(deps, ctx)
+    return dispatch(deps, ctx, conversation)
+  })
+
+  router.get('/interaction/:uid/:step', (ctx) => openLink(deps, ctx))
+
+  router.post('/interaction/:uid/:action', async (ctx) => {
+    const form = await readForm(ctx)
+    csrf.check(ctx, form['csrf'])
+    const conversation = await store.load(ctx, uidOf(ctx))
+    if (conversation === undefined) return gone(deps, ctx)
+    const action = ctx.params['action'] ?? ''
+    if (action === 'switch') return switchTo(deps, ctx, conversation, form['to'] ?? '')
+    if (action === 'abort') return redirect(ctx, await store.answer(ctx, uidOf(ctx), ABORTED))
+    return submit(deps, ctx, conversation, action, form)
+  })
+  return router
+}
+
+const ABORTED = { error: 'access_denied', error_description: 'the end-user cancelled' }
+
+/** Shows the step that is due, or finishes. The only place that decides what a person sees next. */
+async function dispatch(deps: InteractionRouteDeps, ctx: Context, conversation: Conversation): Promise<void> {
+  const { state } = conversation
+  const ended = await deps.store.finish(ctx, conversation, requestOf(ctx))
+  if (typeof ended === 'object') return redirect(ctx, ended.url)
+  // The proofs were forgotten, or a parallel request was faster: what is due now is read anew.
+  if (ended !== 'unfinished') return back(ctx)
+  const step = next(deps.steps, state)
+  if (step === undefined) return startOver(deps, ctx, conversation)
+  return show(deps, ctx, conversation, step)
+}
+
+/** Nothing is due and nothing is finished, for instance because the account was deleted: from the beginning, never a loop. */
+async function startOver(deps: InteractionRouteDeps, ctx: Context, { state, ...rest }: Conversation): Promise<void> {
+  const patch: Patch = { path: 'login', identifier: null, accountId: null, chosen: null }
+  const fresh = await deps.store.advance({ ...rest, state }, patch)
+  const step = next(deps.steps, fresh.state)
+  if (step === undefined || !(await deps.store.save(fresh))) return expired(deps, ctx, state.client)
+  return show(deps, ctx, fresh, step)
+}
+
+async function show(
+  deps: InteractionRouteDeps,
+  ctx: Context,
+  { state }: Conversation,
+  step: Step,
+  { status = 200, error, values, code }: Extras = {},
+): Promise<void> {
+  ctx.state['locale'] = state.locale
+  const shown = await step.show(state, requestOf(ctx))
+  const offers = deps.steps.flatMap((other) => {
+    const offer = other === step || !other.prompts.includes(state.prompt.name) ? undefined : other.offer?.(state)
+    return offer === undefined ? [] : [offer]
+  })
+  const extras = { ...(error && { error }), ...(values && { values }), ...(code && { code }) }
+  const context = { ...shown, uid: state.uid, client: state.client, offers, ...extras }
+  deps.pages.render(ctx, `${step.feature}/${step.name}`, context, status)
+}
+
+async function submit(
+  deps: InteractionRouteDeps,
+  ctx: Context,
+  conversation: Conversation,
+  name: string,
+  form: { readonly [name: string]: string },
+): Promise<void> {
+  const { state } = conversation
+  const step = next(deps.steps, state)
+  // A finished conversation, an old page, a second tab: back to where the conversation stands.
+  if (step === undefined || step.name !== name || state.progress.finished?.uid === state.uid) return back(ctx)
+  const values = Object.fromEntries(SHOWN_AGAIN.flatMap((field) => (form[field] ? [[field, form[field]]] : [])))
+  const parsed = step.input.safeParse(form)
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues
+    const field = issue?.path[0] === undefined ? undefined : String(issue.path[0])
+    return show(deps, ctx, conversation, step, { status: 400, values, error: { code: 'invalid_request', field } })
+  }
+  const outcome = await step.submit(parsed.data, state, requestOf(ctx))
+  if (!outcome.ok) return refuse(deps, ctx, conversation, step, outcome, values)
+  if ('finish' in outcome) return redirect(ctx, await deps.store.answer(ctx, state.uid, outcome.finish))
+  if ('deny' in outcome) {
+    const { error, description } = outcome.deny
+    return redirect(ctx, await deps.store.answer(ctx, state.uid, { error, error_description: description }))
+  }
+  return proceed(deps, ctx, await deps.store.advance(conversation, outcome.patch))
+}
+
+/** Finishes at once when nothing is left to ask; else saves and lets the browser ask for the next page. */
+async function proceed(deps: InteractionRouteDeps, ctx: Context, conversation: Conversation): Promise<void> {
+  const ended = await deps.store.finish(ctx, conversation, requestOf(ctx))
+  if (typeof ended === 'object') return redirect(ctx, ended.url)
+  // Whoever loses the compare-and-set goes back to the dispatcher like the winner.
+  if (ended === 'unfinished') await deps.store.save(conversation)
+  return back(ctx)
+}
+
+async function refuse(
+  deps: InteractionRouteDeps,
+  ctx: Context,
+  conversation: Conversation,
+  step: Step,
+  { code, field, retryAfter, values }: Extract<Outcome, { ok: false }>,
+  typed: { readonly [name: string]: string },
+): Promise<void> {
+  if (code === 'stale') return back(ctx)
+  if (retryAfter !== undefined) ctx.set('Retry-After', String(retryAfter))
+  const status = retryAfter === undefined ? 400 : 429
+  return show(deps, ctx, conversation, step, {
+    status,
+    values: { ...typed, ...values },
+    error: { code, field, retryAfter },
+  })
+}
+
+/** Sign in, register, recover, or another way to show the same. */
+async function switchTo(deps: InteractionRouteDeps, ctx: Context, conversation: Conversation, to: string): Promise<void> {
+  const { prompt, progress } = conversation.state
+  const patch = switchPatch(deps.steps, conversation.state, to)
+  if (prompt.name !== 'consent' && patch !== undefined && progress.finished === undefined) {
+    await deps.store.save(await deps.store.advance(conversation, patch))
+  }
+  return back(ctx)
+}
+
+/** Every change of path forgets the account and its proofs; what was typed stays, to be corrected instead of typed again. */
+function switchPatch(steps: readonly Step[], { progress }: FlowState, to: string): Patch | undefined {
+  const afresh = { accountId: null, chosen: null } as const
+  switch (to) {
+    case 'login':
+      return { ...afresh, path: 'login', answers: { choose_account: 'other' } }
+    case 'identifier':
+      return { ...afresh, path: 'login', identifier: null, answers: { choose_account: 'other', identifier: progress.identifier } }
+    case 'create':
+      return { ...afresh, path: 'create', answers: { verify_email: null, choose_account: 'other' } }
+    case 'recover':
+      return { ...afresh, path: 'recover', answers: { recover: null, recover_code: null } }
+    default:
+      return steps.some(({ name }) => name === to) ? { chosen: to } : undefined
+  }
+}
+
+/** The link of a mail. A GET never consumes (mail scanners open links): it shows the code and a button (A30). */
+async function openLink(deps: InteractionRouteDeps, ctx: Context): Promise<void> {
+  const name = ctx.params['step'] ?? ''
+  const { code: given } = ctx.query
+  const code = typeof given === 'string' && CODE.test(given) ? given : undefined
+  if (!LINKED.includes(name)) return back(ctx)
+  const conversation = await deps.store.load(ctx, uidOf(ctx))
+  if (conversation === undefined) {
+    if (code === undefined) return gone(deps, ctx)
+    // Without the cookie this is another browser: the code is to be typed where the conversation began.
+    return deps.pages.render(ctx, 'interaction/other_browser', { code })
+  }
+  const step = next(deps.steps, conversation.state)
+  if (step === undefined || step.name !== name || code === undefined) return back(ctx)
+  return show(deps, ctx, conversation, step, { code })
+}
+
+/** No such interaction in this browser: never a dead end, never a loop. */
+async function gone(deps: InteractionRouteDeps, ctx: Context): Promise<void> {
+  const hint = await deps.hints.find(uidOf(ctx))
+  const client = hint === undefined ? undefined : await deps.store.client(hint.clientId)
+  // The cookie was set a moment ago, and the browser sends none of ours at all.
+  if (hint?.fresh && !/genkan_interaction=/.test(ctx.get('Cookie'))) {
+    const context = { retryUrl: restartUrl(client), ...(client && { client }) }
+    return deps.pages.render(ctx, 'interaction/cookies_blocked', context, 400)
+  }
+  return expired(deps, ctx, client)
+}
+
+function expired(deps: InteractionRouteDeps, ctx: Context, client: FlowState['client'] | undefined): void {
+  const context = { restartUrl: restartUrl(client), ...(client && { client }) }
+  deps.pages.render(ctx, 'interaction/expired', context, 400)
+}
+
+/** Only ever an address of the client's own registration (OIDC Core §4, initiate_login_uri), else our account page. */
+function restartUrl(client: FlowState['client'] | undefined): string {
+  return client?.initiateLoginUri ?? '/account'
+}
+
+function requestOf(ctx: Context): RequestFacts {
+  const { ip, locale, requestId } = ctx.state as { ip: string; locale: string; requestId: string }
+  return { ip, locale, requestId, userAgent: ctx.get('User-Agent').slice(0, 512) }
+}
+
+function uidOf(ctx: Context): string {
+  return ctx['params']['uid'] ?? ''
+}
+
+function back(ctx: Context): void {
+  redirect(ctx, `/interaction/${encodeURIComponent(uidOf(ctx))}`)
+}
+
+/** 303: the browser follows with GET and never sends a password twice (RFC 9700 §4.12). */
+function redirect(ctx: Context, url: string): void {
+  ctx.redirect(url)
+  ctx.status = 303
+  ctx.set('Cache-Control', 'no-store')
+}

@@ -1,0 +1,308 @@
+/**
+ * The one place where the conversation touches the engine and its own record. Progress is kept under the interaction's
+ * `cid`, the one id that survives the engine's resume, and every change is a compare-and-set: of two submits at once one
+ * wins and the other goes back to the dispatcher.
+ */
+import type { Context } from 'koa'
+import type { Fact } from '../events.ts'
+import type { KeyValue } from '../platform/key_value.ts'
+import type { Tx } from '../platform/postgres.ts'
+import { amrOf, begin, finished, merge, requirementsOf } from './flow.ts'
+import {
+  type AccountView,
+  authenticated,
+  type ClientView,
+  type FlowState,
+  type Patch,
+  type Progress,
+  type PromptName,
+  type Proof,
+  type RequestFacts,
+} from './step.ts'
+
+/** An Interaction of this browser, as the engine loads it. */
+export interface EngineInteraction {
+  readonly uid: string
+  readonly cid: string
+  readonly prompt: {
+    readonly name: string
+    readonly reasons: readonly string[]
+    readonly details: { readonly [key: string]: unknown }
+  }
+  readonly params: { readonly [key: string]: unknown }
+  readonly clientId: string
+  /** The session of the browser when the interaction was opened. */
+  readonly session?: { readonly accountId: string; readonly uid: string } | undefined
+  /** Seconds since the epoch. */
+  readonly exp: number
+}
+
+/** What the conversation asks of the engine. */
+export interface EngineInteractions {
+  load(ctx: Context, uid: string): Promise<EngineInteraction | undefined>
+  finish(
+    ctx: Context,
+    uid: string,
+    result: { readonly [key: string]: unknown },
+    options?: { replaceSession?: boolean },
+  ): Promise<string>
+  endBrowserSession(ctx: Context): Promise<void>
+  /** The session of this browser now: another tab may have signed in or out since the interaction was opened. */
+  browserSession(ctx: Context): Promise<{ readonly accountId: string; readonly uid: string } | undefined>
+  client(clientId: string): Promise<ClientView | undefined>
+}
+
+export interface InteractionStoreDeps {
+  readonly engine: EngineInteractions
+  readonly kv: Pick<KeyValue, 'read' | 'swap'>
+  readonly accounts: {
+    view(accountId: string): Promise<AccountView | undefined>
+    /** Whether the account may act, and its epoch: the truth at the moment of finishing. */
+    state(accountId: string): Promise<{ readonly active: boolean; readonly epoch: number } | undefined>
+    canonicalEmail(input: unknown): string | undefined
+  }
+  readonly sessions: {
+    /** Begins a session, or renews the live one `uid` of the same account; states `session.started` and `facts`. */
+    open(session: OpenedSession, tx: Tx): Promise<string>
+    end(uid: string, reason: 'account_switched' | 'expired'): Promise<unknown>
+  }
+  readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
+  readonly clock: { now(): Date }
+  readonly pickLocale: (candidates: readonly string[]) => string
+  readonly signedIn?: ((method: string) => void) | undefined
+}
+
+export interface OpenedSession {
+  readonly uid?: string | undefined
+  readonly accountId: string
+  readonly proofs: readonly Proof[]
+  readonly amr: readonly string[]
+  readonly transient: boolean
+  readonly ip?: string | undefined
+  readonly userAgent?: string | undefined
+  readonly now: Date
+  /** To be stated in the same insert as the session's own fact. */
+  readonly facts: readonly Fact[]
+}
+
+/** A conversation as it stands in this request. */
+export interface Conversation {
+  readonly state: FlowState
+  /** Seconds since the epoch. */
+  readonly exp: number
+  /** The session the engine's record began with. */
+  readonly began: EngineInteraction['session']
+}
+
+export type InteractionStore = ReturnType<typeof createInteractionStore>
+
+/** The one authentication level there is. */
+const BASIC = 'urn:genkan:acr:basic'
+const PROMPTS: readonly string[] = ['select_account', 'create', 'login', 'consent'] satisfies PromptName[]
+const FACTS: { readonly [method: string]: Fact['type'] } = { pwd: 'password.verified' }
+
+export function createInteractionStore(deps: InteractionStoreDeps) {
+  const { engine, kv, clock } = deps
+  return {
+    /** The conversation of this browser; undefined when it has expired, is another's, or its client is gone. */
+    load: (ctx: Context, uid: string) => load(deps, ctx, uid),
+
+    /** The conversation after a patch, in memory only: `save` or `finish` makes it last. */
+    async advance(conversation: Conversation, patch: Patch): Promise<Conversation> {
+      const { state } = conversation
+      const progress = merge(state.progress, patch)
+      return { ...conversation, state: { ...state, progress, account: await accountOf(deps, progress, patch, state) } }
+    },
+
+    /** False when somebody else moved the conversation meanwhile. */
+    async save({ state, exp }: Conversation): Promise<boolean> {
+      return kv.swap(key(state.cid), state.progress.version, serialise(state.progress), secondsLeft(exp, clock.now()))
+    },
+
+    finish: (ctx: Context, conversation: Conversation, request: RequestFacts) => finish(deps, ctx, conversation, request),
+    /** Hands the engine an outcome that is not a sign-in (a consent, a refusal) and returns where it resumes. */
+    answer: (ctx: Context, uid: string, result: { readonly [key: string]: unknown }) => engine.finish(ctx, uid, result),
+    client: (clientId: string) => engine.client(clientId),
+  }
+}
+
+async function load(deps: InteractionStoreDeps, ctx: Context, uid: string): Promise<Conversation | undefined> {
+  const { engine, kv } = deps
+  const found = await engine.load(ctx, uid)
+  if (found === undefined || found.uid !== uid || !PROMPTS.includes(found.prompt.name)) return undefined
+  const client = await engine.client(found.clientId)
+  if (client === undefined) return undefined
+  const prompt = { ...found.prompt, name: found.prompt.name as PromptName }
+  // A consent belongs to the session that asked for it; the engine refuses any other by itself.
+  const session = prompt.name === 'consent' ? found.session : await engine.browserSession(ctx)
+  const record = prompt.name === 'consent' ? undefined : await kv.read(key(found.cid))
+  const stored = record === undefined ? undefined : parse(record)
+  // Proofs that opened one session open no second one: `prompt=login` and `max_age` ask again under the same cid.
+  const usable = stored?.finished === undefined || stored.finished.uid === uid
+  const progress =
+    stored !== undefined && usable
+      ? stored
+      : begin(prompt.name, await firstIdentifier(deps, found, session), stored?.version)
+  const account = await accountOf(deps, progress)
+  return {
+    state: {
+      uid,
+      cid: found.cid,
+      prompt,
+      params: found.params,
+      client,
+      session,
+      account,
+      progress,
+      required: requirementsOf(prompt.name),
+      locale: localeOf(deps, ctx, found.params, progress, account),
+    },
+    exp: found.exp,
+    began: found.session,
+  }
+}
+
+/** Whom the page asks for at first: the client's hint, or the person who is signed in and must show it again. */
+async function firstIdentifier(
+  { accounts }: InteractionStoreDeps,
+  { prompt, params }: EngineInteraction,
+  session: FlowState['session'],
+): Promise<string | undefined> {
+  if (prompt.name === 'consent') return undefined
+  const hint = accounts.canonicalEmail(params['login_hint'])
+  if (hint !== undefined || prompt.name !== 'login' || session === undefined) return hint
+  // The client expects somebody else (OIDC Core §3.1.2.1, id_token_hint): do not offer the one who is here.
+  if (prompt.reasons.includes('id_token_hint')) return undefined
+  return (await accounts.view(session.accountId))?.email
+}
+
+async function accountOf(
+  { accounts }: InteractionStoreDeps,
+  { accountId }: Progress,
+  patch: Patch = {},
+  before?: FlowState,
+): Promise<AccountView | undefined> {
+  if (accountId === undefined) return undefined
+  for (const known of [patch.account, before?.account]) if (known?.accountId === accountId) return known
+  return accounts.view(accountId)
+}
+
+/** `ui_locales`, then the account's language once the account is proven, then what the browser said. */
+function localeOf(
+  { pickLocale }: InteractionStoreDeps,
+  ctx: Context,
+  params: FlowState['params'],
+  progress: Progress,
+  account: AccountView | undefined,
+): string {
+  const wanted = typeof params['ui_locales'] === 'string' ? params['ui_locales'].slice(0, 200).split(' ') : []
+  const own = authenticated(progress) && account?.locale !== undefined ? [account.locale] : []
+  const { locale } = ctx.state as { locale?: string }
+  return pickLocale([...wanted, ...own, ...(locale === undefined ? [] : [locale])])
+}
+
+/**
+ * Ends the conversation and returns the URL at which the engine resumes; `unfinished` when something is still to be
+ * shown; `stale` when a parallel request was faster; `void` when the account was disabled, or everything of it ended,
+ * since it was proven (the proofs are then forgotten).
+ */
+async function finish(
+  deps: InteractionStoreDeps,
+  ctx: Context,
+  conversation: Conversation,
+  request: RequestFacts,
+): Promise<{ readonly url: string } | 'unfinished' | 'stale' | 'void'> {
+  const { state } = conversation
+  const { uid, prompt, progress } = state
+  if (progress.finished?.uid === uid) return resume(deps, ctx, conversation, progress.finished.sessionUid)
+  const how = finished(state)
+  if (how === undefined) return 'unfinished'
+  if (how === 'session') {
+    const replaceSession = conversation.began?.uid !== state.session?.uid
+    return { url: await deps.engine.finish(ctx, uid, { [prompt.name]: {} }, { replaceSession }) }
+  }
+  const { accountId = '', proofs } = progress
+  const now = await deps.accounts.state(accountId)
+  const save = (changed: Progress) =>
+    deps.kv.swap(key(state.cid), progress.version, serialise(changed), secondsLeft(conversation.exp, deps.clock.now()))
+  if (now?.active !== true || proofs.some(({ epoch }) => epoch !== now.epoch)) {
+    await save(merge(progress, { accountId: null, chosen: null }))
+    return 'void'
+  }
+  const sessionUid = await openSession(deps, state, request)
+  if (!(await save({ ...progress, finished: { uid, sessionUid } }))) {
+    if (sessionUid !== state.session?.uid) await deps.sessions.end(sessionUid, 'expired')
+    return 'stale'
+  }
+  for (const method of amrOf(proofs)) deps.signedIn?.(method)
+  return resume(deps, ctx, conversation, sessionUid)
+}
+
+/** Same account in a live session: the session is renewed and keeps its uid. Else a new one, with an id nobody knew (A51). */
+function openSession(
+  { sessions, transaction, clock }: InteractionStoreDeps,
+  { session, progress, client }: FlowState,
+  request: RequestFacts,
+): Promise<string> {
+  const { accountId = '', proofs, remember } = progress
+  const facts = proofs.flatMap(({ method }): Fact[] => {
+    const type = FACTS[method]
+    return type === undefined ? [] : [{ type, accountId, clientId: client.clientId }]
+  })
+  const opened: OpenedSession = {
+    uid: session?.accountId === accountId ? session.uid : undefined,
+    accountId,
+    proofs,
+    amr: amrOf(proofs),
+    transient: remember === false,
+    ip: request.ip,
+    userAgent: request.userAgent,
+    now: clock.now(),
+    facts,
+  }
+  return transaction((tx) => sessions.open(opened, tx))
+}
+
+/** Repeatable: a double click, or a retry after a crash, saves the same result again. */
+async function resume(
+  { engine, sessions }: InteractionStoreDeps,
+  ctx: Context,
+  { state: { uid, prompt, session, progress }, began }: Conversation,
+  sessionUid: string,
+): Promise<{ readonly url: string }> {
+  const { accountId = '', proofs, remember } = progress
+  if (session !== undefined && session.accountId !== accountId) {
+    // We end the old session ourselves, or the engine would show its own self-submitting page.
+    await sessions.end(session.uid, 'account_switched')
+    await engine.endBrowserSession(ctx)
+  }
+  const login = {
+    accountId,
+    amr: amrOf(proofs),
+    acr: BASIC,
+    ts: Math.floor(Math.max(...proofs.map(({ at }) => at)) / 1000),
+    remember: remember !== false,
+    sessionUid,
+    epoch: proofs[0]?.epoch ?? 0,
+  }
+  const result = { login, ...(prompt.name === 'login' ? {} : { [prompt.name]: {} }) }
+  const replaceSession = began !== undefined && began.uid !== sessionUid
+  return { url: await engine.finish(ctx, uid, result, { replaceSession }) }
+}
+
+function key(cid: string): string {
+  return `progress:${cid}`
+}
+
+/** The version is the record's own. */
+function serialise({ version: _, ...progress }: Progress): string {
+  return JSON.stringify(progress)
+}
+
+function parse({ value, version }: { value: string; version: number }): Progress {
+  return { ...(JSON.parse(value) as Omit<Progress, 'version'>), version }
+}
+
+function secondsLeft(exp: number, now: Date): number {
+  return Math.max(1, exp - Math.floor(now.getTime() / 1000))
+}

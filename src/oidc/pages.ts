@@ -1,0 +1,64 @@
+/** The engine's own pages: errors without a way back to a client, the confirmation of a logout, and its end. */
+import type { Context } from 'koa'
+import type { Client, ErrorOut, KoaContextWithOIDC } from 'oidc-provider'
+import type { OAuthErrorPage } from '../http/error_handler.ts'
+import type { Pages } from '../http/page.ts'
+import type { ClientView } from '../interaction/step.ts'
+
+export interface EnginePagesDeps {
+  readonly pages: Pages
+  readonly renderOAuthError: OAuthErrorPage
+  readonly issuer: string
+}
+
+/** `renderError`, `logoutSource` and `postLogoutSuccessSource` of the engine. */
+export function createEnginePages({ pages, renderOAuthError, issuer }: EnginePagesDeps) {
+  return {
+    async renderError(ctx: KoaContextWithOIDC, out: ErrorOut, error: Error): Promise<void> {
+      const client = ctx.oidc.client === undefined ? undefined : viewOf(ctx.oidc.client)
+      if (ctx.status === 503) ctx.set('Retry-After', '2')
+      await renderOAuthError(ctx as unknown as Context, out, error, client)
+    },
+
+    /** Against forged sign-outs (A56) the session ends only by this page's button. "Stay" is a link and changes nothing. */
+    async renderLogout(ctx: KoaContextWithOIDC): Promise<void> {
+      const { session, params, client } = ctx.oidc
+      const state = session?.state as { secret?: string; postLogoutRedirectUri?: string } | undefined
+      pages.render(ctx as unknown as Context, 'logout/confirm', {
+        action: `${issuer}/session/end/confirm`,
+        xsrf: state?.secret ?? '',
+        stayUrl: stayUrl(state?.postLogoutRedirectUri, (params as { state?: unknown } | undefined)?.state),
+        ...(client === undefined ? {} : { client: viewOf(client) }),
+      })
+    },
+
+    async renderLoggedOut(ctx: KoaContextWithOIDC): Promise<void> {
+      const client = ctx.oidc.client === undefined ? undefined : viewOf(ctx.oidc.client)
+      pages.render(ctx as unknown as Context, 'logout/done', {
+        ...(client === undefined ? {} : { client, backUrl: client.initiateLoginUri ?? client.clientUri }),
+      })
+    },
+  }
+}
+
+/** The engine has checked the URI against the registered ones; without one the account pages are the place to stay. */
+function stayUrl(registered: string | undefined, state: unknown): string {
+  if (registered === undefined) return '/account'
+  const url = new URL(registered)
+  if (typeof state === 'string') url.searchParams.set('state', state)
+  return url.href
+}
+
+/** What pages may show of a client. */
+export function viewOf(client: Client): ClientView {
+  return {
+    clientId: client.clientId,
+    name: client.clientName ?? client.clientId,
+    firstParty: client.first_party === true,
+    logoUri: client.logoUri,
+    policyUri: client.policyUri,
+    tosUri: client.tosUri,
+    clientUri: client.clientUri,
+    initiateLoginUri: client.initiateLoginUri as string | undefined,
+  }
+}

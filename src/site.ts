@@ -1,0 +1,62 @@
+/** What stands in front of the engine: the middleware of every request, the features' routers, and the engine's own pages. */
+import type { RequestListener } from 'node:http'
+import Router from '@koa/router'
+import type { Context } from 'koa'
+import type Provider from 'oidc-provider'
+import type { Foundation } from './foundation.ts'
+import type { House } from './house.ts'
+import { createAssets } from './http/assets.ts'
+import { createCors } from './http/cors.ts'
+import { createErrorHandler } from './http/error_handler.ts'
+import { createHealth, type Readiness } from './http/health.ts'
+import { createPreserialised } from './http/preserialised.ts'
+import { createRequestContext } from './http/request_context.ts'
+import { createSecurityHeaders } from './http/security_headers.ts'
+import { CLIENT_PATHS, createObserver, createWeb, DOCUMENTS } from './web.ts'
+
+const DOCUMENT_SECONDS = 300
+
+/** Returns what turns an engine into the site's request listener. */
+export function createSite(foundation: Foundation, house: House, readiness: Readiness) {
+  const { config, logger, views, metrics, unavailable } = foundation
+  const { issuer } = config
+  const preserialised = createPreserialised(DOCUMENTS, DOCUMENT_SECONDS)
+  const middleware = [
+    createRequestContext({ issuer, trustedProxies: config.trustedProxies, pickLocale: views.pickLocale }),
+    createObserver(metrics.request),
+    createSecurityHeaders({ issuer }),
+    createErrorHandler({ pages: house.pages, logger, unavailable }),
+    createHealth(readiness),
+    createAssets({ assets: views.assets }),
+    house.csrf.offer,
+    createCors({
+      paths: CLIENT_PATHS,
+      knownOrigin: async (origin) => (await house.clients.origins()).has(origin),
+      clientOrigin: async (clientId, origin) =>
+        (await house.clients.find(clientId))?.metadata.cors_origins?.includes(origin) === true,
+    }),
+  ]
+  return (provider: Provider): RequestListener => {
+    preserialised.clear()
+    return createWeb(provider, {
+      middleware,
+      routers: [...house.routers, rootRouter()],
+      preserialised,
+      onError: (error) => logger.error({ err: error }, 'request failed'),
+    })
+  }
+}
+
+/** The issuer's root leads to the account pages; crawlers have no business on any page. */
+function rootRouter(): Router {
+  const router = new Router()
+  router.get('/', (ctx: Context) => {
+    ctx.status = 303
+    ctx.redirect('/account')
+  })
+  router.get('/robots.txt', (ctx: Context) => {
+    ctx.type = 'text/plain'
+    ctx.body = 'User-agent: *\nDisallow: /\n'
+  })
+  return router
+}

@@ -1,0 +1,99 @@
+/** Interleaved rounds: both sides of every scenario in turn, so that a slow moment of the machine hits both. */
+import { execFile } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { type Load, type Prepared, prepare, quantile, type Sample } from './measure.ts'
+import type { Scenario } from './scenarios.ts'
+import type { HashParameters, Subject } from './subjects.ts'
+
+export interface Plan {
+  readonly rounds: number
+  readonly lanes: number
+  readonly load: Load
+  readonly warmUp: Load
+}
+
+/** One line of the measurement: a scenario and who is asked on each side. */
+export interface Pair {
+  readonly scenario: Scenario
+  readonly bare: Subject
+  readonly ours: Subject
+  /** With it, the cost of one hash is measured beside each round. */
+  readonly hash?: HashParameters
+}
+
+export interface Side {
+  /** Server CPU of one flow, µs. */
+  readonly cpu: number
+  readonly p50: number
+  readonly p99: number
+  readonly flows: number
+}
+
+export interface Measured {
+  readonly scenario: Scenario
+  readonly bare: Side
+  readonly ours: Side
+  /** CPU of one hash by itself, µs; 0 without hashing. */
+  readonly hash: number
+}
+
+/** Runs all pairs. `tell` hears of each round. */
+export async function measureRounds(
+  pairs: readonly Pair[],
+  plan: Plan,
+  tell: (line: string) => void,
+): Promise<Measured[]> {
+  const ready: {
+    pair: Pair
+    bare: Prepared
+    ours: Prepared
+    samples: { bare: Sample[]; ours: Sample[]; hash: number[] }
+  }[] = []
+  for (const pair of pairs) {
+    const bare = await prepare(pair.bare, pair.scenario, plan.lanes)
+    const ours = await prepare(pair.ours, pair.scenario, plan.lanes)
+    // Compilers and caches settle before anything counts.
+    await bare.run(plan.warmUp)
+    await ours.run(plan.warmUp)
+    ready.push({ pair, bare, ours, samples: { bare: [], ours: [], hash: [] } })
+  }
+  for (let round = 1; round <= plan.rounds; round++) {
+    tell(`round ${round} of ${plan.rounds}`)
+    for (const { pair, bare, ours, samples } of ready) {
+      const sides = [
+        async () => samples.bare.push(await bare.run(plan.load)),
+        async () => samples.ours.push(await ours.run(plan.load)),
+      ]
+      for (const side of round % 2 === 1 ? sides : sides.reverse()) await side()
+      if (pair.hash) samples.hash.push(await hashCost(pair.hash, plan.load.milliseconds))
+    }
+  }
+  return ready.map(({ pair, bare, ours, samples }) => {
+    bare.close()
+    ours.close()
+    return { scenario: pair.scenario, bare: side(samples.bare), ours: side(samples.ours), hash: mean(samples.hash) }
+  })
+}
+
+function side(samples: readonly Sample[]): Side {
+  const flows = samples.reduce((sum, sample) => sum + sample.flows, 0)
+  const latencies = samples.flatMap((sample) => sample.latencies)
+  return {
+    cpu: samples.reduce((sum, sample) => sum + sample.cpu, 0) / flows,
+    p50: quantile(latencies, 0.5),
+    p99: quantile(latencies, 0.99),
+    flows,
+  }
+}
+
+async function hashCost({ memoryKib, passes }: HashParameters, milliseconds: number): Promise<number> {
+  const times = Math.max(10, Math.round(milliseconds / 50))
+  const script = fileURLToPath(new URL('hash.ts', import.meta.url))
+  const args = ['--disable-warning=ExperimentalWarning', script, memoryKib, passes, times].map(String)
+  return Number((await promisify(execFile)(process.execPath, args)).stdout)
+}
+
+function mean(values: readonly number[]): number {
+  return values.length === 0 ? 0 : values.reduce((sum, value) => sum + value, 0) / values.length
+}

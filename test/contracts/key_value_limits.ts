@@ -1,0 +1,90 @@
+/** The part of the key/value contract about counting: what holds back guessing of passwords and codes. */
+import { describe, expect, it } from '@jest/globals'
+import { type Bench, many } from './key_value_model.ts'
+
+export function describeLimits(at: Bench): void {
+  describe('hit', () => {
+    const limit = (name: string, max: number, windowSeconds = 60) => ({
+      key: `${at.key}:${name}`,
+      limit: max,
+      windowSeconds,
+    })
+
+    it('allows as many as the limit, then tells when the window ends', async () => {
+      for (let i = 0; i < 3; i++) expect(await at.kv.hit([limit('a', 3)])).toEqual({ allowed: true, retryAfter: 0 })
+      expect(await at.kv.hit([limit('a', 3)])).toEqual({ allowed: false, retryAfter: 60 })
+      at.later(20.5)
+      expect(await at.kv.hit([limit('a', 3)])).toEqual({ allowed: false, retryAfter: 40 })
+      at.later(39.499)
+      expect(await at.kv.hit([limit('a', 3)])).toEqual({ allowed: false, retryAfter: 1 })
+      at.later(0.001)
+      expect(await at.kv.hit([limit('a', 3)])).toEqual({ allowed: true, retryAfter: 0 })
+    })
+
+    it('keeps the window fixed: later hits do not extend it', async () => {
+      await at.kv.hit([limit('a', 2)])
+      at.later(50)
+      await at.kv.hit([limit('a', 2)])
+      expect(await at.kv.hit([limit('a', 2)])).toEqual({ allowed: false, retryAfter: 10 })
+    })
+
+    it('counts a refused hit on no limit', async () => {
+      await at.kv.hit([limit('full', 1)])
+      for (let i = 0; i < 5; i++) expect((await at.kv.hit([limit('other', 2), limit('full', 1)])).allowed).toBe(false)
+      at.later(30)
+      // The window of the other begins with its first hit, not with a refused one.
+      await at.kv.hit([limit('other', 2)])
+      await at.kv.hit([limit('other', 2)])
+      expect(await at.kv.hit([limit('other', 2)])).toEqual({ allowed: false, retryAfter: 60 })
+    })
+
+    it('tells the longest wait of the limits that refuse, and of those only', async () => {
+      await at.kv.hit([limit('short', 1, 10), limit('long', 1, 100), limit('open', 9, 1000)])
+      expect(await at.kv.hit([limit('short', 1, 10), limit('long', 1, 100), limit('open', 9, 1000)])).toEqual({
+        allowed: false,
+        retryAfter: 100,
+      })
+      expect(await at.kv.hit([limit('open', 9, 1000), limit('short', 1, 10)])).toEqual({
+        allowed: false,
+        retryAfter: 10,
+      })
+    })
+
+    it('refuses all with a limit of 0, allows all without a limit, follows a limit that was raised', async () => {
+      expect(await at.kv.hit([limit('none', 0)])).toEqual({ allowed: false, retryAfter: 60 })
+      expect(await at.kv.hit([])).toEqual({ allowed: true, retryAfter: 0 })
+      await at.kv.hit([limit('a', 1)])
+      expect((await at.kv.hit([limit('a', 1)])).allowed).toBe(false)
+      expect((await at.kv.hit([limit('a', 2)])).allowed).toBe(true)
+    })
+
+    it('begins anew after delete', async () => {
+      await at.kv.hit([limit('a', 1)])
+      await at.kv.delete(`${at.key}:a`)
+      expect((await at.kv.hit([limit('a', 1)])).allowed).toBe(true)
+    })
+
+    it('refuses two limits under one key: they would share a count', async () => {
+      await expect(at.kv.hit([limit('a', 1), limit('a', 5)])).rejects.toThrow(RangeError)
+    })
+
+    it('allows exactly 10 of 500 parallel hits (A34: counter TOCTOU)', async () => {
+      // A pool that is full refuses after its own wait: that is no pass either.
+      const refused = (error: Error) => {
+        if (error.name !== 'KnexTimeoutError') throw error
+        return { allowed: false, retryAfter: 1 }
+      }
+      const hits = await many(500, () => at.kv.hit([limit('account', 10)]).catch(refused))
+      expect(hits.filter(({ allowed }) => allowed)).toHaveLength(10)
+    })
+
+    it('allows exactly the smallest limit of parallel hits on crossed limits, whatever their order', async () => {
+      const limits = [limit('c', 20), limit('a', 7), limit('b', 30)]
+      const hits = await many(100, (i) => at.kv.hit(i % 2 === 0 ? limits : limits.toReversed()))
+      expect(hits.filter(({ allowed }) => allowed)).toHaveLength(7)
+      // 7 counted on the others too, no more.
+      expect(await at.kv.get(`${at.key}:c`)).toBe('7')
+      expect(await at.kv.get(`${at.key}:b`)).toBe('7')
+    })
+  })
+}

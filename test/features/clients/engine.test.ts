@@ -1,0 +1,117 @@
+import { generateKeyPairSync } from 'node:crypto'
+import { describe, expect, it } from '@jest/globals'
+import { Provider } from 'oidc-provider'
+import { loadConfig } from '../../../src/config.ts'
+import { parseMetadata } from '../../../src/features/clients/schema.ts'
+import { SCOPES } from '../../../src/oidc/claims.ts'
+import { createConfiguration } from '../../../src/oidc/configuration.ts'
+
+const RESOURCE = { identifier: 'https://api.example.com', scopes: ['orders:read'] }
+const key = () => generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' })
+const { d: _, ...jwk } = key()
+
+/** What is accepted at write must be accepted by the engine at the first request, frozen as the cache hands it out. */
+describe('metadata that was accepted is taken by the engine', () => {
+  const base = loadConfig({
+    GENKAN_ISSUER: 'https://id.example.com',
+    DATABASE_URL: 'postgres://localhost/unused',
+    GENKAN_SECRET_KEYS: Buffer.alloc(32, 1).toString('base64'),
+  })
+  const config = { ...base, resources: [{ ...RESOURCE, access_token_format: 'jwt' as const }] }
+  const unused = async () => undefined
+  const provider = new Provider(
+    config.issuer,
+    createConfiguration({
+      config,
+      keys: [
+        { kid: 'a', alg: 'ES256', privateJwk: key() },
+        { kid: 'b', alg: 'RS256', privateJwk: generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ format: 'jwk' }) },
+        { kid: 'c', alg: 'EdDSA', privateJwk: generateKeyPairSync('ed25519').privateKey.export({ format: 'jwk' }) },
+      ],
+      adapter: () => ({}),
+      findAccount: unused,
+      loadExistingGrant: unused,
+      findClient: unused,
+      renderError: unused,
+      renderLogout: unused,
+      renderLoggedOut: unused,
+      fetch: unused,
+    } as unknown as Parameters<typeof createConfiguration>[0]),
+  )
+  const Client = provider.Client as unknown as new (metadata: object) => Record<string, unknown>
+  const known = {
+    scopes: new Set<string>([...SCOPES, ...RESOURCE.scopes]),
+    resources: new Set([RESOURCE.identifier]),
+  }
+  const web = { client_id: 'web', redirect_uris: ['https://app.example.com/callback'] }
+
+  it.each([
+    ['a web client', web],
+    ['a loopback web client', { ...web, redirect_uris: ['http://localhost:4001/callback'] }],
+    ['a browser client', { ...web, token_endpoint_auth_method: 'none', cors_origins: ['http://localhost:4002'] }],
+    [
+      'a native client',
+      {
+        ...web,
+        application_type: 'native',
+        token_endpoint_auth_method: 'none',
+        redirect_uris: ['com.example.app:/callback', 'http://127.0.0.1/callback', 'https://app.example.com/callback'],
+      },
+    ],
+    [
+      'a client with everything',
+      {
+        ...web,
+        client_name: 'Everything',
+        client_uri: 'https://app.example.com',
+        logo_uri: 'https://app.example.com/logo.png',
+        policy_uri: 'https://app.example.com/policy',
+        tos_uri: 'https://app.example.com/terms',
+        contacts: ['ops@example.com'],
+        post_logout_redirect_uris: ['https://app.example.com/'],
+        grant_types: ['authorization_code', 'refresh_token', 'client_credentials'],
+        id_token_signed_response_alg: 'RS256',
+        scope: 'openid profile email address phone offline_access orders:read',
+        resources: [RESOURCE.identifier],
+        resource_server_for: [RESOURCE.identifier],
+        first_party: true,
+        require_pkce: false,
+        require_auth_time: true,
+        default_max_age: 3600,
+        initiate_login_uri: 'https://app.example.com/login',
+        backchannel_logout_uri: 'https://app.example.com/logout',
+        access_token_format: 'jwt',
+        access_token_seconds: 600,
+        jwt_access_token_seconds: 60,
+        refresh_idle_seconds: 3600,
+        refresh_absolute_seconds: 7200,
+        refresh_grace_seconds: 0,
+      },
+    ],
+    ['a loopback client with an initiate_login_uri', { ...web, initiate_login_uri: 'http://localhost:4001/login' }],
+    ['a machine client', { client_id: 'm', grant_types: ['client_credentials'], scope: 'orders:read', resources: [RESOURCE.identifier] }],
+    [
+      'a machine client with keys',
+      {
+        client_id: 'm',
+        grant_types: ['client_credentials'],
+        scope: 'orders:read',
+        token_endpoint_auth_method: 'private_key_jwt',
+        token_endpoint_auth_signing_alg: 'ES256',
+        jwks: { keys: [{ ...jwk, kid: 'k', use: 'sig', alg: 'ES256' }] },
+      },
+    ],
+    ['a machine client with a key address', { client_id: 'm', grant_types: ['client_credentials'], scope: 'orders:read', token_endpoint_auth_method: 'private_key_jwt', jwks_uri: 'https://app.example.com/jwks' }],
+  ])('%s', (_name, given) => {
+    const parsed = parseMetadata(given, known)
+    if (!parsed.ok) throw new Error(parsed.problems.join())
+    const metadata = freeze(parsed.metadata) as { token_endpoint_auth_method: string }
+    const secret = metadata.token_endpoint_auth_method.startsWith('client_secret_') ? { client_secret: 'stored hashed' } : {}
+    expect(() => new Client(freeze({ ...metadata, ...secret }))).not.toThrow()
+  })
+})
+
+function freeze<T>(value: T): T {
+  if (value !== null && typeof value === 'object') for (const item of Object.values(value)) freeze(item)
+  return Object.freeze(value)
+}

@@ -1,0 +1,195 @@
+import { describe, expect, it } from '@jest/globals'
+import { parseDeclarations, parseMetadata } from '../../../src/features/clients/schema.ts'
+
+const known = {
+  scopes: new Set(['openid', 'profile', 'email', 'offline_access', 'orders:read']),
+  resources: new Set(['https://api.example.com']),
+}
+const web = {
+  client_id: 'web',
+  redirect_uris: ['https://app.example.com/callback'],
+}
+const parse = (given: object) => parseMetadata({ ...web, ...given }, known)
+const problems = (given: object) => {
+  const parsed = parse(given)
+  return parsed.ok ? [] : parsed.problems
+}
+const jwk = { kty: 'EC', crv: 'P-256', x: 'a', y: 'b' }
+
+describe('defaults of client metadata', () => {
+  it('demands PKCE, a secret and consent of a client that says nothing', () => {
+    const parsed = parse({})
+    expect(parsed).toMatchObject({
+      ok: true,
+      metadata: {
+        application_type: 'web',
+        token_endpoint_auth_method: 'client_secret_basic',
+        grant_types: ['authorization_code'],
+        response_types: ['code'],
+        require_pkce: true,
+        first_party: false,
+        scope: 'openid profile email',
+        backchannel_logout_session_required: false,
+      },
+    })
+  })
+
+  it('asks for the sid of a client that wants to hear of logouts', () => {
+    const parsed = parse({ backchannel_logout_uri: 'https://app.example.com/logout' })
+    expect(parsed.ok && parsed.metadata.backchannel_logout_session_required).toBe(true)
+  })
+
+  it('makes a machine client name its scopes: an empty scope would mean all of them to the engine', () => {
+    const machine = { redirect_uris: [], grant_types: ['client_credentials'] }
+    expect(problems(machine)).toEqual([expect.stringMatching(/^scope: /)])
+    expect(problems({ ...machine, scope: ' ' })).toEqual([expect.stringMatching(/^scope: must name at least one scope/)])
+    expect(problems({ ...machine, scope: 'orders:read' })).toEqual([])
+  })
+})
+
+describe('redirect URIs (RFC 9700 §4.1, RFC 8252 §7)', () => {
+  const native = { application_type: 'native', token_endpoint_auth_method: 'none' }
+
+  it.each([
+    ['https://app.example.com/callback', {}],
+    ['https://app.example.com', {}],
+    ['https://app.example.com/callback?tenant=1', {}],
+    ['http://localhost:4001/callback', {}],
+    ['http://127.0.0.1/callback', {}],
+    ['http://[::1]:9000/callback', {}],
+    ['https://app.example.com/callback', native],
+    ['http://127.0.0.1/callback', native],
+    ['com.example.app:/callback', native],
+    ['com.example.app://host/callback', native],
+  ])('accepts %s', (uri, more) => {
+    expect(problems({ ...more, redirect_uris: [uri] })).toEqual([])
+  })
+
+  it.each([
+    ['http://app.example.com/callback', 'must be https', {}],
+    ['http://localhost.evil.example/callback', 'must be https', {}],
+    ['http://127.0.0.1.evil.example/', 'must be https', {}],
+    ['https://app.example.com/callback#part', 'fragment', {}],
+    ['https://app.example.com/#', 'fragment', {}],
+    ['https://*.example.com/callback', 'wildcard', {}],
+    ['https://app.example.com/*', 'wildcard', {}],
+    ['javascript:alert(1)', 'must be https', {}],
+    ['data:text/html,x', 'must be https', {}],
+    ['com.example.app:/callback', 'must be https', {}],
+    ['//app.example.com/callback', 'not an absolute URI', {}],
+    ['/callback', 'not an absolute URI', {}],
+    ['', 'not an absolute URI', {}],
+    ['https://user:password@app.example.com/', 'user or password', {}],
+    ['https://APP.example.com/callback', 'must be written as', {}],
+    ['https://app.example.com:443/callback', 'must be written as', {}],
+    ['https://app.example.com/a/../callback', 'must be written as', {}],
+    ['https://app.example.com\\@evil.example/', 'must be written as', {}],
+    [' https://app.example.com/callback', 'must be written as', {}],
+    ['https://app.example.com/call back', 'must be written as', {}],
+    ['https://app.example.com/%2e%2e%2fcallback', 'escaped dots', {}],
+    [`https://app.example.com/${'a'.repeat(2048)}`, 'longer than', {}],
+    ['javascript:alert(1)', 'reverse domain order', native],
+    ['myapp://callback', 'reverse domain order', native],
+    ['https://localhost/callback', 'http on a loopback host', native],
+    ['http://app.example.com/callback', 'must be https', native],
+  ])('refuses %s', (uri, problem, more) => {
+    const found = problems({ ...more, redirect_uris: [uri] })
+    expect(found).toHaveLength(1)
+    expect(found[0]).toMatch(/^redirect_uris: /)
+    expect(found[0]).toContain(problem)
+  })
+
+  it('checks post-logout redirects by the same rules', () => {
+    expect(problems({ post_logout_redirect_uris: ['http://app.example.com/'] })[0]).toMatch(/^post_logout_redirect_uris: /)
+  })
+})
+
+describe('rules across members', () => {
+  it.each([
+    ['require_pkce', { require_pkce: false, token_endpoint_auth_method: 'none' }],
+    ['redirect_uris', { redirect_uris: [] }],
+    ['redirect_uris', { grant_types: ['client_credentials'], scope: 'orders:read' }],
+    ['grant_types', { grant_types: ['authorization_code', 'client_credentials'], token_endpoint_auth_method: 'none' }],
+    ['grant_types', { grant_types: ['refresh_token'], redirect_uris: [], scope: 'openid' }],
+    ['grant_types', { grant_types: [] }],
+    ['grant_types.0', { grant_types: ['implicit'], redirect_uris: [], scope: 'openid' }],
+    ['response_types.0', { response_types: ['token'] }],
+    ['response_types', { response_types: [] }],
+    ['jwks', { token_endpoint_auth_method: 'private_key_jwt' }],
+    ['jwks_uri', { jwks: { keys: [jwk] }, jwks_uri: 'https://app.example.com/jwks' }],
+    ['jwks_uri', { jwks_uri: 'http://app.example.com/jwks' }],
+    ['jwks.keys.0', { token_endpoint_auth_method: 'private_key_jwt', jwks: { keys: [{ ...jwk, d: 'secret' }] } }],
+    ['jwks.keys.0', { token_endpoint_auth_method: 'private_key_jwt', jwks: { keys: [{ kty: 'EC' }] } }],
+    ['jwks.keys.0.kty', { token_endpoint_auth_method: 'private_key_jwt', jwks: { keys: [{ kty: 'oct', k: 'x' }] } }],
+    ['token_endpoint_auth_signing_alg', { token_endpoint_auth_signing_alg: 'ES256' }],
+    ['scope', { scope: 'openid offline_access' }],
+    ['scope', { scope: 'openid admin' }],
+    ['scope', { scope: 'openid "quoted"' }],
+    ['resources', { resources: ['https://other.example.com'] }],
+    ['cors_origins.0', { cors_origins: ['https://app.example.com/'] }],
+    ['cors_origins.0', { cors_origins: ['null'] }],
+    ['cors_origins.0', { cors_origins: ['*'] }],
+    ['cors_origins.0', { cors_origins: ['http://app.example.com'] }],
+    ['cors_origins.0', { cors_origins: ['https://*.example.com'] }],
+    ['jwt_access_token_seconds', { jwt_access_token_seconds: 301 }],
+    ['refresh_grace_seconds', { refresh_grace_seconds: 61 }],
+    ['access_token_seconds', { access_token_seconds: '3600' }],
+    ['refresh_idle_seconds', { refresh_idle_seconds: 7200, refresh_absolute_seconds: 3600 }],
+    ['backchannel_logout_session_required', { backchannel_logout_session_required: true }],
+    ['backchannel_logout_uri', { backchannel_logout_uri: 'http://app.example.com/logout' }],
+    ['initiate_login_uri', { initiate_login_uri: 'javascript:alert(1)' }],
+    ['logo_uri', { logo_uri: 'data:image/png;base64,AAAA' }],
+    ['client_id', { client_id: 'a b' }],
+    ['client_id', { client_id: 'a\u0000' }],
+    ['client_id', { client_id: '../x' }],
+    ['client_name', { client_name: 'Bank\u202Egnp' }],
+    ['client_name', { client_name: '' }],
+    ['first_party', { first_party: 'yes' }],
+    ['redirect_uris', { redirect_uris: ['https://a.example/', 'https://a.example/'] }],
+    ['client_secret', { client_secret: 'short' }],
+    ['client_secret', { token_endpoint_auth_method: 'none', client_secret: 's'.repeat(40) }],
+    ['require_pkse', { require_pkse: false }],
+  ])('names %s as the member to mend in %j', (field, given) => {
+    const found = problems(given)
+    expect(found.map((problem) => problem.split(': ')[0])).toContain(field)
+  })
+
+  it('lets a confidential client do without PKCE', () => {
+    expect(problems({ require_pkce: false })).toEqual([])
+  })
+
+  it('reports several problems together', () => {
+    expect(problems({ client_name: '', scope: 'x y'.repeat(0), first_party: 1 }).length).toBeGreaterThanOrEqual(3)
+  })
+
+  it('never repeats a secret in a problem', () => {
+    expect(JSON.stringify(problems({ client_secret: 'hunter2hunter2' }))).not.toContain('hunter2')
+  })
+
+  it('does not take members from a prototype (A104)', () => {
+    const given = JSON.parse('{"__proto__": {"first_party": true}}') as object
+    const parsed = parse(given)
+    expect(parsed.ok && parsed.metadata.first_party).not.toBe(true)
+    expect(({} as { first_party?: boolean }).first_party).toBeUndefined()
+  })
+})
+
+describe('declarations', () => {
+  it('collects the problems of all of them, naming client and member', () => {
+    const { wanted, problems: found } = parseDeclarations(
+      [
+        { client_id: 'one', redirect_uris: ['http://a.example/'], client_secret: 's'.repeat(32) },
+        { client_id: 'two', redirect_uris: ['https://a.example/'] },
+        { client_id: 'three', redirect_uris: ['https://a.example/'], token_endpoint_auth_method: 'none' },
+        { client_id: 'three', redirect_uris: ['https://a.example/'], token_endpoint_auth_method: 'none' },
+      ],
+      known,
+    )
+    expect(found.map((problem) => problem.split(': ')[0])).toEqual([
+      'clients.one.redirect_uris',
+      'clients.two.client_secret',
+      'clients.three',
+    ])
+    expect(wanted.map(({ metadata }) => metadata.client_id)).toContain('three')
+  })
+})

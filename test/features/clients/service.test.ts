@@ -1,0 +1,285 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { createClients } from '../../../src/features/clients/index.ts'
+import { createLocalInvalidation } from '../../../src/platform/invalidation.ts'
+import { createOutbox } from '../../../src/platform/outbox.ts'
+import type { Database } from '../../../src/platform/postgres.ts'
+import { createSecretBox } from '../../../src/platform/secret_box.ts'
+import { freshDatabase } from '../../support/services.ts'
+
+const ISSUER = 'https://id.example.com'
+const SECRET = 'a-declared-secret-of-32-characters'
+const declared = {
+  client_id: 'declared',
+  redirect_uris: ['https://app.example.com/callback'],
+  cors_origins: ['https://app.example.com'],
+  client_secret: SECRET,
+}
+
+describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
+  let database: Database
+  let now = new Date('2026-11-22T10:00:00Z')
+  const clock = { now: () => now }
+  const build = (scopes = ['openid', 'profile', 'email', 'offline_access']) =>
+    createClients({
+      database,
+      outbox: createOutbox({ secretBox: createSecretBox([Buffer.alloc(32, 1)]), clock }),
+      invalidation: createLocalInvalidation(),
+      clock,
+      issuer: ISSUER,
+      scopes,
+      resources: [{ identifier: 'https://api.example.com', scopes: ['orders:read'] }],
+    })
+  const facts = async () => {
+    const rows = (await database.db('outbox').select('type', 'client_id', 'actor', 'data').orderBy('id')) as {
+      type: string
+      client_id: string
+    }[]
+    return rows.filter(({ client_id }) => client_id !== 'genkan-account').map(({ type, client_id }) => `${type} ${client_id}`)
+  }
+  const sync = (declarations: readonly { client_id: string }[], service = build().service) =>
+    database.transaction((tx) => service.syncDeclared(declarations, tx))
+
+  beforeAll(async () => {
+    database = await freshDatabase(kind)
+  })
+  afterAll(() => database.close())
+  beforeEach(async () => {
+    now = new Date('2026-11-22T10:00:00Z')
+    await database.db('client_secrets').delete()
+    await database.db('clients').delete()
+    await database.db('outbox').delete()
+  })
+
+  it('shows a secret once, keeps only its hash, and states the fact', async () => {
+    const { service } = build()
+    const { secret } = await service.create({ client_id: 'web', redirect_uris: ['https://a.example/'] })
+    expect(secret).toMatch(/^[\w-]{43}$/)
+    expect(await service.secretMatches('web', secret ?? '')).toBe(true)
+    const dump = JSON.stringify([await database.db('clients'), await database.db('client_secrets'), await database.db('outbox')])
+    expect(dump).not.toContain(secret)
+    expect(await facts()).toEqual(['client.created web'])
+  })
+
+  it('gives a public client no secret', async () => {
+    const { service } = build()
+    const made = await service.create({
+      client_id: 'spa',
+      redirect_uris: ['https://a.example/'],
+      token_endpoint_auth_method: 'none',
+    })
+    expect(made.secret).toBeUndefined()
+    expect(await service.secretMatches('spa', '')).toBe(false)
+  })
+
+  it('writes nothing when the metadata is refused, and nothing without its fact', async () => {
+    const { service } = build()
+    await expect(service.create({ client_id: 'web', redirect_uris: ['http://a.example/'] })).rejects.toThrow(/redirect_uris/)
+    const broken = createClients({
+      database,
+      outbox: { record: async () => Promise.reject(new Error('outbox away')) },
+      invalidation: createLocalInvalidation(),
+      clock,
+      issuer: ISSUER,
+      scopes: ['openid', 'profile', 'email'],
+      resources: [],
+    }).service
+    await expect(broken.create({ client_id: 'web', redirect_uris: ['https://a.example/'] })).rejects.toThrow('outbox away')
+    expect(await service.list()).toEqual([])
+  })
+
+  it.each([
+    ['an id that is taken', 'web'],
+    ['the id of the account pages', 'genkan-account'],
+  ])('refuses to create %s', async (_, clientId) => {
+    const { service } = build()
+    await service.create({ client_id: 'web', redirect_uris: ['https://a.example/'] })
+    await expect(service.create({ client_id: clientId, redirect_uris: ['https://a.example/'] })).rejects.toMatchObject({
+      code: 'client_exists',
+    })
+  })
+
+  it('lets two secrets overlap until the old one ends', async () => {
+    const { service } = build()
+    const { secret: first = '' } = await service.create({ client_id: 'web', redirect_uris: ['https://a.example/'] })
+    const second = (await service.rotateSecret('web', 3600)) ?? ''
+    expect(await service.secretMatches('web', first)).toBe(true)
+    expect(await service.secretMatches('web', second)).toBe(true)
+    now = new Date(now.getTime() + 3_600_000)
+    expect(await service.secretMatches('web', first)).toBe(false)
+    expect(await service.secretMatches('web', second)).toBe(true)
+    const third = (await service.rotateSecret('web', 0)) ?? ''
+    expect(await service.secretMatches('web', second)).toBe(false)
+    expect(await service.secretMatches('web', third)).toBe(true)
+    expect(await facts()).toContain('client.secret_rotated web')
+  })
+
+  it('never lengthens the life of a secret that is about to end', async () => {
+    const { service } = build()
+    const { secret: first = '' } = await service.create({ client_id: 'web', redirect_uris: ['https://a.example/'] })
+    await service.rotateSecret('web', 60)
+    await service.rotateSecret('web', 86_400)
+    now = new Date(now.getTime() + 61_000)
+    expect(await service.secretMatches('web', first)).toBe(false)
+  })
+
+  it('bounds the number of live secrets', async () => {
+    const { service } = build()
+    await service.create({ client_id: 'web', redirect_uris: ['https://a.example/'] })
+    for (let i = 0; i < 4; i++) await service.rotateSecret('web', 3600)
+    await expect(service.rotateSecret('web', 3600)).rejects.toMatchObject({ code: 'too_many_secrets' })
+  })
+
+  it('refuses wrong, blank, truncated and foreign secrets, and unknown clients', async () => {
+    const { service } = build()
+    const { secret = '' } = await service.create({ client_id: 'web', redirect_uris: ['https://a.example/'] })
+    const { secret: foreign = '' } = await service.create({ client_id: 'other', redirect_uris: ['https://a.example/'] })
+    for (const wrong of ['', ' ', secret.slice(0, -1), `${secret}x`, secret.toLowerCase(), foreign]) {
+      expect(await service.secretMatches('web', wrong)).toBe(false)
+    }
+    expect(await service.secretMatches('nobody', secret)).toBe(false)
+  })
+
+  it('forgets ended secrets a day later', async () => {
+    const { service, jobs } = build()
+    await service.create({ client_id: 'web', redirect_uris: ['https://a.example/'] })
+    await service.rotateSecret('web', 60)
+    await jobs?.[0]?.run(new Date(now.getTime() + 3_600_000))
+    expect(await database.db('client_secrets')).toHaveLength(2)
+    await jobs?.[0]?.run(new Date(now.getTime() + 90_000_000))
+    expect(await database.db('client_secrets')).toHaveLength(1)
+  })
+
+  it('finds no disabled client, and finds it again when enabled', async () => {
+    const { service } = build()
+    const { secret = '' } = await service.create({
+      client_id: 'web',
+      redirect_uris: ['https://a.example/'],
+      cors_origins: ['https://a.example'],
+    })
+    expect(await service.find('web')).toBeDefined()
+    expect([...(await service.origins())]).toEqual(['https://a.example'])
+    expect(await service.disable('web')).toBe(true)
+    expect(await service.disable('web')).toBe(false)
+    expect(await service.find('web')).toBeUndefined()
+    expect(await service.secretMatches('web', secret)).toBe(false)
+    expect((await service.origins()).size).toBe(0)
+    expect((await service.show('web'))?.disabledAt).toEqual(now)
+    expect(await service.enable('web')).toBe(true)
+    expect(await service.secretMatches('web', secret)).toBe(true)
+    expect(await facts()).toEqual(expect.arrayContaining(['client.disabled web', 'client.enabled web']))
+  })
+
+  it('answers undefined for clients that are not there', async () => {
+    const { service } = build()
+    expect(await service.find('nobody')).toBeUndefined()
+    expect(await service.disable('nobody')).toBeUndefined()
+    expect(await service.rotateSecret('nobody', 0)).toBeUndefined()
+    expect(await service.update('nobody', {})).toBeUndefined()
+  })
+
+  it('updates metadata under the same rules, and takes members back to their default', async () => {
+    const { service } = build()
+    await service.create({ client_id: 'web', redirect_uris: ['https://a.example/'], client_name: 'Before' })
+    await expect(service.update('web', { redirect_uris: ['http://a.example/'] })).rejects.toThrow(/redirect_uris/)
+    await service.update('web', { redirect_uris: ['https://b.example/'], client_name: null })
+    expect((await service.find('web'))?.metadata).toMatchObject({ redirect_uris: ['https://b.example/'], client_name: 'web' })
+    const rows = (await database.db('outbox').where({ type: 'client.updated' })) as { data: unknown }[]
+    expect(rows.map(({ data }) => data)).toEqual([{ changed: ['client_name', 'redirect_uris'] }])
+  })
+
+  it('keeps the object of an unchanged client, frozen', async () => {
+    const { service } = build()
+    await service.create({ client_id: 'web', redirect_uris: ['https://a.example/'] })
+    await service.create({ client_id: 'other', redirect_uris: ['https://a.example/'] })
+    const before = await service.find('web')
+    await service.announce(['web'])
+    expect(await service.find('web')).toBe(before)
+    expect(Object.isFrozen(before?.metadata.redirect_uris)).toBe(true)
+    await service.update('web', { client_name: 'Other' })
+    expect(await service.find('web')).not.toBe(before)
+  })
+
+  it('drops a scope and a resource server that left the configuration instead of breaking the client', async () => {
+    const { service } = build(['openid', 'profile', 'email', 'custom'])
+    const metadata = { client_id: 'web', redirect_uris: ['https://a.example/'], scope: 'openid custom' }
+    await service.create(metadata)
+    await service.create({ ...metadata, client_id: 'only', scope: 'custom' })
+    const later = build(['openid', 'profile', 'email']).service
+    expect((await later.find('web'))?.metadata.scope).toBe('openid')
+    expect((await later.find('only'))?.metadata.scope).toBe('openid')
+  })
+
+  it('declares clients of the file, and those of the provider itself', async () => {
+    const { service } = build()
+    const changed = await sync([declared], service)
+    expect(changed.sort()).toEqual(['declared', 'genkan-account'])
+    expect(await service.secretMatches('declared', SECRET)).toBe(true)
+    expect((await service.find('genkan-account'))?.metadata).toMatchObject({
+      redirect_uris: [`${ISSUER}/account/callback`],
+      token_endpoint_auth_method: 'none',
+      require_pkce: true,
+      first_party: true,
+    })
+  })
+
+  it('writes nothing when the file has not changed', async () => {
+    await sync([declared])
+    const before = [await database.db('clients').orderBy('id'), await database.db('outbox').count()]
+    now = new Date(now.getTime() + 1000)
+    expect(await sync([declared])).toEqual([])
+    expect([await database.db('clients').orderBy('id'), await database.db('outbox').count()]).toEqual(before)
+  })
+
+  it('takes over what changed in the file, exchanging secrets', async () => {
+    const { service } = build()
+    await sync([declared], service)
+    const both = [SECRET, 'another-declared-secret-of-32-chars']
+    await sync([{ ...declared, client_secret: both } as never], service)
+    await service.announce(['declared'])
+    for (const secret of both) expect(await service.secretMatches('declared', secret)).toBe(true)
+    await sync([{ ...declared, client_name: 'New', client_secret: both[1] } as never], service)
+    await service.announce(['declared'])
+    expect(await service.secretMatches('declared', SECRET)).toBe(false)
+    expect((await service.find('declared'))?.metadata.client_name).toBe('New')
+    expect(await facts()).toEqual(expect.arrayContaining(['client.updated declared', 'client.secret_rotated declared']))
+  })
+
+  it('disables what left the file, and enables what came back', async () => {
+    const { service } = build()
+    await sync([declared], service)
+    await sync([], service)
+    expect((await service.show('declared'))?.disabledAt).toEqual(now)
+    expect(await sync([], service)).toEqual([])
+    await sync([declared], service)
+    expect((await service.show('declared'))?.disabledAt).toBeUndefined()
+    expect((await facts()).sort()).toEqual(['client.created declared', 'client.disabled declared', 'client.enabled declared'])
+  })
+
+  it('refuses commands on clients of the file, and the file on clients of commands', async () => {
+    const { service } = build()
+    await sync([declared], service)
+    for (const attempt of [
+      () => service.disable('declared'),
+      () => service.rotateSecret('declared', 0),
+      () => service.update('declared', { first_party: true }),
+      () => service.disable('genkan-account'),
+    ]) {
+      await expect(attempt()).rejects.toMatchObject({ code: 'client_managed_by_file' })
+    }
+    await service.create({ client_id: 'web', redirect_uris: ['https://a.example/'] })
+    await expect(sync([declared, { ...declared, client_id: 'web' }], service)).rejects.toMatchObject({ code: 'client_exists' })
+  })
+
+  it('changes nothing at all when one declaration is wrong, and names every problem', async () => {
+    await expect(
+      sync([declared, { client_id: 'bad', redirect_uris: ['http://a.example/'], scop: 'x' } as never]),
+    ).rejects.toThrow(/clients\.bad\.scop: .*\nclients\.bad|clients\.bad/)
+    expect(await database.db('clients')).toEqual([])
+  })
+
+  it('ends with one set when three instances declare at once', async () => {
+    await Promise.all([1, 2, 3].map(() => sync([declared])))
+    expect(await database.db('clients')).toHaveLength(2)
+    expect((await facts()).filter((fact) => fact === 'client.created declared')).toHaveLength(1)
+  })
+})

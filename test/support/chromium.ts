@@ -1,0 +1,23 @@
+/** Debian's Chromium through playwright-core, without the browser's own traffic to the outside. */
+import { type Browser, type BrowserContext, type BrowserContextOptions, chromium } from 'playwright-core'
+import { binary } from './binaries.ts'
+
+const FLAGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+]
+
+/** Starts a headless Chromium. Close it after use; Playwright also ends it with this process. */
+export function startChromium(): Promise<Browser> {
+  return chromium.launch({ executablePath: binary('chromium'), args: FLAGS })
+}
+
+/** A fresh profile. `ignoreHTTPSErrors` because the TLS proxy's certificate is made for the run. */
+export function newProfile(browser: Browser, options: BrowserContextOptions = {}): Promise<BrowserContext> {
+  return browser.newContext({ ignoreHTTPSErrors: true, locale: 'en-US', ...options })
+}

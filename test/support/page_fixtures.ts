@@ -1,0 +1,113 @@
+/** One set of values for every hosted page and mail: what the suites of the views render, and what a person may look at. */
+
+export const client = {
+  clientId: 'demo-web',
+  name: 'Demo Web',
+  firstParty: false,
+  logoUri: 'https://cdn.example/logo.svg',
+  policyUri: 'https://demo.example/privacy',
+  tosUri: 'https://demo.example/terms',
+  clientUri: 'https://demo.example',
+  initiateLoginUri: 'https://demo.example/login',
+}
+
+const conversation = { uid: 'u1', client, offers: [{ step: 'register', label: 'identifier.create' }] }
+
+type Values = { readonly [name: string]: unknown }
+
+/** Values by template; a page with a form appears once more after a failed submit. */
+export const PAGES: readonly (readonly [template: string, values: Values])[] = [
+  ['accounts/identifier', { uid: 'u1', client: { ...client, logoUri: undefined } }],
+  ['accounts/identifier', { ...conversation, error: failed('identifier'), values: { identifier: 'ada@' } }],
+  ['accounts/choose_account', { ...conversation, account: { email: 'ada@example.com', name: 'Ada Lovelace' } }],
+  ['accounts/choose_account', { ...conversation, account: { email: 'ada@example.com' } }],
+  [
+    'accounts/switch_account',
+    { ...conversation, current: { email: 'ada@example.com' }, next: { email: 'charles@example.com' } },
+  ],
+  ['registration/register', { ...conversation, minLength: 8 }],
+  [
+    'registration/register',
+    { ...conversation, minLength: 8, error: failed('password'), values: { email: 'a@b.example' } },
+  ],
+  ['passwords/password', { ...conversation, identifier: 'ada@example.com' }],
+  ['passwords/password', { ...conversation, identifier: 'ada@example.com', error: failed('password') }],
+  ['email_codes/verify_email', { ...conversation, email: 'ada@example.com', minutes: 10, resendIn: 30, sent: true }],
+  ['email_codes/verify_email', { ...conversation, email: 'ada@example.com', minutes: 1, error: failed('code') }],
+  ['recovery/recover', conversation],
+  ['recovery/recover', { ...conversation, identifier: 'ada@example.com', error: failed('identifier') }],
+  ['recovery/recover_code', { ...conversation, email: 'ada@example.com', minutes: 10 }],
+  ['recovery/recover_code', { ...conversation, email: 'ada@example.com', minutes: 10, error: failed('code') }],
+  ['recovery/new_password', { ...conversation, identifier: 'ada@example.com', minLength: 15 }],
+  [
+    'recovery/new_password',
+    { ...conversation, identifier: 'ada@example.com', minLength: 15, error: failed('password') },
+  ],
+  [
+    'consents/consent',
+    {
+      ...conversation,
+      account: { email: 'ada@example.com' },
+      clientHost: 'demo.example',
+      hadConsent: true,
+      scopes: [
+        { name: 'openid', isNew: false, resource: '' },
+        { name: 'birthdate', isNew: true, resource: '' },
+        { name: 'orders:write', isNew: true, resource: 'https://api.demo.example' },
+      ],
+    },
+  ],
+  [
+    'consents/consent',
+    {
+      ...conversation,
+      account: { email: 'ada@example.com' },
+      hadConsent: false,
+      scopes: [{ name: 'openid', isNew: true }],
+    },
+  ],
+  ['logout/confirm', { action: 'https://id.example/session/end/confirm', xsrf: 'xsrf', stayUrl: '/account', client }],
+  ['logout/confirm', { action: 'https://id.example/session/end/confirm', xsrf: 'xsrf', stayUrl: '/account' }],
+  ['logout/done', {}],
+  ['logout/done', { client, backUrl: 'https://demo.example', signInUrl: '/account' }],
+  ['interaction/expired', { client, restartUrl: 'https://demo.example/login' }],
+  ['interaction/expired', { restartUrl: '/account' }],
+  ['interaction/cookies_blocked', { retryUrl: '/account' }],
+  ['interaction/other_browser', { code: '482913', client }],
+  ['error', { failure: { code: 'not_found', heading: 'Heading', text: 'Text.' }, requestId: '' }],
+  [
+    'error',
+    {
+      failure: {
+        code: 'invalid_client',
+        heading: 'Heading',
+        text: 'Text.',
+        detail: 'client is invalid',
+        reference: true,
+      },
+      requestId: 'r1',
+      client,
+      backUrl: 'https://demo.example',
+      retryUrl: '/auth',
+      retryAfter: 5,
+    },
+  ],
+]
+
+/** Values by mail template. */
+export const MAILS: readonly (readonly [template: string, values: Values])[] = [
+  ['email_codes/verify_email', { code: '482913', minutes: 10, url: 'https://id.example/i/u1?code=482913&x=1' }],
+  ['registration/already_registered', { url: 'https://id.example/account' }],
+  ['recovery/recover', { code: '482913', minutes: 10, url: 'https://id.example/i/u1?code=482913&x=1' }],
+  ...['password_changed', 'email_changed', 'account_deleted', 'recovered'].map(
+    (event) =>
+      [
+        'accounts/security_notice',
+        { event, at: 'today', device: 'Firefox', url: 'https://id.example/account' },
+      ] as const,
+  ),
+]
+
+function failed(field: string) {
+  return { code: 'too_many_requests', field, retryAfter: 30 }
+}

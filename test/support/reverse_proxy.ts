@@ -1,0 +1,62 @@
+/** A reverse proxy as operators put one in front: plain or TLS, one or several instances behind it. */
+import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
+import { createServer as createTlsServer } from 'node:https'
+import type { AddressInfo } from 'node:net'
+
+export interface ReverseProxyOptions {
+  /** Origin that the next request goes to; called once for each request. */
+  readonly target: (request: IncomingMessage) => string
+  readonly port?: number
+  /** Certificate and key: the proxy then speaks https. */
+  readonly tls?: { readonly cert: string; readonly key: string }
+}
+
+export interface ReverseProxy {
+  readonly port: number
+  readonly origin: string
+  stop(): Promise<void>
+}
+
+export async function startReverseProxy({ target, port = 0, tls }: ReverseProxyOptions): Promise<ReverseProxy> {
+  const protocol = tls === undefined ? 'http' : 'https'
+  const handle = (incoming: IncomingMessage, outgoing: ServerResponse) =>
+    forward(new URL(target(incoming)), protocol, incoming, outgoing)
+  const server = tls === undefined ? createServer(handle) : createTlsServer({ cert: tls.cert, key: tls.key }, handle)
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    server.listen(port, '127.0.0.1', resolve)
+  })
+  const address = server.address() as AddressInfo
+  return {
+    port: address.port,
+    origin: `${protocol}://localhost:${address.port}`,
+    stop: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve())
+        server.closeAllConnections()
+      }),
+  }
+}
+
+function forward(to: URL, protocol: string, incoming: IncomingMessage, outgoing: ServerResponse): void {
+  const known = incoming.headers['x-forwarded-for']
+  const client = incoming.socket.remoteAddress ?? ''
+  const onward = request(
+    { host: to.hostname, port: to.port, method: incoming.method, path: incoming.url, agent: false },
+    (answer) => {
+      outgoing.writeHead(answer.statusCode ?? 502, answer.rawHeaders)
+      answer.pipe(outgoing)
+      answer.once('error', () => outgoing.destroy())
+    },
+  )
+  for (const [name, value] of Object.entries(incoming.headers)) if (value !== undefined) onward.setHeader(name, value)
+  onward.setHeader('x-forwarded-for', known === undefined ? client : `${known}, ${client}`)
+  onward.setHeader('x-forwarded-proto', protocol)
+  onward.setHeader('x-forwarded-host', incoming.headers.host ?? '')
+  onward.setHeader('connection', 'close')
+  onward.once('error', () => {
+    if (!outgoing.headersSent) outgoing.writeHead(502)
+    outgoing.end()
+  })
+  incoming.pipe(onward)
+}

@@ -1,0 +1,281 @@
+/** The product as users run it: a process of its own, started with settings, watched, stopped, killed and started again. */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { randomBytes } from 'node:crypto'
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { startReverseProxy } from './reverse_proxy.ts'
+import { embeddedSnapshot, entrust, freePort, freshDatabaseUrl, startRedis } from './services.ts'
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+const DATE_SHIFT = fileURLToPath(new URL('date_shift.ts', import.meta.url))
+const READY_MS = 60_000
+const STOP_MS = 35_000
+
+export interface Stores {
+  readonly databaseUrl: string
+  readonly redisUrl?: string
+}
+
+export interface ServerOptions {
+  /** What `genkan.yaml` says. */
+  readonly settings?: object
+  /** More environment variables; `undefined` takes one away. */
+  readonly env?: { readonly [name: string]: string | undefined }
+  /** The issuer, when it is not this server's own address (behind a proxy). */
+  readonly issuer?: string
+  /** PostgreSQL and Redis; without, the embedded default. */
+  readonly stores?: Stores
+  /** A data directory to use again. Without: a new one, where the embedded database is already migrated. */
+  readonly dataDir?: string
+  /** Starts in an empty data directory, as a newcomer does (initdb takes seconds). */
+  readonly empty?: boolean
+  readonly port?: number
+  readonly command?: readonly string[]
+  /** Do not wait until it is ready. */
+  readonly wait?: boolean
+}
+
+export interface Server {
+  readonly issuer: string
+  /** Where the process itself listens. */
+  readonly origin: string
+  readonly managementOrigin: string
+  readonly port: number
+  readonly dataDir: string
+  readonly env: { readonly [name: string]: string }
+  pid(): number
+  /** Everything written to standard output and error so far, by line. */
+  logs(): readonly string[]
+  ready(): Promise<void>
+  /** SIGTERM; resolves with the exit code. */
+  stop(signal?: NodeJS.Signals): Promise<number | null>
+  /** SIGKILL, as a crash. */
+  kill(): Promise<void>
+  signal(signal: NodeJS.Signals): void
+  /** Starts it again on the same port and data (stops it first when it still runs). */
+  restart(env?: { readonly [name: string]: string | undefined }): Promise<void>
+  /** Resolves with the exit code when the process ends by itself. */
+  exited(): Promise<number | null>
+  /** Moves the server's `Date` ahead by so many seconds in all (0: real time). Survives restarts. */
+  shiftDate(seconds: number): Promise<void>
+  /** Ends the process and removes what the test made for it. */
+  close(): Promise<void>
+  /** Runs another command of the command line with the same environment. */
+  run(...command: string[]): Promise<{ code: number | null; stdout: string; stderr: string }>
+}
+
+/** Starts `genkan serve` (or `command`) and waits until it is ready. */
+export async function startServer(options: ServerOptions = {}): Promise<Server> {
+  const port = options.port ?? (await freePort())
+  const managementPort = await freePort()
+  const scratch = mkdtempSync(join(tmpdir(), 'genkan-server-'))
+  const dataDir = options.dataDir ?? join(scratch, 'data')
+  if (options.dataDir === undefined && options.stores === undefined && options.empty !== true)
+    await unpackSnapshot(dataDir)
+  const clock = join(scratch, 'clock')
+  writeFileSync(join(scratch, 'genkan.yaml'), JSON.stringify(options.settings ?? {}))
+  const issuer = options.issuer ?? `http://localhost:${port}`
+  const env = withoutUndefined({
+    PATH: process.env.PATH,
+    HOME: scratch,
+    TZ: 'UTC',
+    GENKAN_ISSUER: issuer,
+    GENKAN_CONFIG: join(scratch, 'genkan.yaml'),
+    PORT: String(port),
+    HOST: '127.0.0.1',
+    MANAGEMENT_PORT: String(managementPort),
+    DATA_DIR: dataDir,
+    // A database that is there without its key is refused; only an empty directory makes its own.
+    GENKAN_SECRET_KEYS: options.empty === true ? undefined : TEST_KEY,
+    DATABASE_URL: options.stores?.databaseUrl,
+    REDIS_URL: options.stores?.redisUrl,
+    GENKAN_TEST_CLOCK: clock,
+    ...options.env,
+  })
+  const made = createProcess(options.command ?? ['serve'], env)
+  const origin = `http://127.0.0.1:${port}`
+  const server: Server = {
+    issuer,
+    origin,
+    managementOrigin: `http://127.0.0.1:${managementPort}`,
+    port,
+    dataDir,
+    env,
+    pid: made.pid,
+    logs: made.logs,
+    ready: () => untilReady(origin, made),
+    stop: (signal = 'SIGTERM') => made.end(signal),
+    kill: async () => {
+      await made.end('SIGKILL')
+    },
+    signal: made.signal,
+    restart: async (more = {}) => {
+      await made.end('SIGTERM')
+      await made.start(withoutUndefined({ ...env, ...more }))
+      await untilReady(origin, made)
+    },
+    exited: made.exited,
+    shiftDate: async (seconds) => {
+      writeFileSync(clock, String(seconds * 1000))
+      // The server reads the file again at most this much later.
+      await sleep(30)
+    },
+    close: async () => {
+      await made.end('SIGKILL')
+      rmSync(scratch, { recursive: true, force: true })
+    },
+    run: (...command) => runCommand(command, env),
+  }
+  await made.start(env)
+  if (options.wait !== false)
+    await server.ready().catch((error: unknown) => server.close().then(() => Promise.reject(error)))
+  return server
+}
+
+/** The key that all servers of a test file share, so that a second one can open what the first one sealed. */
+export const TEST_KEY = randomBytes(32).toString('base64')
+
+export interface Pair {
+  readonly issuer: string
+  readonly servers: readonly [Server, Server]
+  readonly stores: Stores
+  /** Which instance gets the next requests; `both` (the default) alternates from request to request. */
+  route(which: 0 | 1 | 'both'): void
+  close(): Promise<void>
+}
+
+/** Two instances on one PostgreSQL and one Redis behind one address. */
+export async function startPair(options: ServerOptions = {}): Promise<Pair> {
+  const stores = options.stores ?? { databaseUrl: await freshDatabaseUrl(), redisUrl: (await startRedis()).url }
+  let which: 0 | 1 | 'both' = 'both'
+  let turn = 0
+  const origins: string[] = []
+  const balancer = await startReverseProxy({
+    port: await freePort(),
+    target: () => origins[which === 'both' ? turn++ % 2 : which] ?? '',
+  })
+  const issuer = options.issuer ?? balancer.origin
+  const env = { TRUSTED_PROXIES: '127.0.0.1', ...options.env }
+  const start = () => startServer({ ...options, stores, issuer, env })
+  const servers = await Promise.all([start(), start()])
+  origins.push(...servers.map(({ origin }) => origin))
+  return {
+    issuer,
+    servers,
+    stores,
+    route: (next) => {
+      which = next
+    },
+    close: async () => {
+      await Promise.all([balancer.stop(), ...servers.map((server) => server.close())])
+    },
+  }
+}
+
+/** Runs one command of the product to its end. */
+export function runCommand(
+  command: readonly string[],
+  env: { readonly [name: string]: string },
+): Promise<{ code: number | null; stdout: string; stderr: string }> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [...NODE_ARGUMENTS, 'src/main.ts', ...command], {
+      cwd: ROOT,
+      env,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: 120_000,
+    })
+    let [stdout, stderr] = ['', '']
+    child.stdout.on('data', (part) => {
+      stdout += part
+    })
+    child.stderr.on('data', (part) => {
+      stderr += part
+    })
+    child.once('error', reject)
+    child.once('close', (code) => resolve({ code, stdout, stderr }))
+  })
+}
+
+const NODE_ARGUMENTS = ['--disable-warning=ExperimentalWarning', '--import', DATE_SHIFT]
+
+interface ServerProcess {
+  start(env: { readonly [name: string]: string }): Promise<void>
+  pid(): number
+  logs(): readonly string[]
+  signal(signal: NodeJS.Signals): void
+  end(signal: NodeJS.Signals): Promise<number | null>
+  exited(): Promise<number | null>
+  running(): boolean
+}
+
+function createProcess(command: readonly string[], firstEnv: { readonly [name: string]: string }): ServerProcess {
+  const lines: string[] = []
+  let child: ChildProcess | undefined
+  let exit: Promise<number | null> = Promise.resolve(null)
+  let release = async () => {}
+  const running = () => child !== undefined && child.exitCode === null && child.signalCode === null
+  return {
+    start: async (env = firstEnv) => {
+      child = spawn(process.execPath, [...NODE_ARGUMENTS, 'src/main.ts', ...command], {
+        cwd: ROOT,
+        env,
+        stdio: ['ignore', 'pipe', 'pipe'],
+      })
+      const launched = child
+      exit = new Promise((resolve) => launched.once('close', (code) => resolve(code)))
+      for (const stream of [launched.stdout, launched.stderr]) {
+        if (stream !== null) createInterface({ input: stream }).on('line', (line) => lines.push(line))
+      }
+      release = await entrust(launched.pid ?? 0)
+    },
+    pid: () => child?.pid ?? 0,
+    logs: () => lines,
+    signal: (signal) => {
+      child?.kill(signal)
+    },
+    end: async (signal) => {
+      if (running()) child?.kill(signal)
+      const force = setTimeout(() => child?.kill('SIGKILL'), STOP_MS)
+      const code = await exit
+      clearTimeout(force)
+      await release()
+      release = async () => {}
+      return code
+    },
+    exited: () => exit,
+    running,
+  }
+}
+
+async function untilReady(origin: string, server: ServerProcess): Promise<void> {
+  const until = Date.now() + READY_MS
+  for (;;) {
+    try {
+      const answer = await fetch(`${origin}/readyz`, { headers: { connection: 'close' } })
+      await answer.body?.cancel()
+      if (answer.status === 200) return
+    } catch {}
+    if (!server.running()) throw new Error(`the server ended at its start:\n${tail(server)}`)
+    if (Date.now() > until) throw new Error(`the server was not ready after ${READY_MS} ms:\n${tail(server)}`)
+    await sleep(50)
+  }
+}
+
+function tail(server: ServerProcess): string {
+  return server.logs().slice(-30).join('\n')
+}
+
+/** Lays a migrated embedded database into a new data directory. */
+async function unpackSnapshot(dataDir: string): Promise<void> {
+  const target = join(dataDir, 'db')
+  mkdirSync(target, { recursive: true, mode: 0o700 })
+  execFileSync('tar', ['-xzf', await embeddedSnapshot(), '-C', target])
+}
+
+function withoutUndefined(env: { readonly [name: string]: string | undefined }): { [name: string]: string } {
+  return Object.fromEntries(Object.entries(env).filter((entry): entry is [string, string] => entry[1] !== undefined))
+}
