@@ -5,26 +5,30 @@
 import type Provider from 'oidc-provider'
 import type { Feature } from './feature.ts'
 import { createAccounts } from './features/accounts/index.ts'
+import { canonicalEmail } from './features/accounts/types.ts'
 import { accountRepository } from './features/accounts/repository.ts'
 import { createClients } from './features/clients/index.ts'
 import { createConsents } from './features/consents/index.ts'
 import { consentRepository } from './features/consents/repository.ts'
+import { createEmailCodes } from './features/email_codes/index.ts'
 import { createKeys } from './features/keys/index.ts'
 import { createMails } from './features/mails/index.ts'
+import { createPasswords } from './features/passwords/index.ts'
+import { passwordRepository } from './features/passwords/repository.ts'
 import { createSessions } from './features/sessions/index.ts'
 import { sessionRepository } from './features/sessions/repository.ts'
 import type { Foundation } from './foundation.ts'
 import { SCOPES } from './oidc/claims.ts'
 import type { EngineInteractions } from './oidc/interactions.ts'
 import { deliverLogout } from './oidc/provider.ts'
-import { newId } from './platform/ids.ts'
+import { digits, newId } from './platform/ids.ts'
 
 /** An ID token may come back as a hint as long as a session can last. */
 const VERIFY_GRACE_SECONDS = 86_400
 
 export type Rooms = ReturnType<typeof createRooms>
 
-/** Builds every room but the conversation and the account pages, which need the engine's side. */
+/** Builds every room that others use; those that only serve pages are in `conversation.ts`. */
 export function createRooms(foundation: Foundation, engine: EngineInteractions, provider: () => Provider) {
   const { config, database, outbox, clock, invalidation, secretBox, keyValue, oidcStore, logger } = foundation
   const { db, transaction } = database
@@ -53,7 +57,10 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   const sessions = createSessions({
     ...shared,
     repository: sessionRepository(db),
-    accounts: { advanceEpoch: (accountId, reason, tx) => accounts.service.advanceEpoch(accountId, reason, tx) },
+    accounts: {
+      advanceEpoch: (accountId, reason, tx) => accounts.service.advanceEpoch(accountId, reason, tx),
+      publish: (accountId) => accounts.service.publish(accountId),
+    },
     clients: {
       backchannelUri: async (clientId) => (await clients.service.find(clientId))?.metadata.backchannel_logout_uri,
     },
@@ -73,10 +80,35 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     endSessions: sessions.service.endAll,
     retention: config.retention,
   })
+  const passwords = createPasswords({
+    ...shared,
+    repository: passwordRepository(db),
+    passwordHash: foundation.passwordHash,
+    kv: keyValue,
+    mac: (value) => secretBox.mac(value, 'identifier'),
+    settings: {
+      minLength: config.passwords.minLength,
+      brandWords: ['genkan', ...config.brand.name.split(/\s+/)],
+      perAddress: config.limits.signInPerAddress,
+      perIdentifier: config.limits.signInPerIdentifier,
+      windowSeconds: config.limits.windowSeconds,
+    },
+    signIn: foundation.metrics.signIn,
+  })
+  const emailCodes = createEmailCodes({
+    ...shared,
+    kv: keyValue,
+    digits,
+    mac: (value) => secretBox.mac(value, 'email_code'),
+    macMatches: (value, mac) => secretBox.macMatches(value, 'email_code', mac),
+    accounts: { ...accounts.service, canonicalEmail },
+    issuer: config.issuer,
+  })
   const mails = createMails({
     send: foundation.mailer.send,
     renderMail: (template, locale, values) => foundation.views.mail(template, locale, values),
+    sending: emailCodes.service.sending,
   })
-  const all: readonly Feature[] = [clients, keys, consents, sessions, accounts, mails]
-  return { clients, keys, consents, sessions, accounts, mails, all }
+  const all: readonly Feature[] = [clients, keys, consents, sessions, accounts, passwords, emailCodes, mails]
+  return { clients, keys, consents, sessions, accounts, passwords, emailCodes, all }
 }

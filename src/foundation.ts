@@ -41,6 +41,7 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
   const redis = config.redisUrl === undefined ? undefined : openRedis(config.redisUrl)
   const secretBox = createSecretBox(config.secretKeys)
   const invalidation = createInvalidation(config, redis)
+  const mailer = createMailer({ smtpUrl: config.smtpUrl, from: config.mailFrom, dataDir: config.dataDir })
   const passwordHash = createPasswordHash(config.passwords)
   const outbox = createOutbox({ secretBox, clock })
   return {
@@ -55,11 +56,12 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
     ...stateStores(database, redis, clock),
     metrics: createMetrics({ routes: ROUTES, passwordHash: () => passwordHash.stats() }),
     views: createViews({ viewsDir: VIEWS, brandName: config.brand.name }),
-    mailer: createMailer({ smtpUrl: config.smtpUrl, from: config.mailFrom, dataDir: config.dataDir }),
+    mailer,
     passwordHash,
     http: createHttpClient({ allowedNetworks: config.outboundPrivateNetworks }),
     unavailable: (error: unknown) => databaseUnavailable(error) || redisUnavailable(error),
     async close() {
+      mailer.close()
       await Promise.allSettled([invalidation.close(), database.close()])
       redis?.disconnect()
     },

@@ -4,7 +4,9 @@
  */
 import Router from '@koa/router'
 import type Provider from 'oidc-provider'
+import { createConversation } from './conversation.ts'
 import type { Feature } from './feature.ts'
+import { ACCOUNT_CLIENT_ID } from './features/clients/types.ts'
 import { createRooms } from './features.ts'
 import type { Foundation } from './foundation.ts'
 import { createCsrf } from './http/csrf.ts'
@@ -12,6 +14,7 @@ import { createOAuthErrorPage } from './http/error_handler.ts'
 import { createPages } from './http/page.ts'
 import { createInteractionHints } from './interaction/hints.ts'
 import { cookies } from './oidc/configuration.ts'
+import { createRedeemCode } from './oidc/first_party_code.ts'
 import { createEngineInteractions } from './oidc/interactions.ts'
 import { createEnginePages } from './oidc/pages.ts'
 import { createProvider } from './oidc/provider.ts'
@@ -41,7 +44,12 @@ export function createHouse(foundation: Foundation) {
   const interactions = createEngineInteractions(current, cookies(config.https).names.session)
   const hints = createInteractionHints({ kv: keyValue, clock })
   const rooms = createRooms(foundation, interactions, current)
-  const work = createWork(foundation, rooms.all)
+  const redeem = createRedeemCode(current, ACCOUNT_CLIENT_ID)
+  const features = [
+    ...rooms.all,
+    ...createConversation(foundation, rooms, { engine: interactions, pages, csrf, hints, redeem }),
+  ]
+  const work = createWork(foundation, features)
 
   return {
     pages,
@@ -49,7 +57,7 @@ export function createHouse(foundation: Foundation) {
     clients: rooms.clients.service,
     keys: rooms.keys.service,
     rooms,
-    routers: rooms.all.flatMap(({ router }) => (router === undefined ? [] : [router])) as readonly Router[],
+    routers: features.flatMap(({ router }) => (router === undefined ? [] : [router])) as readonly Router[],
     /** Brings schema, declared clients and keys up to date, or refuses when it may not. */
     async prepare(options: { readonly migrate: boolean }): Promise<void> {
       await prepare(foundation, rooms, options)
@@ -137,7 +145,8 @@ function createWork(foundation: Foundation, features: readonly Feature[]) {
     secretBox,
     clock,
     subscriptions,
-    anchored: (anchor) => logger.debug(anchor, 'ledger anchored'),
+    // Kept outside of the database, an anchor convicts whoever cuts off the ledger's end.
+    anchored: (anchor) => logger.info(anchor, 'ledger anchored'),
   })
   const deliveries = createDeliveries({ database, secretBox, clock, subscriptions, logger })
   const dispatcher = createDispatcher({ seal: ledger.seal, deliveries, logger })

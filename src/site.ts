@@ -10,7 +10,7 @@ import { createCors } from './http/cors.ts'
 import { createErrorHandler } from './http/error_handler.ts'
 import { createHealth, type Readiness } from './http/health.ts'
 import { createPreserialised } from './http/preserialised.ts'
-import { createRequestContext } from './http/request_context.ts'
+import { createRequestContext, refuseAbsoluteTarget } from './http/request_context.ts'
 import { createSecurityHeaders } from './http/security_headers.ts'
 import { CLIENT_PATHS, createObserver, createWeb, DOCUMENTS } from './web.ts'
 
@@ -26,6 +26,7 @@ export function createSite(foundation: Foundation, house: House, readiness: Read
     createObserver(metrics.request),
     createSecurityHeaders({ issuer }),
     createErrorHandler({ pages: house.pages, logger, unavailable }),
+    refuseAbsoluteTarget,
     createHealth(readiness),
     createAssets({ assets: views.assets }),
     house.csrf.offer,

@@ -1,28 +1,27 @@
 /** `genkan audit …`: read and prove the audit ledger. */
-import {
-  type Command,
-  type CommandFact,
-  type CommandServices,
-  count,
-  failure,
-  JSON_OPTION,
-  show,
-  table,
-  textOption,
-} from './command.ts'
+import type { ListedFact } from '../platform/outbox_list.ts'
+import { type Command, type CommandServices, count, failure, JSON_OPTION, show, table, textOption } from './command.ts'
 
-type Needs = Pick<CommandServices, 'ledger'>
+type Needs = Pick<CommandServices, 'facts'>
 
 const verify: Command<Needs> = {
   name: 'audit verify',
   summary: 'find changed, missing and inserted rows of the audit ledger',
-  options: [JSON_OPTION],
-  async run({ ledger }, input, out) {
-    const result = await ledger.verify()
-    show(input, out, result, () =>
-      [...result.problems, result.ok ? `${result.checked} facts checked: all in order` : ''].filter(Boolean).join('\n'),
+  options: [
+    {
+      flags: '--anchor <seq:hash>',
+      description: 'an anchor printed before and kept elsewhere: the ledger must contain it',
+    },
+    JSON_OPTION,
+  ],
+  async run({ facts }, input, out) {
+    const report = await facts.verify(anchor(textOption(input, 'anchor')))
+    const lines = report.problems.map(({ kind, seq, id }) => [kind, seq ?? '-', id ?? '-'].join(' '))
+    const last = report.anchor === undefined ? [] : [`anchor ${report.anchor.seq}:${report.anchor.hash}`]
+    show(input, out, report, () =>
+      [...lines, ...(report.ok ? [`${report.checked} facts checked: all in order`] : []), ...last].join('\n'),
     )
-    if (!result.ok) throw failure(`${result.problems.length} of ${result.checked} facts are not as they were recorded`)
+    if (!report.ok) throw failure(`the ledger is not as it was written: ${report.problems.length} problems`)
   },
 }
 
@@ -36,14 +35,14 @@ const list: Command<Needs> = {
     { flags: '--limit <number>', description: 'at the most (default: 50)' },
     JSON_OPTION,
   ],
-  async run({ ledger }, input, out) {
-    const facts = await ledger.list({
+  async run({ facts }, input, out) {
+    const found = await facts.list({
       type: textOption(input, 'type'),
       accountId: textOption(input, 'account'),
       clientId: textOption(input, 'client'),
       limit: count(textOption(input, 'limit'), '--limit', 50, 1000),
     })
-    const row = (fact: CommandFact) => [
+    const row = (fact: ListedFact) => [
       fact.occurredAt.toISOString(),
       fact.type,
       fact.accountId ?? '-',
@@ -51,8 +50,15 @@ const list: Command<Needs> = {
       fact.actor ?? '-',
       JSON.stringify(fact.data),
     ]
-    show(input, out, facts, () => table(['TIME', 'FACT', 'ACCOUNT', 'CLIENT', 'ACTOR', 'DATA'], facts.map(row)))
+    show(input, out, found, () => table(['TIME', 'FACT', 'ACCOUNT', 'CLIENT', 'ACTOR', 'DATA'], found.map(row)))
   },
 }
 
 export const auditCommands: readonly Command<Needs>[] = [verify, list]
+
+function anchor(text: string | undefined): { seq: number; hash: string } | undefined {
+  if (text === undefined) return undefined
+  const [, seq, hash] = /^(\d{1,15}):([\w-]{43})$/.exec(text) ?? []
+  if (seq === undefined || hash === undefined) throw failure('--anchor: write it as audit verify printed it, seq:hash')
+  return { seq: Number(seq), hash }
+}

@@ -4,18 +4,20 @@
  */
 import type { Config } from '../config.ts'
 import { AppError } from '../errors.ts'
-import type { ClientsService } from '../features/clients/service.ts'
-import type { KeysService, Resealer } from '../features/keys/service.ts'
+import type { ClientRecord } from '../features/clients/types.ts'
+import type { KeyAlg, SigningKey } from '../features/keys/types.ts'
+import type { AuditReport } from '../platform/ledger_audit.ts'
+import type { FactFilter, ListedFact } from '../platform/outbox_list.ts'
 import type { Database } from '../platform/postgres.ts'
 
 /** An account as operators see it. */
 export interface CommandAccount {
-  readonly accountId: string
+  readonly id: string
   readonly email: string
-  readonly emailVerified: boolean
+  readonly emailVerifiedAt?: Date | undefined
   readonly state: string
-  readonly createdAt: Date
   readonly locale?: string | undefined
+  readonly createdAt: Date
 }
 
 export interface CommandSession {
@@ -26,64 +28,64 @@ export interface CommandSession {
   readonly userAgent?: string | undefined
 }
 
-/** A recorded fact as the audit list shows it. */
-export interface CommandFact {
-  readonly seq?: number | undefined
-  readonly occurredAt: Date
-  readonly type: string
-  readonly accountId?: string | undefined
-  readonly clientId?: string | undefined
-  readonly actor?: string | undefined
-  readonly requestId?: string | undefined
-  readonly data: unknown
-}
-
-/** Everything that commands may ask of a started house; each command declares the part it uses. */
+/** Everything that commands may ask of the house; each command declares the part it uses. */
 export interface CommandServices {
   readonly config: Config
   readonly database: Database
-  readonly clients: Pick<ClientsService, 'create' | 'update' | 'list' | 'show' | 'rotateSecret' | 'disable' | 'enable'>
-  readonly keys: Pick<KeysService, 'current' | 'rotate' | 'reseal'>
-  /** What else is sealed, besides signing keys. */
-  readonly resealers: readonly Resealer[]
+  readonly now: () => Date
+  readonly clients: {
+    create(metadata: { readonly client_id: string; readonly [member: string]: unknown }): Promise<{
+      readonly clientId: string
+      readonly secret?: string | undefined
+    }>
+    /** The rest answer undefined when there is no such client. */
+    update(clientId: string, changes: { readonly [member: string]: unknown }): Promise<true | undefined>
+    show(clientId: string): Promise<ClientRecord | undefined>
+    rotateSecret(clientId: string, overlapSeconds: number): Promise<string | undefined>
+    /** Whether it changed. */
+    disable(clientId: string): Promise<boolean | undefined>
+    enable(clientId: string): Promise<boolean | undefined>
+    list(): Promise<readonly ClientRecord[]>
+  }
   readonly accounts: {
-    /** Newest first; `query` is a part of the address. */
-    list(filter: {
-      query?: string | undefined
-      state?: string | undefined
-      limit: number
-    }): Promise<readonly CommandAccount[]>
-    /** By account id or e-mail address (the proven account first). */
+    /** Newest first. */
+    list(atMost: number): Promise<readonly CommandAccount[]>
     find(idOrEmail: string): Promise<CommandAccount | undefined>
-    disable(accountId: string, actor: string): Promise<void>
-    enable(accountId: string, actor: string): Promise<void>
-    /** Ends sessions and grants, sends logouts, then erases the account. */
-    remove(accountId: string, actor: string): Promise<void>
+    /** Whether it changed. */
+    disable(accountId: string): Promise<boolean>
+    enable(accountId: string): Promise<boolean>
+    remove(accountId: string): Promise<boolean>
   }
   readonly sessions: {
     list(accountId: string): Promise<readonly CommandSession[]>
-    /** Ends every session and grant of the account and sends logouts. @returns how many sessions ended */
-    endAll(accountId: string, reason: string): Promise<number>
+    /** Ends every session and grant of the account and tells its clients. */
+    endAll(accountId: string): Promise<void>
   }
-  readonly ledger: {
-    /** Seals what is committed, then checks every row. */
-    verify(): Promise<{ readonly ok: boolean; readonly checked: number; readonly problems: readonly string[] }>
-    list(filter: {
-      type?: string | undefined
-      accountId?: string | undefined
-      clientId?: string | undefined
-      limit: number
-    }): Promise<readonly CommandFact[]>
+  readonly keys: {
+    current(now: Date): Promise<readonly SigningKey[]>
+    rotate(rotation: {
+      readonly alg: KeyAlg
+      readonly publishSeconds: number
+      readonly compromised: boolean
+      readonly now: Date
+    }): Promise<SigningKey>
+    reseal(): Promise<number>
+  }
+  readonly facts: {
+    list(filter: FactFilter): Promise<readonly ListedFact[]>
+    /** Seals what is committed, then checks everything; `known` is an anchor that was kept elsewhere. */
+    verify(known: Anchor | undefined): Promise<AuditReport>
+    /** Renews sealed parts and MACs under the newest secret key. */
+    reseal(): Promise<{ readonly renewed: number; readonly forged: number }>
   }
   readonly pendingMigrations: () => Promise<readonly string[]>
-  /** Migrations, declared clients and first keys, under the migration lock. */
-  readonly migrate: () => Promise<{ readonly applied: readonly string[] }>
+  /** Schema, declared clients and first keys, under the migration lock. */
+  readonly migrate: () => Promise<readonly string[]>
   /** Absent without `REDIS_URL`. */
   readonly redis?: { ping(): Promise<unknown>; config(get: 'GET', name: string): Promise<unknown> } | undefined
-  /** Connects to the mail server and signs in, without sending; absent when mail goes to files. */
-  readonly verifyMail?: (() => Promise<void>) | undefined
-  readonly now: () => Date
 }
+
+type Anchor = NonNullable<AuditReport['anchor']>
 
 export interface Argument {
   readonly name: string

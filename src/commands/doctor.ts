@@ -1,13 +1,11 @@
 /** `genkan doctor`: what an operator should know before it hurts. Each check is a row; a failing one does not stop the rest. */
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { checkMailServer } from '../platform/mail_check.ts'
 import { createPasswordHash } from '../platform/password_hash.ts'
 import { type Command, type CommandServices, failure, JSON_OPTION, show } from './command.ts'
 
-export type DoctorNeeds = Pick<
-  CommandServices,
-  'config' | 'database' | 'keys' | 'now' | 'pendingMigrations' | 'redis' | 'verifyMail'
->
+export type DoctorNeeds = Pick<CommandServices, 'config' | 'database' | 'keys' | 'now' | 'pendingMigrations' | 'redis'>
 
 interface Finding {
   readonly state: 'ok' | 'warn' | 'fail'
@@ -61,9 +59,12 @@ async function checkIssuer({ config }: DoctorNeeds): Promise<Finding> {
 }
 
 async function checkProxies({ config }: DoctorNeeds): Promise<Finding> {
-  if (config.trustedProxies.length > 0) return ok(`forwarded addresses are believed from ${config.trustedProxies.join(', ')}`)
+  if (config.trustedProxies.length > 0)
+    return ok(`forwarded addresses are believed from ${config.trustedProxies.join(', ')}`)
   if (!config.https) return ok('none: addresses are those of the connections')
-  return warn('an https issuer is served through a proxy, but TRUSTED_PROXIES is empty: all people share its address in limits')
+  return warn(
+    'an https issuer is served through a proxy, but TRUSTED_PROXIES is empty: all people share its address in limits',
+  )
 }
 
 async function checkDataFolder({ config }: DoctorNeeds): Promise<Finding> {
@@ -71,7 +72,8 @@ async function checkDataFolder({ config }: DoctorNeeds): Promise<Finding> {
   const folder = await mode(config.dataDir)
   if (folder === undefined) return warn(`${config.dataDir} is not there yet`)
   const key = await mode(join(config.dataDir, 'secret.key'))
-  if (key !== undefined && (key & 0o077) !== 0) return fail(`secret.key in ${config.dataDir} can be read by others: chmod 600`)
+  if (key !== undefined && (key & 0o077) !== 0)
+    return fail(`secret.key in ${config.dataDir} can be read by others: chmod 600`)
   if ((folder & 0o077) !== 0) return warn(`${config.dataDir} can be entered by others: chmod 700`)
   return ok(`${config.dataDir} is closed to others`)
 }
@@ -105,7 +107,11 @@ async function checkClock({ database }: DoctorNeeds): Promise<Finding> {
   const after = Date.now()
   const skew = Math.round(Math.abs(Number(rows[0]?.milliseconds) - (before + after) / 2))
   const text = `${skew} ms from the database's`
-  return skew > SKEW_FAIL_MS ? fail(`${text}: tokens would be refused; synchronise clocks`) : skew > SKEW_WARN_MS ? warn(text) : ok(text)
+  return skew > SKEW_FAIL_MS
+    ? fail(`${text}: tokens would be refused; synchronise clocks`)
+    : skew > SKEW_WARN_MS
+      ? warn(text)
+      : ok(text)
 }
 
 async function checkKeys({ keys, now, pendingMigrations }: DoctorNeeds): Promise<Finding> {
@@ -130,12 +136,12 @@ async function checkRedis({ config, redis }: DoctorNeeds): Promise<Finding> {
   return ok(Array.isArray(policy) ? 'reachable, noeviction, append-only' : 'reachable')
 }
 
-async function checkMail({ config, verifyMail }: DoctorNeeds): Promise<Finding> {
-  if (verifyMail === undefined) {
+async function checkMail({ config }: DoctorNeeds): Promise<Finding> {
+  if (config.smtpUrl === undefined) {
     const text = `written as files to ${join(config.dataDir, 'mail')}: set SMTP_URL to send`
     return config.production ? fail(text) : warn(text)
   }
-  await verifyMail()
+  await checkMailServer(config.smtpUrl)
   return ok('the SMTP server answers and lets us in')
 }
 
@@ -152,7 +158,8 @@ async function checkPasswords({ config }: DoctorNeeds): Promise<Finding> {
   const rate = Math.round((1000 / Math.max(median, 1)) * maxConcurrent)
   const text = `argon2id m=${memoryKib} t=${passes} p=${parallelism} takes ${median} ms: about ${rate} sign-ins a second`
   if (median < FAST_MS) return warn(`${text}; this machine can afford more: raise passwords.memory_kib`)
-  if (median > SLOW_MS) return warn(`${text}; that is slow: lower passwords.memory_kib (not below 7168), or use a faster machine`)
+  if (median > SLOW_MS)
+    return warn(`${text}; that is slow: lower passwords.memory_kib (not below 7168), or use a faster machine`)
   return ok(text)
 }
 

@@ -51,17 +51,23 @@ const rotate: Command<Needs> = {
   },
 }
 
-const reseal: Command<Pick<CommandServices, 'keys' | 'resealers'>> = {
+const reseal: Command<Pick<CommandServices, 'keys' | 'facts'>> = {
   name: 'keys reseal',
-  summary: 'seal everything again under the newest secret key',
+  summary: 'bring everything that is sealed or signed under the newest secret key, so that older ones can go',
   options: [JSON_OPTION],
-  async run({ keys, resealers }, input, out) {
-    const changed = await keys.reseal(resealers)
-    show(input, out, { changed }, () => `${changed} sealed ${changed === 1 ? 'value' : 'values'} changed`)
+  async run({ keys, facts }, input, out) {
+    const signingKeys = await keys.reseal()
+    const { renewed, forged } = await facts.reseal()
+    show(input, out, { signingKeys, facts: renewed, forged }, () =>
+      signingKeys + renewed === 0
+        ? 'everything is under the newest secret key'
+        : `renewed ${signingKeys} signing keys and ${renewed} facts and anchors`,
+    )
+    if (forged > 0) throw failure(`${forged} facts are under no known key and were left alone: see genkan audit verify`)
   },
 }
 
-export const keyCommands: readonly Command<Needs & Pick<CommandServices, 'resealers'>>[] = [list, rotate, reseal]
+export const keyCommands: readonly Command<Needs & Pick<CommandServices, 'facts'>>[] = [list, rotate, reseal]
 
 function row(key: SigningKey): string[] {
   return [key.kid, key.alg, key.state, key.signsFrom.toISOString(), key.retiresAt?.toISOString() ?? '-']

@@ -8,7 +8,7 @@ export const migrate: Command<Needs> = {
   summary: 'bring the database up to date: schema, declared clients, first keys; safe to run beside others',
   options: [JSON_OPTION],
   async run(services, input, out) {
-    const { applied } = await services.migrate()
+    const applied = await services.migrate()
     show(input, out, { applied }, () =>
       applied.length === 0 ? 'the database is up to date' : applied.map((name) => `applied ${name}`).join('\n'),
     )

@@ -69,11 +69,18 @@ async function exchange(dataDir: string, beside: string, keys: string): Promise<
   await rm(oldData, { recursive: true, force: true })
 }
 
-async function restorePostgres(url: string, configured: readonly Buffer[], backup: Backup, force: boolean): Promise<void> {
+async function restorePostgres(
+  url: string,
+  configured: readonly Buffer[],
+  backup: Backup,
+  force: boolean,
+): Promise<void> {
   const present = configured.map((key) => key.toString('base64'))
   const missing = backup.keys.split('\n').filter((key) => key !== '' && !present.includes(key))
   if (missing.length > 0) {
-    throw failure(`this backup needs the keys of its ${KEYS_FILE} in GENKAN_SECRET_KEYS: ${missing.length} not configured`)
+    throw failure(
+      `this backup needs the keys of its ${KEYS_FILE} in GENKAN_SECRET_KEYS: ${missing.length} not configured`,
+    )
   }
   const database = await openDatabase({ databaseUrl: url, pool: 1 })
   try {

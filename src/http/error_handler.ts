@@ -135,8 +135,8 @@ export function createOAuthErrorPage(deps: {
 }): OAuthErrorPage {
   const { pages, unavailable = () => false } = deps
   return async (ctx, out, error, client) => {
-    if (error instanceof AppError || unavailable(error) || ctx.status === 404) {
-      const failure = ctx.status === 404 ? { code: 'not_found', status: 404 } : describe(error, unavailable)
+    const failure = ordinary(ctx.status, error, unavailable)
+    if (failure) {
       if (failure.retryAfter !== undefined) ctx.set('Retry-After', String(failure.retryAfter))
       pages.render(ctx, 'error', errorPage(ctx, pages, failure), failure.status)
       return
@@ -157,6 +157,14 @@ export function createOAuthErrorPage(deps: {
     }
     pages.render(ctx, 'error', context, Math.max(ctx.status, 400))
   }
+}
+
+/** What is no protocol error: an address that is not there, a store that is away. */
+function ordinary(status: number, error: unknown, unavailable: (error: unknown) => boolean): Failure | undefined {
+  if (error instanceof AppError || unavailable(error)) return describe(error, unavailable)
+  if (status === 404) return { code: 'not_found', status }
+  if (status === 503) return { code: 'temporarily_unavailable', status, retryAfter: standardDelay(status) }
+  return undefined
 }
 
 function webUrl(uri: string | undefined): string | undefined {

@@ -59,12 +59,14 @@ export function createRequestContext({ issuer, trustedProxies, pickLocale }: Req
       },
     })
     ctx.set('X-Request-Id', requestId)
-    await runInRequest({ requestId, ip, userAgent: ctx.get('User-Agent').slice(0, 512) }, async () => {
-      // An absolute-form target would make its own host the base of every URL.
-      if (!req.url?.startsWith('/')) throw new AppError('invalid_request', { detail: 'request target must be a path' })
-      await next()
-    })
+    await runInRequest({ requestId, ip, userAgent: ctx.get('User-Agent').slice(0, 512) }, next)
   }
+}
+
+/** Refuses an absolute-form target (RFC 9112 §3.2.2), which would make its own host the base of every URL (A20). */
+export async function refuseAbsoluteTarget(ctx: Context, next: Next): Promise<void> {
+  if (!ctx.req.url?.startsWith('/')) throw new AppError('invalid_request', { detail: 'request target must be a path' })
+  await next()
 }
 
 function languages(ctx: Context): string[] {

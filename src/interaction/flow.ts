@@ -55,6 +55,7 @@ export function merge(progress: Progress, patch: Patch): Progress {
     chosen: patch.chosen === undefined ? progress.chosen : (patch.chosen ?? undefined),
     remember: patch.remember ?? progress.remember,
     answers: mergeAnswers(progress.answers, patch.answers),
+    browser: progress.browser,
     finished: progress.finished,
   }
 }
@@ -79,7 +80,7 @@ export function finished(state: FlowState): 'account' | 'session' | undefined {
   if (prompt.name === 'consent') return undefined
   const { accountId, proofs, answers } = progress
   if (accountId === undefined) {
-    const goesOn = prompt.name !== 'login' && session !== undefined && answers['choose_account'] === 'continue'
+    const goesOn = prompt.name !== 'login' && session !== undefined && answers.choose_account === 'continue'
     return goesOn ? 'session' : undefined
   }
   if (!authenticated(progress) || !proofs.every((proof) => proof.accountId === accountId)) return undefined

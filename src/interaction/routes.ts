@@ -20,7 +20,11 @@ export interface InteractionRouteDeps {
 
 /** What a page shows beside its step: an error, what was typed, the code of a link. */
 interface Extras {
-  readonly error?: { readonly code: string; readonly field?: string | undefined; readonly retryAfter?: number | undefined }
+  readonly error?: {
+    readonly code: string
+    readonly field?: string | undefined
+    readonly retryAfter?: number | undefined
+  }
   readonly values?: { readonly [name: string]: string }
   readonly code?: string
   readonly status?: number
@@ -46,11 +50,11 @@ export function interactionRoutes(deps: InteractionRouteDeps): Router {
 
   router.post('/interaction/:uid/:action', async (ctx) => {
     const form = await readForm(ctx)
-    csrf.check(ctx, form['csrf'])
+    csrf.check(ctx, form.csrf)
     const conversation = await store.load(ctx, uidOf(ctx))
     if (conversation === undefined) return gone(deps, ctx)
-    const action = ctx.params['action'] ?? ''
-    if (action === 'switch') return switchTo(deps, ctx, conversation, form['to'] ?? '')
+    const action = ctx.params.action ?? ''
+    if (action === 'switch') return switchTo(deps, ctx, conversation, form.to ?? '')
     if (action === 'abort') return redirect(ctx, await store.answer(ctx, uidOf(ctx), ABORTED))
     return submit(deps, ctx, conversation, action, form)
   })
@@ -87,7 +91,7 @@ async function show(
   step: Step,
   { status = 200, error, values, code }: Extras = {},
 ): Promise<void> {
-  ctx.state['locale'] = state.locale
+  ctx.state.locale = state.locale
   const shown = await step.show(state, requestOf(ctx))
   const offers = deps.steps.flatMap((other) => {
     const offer = other === step || !other.prompts.includes(state.prompt.name) ? undefined : other.offer?.(state)
@@ -154,7 +158,12 @@ async function refuse(
 }
 
 /** Sign in, register, recover, or another way to show the same. */
-async function switchTo(deps: InteractionRouteDeps, ctx: Context, conversation: Conversation, to: string): Promise<void> {
+async function switchTo(
+  deps: InteractionRouteDeps,
+  ctx: Context,
+  conversation: Conversation,
+  to: string,
+): Promise<void> {
   const { prompt, progress } = conversation.state
   const patch = switchPatch(deps.steps, conversation.state, to)
   if (prompt.name !== 'consent' && patch !== undefined && progress.finished === undefined) {
@@ -170,7 +179,12 @@ function switchPatch(steps: readonly Step[], { progress }: FlowState, to: string
     case 'login':
       return { ...afresh, path: 'login', answers: { choose_account: 'other' } }
     case 'identifier':
-      return { ...afresh, path: 'login', identifier: null, answers: { choose_account: 'other', identifier: progress.identifier } }
+      return {
+        ...afresh,
+        path: 'login',
+        identifier: null,
+        answers: { choose_account: 'other', identifier: progress.identifier },
+      }
     case 'create':
       return { ...afresh, path: 'create', answers: { verify_email: null, choose_account: 'other' } }
     case 'recover':
@@ -182,7 +196,7 @@ function switchPatch(steps: readonly Step[], { progress }: FlowState, to: string
 
 /** The link of a mail. A GET never consumes (mail scanners open links): it shows the code and a button (A30). */
 async function openLink(deps: InteractionRouteDeps, ctx: Context): Promise<void> {
-  const name = ctx.params['step'] ?? ''
+  const name = ctx.params.step ?? ''
   const { code: given } = ctx.query
   const code = typeof given === 'string' && CODE.test(given) ? given : undefined
   if (!LINKED.includes(name)) return back(ctx)
@@ -225,7 +239,7 @@ function requestOf(ctx: Context): RequestFacts {
 }
 
 function uidOf(ctx: Context): string {
-  return ctx['params']['uid'] ?? ''
+  return ctx.params.uid ?? ''
 }
 
 function back(ctx: Context): void {

@@ -36,6 +36,8 @@ export interface Progress {
   readonly remember?: boolean | undefined
   /** Small answers that steps keep for themselves, keyed by step name. Never one-time objects or counters. */
   readonly answers: { readonly [step: string]: unknown }
+  /** The browser that this was shown in; no other may go on with it. */
+  readonly browser?: string | undefined
   /** The interaction that was finished from these proofs, and the session it opened. They serve no other interaction. */
   readonly finished?: { readonly uid: string; readonly sessionUid: string } | undefined
 }
@@ -158,5 +160,5 @@ export function authenticated({ accountId, proofs }: Progress): boolean {
 /** Whether another account than the proven one is signed in in this browser, and its owner has not agreed to leave. */
 export function needsSwitch({ session, progress: { accountId, answers } }: FlowState): boolean {
   if (session === undefined || accountId === undefined || session.accountId === accountId) return false
-  return answers['switch_account'] !== accountId
+  return answers.switch_account !== accountId
 }

@@ -5,13 +5,14 @@
  */
 import type { Context } from 'koa'
 import type { Fact } from '../events.ts'
+import { sha256 } from '../platform/ids.ts'
 import type { KeyValue } from '../platform/key_value.ts'
 import type { Tx } from '../platform/postgres.ts'
+import type { EngineInteraction, EngineInteractions } from './engine.ts'
 import { amrOf, begin, finished, merge, requirementsOf } from './flow.ts'
 import {
   type AccountView,
   authenticated,
-  type ClientView,
   type FlowState,
   type Patch,
   type Progress,
@@ -19,38 +20,6 @@ import {
   type Proof,
   type RequestFacts,
 } from './step.ts'
-
-/** An Interaction of this browser, as the engine loads it. */
-export interface EngineInteraction {
-  readonly uid: string
-  readonly cid: string
-  readonly prompt: {
-    readonly name: string
-    readonly reasons: readonly string[]
-    readonly details: { readonly [key: string]: unknown }
-  }
-  readonly params: { readonly [key: string]: unknown }
-  readonly clientId: string
-  /** The session of the browser when the interaction was opened. */
-  readonly session?: { readonly accountId: string; readonly uid: string } | undefined
-  /** Seconds since the epoch. */
-  readonly exp: number
-}
-
-/** What the conversation asks of the engine. */
-export interface EngineInteractions {
-  load(ctx: Context, uid: string): Promise<EngineInteraction | undefined>
-  finish(
-    ctx: Context,
-    uid: string,
-    result: { readonly [key: string]: unknown },
-    options?: { replaceSession?: boolean },
-  ): Promise<string>
-  endBrowserSession(ctx: Context): Promise<void>
-  /** The session of this browser now: another tab may have signed in or out since the interaction was opened. */
-  browserSession(ctx: Context): Promise<{ readonly accountId: string; readonly uid: string } | undefined>
-  client(clientId: string): Promise<ClientView | undefined>
-}
 
 export interface InteractionStoreDeps {
   readonly engine: EngineInteractions
@@ -92,6 +61,8 @@ export interface Conversation {
   readonly exp: number
   /** The session the engine's record began with. */
   readonly began: EngineInteraction['session']
+  /** Names the browser by a cookie that only our host can set. */
+  readonly browser: string
 }
 
 export type InteractionStore = ReturnType<typeof createInteractionStore>
@@ -102,7 +73,7 @@ const PROMPTS: readonly string[] = ['select_account', 'create', 'login', 'consen
 const FACTS: { readonly [method: string]: Fact['type'] } = { pwd: 'password.verified' }
 
 export function createInteractionStore(deps: InteractionStoreDeps) {
-  const { engine, kv, clock } = deps
+  const { engine } = deps
   return {
     /** The conversation of this browser; undefined when it has expired, is another's, or its client is gone. */
     load: (ctx: Context, uid: string) => load(deps, ctx, uid),
@@ -115,11 +86,10 @@ export function createInteractionStore(deps: InteractionStoreDeps) {
     },
 
     /** False when somebody else moved the conversation meanwhile. */
-    async save({ state, exp }: Conversation): Promise<boolean> {
-      return kv.swap(key(state.cid), state.progress.version, serialise(state.progress), secondsLeft(exp, clock.now()))
-    },
+    save: (conversation: Conversation) => save(deps, conversation, conversation.state.progress),
 
-    finish: (ctx: Context, conversation: Conversation, request: RequestFacts) => finish(deps, ctx, conversation, request),
+    finish: (ctx: Context, conversation: Conversation, request: RequestFacts) =>
+      finish(deps, ctx, conversation, request),
     /** Hands the engine an outcome that is not a sign-in (a consent, a refusal) and returns where it resumes. */
     answer: (ctx: Context, uid: string, result: { readonly [key: string]: unknown }) => engine.finish(ctx, uid, result),
     client: (clientId: string) => engine.client(clientId),
@@ -137,6 +107,10 @@ async function load(deps: InteractionStoreDeps, ctx: Context, uid: string): Prom
   const session = prompt.name === 'consent' ? found.session : await engine.browserSession(ctx)
   const record = prompt.name === 'consent' ? undefined : await kv.read(key(found.cid))
   const stored = record === undefined ? undefined : parse(record)
+  const browser = browserOf(ctx)
+  // The interaction's cookie is bound to a path, so a sibling host can plant it: what one browser has shown, no other
+  // browser that holds the same cookie may use (A51, A57).
+  if (stored?.browser !== undefined && stored.browser !== browser) return undefined
   // Proofs that opened one session open no second one: `prompt=login` and `max_age` ask again under the same cid.
   const usable = stored?.finished === undefined || stored.finished.uid === uid
   const progress =
@@ -159,6 +133,7 @@ async function load(deps: InteractionStoreDeps, ctx: Context, uid: string): Prom
     },
     exp: found.exp,
     began: found.session,
+    browser,
   }
 }
 
@@ -169,7 +144,7 @@ async function firstIdentifier(
   session: FlowState['session'],
 ): Promise<string | undefined> {
   if (prompt.name === 'consent') return undefined
-  const hint = accounts.canonicalEmail(params['login_hint'])
+  const hint = accounts.canonicalEmail(params.login_hint)
   if (hint !== undefined || prompt.name !== 'login' || session === undefined) return hint
   // The client expects somebody else (OIDC Core §3.1.2.1, id_token_hint): do not offer the one who is here.
   if (prompt.reasons.includes('id_token_hint')) return undefined
@@ -195,7 +170,7 @@ function localeOf(
   progress: Progress,
   account: AccountView | undefined,
 ): string {
-  const wanted = typeof params['ui_locales'] === 'string' ? params['ui_locales'].slice(0, 200).split(' ') : []
+  const wanted = typeof params.ui_locales === 'string' ? params.ui_locales.slice(0, 200).split(' ') : []
   const own = authenticated(progress) && account?.locale !== undefined ? [account.locale] : []
   const { locale } = ctx.state as { locale?: string }
   return pickLocale([...wanted, ...own, ...(locale === undefined ? [] : [locale])])
@@ -223,14 +198,12 @@ async function finish(
   }
   const { accountId = '', proofs } = progress
   const now = await deps.accounts.state(accountId)
-  const save = (changed: Progress) =>
-    deps.kv.swap(key(state.cid), progress.version, serialise(changed), secondsLeft(conversation.exp, deps.clock.now()))
   if (now?.active !== true || proofs.some(({ epoch }) => epoch !== now.epoch)) {
-    await save(merge(progress, { accountId: null, chosen: null }))
+    await save(deps, conversation, merge(progress, { accountId: null, chosen: null }))
     return 'void'
   }
   const sessionUid = await openSession(deps, state, request)
-  if (!(await save({ ...progress, finished: { uid, sessionUid } }))) {
+  if (!(await save(deps, conversation, { ...progress, finished: { uid, sessionUid } }))) {
     if (sessionUid !== state.session?.uid) await deps.sessions.end(sessionUid, 'expired')
     return 'stale'
   }
@@ -288,6 +261,15 @@ async function resume(
   const result = { login, ...(prompt.name === 'login' ? {} : { [prompt.name]: {} }) }
   const replaceSession = began !== undefined && began.uid !== sessionUid
   return { url: await engine.finish(ctx, uid, result, { replaceSession }) }
+}
+
+function save({ kv, clock }: InteractionStoreDeps, { state, exp, browser }: Conversation, progress: Progress) {
+  return kv.swap(key(state.cid), progress.version, serialise({ ...progress, browser }), secondsLeft(exp, clock.now()))
+}
+
+/** A name for the browser that only it and we know: its anti-forgery token rests on a cookie that only our host can set. */
+function browserOf(ctx: Context): string {
+  return sha256(String((ctx.state as { csrf?: unknown }).csrf))
 }
 
 function key(cid: string): string {

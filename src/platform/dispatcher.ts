@@ -1,4 +1,5 @@
 /** Seals and delivers soon after a commit: the job does the same each second, this makes mail leave at once. */
+import { setTimeout as sleep } from 'node:timers/promises'
 
 interface Deps {
   readonly seal: () => Promise<unknown>
@@ -11,11 +12,12 @@ export interface Dispatcher {
   wake(): void
   /** Seals, and starts the deliveries without waiting for slow consumers. The job calls it each second. */
   run(): Promise<void>
-  /** Takes no more wakes, claims nothing more, waits for what is in flight. */
+  /** Takes no more wakes, claims nothing more, waits for what is in flight: 20 s at the most, its lease brings the rest back. */
   stop(): Promise<void>
 }
 
 const GATHER_MS = 20
+const STOP_MS = 20_000
 
 /** Makes the dispatcher of one process. */
 export function createDispatcher({ seal, deliveries, logger }: Deps): Dispatcher {
@@ -42,7 +44,10 @@ export function createDispatcher({ seal, deliveries, logger }: Deps): Dispatcher
     async stop() {
       stopped = true
       clearTimeout(timer)
-      await deliveries.stop()
+      const settled = new AbortController()
+      const late = sleep(STOP_MS, undefined, { signal: settled.signal }).catch(() => {})
+      await Promise.race([deliveries.stop(), late])
+      settled.abort()
     },
   }
 }

@@ -127,9 +127,10 @@ function readForm(page: Answer, account: string): { action: string; fields: { [n
   const fields: { [name: string]: string } = {}
   for (const [tag] of body.matchAll(/<(input|button)\b[^>]*>/g)) {
     const name = attribute(tag, 'name')
-    // The first button is the one that the Enter key presses.
-    if (name === undefined || name in fields || attribute(tag, 'type') === 'checkbox') continue
-    fields[name] = attribute(tag, 'value') ?? ''
+    const value = attribute(tag, 'value') ?? ''
+    // Consent is given; elsewhere the first button counts, which is the one that the Enter key presses.
+    if (name === undefined || attribute(tag, 'type') === 'checkbox') continue
+    if (!(name in fields) || value === 'allow') fields[name] = value
   }
   if ('password' in fields) fields.password = PASSWORD
   if ('identifier' in fields) fields.identifier = account

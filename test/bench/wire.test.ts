@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals'
-import { postgresReader, redisReader } from './wire.ts'
+import { isJobStatement, postgresReader, redisReader } from './wire.ts'
 
 /** Feeds `data` whole, then byte by byte into a second reader: both must have seen the same. */
 function read(reader: typeof redisReader, data: Buffer): string[] {
@@ -51,4 +51,17 @@ describe('reading PostgreSQL messages', () => {
     const ssl = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47])
     expect(read(postgresReader, Buffer.concat([ssl, startup, message('Q', 'select 3')]))).toEqual(['select 3'])
   })
+})
+
+describe('telling jobs from requests', () => {
+  it.each([
+    ['insert into "outbox" ("id") values ($1)', false],
+    ['select * from accounts where id = $1', false],
+    ['with live as (select 1 from sessions) select * from live', false],
+    ['select 1 from outbox where seq is null limit 1', true],
+    ['update outbox o set seq = e.seq', true],
+    ['insert into ledger (seq) select 1', true],
+    ['update deliveries d set attempts = 1', true],
+    ['select pg_advisory_xact_lock($1)', true],
+  ])('%s', (sql, job) => expect(isJobStatement(sql)).toBe(job))
 })

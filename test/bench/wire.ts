@@ -99,6 +99,15 @@ function readNumber(data: Buffer, from: number): { value: number; next: number }
 const CONTROL = /^(begin|commit|rollback|start transaction|discard|set |show )/i
 const SSL_REQUEST = 80_877_103
 
+/**
+ * What jobs do for all requests together, once a second: sealing the ledger and delivering facts. Requests only insert into
+ * the outbox, so every other statement on these tables is a job's.
+ */
+export function isJobStatement(sql: string): boolean {
+  if (/^\s*insert into "?outbox"?\s/i.test(sql)) return false
+  return /\b(outbox|ledger|ledger_anchors|deliveries|pg_advisory_xact_lock|pg_try_advisory_xact_lock)\b/i.test(sql)
+}
+
 /** Reads PostgreSQL's frontend messages: simple queries and executed portals, without transaction control. */
 export function postgresReader(seen: (sql: string) => void): Reader {
   const statements = new Map<string, string>()

@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals'
@@ -54,15 +54,18 @@ describe('command socket', () => {
   })
 
   it('tells when the server goes away in the middle', async () => {
-    await listen(() => new Promise(() => {}))
-    const sent = sendCommand(path, REQUEST, () => {})
-    await new Promise((resolve) => setTimeout(resolve, 50))
-    const raw = connect(path)
-    raw.on('error', () => {})
-    await Promise.race([server?.close(), new Promise((resolve) => setTimeout(resolve, 50))])
-    server = undefined
-    raw.destroy()
-    void sent.catch(() => {})
+    const dying = createServer((socket) => {
+      socket.on('error', () => {})
+      socket.on('data', () => {
+        socket.write('{"out":"begun\\n"}\n')
+        setTimeout(() => socket.destroy(), 20)
+      })
+    })
+    await new Promise<void>((resolve) => dying.listen(path, resolve))
+    const printed: string[] = []
+    await expect(sendCommand(path, REQUEST, (text) => printed.push(text))).rejects.toThrow('went away')
+    expect(printed).toEqual(['begun\n'])
+    await new Promise((resolve) => dying.close(resolve))
   })
 
   it.each([
@@ -92,6 +95,8 @@ describe('command socket', () => {
   })
 
   it('refuses a path that the system would cut silently', async () => {
-    await expect(listenForCommands(join(folder, 'x'.repeat(120)), async () => ({ exit: 0 }))).rejects.toThrow('too long')
+    await expect(listenForCommands(join(folder, 'x'.repeat(120)), async () => ({ exit: 0 }))).rejects.toThrow(
+      'too long',
+    )
   })
 })

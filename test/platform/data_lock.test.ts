@@ -1,5 +1,18 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import {
+  chmodSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { hostname, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -79,6 +92,18 @@ async function startOpener(): Promise<Opener> {
 async function leaveLock(holder: object): Promise<void> {
   mkdirSync(join(dir, 'lock'))
   writeFileSync(join(dir, 'lock', '7'), JSON.stringify({ ...(await self(undefined)), ...holder }))
+}
+
+/** The writing end of a named pipe, once somebody reads from it. */
+async function writerOf(path: string): Promise<number> {
+  for (;;) {
+    try {
+      return openSync(path, constants.O_WRONLY | constants.O_NONBLOCK)
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== 'ENXIO') throw error
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+  }
 }
 
 async function takesOver(): Promise<boolean> {
@@ -307,6 +332,20 @@ describe('races', () => {
     }
     await Promise.all(Array.from({ length: 10 }, worker))
     expect(entered).toBeGreaterThan(10)
+  })
+
+  it('an opener that looked long ago finds its number free again, and does not take it for the lock', async () => {
+    mkdirSync(join(dir, 'lock'))
+    // A pipe for a lock file: the opener waits in the middle of its look for as long as we like.
+    execFileSync('mkfifo', [join(dir, 'lock', '7')])
+    const late = expect(lockDataDir(dir)).rejects.toMatchObject({ code: 'data_locked' })
+    const pipe = await writerOf(join(dir, 'lock', '7'))
+    // Meanwhile others have taken 8, 9 and 10 and released the first two, and 8 is swept away already.
+    writeFileSync(join(dir, 'lock', '10'), JSON.stringify(await self(undefined)))
+    writeSync(pipe, '{}')
+    closeSync(pipe)
+    await late
+    expect(readdirSync(join(dir, 'lock'))).not.toContain('8')
   })
 
   it('processes: after each kill -9 of the holder exactly one of the waiting ones takes over', async () => {

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Redis } from 'ioredis'
 import { type Clock, systemClock } from '../../src/platform/clock.ts'
@@ -99,12 +100,32 @@ describe('Redis only', () => {
 
 describe('SQL only', () => {
   let database: Database
+  const outside = AsyncLocalStorage.snapshot()
   beforeAll(async () => {
     database = await freshDatabase('postgres')
   })
   afterAll(() => database.close())
 
+  it('hits that waited for a row count from what was committed meanwhile (A34)', async () => {
+    const kv = createSqlKeyValue(database, systemClock)
+    const hit = () => kv.hit([{ key: 'contended', limit: 10, windowSeconds: 60 }])
+    const lockWaiters = async () => {
+      const waiting = "wait_event_type = 'Lock' and datname = current_database()"
+      return (await database.db.raw(`select 1 from pg_stat_activity where ${waiting}`)).rows.length
+    }
+    await hit()
+    // The guard against root queries inside a transaction must see neither the hits nor the look at who waits as inside.
+    const hits = await database.transaction(async (tx) => {
+      await tx.raw("update key_values set value = '8' where key = 'contended'")
+      const all = outside(() => Promise.all(Array.from({ length: 5 }, hit)))
+      while ((await outside(lockWaiters)) < 5) await new Promise((resolve) => setTimeout(resolve, 5))
+      return { all }
+    })
+    expect((await hits.all).filter(({ allowed }) => allowed)).toHaveLength(2)
+  })
+
   it('purge takes no more than asked, oldest first, and counts them', async () => {
+    await database.db('key_values').del()
     let time = Date.now()
     const clock: Clock = { now: () => new Date(time) }
     const kv = createSqlKeyValue(database, clock)

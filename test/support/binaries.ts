@@ -40,22 +40,19 @@ function find(program: Program): string | undefined {
 }
 
 function install(name: string): void {
-  if (process.getuid?.() !== 0 || find1('apt-get') === undefined) {
+  if (process.getuid?.() !== 0 || onPath('apt-get') === undefined) {
     throw new Error(missing(name, `install the package ${name}, or set DATABASE_URL and REDIS_URL`))
   }
-  const options = {
-    stdio: ['ignore', 'ignore', 'inherit'],
-    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
-  } as const
-  execFileSync('apt-get', ['update', '-q'], options)
-  // The packages' own services must not start: the tests run private servers.
+  const environment = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
+  execFileSync('apt-get', ['update', '-q'], { stdio: ['ignore', 'ignore', 'inherit'], env: environment })
+  // Run level 1: the packages' own services must not start, the tests run private servers.
   execFileSync('apt-get', ['install', '-yq', '--no-install-recommends', name], {
-    ...options,
-    env: { ...options.env, RUNLEVEL: '1' },
+    stdio: ['ignore', 'ignore', 'inherit'],
+    env: { ...environment, RUNLEVEL: '1' },
   })
 }
 
-function find1(name: string): string | undefined {
+function onPath(name: string): string | undefined {
   return (process.env.PATH ?? '')
     .split(delimiter)
     .map((folder) => join(folder, name))

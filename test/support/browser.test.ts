@@ -66,13 +66,13 @@ describe('createBrowser', () => {
   let server: Server
   let origin: string
   const seen: { url: string; method: string; headers: IncomingMessage['headers']; body: string }[] = []
-  const answer = (incoming: IncomingMessage, outgoing: ServerResponse, body: string) => {
+  const answer = (incoming: IncomingMessage, outgoing: ServerResponse, body: string): ServerResponse => {
     seen.push({ url: incoming.url ?? '', method: incoming.method ?? '', headers: incoming.headers, body })
     if (incoming.url === '/start') {
       return outgoing.writeHead(303, { location: '/page#kept', 'set-cookie': 'sid=1; Path=/; HttpOnly' }).end()
     }
     if (incoming.url === '/next') return outgoing.writeHead(303, { location: 'http://client.invalid/cb?code=x' }).end()
-    outgoing.writeHead(200, { 'content-type': 'text/html' }).end(PAGE)
+    return outgoing.writeHead(200, { 'content-type': 'text/html' }).end(PAGE)
   }
 
   beforeAll(async () => {

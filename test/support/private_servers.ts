@@ -58,7 +58,7 @@ export async function createPostgresServer(folder: string, port: number): Promis
     fsync: 'off',
     synchronous_commit: 'off',
     full_page_writes: 'off',
-    log_min_messages: 'fatal',
+    log_min_messages: 'panic',
   }
   const options = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
   const url = `postgres://genkan@127.0.0.1:${port}/postgres`

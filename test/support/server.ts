@@ -273,7 +273,7 @@ function tail(server: ServerProcess): string {
 async function unpackSnapshot(dataDir: string): Promise<void> {
   const target = join(dataDir, 'db')
   mkdirSync(target, { recursive: true, mode: 0o700 })
-  execFileSync('tar', ['-xzf', await embeddedSnapshot(), '-C', target])
+  execFileSync('tar', ['-xzf', await embeddedSnapshot(), '-C', target], { stdio: 'pipe' })
 }
 
 function withoutUndefined(env: { readonly [name: string]: string | undefined }): { [name: string]: string } {

@@ -208,7 +208,11 @@ async function end(): Promise<void> {
       await administer(`drop database if exists ${name} with (force)`).catch(() => {})
   }
   await Promise.all([...servers.values()].map((each) => each.stop('abandon').catch(() => {})))
-  rmSync(folder, { recursive: true, force: true })
+  try {
+    rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
+  } catch {
+    // Somebody made something unwritable there: better left behind than never ended.
+  }
   process.exit(0)
 }
 

@@ -16,7 +16,6 @@ export interface AccountPagesRouteDeps {
   readonly gate: {
     enter(ctx: Context, page: string): Promise<SignedIn | undefined>
     enterFresh(ctx: Context, page: string): Promise<SignedIn | undefined>
-    peek(ctx: Context): Promise<SignedIn | undefined>
     forget(ctx: Context): void
   }
   readonly pages: {
@@ -34,7 +33,7 @@ type Routes = (router: Router, deps: AccountPagesRouteDeps, page: PageTools) => 
 export function createAccountRouter(deps: AccountPagesRouteDeps): Router {
   const router = new Router()
   const page = pageTools(deps)
-  for (const add of [overview, profile, password, email, sessions, clients, language, deletion, signOut]) {
+  for (const add of [overview, profile, password, email, sessions, clients, language, deletion]) {
     add(router, deps, page)
   }
   return router
@@ -99,7 +98,7 @@ const email: Routes = (router, { gate, acts }, { show, fail, done, form, need, r
     const fields = need(emailSchema, await form(ctx))
     const me = await gate.enterFresh(ctx, '/account/email')
     if (me === undefined) return
-    const act = await acts.startEmailChange(me, fields.email, requestOf(ctx).locale)
+    const act = await acts.startEmailChange(me, fields.email, requestOf(ctx))
     if (!act.ok) return fail(ctx, me, 'email', act, { value: fields.email, pending: '' })
     redirect(ctx, CODE)
   })
@@ -108,23 +107,23 @@ const email: Routes = (router, { gate, acts }, { show, fail, done, form, need, r
     if (me === undefined) return
     const to = await acts.pendingEmail(me)
     if (to === undefined) return redirect(ctx, '/account/email')
-    show(ctx, me, 'email_code', { to })
+    show(ctx, me, 'email_code', { to, resendIn: await acts.resendIn(me, to) })
   })
   router.post(CODE, async (ctx) => {
     const { action, code } = need(emailCodeSchema, await form(ctx))
     const me = await gate.enter(ctx, '/account/email')
     if (me === undefined) return
-    const { locale } = requestOf(ctx)
     if (action === 'cancel') {
       await acts.cancelEmailChange(me)
       return redirect(ctx, '/account/email')
     }
+    const sender = requestOf(ctx)
     const act =
-      action === 'resend' ? await acts.resendEmailCode(me, locale) : await acts.confirmEmailChange(me, code, locale)
+      action === 'resend' ? await acts.resendEmailCode(me, sender) : await acts.confirmEmailChange(me, code, sender)
     if (act.ok) return action === 'resend' ? done(ctx, CODE, 'code_sent') : done(ctx, '/account', 'email_changed')
     const to = await acts.pendingEmail(me)
     if (to === undefined) return fail(ctx, me, 'email', act, { value: '', pending: '' })
-    fail(ctx, me, 'email_code', act, { to })
+    fail(ctx, me, 'email_code', act, { to, resendIn: await acts.resendIn(me, to) })
   })
 }
 
@@ -199,7 +198,7 @@ const language: Routes = (router, { gate, acts, issuer, languages }, { show, don
   })
 }
 
-const deletion: Routes = (router, { gate, acts }, { show, fail, form, need, redirect }) => {
+const deletion: Routes = (router, { gate, acts, pages }, { show, fail, form, need, redirect }) => {
   router.get('/account/delete', async (ctx) => {
     const me = await gate.enterFresh(ctx, '/account/delete')
     if (me !== undefined) show(ctx, me, 'delete', {})
@@ -213,19 +212,7 @@ const deletion: Routes = (router, { gate, acts }, { show, fail, form, need, redi
     gate.forget(ctx)
     redirect(ctx, '/account/deleted')
   })
-}
-
-const signOut: Routes = (router, { gate, acts, pages }, { form, redirect }) => {
-  router.post('/account/sign-out', async (ctx) => {
-    await form(ctx)
-    const me = await gate.peek(ctx)
-    if (me !== undefined) await acts.signOut(me)
-    gate.forget(ctx)
-    redirect(ctx, '/account/signed-out')
-  })
-  const over = { client: undefined, backUrl: undefined, signInUrl: '/account' }
-  router.get('/account/signed-out', (ctx) => pages.render(ctx, 'logout/done', over))
-  router.get('/account/deleted', (ctx) => pages.render(ctx, 'account_pages/deleted', over))
+  router.get('/account/deleted', (ctx) => pages.render(ctx, 'account_pages/deleted', { client: undefined }))
 }
 
 const COOKIE = { httpOnly: true, sameSite: 'lax', signed: false, path: '/', overwrite: true } as const

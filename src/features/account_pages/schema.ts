@@ -53,7 +53,12 @@ export const emailSchema = z.object({ email: z.string().max(1024) })
 
 export const emailCodeSchema = z.object({
   action: z.enum(['confirm', 'resend', 'cancel']).default('confirm'),
-  code: z.string().max(64).default(''),
+  /** Spaces and dashes are how people copy codes; anything else is left to fail. */
+  code: z
+    .string()
+    .max(64)
+    .default('')
+    .transform((value) => value.normalize('NFKC').replace(/[\s-]/g, '')),
 })
 
 export const deleteSchema = z.object({ confirmation: z.string().max(1024) })

@@ -1,17 +1,16 @@
 /** What a person may do to their own account, and what each act drags along. */
 import { AppError } from '../../errors.ts'
 import type { Fact, Json } from '../../events.ts'
-import type { ClientView } from '../../interaction/step.ts'
+import type { AccountView, ClientView } from '../../interaction/step.ts'
+import type { KeyValue } from '../../platform/key_value.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { SignedIn } from '../account_sign_in/types.ts'
 import type { Agreement, Consent, Permission } from '../consents/types.ts'
+import type { Checked, CodeRequest, CodeTarget } from '../email_codes/types.ts'
 import type { AfterCommit, ConnectedClient, EndReason, SessionView } from '../sessions/types.ts'
-import type { Act, Profile } from './types.ts'
+import { type Act, type ClientRow, PROFILE_FIELDS, type Profile } from './types.ts'
 
-/** The end of something tried elsewhere: done, or a code for the page. */
-export type Tried =
-  | { readonly ok: true }
-  | { readonly ok: false; readonly code: string; readonly retryAfter?: number | undefined }
+type Claims = { readonly [claim: string]: unknown }
 
 export interface AccountPagesDeps {
   readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
@@ -20,41 +19,42 @@ export interface AccountPagesDeps {
   readonly issuer: string
   /** The client of these pages themselves: it is not listed and cannot be revoked. */
   readonly ownClientId: string
+  /** Keeps the address that a session is about to prove. */
+  readonly kv: Pick<KeyValue, 'get' | 'set' | 'delete'>
   readonly accounts: {
-    profile(accountId: string): Promise<{ readonly [claim: string]: unknown }>
-    updateProfile(accountId: string, profile: Profile, tx: Tx): Promise<unknown>
-    setLocale(accountId: string, locale: string, tx: Tx): Promise<unknown>
-    /** Throws AppError `already_exists` when another account has proven the address. */
-    changeEmail(accountId: string, email: string, tx: Tx): Promise<unknown>
-    /** Deletes the account and what hangs on it. */
-    remove(accountId: string, tx: Tx): Promise<unknown>
-    canonicalEmail(input: string): string | undefined
+    find(accountId: string): Promise<{ readonly profile: Claims } | undefined>
+    /** States the change. A given profile replaces the one before. */
+    update(accountId: string, changes: { locale?: string; profile?: Claims }, tx: Tx): Promise<unknown>
+    /** States the change. Throws AppError `already_exists` when another account has proven the address. */
+    changeEmail(accountId: string, email: string, tx: Tx): Promise<AccountView | undefined>
+    /** Deletes the account and all that hangs on it, ends its sessions and states both, with `also` in one transaction. */
+    remove(accountId: string, also: (tx: Tx) => Promise<void>): Promise<boolean>
+    canonicalEmail(input: unknown): string | undefined
   }
   readonly passwords: {
-    /** Counts against the limits of this account and this address. */
-    verify(account: { accountId: string; email: string; ip: string }, password: string): Promise<Tried>
-    /** Why a new password cannot be; undefined when it can. */
-    refuse(password: string, ownWords: readonly string[]): string | undefined
-    /** Hashes; to be done before a transaction is open. */
-    hash(password: string): Promise<string>
+    /** Counts against the limits of the account and of the address. */
+    verifyAccount(
+      accountId: string,
+      password: string,
+      from: { ip: string; clientId?: string | undefined },
+    ): Promise<{ readonly ok: true } | { readonly ok: false; readonly retryAfter?: number }>
+    /** Judges and hashes a new password; to be done before a transaction is open. */
+    prepare(
+      password: string,
+      ownWords: readonly (string | undefined)[],
+    ): Promise<{ readonly ok: true; readonly hash: string } | { readonly ok: false; readonly code: string }>
     store(accountId: string, hash: string, tx: Tx): Promise<unknown>
   }
   readonly emailCodes: {
-    issue(request: { key: string; to: string; locale: string; accountId: string }): Promise<Tried>
-    check(key: string, code: string): Promise<Tried>
-  }
-  readonly emailChanges: {
-    /** The address that a session is about to prove. Kept by the server, so that a code proves the address it went to. */
-    put(sessionUid: string, email: string): Promise<void>
-    get(sessionUid: string): Promise<string | undefined>
-    drop(sessionUid: string): Promise<void>
-    /** One more mail to a new address on this account's behalf. */
-    allow(accountId: string): Promise<{ allowed: boolean; retryAfter: number }>
+    /** Seconds to wait when a code left for the same mailbox a moment ago. Throws AppError `too_many_requests`. */
+    resend(request: CodeRequest): Promise<number | undefined>
+    resendIn(target: CodeTarget): Promise<number>
+    check(target: CodeTarget, typed: string): Promise<Checked>
   }
   readonly sessions: {
     list(accountId: string): Promise<SessionView[]>
     connectedClients(accountId: string): Promise<ConnectedClient[]>
-    end(uid: string, reason: EndReason): Promise<unknown>
+    end(uid: string, reason: 'ended_by_account'): Promise<unknown>
     endAll(
       accountId: string,
       reason: EndReason,
@@ -72,14 +72,6 @@ export interface AccountPagesDeps {
 
 export type AccountActs = ReturnType<typeof createAccountActs>
 
-/** A client as its row on the page shows it. */
-export interface ClientRow {
-  readonly client: ClientView
-  readonly permissions: readonly Permission[]
-  readonly offline: boolean
-  readonly since: Date
-}
-
 export function createAccountActs(deps: AccountPagesDeps) {
   return {
     ...personal(deps),
@@ -93,23 +85,24 @@ export function createAccountActs(deps: AccountPagesDeps) {
 
 const done: Act = { ok: true, value: undefined }
 
-function personal({ transaction, outbox, accounts }: AccountPagesDeps) {
+function personal({ transaction, accounts }: AccountPagesDeps) {
+  const profileOf = async (accountId: string) => (await accounts.find(accountId))?.profile ?? {}
   return {
-    profile: (accountId: string) => accounts.profile(accountId),
+    profile: (accountId: string): Promise<Claims> => profileOf(accountId),
 
+    /** Replaces what the page shows; claims that it does not show stay. A new number has yet to be proven. */
     async saveProfile({ accountId }: SignedIn, profile: Profile): Promise<void> {
-      const fields = Object.keys(profile)
-      await transaction(async (tx) => {
-        await accounts.updateProfile(accountId, profile, tx)
-        await outbox.record([{ type: 'account.profile_changed', accountId, data: { fields } }], tx)
-      })
+      const { phone_number_verified, ...before } = await profileOf(accountId)
+      const isSameNumber = before.phone_number === profile.phone_number
+      const proven = isSameNumber && phone_number_verified !== undefined ? { phone_number_verified } : {}
+      const kept = Object.entries(before).filter(([claim]) => !(PROFILE_FIELDS as readonly string[]).includes(claim))
+      const edited = Object.entries(profile).filter(([, value]) => value !== undefined)
+      const whole = { ...Object.fromEntries([...kept, ...edited]), ...proven }
+      await transaction((tx) => accounts.update(accountId, { profile: whole }, tx))
     },
 
     async saveLocale({ accountId }: SignedIn, locale: string): Promise<void> {
-      await transaction(async (tx) => {
-        await accounts.setLocale(accountId, locale, tx)
-        await outbox.record([{ type: 'account.profile_changed', accountId, data: { fields: ['locale'] } }], tx)
-      })
+      await transaction((tx) => accounts.update(accountId, { locale }, tx))
     },
   }
 }
@@ -120,24 +113,21 @@ function passwordAct(deps: AccountPagesDeps) {
     /** Changes the password; ends all other sessions and their refresh tokens when asked to, in the same transaction. */
     async changePassword(
       { accountId, sessionUid, account }: SignedIn,
-      form: { current: string; password: string; others: boolean },
-      request: { ip: string; locale: string },
+      form: { readonly current: string; readonly password: string; readonly others: boolean },
+      { ip, locale }: { readonly ip: string; readonly locale: string },
     ): Promise<Act> {
-      const verified = await passwords.verify({ accountId, email: account.email, ip: request.ip }, form.current)
-      if (!verified.ok) return { ...verified, field: 'current' }
-      const code = passwords.refuse(form.password, [account.email, account.name ?? ''])
-      if (code !== undefined) return { ok: false, code, field: 'password' }
-      const hash = await passwords.hash(form.password)
+      const verified = await passwords.verifyAccount(accountId, form.current, { ip, clientId: deps.ownClientId })
+      if (!verified.ok) {
+        const { retryAfter } = verified
+        if (retryAfter !== undefined) return { ok: false, code: 'too_many_requests', retryAfter }
+        return { ok: false, code: 'current_password_wrong', field: 'current' }
+      }
+      const prepared = await passwords.prepare(form.password, [account.email, account.name])
+      if (!prepared.ok) return { ...prepared, field: 'password' }
       const after = await transaction(async (tx) => {
-        await passwords.store(accountId, hash, tx)
-        const notice = noticeOf(deps, 'password_changed', account.email, account.locale ?? request.locale)
-        await outbox.record(
-          [
-            { type: 'account.password_changed', accountId },
-            { ...notice, accountId },
-          ],
-          tx,
-        )
+        await passwords.store(accountId, prepared.hash, tx)
+        const notice = noticeOf(deps, 'password_changed', account, locale)
+        await outbox.record([{ type: 'account.password_changed', accountId }, notice], tx)
         return form.others ? sessions.endAll(accountId, 'password_changed', { exceptUid: sessionUid }, tx) : undefined
       })
       await after?.()
@@ -146,70 +136,94 @@ function passwordAct(deps: AccountPagesDeps) {
   }
 }
 
-function emailActs(deps: AccountPagesDeps) {
-  const { transaction, outbox, accounts, emailCodes, emailChanges } = deps
+/** As long as a code may be under way. */
+const EMAIL_CHANGE_SECONDS = 3600
 
-  async function send({ accountId, sessionUid }: SignedIn, to: string, locale: string): Promise<Act> {
-    const { allowed, retryAfter } = await emailChanges.allow(accountId)
-    if (!allowed) return { ok: false, code: 'too_many_requests', retryAfter }
-    const sent = await emailCodes.issue({ key: codeKey(sessionUid, to), to, locale, accountId })
-    return sent.ok ? done : sent
-  }
+interface Sender {
+  readonly ip: string
+  readonly locale: string
+}
+
+interface EmailActs {
+  startEmailChange(me: SignedIn, input: string, sender: Sender): Promise<Act>
+  resendEmailCode(me: SignedIn, sender: Sender): Promise<Act>
+  confirmEmailChange(me: SignedIn, code: string, sender: Sender): Promise<Act>
+  resendIn(me: SignedIn, to: string): Promise<number>
+  pendingEmail(me: SignedIn): Promise<string | undefined>
+  cancelEmailChange(me: SignedIn): Promise<void>
+}
+
+function emailActs(deps: AccountPagesDeps): EmailActs {
+  const { transaction, outbox, accounts, emailCodes, kv } = deps
+  const key = ({ sessionUid }: SignedIn) => `email_change:${sessionUid}`
+  const pending = (me: SignedIn) => kv.get(key(me))
 
   return {
-    pendingEmail: ({ sessionUid }: SignedIn): Promise<string | undefined> => emailChanges.get(sessionUid),
-
     /**
      * Sends a code to the new address; the old one stays until it is proven. Whether another account has the address is
      * not told before the person has shown that the mailbox is theirs.
      */
-    async startEmailChange(signedIn: SignedIn, input: string, locale: string): Promise<Act> {
+    async startEmailChange(me, input, sender) {
       const email = accounts.canonicalEmail(input)
       if (email === undefined) return { ok: false, code: 'email_invalid', field: 'email' }
-      if (email === signedIn.account.email) return { ok: false, code: 'email_same', field: 'email' }
-      await emailChanges.put(signedIn.sessionUid, email)
-      return send(signedIn, email, locale)
+      if (email === me.account.email) return { ok: false, code: 'email_same', field: 'email' }
+      await kv.set(key(me), email, EMAIL_CHANGE_SECONDS)
+      const sent = await send(deps, me, email, sender)
+      return !sent.ok && sent.code === 'code_resend_too_soon' ? done : sent
     },
 
-    async resendEmailCode(signedIn: SignedIn, locale: string): Promise<Act> {
-      const email = await emailChanges.get(signedIn.sessionUid)
-      return email === undefined ? { ok: false, code: 'email_change_gone' } : send(signedIn, email, locale)
+    async resendEmailCode(me, sender) {
+      const email = await pending(me)
+      return email === undefined ? { ok: false, code: 'email_change_gone' } : send(deps, me, email, sender)
     },
 
-    cancelEmailChange: ({ sessionUid }: SignedIn): Promise<void> => emailChanges.drop(sessionUid),
+    /** Seconds until another code may be asked for. */
+    resendIn: (me, to) => emailCodes.resendIn(targetOf(me, to)),
+
+    pendingEmail: pending,
+    cancelEmailChange: (me) => kv.delete(key(me)),
 
     /** Proves the new address, and tells the old one. */
-    async confirmEmailChange({ accountId, sessionUid, account }: SignedIn, code: string, locale: string): Promise<Act> {
-      const email = await emailChanges.get(sessionUid)
+    async confirmEmailChange(me, code, { locale }) {
+      const email = await pending(me)
       if (email === undefined) return { ok: false, code: 'email_change_gone' }
-      const checked = await emailCodes.check(codeKey(sessionUid, email), code)
-      if (!checked.ok) return { ...checked, field: 'code' }
+      const checked = await emailCodes.check(targetOf(me, email), code)
+      if (checked !== 'right') return codeFailure(checked)
+      await kv.delete(key(me))
       try {
-        await transaction(async (tx) => {
-          await accounts.changeEmail(accountId, email, tx)
-          const notice = noticeOf(deps, 'email_changed', account.email, account.locale ?? locale)
-          await outbox.record(
-            [
-              { type: 'account.email_changed', accountId },
-              { ...notice, accountId },
-            ],
-            tx,
-          )
+        const changed = await transaction(async (tx) => {
+          const account = await accounts.changeEmail(me.accountId, email, tx)
+          if (account !== undefined) await outbox.record([noticeOf(deps, 'email_changed', me.account, locale)], tx)
+          return account
         })
+        return changed === undefined ? { ok: false, code: 'email_change_gone' } : done
       } catch (error) {
         if (!(error instanceof AppError) || error.code !== 'already_exists') throw error
         return { ok: false, code: 'email_taken' }
-      } finally {
-        await emailChanges.drop(sessionUid)
       }
-      return done
     },
   }
 }
 
-/** The address is part of the key: a code sent to one address can never prove another, whatever is submitted in parallel. */
-function codeKey(sessionUid: string, email: string): string {
-  return `${sessionUid}:${email}`
+/** Bound to the session, the account and its present address: none of them may change before the code is used. */
+function targetOf({ sessionUid, accountId, account }: SignedIn, to: string): CodeTarget {
+  return { purpose: 'change_email', cid: sessionUid, to, bound: `${accountId}\n${account.email}` }
+}
+
+async function send({ emailCodes }: AccountPagesDeps, me: SignedIn, to: string, { ip, locale }: Sender): Promise<Act> {
+  const mail = { to, template: 'email_codes/verify_email', carriesCode: true, values: () => ({}) }
+  try {
+    const wait = await emailCodes.resend({ ...targetOf(me, to), ip, locale, accountId: me.accountId, mail })
+    return wait === undefined ? done : { ok: false, code: 'code_resend_too_soon', retryAfter: wait }
+  } catch (error) {
+    if (!(error instanceof AppError) || error.code !== 'too_many_requests') throw error
+    return { ok: false, code: 'too_many_requests', retryAfter: error.retryAfter }
+  }
+}
+
+function codeFailure(checked: Exclude<Checked, 'right'>): Act {
+  if (typeof checked === 'object') return { ok: false, code: 'too_many_requests', retryAfter: checked.retryAfter }
+  return { ok: false, code: checked === 'used_up' ? 'code_used_up' : 'code_invalid', field: 'code' }
 }
 
 function sessionActs({ sessions }: AccountPagesDeps) {
@@ -226,9 +240,6 @@ function sessionActs({ sessions }: AccountPagesDeps) {
     async endOthers({ accountId, sessionUid }: SignedIn): Promise<void> {
       await sessions.endAll(accountId, 'ended_by_account', { exceptUid: sessionUid })
     },
-
-    /** A plain sign-out of this browser. */
-    signOut: ({ sessionUid }: SignedIn): Promise<unknown> => sessions.end(sessionUid, 'logout'),
   }
 }
 
@@ -261,27 +272,15 @@ function clientActs({ sessions, consents, clients, ownClientId }: AccountPagesDe
 }
 
 function ending(deps: AccountPagesDeps) {
-  const { transaction, outbox, accounts, sessions } = deps
+  const { outbox, accounts } = deps
   return {
     /** Deletes the account after its e-mail was typed again: sessions, grants and rows at once, the clients are told. */
     async deleteAccount({ accountId, account }: SignedIn, confirmation: string, locale: string): Promise<Act> {
       if (accounts.canonicalEmail(confirmation) !== account.email) {
         return { ok: false, code: 'confirmation_wrong', field: 'confirmation' }
       }
-      const after = await transaction(async (tx) => {
-        const ended = await sessions.endAll(accountId, 'account_deleted', {}, tx)
-        await accounts.remove(accountId, tx)
-        const notice = noticeOf(deps, 'account_deleted', account.email, account.locale ?? locale)
-        await outbox.record(
-          [
-            { type: 'account.deleted', accountId },
-            { ...notice, accountId },
-          ],
-          tx,
-        )
-        return ended
-      })
-      await after()
+      const notice = noticeOf(deps, 'account_deleted', account, locale)
+      await accounts.remove(accountId, (tx) => outbox.record([notice], tx))
       return done
     },
   }
@@ -290,12 +289,12 @@ function ending(deps: AccountPagesDeps) {
 type Notice = 'password_changed' | 'email_changed' | 'account_deleted'
 
 /** A mail that tells an address what was done; the address itself is sealed and erased once the mail is sent. */
-function noticeOf({ clock, issuer }: AccountPagesDeps, event: Notice, to: string, locale: string): Fact {
-  const at = new Intl.DateTimeFormat(locale, { dateStyle: 'long', timeStyle: 'long', timeZone: 'UTC' }).format(
-    clock.now(),
-  )
+function noticeOf({ clock, issuer }: AccountPagesDeps, event: Notice, account: AccountView, pageLocale: string): Fact {
+  const locale = account.locale ?? pageLocale
+  const time = new Intl.DateTimeFormat(locale, { dateStyle: 'long', timeStyle: 'long', timeZone: 'UTC' })
   const url = event === 'account_deleted' ? {} : { url: `${issuer}/account` }
-  const values: { [key: string]: Json } = { event, at, ...url }
   const template = 'accounts/security_notice'
-  return { type: 'mail.requested', data: { template }, sealed: { to, template, locale, values } }
+  const values: { [key: string]: Json } = { event, at: time.format(clock.now()), ...url }
+  const { accountId, email: to } = account
+  return { type: 'mail.requested', accountId, data: { template }, sealed: { to, template, locale, values } }
 }

@@ -1,4 +1,6 @@
-/** What the account pages let a person say about themselves, and the facts of this room. */
+/** What the account pages show and let a person say about themselves, and how an act ends. */
+import type { ClientView } from '../../interaction/step.ts'
+import type { Permission } from '../consents/types.ts'
 
 /** Standard claims (OIDC Core §5.1) that a person edits; all else in a form is dropped (A87). */
 export const PROFILE_FIELDS = [
@@ -35,4 +37,10 @@ export const DONE_CODES = [
 
 export type DoneCode = (typeof DONE_CODES)[number]
 
-export const ACCOUNT_PAGES_FACTS = ['account.profile_changed', 'account.email_changed', 'account.deleted'] as const
+/** A client as its row on the page shows it. */
+export interface ClientRow {
+  readonly client: ClientView
+  readonly permissions: readonly Permission[]
+  readonly offline: boolean
+  readonly since: Date
+}

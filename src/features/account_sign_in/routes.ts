@@ -1,6 +1,7 @@
-/** Cookies and redirects of the account pages' sign-in. */
+/** Cookies and redirects of the account pages' sign-in and sign-out. */
 import Router from '@koa/router'
 import type { Context } from 'koa'
+import { readForm } from '../../http/form.ts'
 import type { AccountView } from '../../interaction/step.ts'
 import type { AccountSignInService } from './service.ts'
 import type { SignedIn } from './types.ts'
@@ -11,8 +12,6 @@ export interface Gate {
   enter(ctx: Context, page: string): Promise<SignedIn | undefined>
   /** The same for sensitive acts: whoever proved themselves too long ago is asked again, and comes back to `page`. */
   enterFresh(ctx: Context, page: string): Promise<SignedIn | undefined>
-  /** The signed-in person, without a redirect. */
-  peek(ctx: Context): Promise<SignedIn | undefined>
   /** Forgets this browser: cookies and what it kept of the pages. */
   forget(ctx: Context): void
 }
@@ -20,6 +19,7 @@ export interface Gate {
 export interface AccountSignInRouteDeps {
   readonly issuer: string
   readonly service: AccountSignInService
+  readonly csrf: { check(ctx: Context, token: string | undefined): void }
   readonly pages: {
     render(ctx: Context, template: string, context: { readonly [name: string]: unknown }, status?: number): void
   }
@@ -49,7 +49,6 @@ export function createGate({ issuer, service }: AccountSignInRouteDeps): Gate {
       leave(ctx, page, signedIn.account)
       return undefined
     },
-    peek: (ctx) => service.read(cookies.get(ctx, 'ticket')),
     forget(ctx) {
       cookies.set(ctx, 'ticket', undefined)
       cookies.set(ctx, 'pending', undefined)
@@ -59,7 +58,8 @@ export function createGate({ issuer, service }: AccountSignInRouteDeps): Gate {
   }
 }
 
-export function createSignInRouter({ issuer, service, pages }: AccountSignInRouteDeps): Router {
+export function createSignInRouter(deps: AccountSignInRouteDeps, gate: Pick<Gate, 'forget'>): Router {
+  const { issuer, service, pages, csrf } = deps
   const cookies = cookiesOf(issuer)
   const router = new Router()
   router.get('/account/callback', async (ctx) => {
@@ -76,11 +76,20 @@ export function createSignInRouter({ issuer, service, pages }: AccountSignInRout
       redirect(ctx, arrival.returnTo)
     }
   })
+  router.post('/account/sign-out', async (ctx) => {
+    csrf.check(ctx, (await readForm(ctx)).csrf)
+    await service.signOut(cookies.get(ctx, 'ticket'))
+    gate.forget(ctx)
+    redirect(ctx, '/account/signed-out')
+  })
+  router.get('/account/signed-out', (ctx) => {
+    pages.render(ctx, 'logout/done', { client: undefined, backUrl: undefined, signInUrl: '/account' })
+  })
   return router
 }
 
 /** 303: whatever the method was, the next request is a GET. */
-export function redirect(ctx: Context, url: string): void {
+function redirect(ctx: Context, url: string): void {
   ctx.set('Cache-Control', 'no-store')
   ctx.redirect(url)
   ctx.status = 303

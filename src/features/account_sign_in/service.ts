@@ -20,6 +20,7 @@ export interface AccountSignInDeps {
   readonly sessions: {
     findLive(uid: string): Promise<{ readonly accountId: string; readonly seenAt: Date } | undefined>
     touch(uid: string, now: Date): Promise<void>
+    end(uid: string, reason: 'logout'): Promise<unknown>
   }
   readonly accounts: { view(accountId: string): Promise<AccountView | undefined> }
 }
@@ -137,6 +138,12 @@ export function createAccountSignInService(deps: AccountSignInDeps) {
       return { accountId, sessionUid, authTime: new Date(authTime * 1000), account: found.account }
     },
 
+    /** Ends the session behind a ticket, as its owner signing out; a ticket that is worth nothing ends nothing. */
+    async signOut(ticketCookie: string | undefined): Promise<void> {
+      const ticket = open(ticketCookie, TICKET, ticketSchema)
+      if (ticket !== undefined) await deps.sessions.end(ticket.sessionUid, 'logout')
+    },
+
     /** Whether the last proof is new enough for a sensitive act. */
     isFresh: ({ authTime }: SignedIn): boolean => clock.now().getTime() - authTime.getTime() <= FRESH_SECONDS * 1000,
   }
@@ -151,7 +158,7 @@ async function alive({ sessions, accounts }: AccountSignInDeps, ticket: Ticket):
   const session = await sessions.findLive(ticket.sessionUid)
   if (session?.accountId !== ticket.accountId) return undefined
   const account = await accounts.view(ticket.accountId)
-  return account?.active === true ? { account, seenAt: session.seenAt } : undefined
+  return account?.active && account.emailVerified ? { account, seenAt: session.seenAt } : undefined
 }
 
 /** RFC 7636 §4.2. */

@@ -1,5 +1,6 @@
 /** Rows of `accounts`. */
 import type { Knex } from 'knex'
+import type { AccountView } from '../../interaction/step.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { Account, AccountLifecycle, Profile } from './types.ts'
 
@@ -18,7 +19,7 @@ interface AccountRow {
 }
 
 export function accountRepository(db: Knex) {
-  return { ...reads(db), ...writes() }
+  return { ...reads(db), ...proofs(), ...changes() }
 }
 
 function reads(db: Knex) {
@@ -60,7 +61,7 @@ function reads(db: Knex) {
   }
 }
 
-function writes() {
+function proofs() {
   return {
     async insert(account: Account, tx: Tx): Promise<void> {
       await tx('accounts').insert({
@@ -110,22 +111,24 @@ function writes() {
         .returning('*')
       return map(row)
     },
+  }
+}
 
+function changes() {
+  return {
     async update(
       id: string,
       changes: { readonly locale?: string | undefined; readonly profile?: Profile | undefined },
       now: Date,
       tx: Tx,
-    ): Promise<Account | undefined> {
-      const [row] = await tx('accounts')
+    ): Promise<void> {
+      await tx('accounts')
         .where({ id })
         .update({
           updated_at: now,
           ...(changes.locale === undefined ? {} : { locale: changes.locale }),
           ...(changes.profile === undefined ? {} : { profile: JSON.stringify(changes.profile) }),
         })
-        .returning('*')
-      return map(row)
     },
 
     async setState(id: string, to: AccountLifecycle, now: Date, tx: Tx): Promise<void> {
@@ -173,5 +176,18 @@ function toAccount(row: AccountRow): Account {
     profile: row.profile,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
+  }
+}
+
+/** What steps and pages see of a row. */
+export function toView(account: Account): AccountView {
+  return {
+    accountId: account.id,
+    email: account.email,
+    emailVerified: account.emailVerifiedAt !== undefined,
+    active: account.state === 'active' || account.state === 'pending',
+    epoch: account.epoch,
+    name: typeof account.profile.name === 'string' ? account.profile.name : undefined,
+    locale: account.locale,
   }
 }

@@ -5,8 +5,8 @@ import type { Fact } from '../../events.ts'
 import type { AccountView } from '../../interaction/step.ts'
 import type { KeyValue } from '../../platform/key_value.ts'
 import { type Tx, uniqueViolation } from '../../platform/postgres.ts'
-import type { AccountRepository } from './repository.ts'
-import { type Account, type AccountState, canonicalEmail, PROFILE_CLAIMS, type Profile } from './types.ts'
+import { type AccountRepository, toView } from './repository.ts'
+import { type Account, type AccountState, canonicalEmail, onlyProfile, type Profile } from './types.ts'
 
 export interface AccountDeps {
   readonly repository: AccountRepository
@@ -36,7 +36,13 @@ const ATTEMPTS = 10
 
 export function createAccountService(deps: AccountDeps) {
   const states = statesOf(deps)
-  return { ...views(deps), ...states, ...beginnings(deps), ...changes(deps, states.publish), ...endings(deps, states.publish) }
+  return {
+    ...views(deps),
+    ...states,
+    ...beginnings(deps),
+    ...changes(deps, states.publish),
+    ...endings(deps, states.publish),
+  }
 }
 
 function views({ repository }: AccountDeps) {
@@ -47,7 +53,7 @@ function views({ repository }: AccountDeps) {
       return account === undefined ? undefined : toView(account)
     },
 
-    find: (id: string, tx?: Tx): Promise<Account | undefined> => repository.find(id, tx),
+    find: repository.find,
 
     /** The account that has proven the address, else the newest that claims it. */
     async findByIdentifier(identifier: string, tx?: Tx): Promise<Account | undefined> {
@@ -56,9 +62,9 @@ function views({ repository }: AccountDeps) {
     },
 
     /** Whether somebody else has proven the address. */
-    emailTaken: (email: string, exceptId: string, tx?: Tx): Promise<boolean> => repository.emailTaken(email, exceptId, tx),
+    emailTaken: repository.emailTaken,
 
-    list: (atMost: number): Promise<Account[]> => repository.list(atMost),
+    list: repository.list,
 
     /** Every standard claim of the account (OIDC Core §5.1). Undefined unless it is active. */
     async claims(id: string): Promise<{ [claim: string]: unknown } | undefined> {
@@ -168,8 +174,8 @@ function changes({ repository, outbox, clock, warn }: AccountDeps, publish: (id:
      */
     async advanceEpoch(id: string, _reason: string, tx: Tx): Promise<number | undefined> {
       const account = await repository.advanceEpoch(id, clock.now(), tx)
-      const after = () => outside(() => publish(id)).catch((error: unknown) => warn(error, 'account state not written'))
-      tx.executionPromise?.then(after, () => {})
+      const write = () => outside(() => publish(id)).catch((error: unknown) => warn(error, 'account state not written'))
+      tx.executionPromise?.then(write, () => {})
       return account?.epoch
     },
 
@@ -183,19 +189,15 @@ function changes({ repository, outbox, clock, warn }: AccountDeps, publish: (id:
       return toView(account)
     },
 
-    /** Changes language or profile; only profile claims are taken over (A26, A87). */
-    async update(
-      id: string,
-      { locale, profile }: { locale?: string | undefined; profile?: Profile | undefined },
-      tx: Tx,
-    ): Promise<Account | undefined> {
-      const kept = profile === undefined ? undefined : onlyProfile(profile)
-      const account = await repository.update(id, { locale, profile: kept }, clock.now(), tx)
-      if (account !== undefined) {
-        const changed = [...(locale === undefined ? [] : ['locale']), ...Object.keys(kept ?? {})]
-        await outbox.record([{ type: 'account.updated', accountId: id, data: { changed } }], tx)
+    /** Changes language or profile. A given profile replaces the one before; what is no profile claim is dropped. */
+    async update(id: string, given: { locale?: string; profile?: Profile }, tx: Tx): Promise<void> {
+      const { locale } = given
+      const profile = given.profile === undefined ? undefined : onlyProfile(given.profile)
+      await repository.update(id, { locale, profile }, clock.now(), tx)
+      const data = {
+        changed: [...(locale === undefined ? [] : ['locale']), ...(profile === undefined ? [] : ['profile'])],
       }
-      return account
+      await outbox.record([{ type: 'account.updated', accountId: id, data }], tx)
     },
   }
 }
@@ -225,6 +227,18 @@ function endings(deps: AccountDeps, publish: (id: string) => Promise<void>) {
     return true
   }
 
+  /**
+   * Deletes the account with all that belongs to it, and does `also` in the same transaction. Its id is never used again
+   * (A89). False when it is not there.
+   */
+  function remove(id: string, also?: (tx: Tx) => Promise<void>, actor?: string): Promise<boolean> {
+    const act = async (tx: Tx) => {
+      await also?.(tx)
+      await repository.delete(id, tx)
+    }
+    return end(id, 'account_deleted', act, { type: 'account.deleted', accountId: id, actor })
+  }
+
   return {
     /** Nothing of the account works any more, at once. False when it is not there or switched off already. */
     disable: (id: string, actor = 'operator'): Promise<boolean> =>
@@ -250,27 +264,21 @@ function endings(deps: AccountDeps, publish: (id: string) => Promise<void>) {
       return done
     },
 
-    /** Deletes the account with all that belongs to it. Its id is never used again (A89). False when it is not there. */
-    remove: (id: string, actor?: string): Promise<boolean> =>
-      end(id, 'account_deleted', (tx) => repository.delete(id, tx), {
-        type: 'account.deleted',
-        accountId: id,
-        ...(actor === undefined ? {} : { actor }),
-      }),
+    remove,
+
+    /** An operator deletes the account. */
+    erase: (id: string, actor = 'operator'): Promise<boolean> => remove(id, undefined, actor),
 
     /** Deletes up to `atMost` accounts that were never proven and are older than `before`. */
     purgePending: (before: Date, atMost: number): Promise<number> =>
       transaction(async (tx) => {
         const ids = await repository.deletePendingBefore(before, atMost, tx)
-        const facts = ids.map(
-          (accountId): Fact => ({
-            type: 'account.deleted',
-            accountId,
-            actor: 'system',
-            data: { reason: 'unproven' },
-          }),
-        )
-        if (facts.length > 0) await outbox.record(facts, tx)
+        const unproven = { type: 'account.deleted', actor: 'system', data: { reason: 'unproven' } } as const
+        if (ids.length > 0)
+          await outbox.record(
+            ids.map((accountId) => ({ ...unproven, accountId })),
+            tx,
+          )
         return ids.length
       }),
   }
@@ -285,24 +293,8 @@ async function onlyOne<T>(work: Promise<T>): Promise<T> {
   }
 }
 
-function toView(account: Account): AccountView {
-  return {
-    accountId: account.id,
-    email: account.email,
-    emailVerified: account.emailVerifiedAt !== undefined,
-    active: account.state === 'active' || account.state === 'pending',
-    epoch: account.epoch,
-    name: typeof account.profile.name === 'string' ? account.profile.name : undefined,
-    locale: account.locale,
-  }
-}
-
 function toState({ state, epoch }: Account): AccountState {
   return { active: state === 'active', epoch }
-}
-
-function onlyProfile(profile: Profile): Profile {
-  return Object.fromEntries(PROFILE_CLAIMS.flatMap((claim) => (profile[claim] === undefined ? [] : [[claim, profile[claim]]])))
 }
 
 function key(id: string): string {

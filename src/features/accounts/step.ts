@@ -17,7 +17,7 @@ export function createChooseAccountStep({ accounts }: AccountStepDeps): Step<{ a
     prompts: ['select_account'],
     meets: ['account'],
     needed: ({ session, progress }) =>
-      session !== undefined && progress.accountId === undefined && progress.answers['choose_account'] === undefined,
+      session !== undefined && progress.accountId === undefined && progress.answers.choose_account === undefined,
     input: z.object({ action: z.enum(['continue', 'other']) }),
     async show({ session }) {
       const account = session === undefined ? undefined : await accounts.view(session.accountId)
@@ -37,7 +37,7 @@ export function createIdentifierStep(): Step<{ identifier: string }> {
     needed: ({ progress }) => progress.path === 'login' && progress.identifier === undefined,
     input: z.object({ identifier: z.string().default('') }),
     async show({ progress }) {
-      const typed = progress.answers['identifier']
+      const typed = progress.answers.identifier
       return typeof typed === 'string' ? { identifier: typed } : {}
     },
     async submit({ identifier }) {

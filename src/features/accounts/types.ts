@@ -18,7 +18,8 @@ export interface Account {
   readonly updatedAt: Date
 }
 
-export type Profile = { readonly [claim in (typeof PROFILE_CLAIMS)[number]]?: unknown }
+/** Claims by name; what is none of `PROFILE_CLAIMS` is never stored. */
+export type Profile = { readonly [claim: string]: unknown }
 
 /** Claims that a profile may hold. `sub`, `email`, `email_verified`, `locale` and `updated_at` come from columns. */
 export const PROFILE_CLAIMS = [
@@ -39,6 +40,13 @@ export const PROFILE_CLAIMS = [
   'address',
 ] as const
 
+/** A profile without what is none of its claims, such as `sub` or `email_verified` (A26, A87). */
+export function onlyProfile(profile: Profile): Profile {
+  return Object.fromEntries(
+    PROFILE_CLAIMS.flatMap((claim) => (profile[claim] === undefined ? [] : [[claim, profile[claim]]])),
+  )
+}
+
 /** Whether an account may act, and which epoch its sessions, grants and proofs must carry. */
 export interface AccountState {
   readonly active: boolean
@@ -49,8 +57,6 @@ export interface AccountState {
 export const ACCOUNT_FACTS = [
   'account.registered',
   'account.email_verified',
-  'account.email_changed',
-  'account.updated',
   'account.disabled',
   'account.enabled',
   'account.deleted',

@@ -116,9 +116,9 @@ export function clientRepository(db: Knex) {
 
     /** Removes secrets that ended before `now`, at most `atMost`. @returns how many */
     async deleteExpiredSecrets(now: Date, atMost: number, tx: Tx): Promise<number> {
-      return tx('client_secrets')
-        .whereIn('id', tx('client_secrets').select('id').where('expires_at', '<', now).limit(atMost))
-        .delete()
+      const ended = tx('client_secrets').select('id').where('expires_at', '<', now).limit(atMost)
+      const rows = await tx('client_secrets').whereIn('id', ended).delete(['id'])
+      return rows.length
     },
   }
 }

@@ -4,7 +4,6 @@
  */
 import { z } from 'zod'
 import { nativeUriProblem, originProblem, type UriCheck, webUriProblem } from '../../platform/uri_rules.ts'
-import type { ClientRecord } from './types.ts'
 
 const YEAR = 31_536_000
 
@@ -101,10 +100,10 @@ export type Problem = readonly [field: keyof Metadata, message: string]
 
 /** Fills in what was left out. Each default is the safe one. */
 export function withDefaults(given: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const grants = Array.isArray(given['grant_types']) ? given['grant_types'] : ['authorization_code']
+  const grants = Array.isArray(given.grant_types) ? given.grant_types : ['authorization_code']
   const browser = grants.includes('authorization_code')
   return {
-    client_name: given['client_id'],
+    client_name: given.client_id,
     application_type: 'web',
     redirect_uris: [],
     post_logout_redirect_uris: [],
@@ -118,7 +117,7 @@ export function withDefaults(given: Readonly<Record<string, unknown>>): Record<s
     first_party: false,
     require_pkce: true,
     // Logout of one session needs its `sid`, and without this the engine leaves it out.
-    backchannel_logout_session_required: given['backchannel_logout_uri'] !== undefined,
+    backchannel_logout_session_required: given.backchannel_logout_uri !== undefined,
     ...given,
   }
 }
@@ -289,7 +288,7 @@ export function parseDeclarations(
 }
 
 /** Drops scopes and resource servers that have left the configuration: the engine would refuse the whole client for one. */
-export function limitTo(record: ClientRecord, known: Known): ClientRecord {
+export function limitTo<R extends { readonly metadata: Readonly<Metadata> }>(record: R, known: Known): R {
   const scopes = record.metadata.scope.split(' ').filter((name) => known.scopes.has(name))
   const resources = record.metadata.resources.filter((name) => known.resources.has(name))
   const same = scopes.join(' ') === record.metadata.scope && resources.length === record.metadata.resources.length

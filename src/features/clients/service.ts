@@ -40,16 +40,15 @@ export interface ClientsDeps {
   readonly equal: (a: string, b: string) => boolean
 }
 
-export type ClientsService = ReturnType<typeof createClientLookup> &
-  ReturnType<typeof createClientWrites> &
-  ReturnType<typeof createClientDeclarations>
+export type ClientsService = ReturnType<typeof createClientsService>
 
-export function createClientsService(deps: ClientsDeps): ClientsService {
-  return { ...createClientLookup(deps), ...createClientWrites(deps), ...createClientDeclarations(deps) }
+export function createClientsService(deps: ClientsDeps) {
+  const write = createWriter(deps)
+  return { ...lookups(deps), ...registrations(deps, write), ...switches(deps, write), ...declarations(deps) }
 }
 
 /** Reads on the path of requests. */
-function createClientLookup(deps: ClientsDeps) {
+function lookups(deps: ClientsDeps) {
   const { repository, invalidation, known } = deps
   const clients = createRowCache<ClientRecord>({
     load: async (id) => {
@@ -95,52 +94,42 @@ function createClientLookup(deps: ClientsDeps) {
   }
 }
 
-/** What operators do. Each change and its fact are one transaction; the caches hear of it after the commit. */
-function createClientWrites(deps: ClientsDeps) {
-  const { repository, outbox, clock } = deps
-
-  const change = async <T>(clientId: string, work: (tx: Tx) => Promise<T>): Promise<T> => {
-    const result = await deps.transaction(work)
-    await deps.invalidation.publish(CLIENTS_TOPIC, clientId)
+/** Commands change what commands made. Each change and its fact are one transaction; caches hear of it after the commit. */
+function createWriter({ repository, transaction, invalidation }: ClientsDeps) {
+  return async <T>(clientId: string, work: (tx: Tx, record: ClientRecord | undefined) => Promise<T>): Promise<T> => {
+    const result = await transaction(async (tx) => {
+      await repository.lock(tx)
+      const record = await repository.find(clientId, tx)
+      if (record?.managed === 'file') {
+        throw clientError('client_managed_by_file', `client ${clientId} is declared in the file: change it there`)
+      }
+      return work(tx, record)
+    })
+    await invalidation.publish(CLIENTS_TOPIC, clientId)
     return result
   }
-  const own = async (clientId: string, tx: Tx): Promise<ClientRecord | undefined> => {
-    await repository.lock(tx)
-    const record = await repository.find(clientId, tx)
-    if (record?.managed === 'file') {
-      throw clientError('client_managed_by_file', `client ${clientId} is declared in the file: change it there`)
-    }
-    return record
-  }
+}
+
+type Write = ReturnType<typeof createWriter>
+
+/** Registering and changing. */
+function registrations(deps: ClientsDeps, write: Write) {
+  const { repository, outbox, clock } = deps
   const addSecret = async (clientId: string, tx: Tx): Promise<string> => {
     const secret = deps.newToken()
     await repository.insertSecret(clientId, newSecret(deps, secret, 'command'), tx)
     return secret
   }
-  const setDisabled = (clientId: string, disabled: boolean) =>
-    change(clientId, async (tx) => {
-      if ((await own(clientId, tx)) === undefined) return undefined
-      const changed = await repository.updateDisabled(clientId, disabled, clock.now(), tx)
-      if (changed)
-        await outbox.record([fact(disabled ? 'client.disabled' : 'client.enabled', clientId, 'operator')], tx)
-      return changed
-    })
-
   return {
-    /** All clients, as stored. */
-    list: (): Promise<ClientRecord[]> => repository.list(),
-    /** One client as stored, disabled or not, past the cache. */
-    show: (clientId: string): Promise<ClientRecord | undefined> => repository.find(clientId),
-
     /**
      * Registers a client. @returns its id and, when it authenticates with a secret, that secret: the only time it is seen.
-     * @throws AppError invalid_client_metadata with every problem, one a line; already_exists
+     * @throws AppError invalid_client_metadata with every problem, one a line; client_exists
      */
     async create(given: Declaration): Promise<{ clientId: string; secret?: string | undefined }> {
       const metadata = checkedMetadata(given, deps.known)
       const clientId = metadata.client_id
-      return change(clientId, async (tx) => {
-        if ((await own(clientId, tx)) !== undefined || clientId === deps.ownClient.client_id) {
+      return write(clientId, async (tx, record) => {
+        if (record !== undefined || clientId === deps.ownClient.client_id) {
           throw clientError('client_exists', `client ${clientId} exists already`)
         }
         await repository.insert({ metadata, managed: 'command', now: clock.now() }, tx)
@@ -151,9 +140,8 @@ function createClientWrites(deps: ClientsDeps) {
     },
 
     /** Changes members of the metadata; `null` takes one back to its default. @returns undefined when there is no such client */
-    async update(clientId: string, changes: Readonly<Record<string, unknown>>): Promise<true | undefined> {
-      return change(clientId, async (tx) => {
-        const record = await own(clientId, tx)
+    update(clientId: string, changes: Readonly<Record<string, unknown>>): Promise<true | undefined> {
+      return write(clientId, async (tx, record) => {
         if (record === undefined) return undefined
         const merged = Object.entries({ ...record.metadata, ...changes, client_id: clientId })
         const metadata = checkedMetadata(
@@ -170,9 +158,8 @@ function createClientWrites(deps: ClientsDeps) {
      * Adds a secret and lets the others end after `overlapSeconds` (0: at once). @returns the new secret, seen only now;
      * undefined when there is no such client
      */
-    async rotateSecret(clientId: string, overlapSeconds: number): Promise<string | undefined> {
-      return change(clientId, async (tx) => {
-        const record = await own(clientId, tx)
+    rotateSecret(clientId: string, overlapSeconds: number): Promise<string | undefined> {
+      return write(clientId, async (tx, record) => {
         if (record === undefined) return undefined
         if (!hasSecrets(record.metadata)) {
           const method = record.metadata.token_endpoint_auth_method
@@ -193,6 +180,24 @@ function createClientWrites(deps: ClientsDeps) {
         return secret
       })
     },
+  }
+}
+
+/** Looking and switching. */
+function switches({ repository, outbox, clock }: ClientsDeps, write: Write) {
+  const setDisabled = (clientId: string, disabled: boolean) =>
+    write(clientId, async (tx, record) => {
+      if (record === undefined) return undefined
+      const changed = await repository.updateDisabled(clientId, disabled, clock.now(), tx)
+      const type = disabled ? 'client.disabled' : 'client.enabled'
+      if (changed) await outbox.record([fact(type, clientId, 'operator')], tx)
+      return changed
+    })
+  return {
+    /** All clients, as stored. */
+    list: (): Promise<ClientRecord[]> => repository.list(),
+    /** One client as stored, disabled or not, past the cache. */
+    show: (clientId: string): Promise<ClientRecord | undefined> => repository.find(clientId),
 
     /** Ends every use of the client within a second. @returns whether it changed; undefined when there is no such client */
     disable: (clientId: string) => setDisabled(clientId, true),
@@ -201,7 +206,7 @@ function createClientWrites(deps: ClientsDeps) {
 }
 
 /** What the configuration file and the provider itself declare. */
-function createClientDeclarations(deps: ClientsDeps) {
+function declarations(deps: ClientsDeps) {
   const { repository } = deps
   const sync = async (wanted: Declared, current: ClientRecord | undefined, tx: Tx): Promise<Fact[]> => {
     const { metadata } = wanted

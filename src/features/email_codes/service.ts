@@ -8,6 +8,7 @@ import type { Fact } from '../../events.ts'
 import { networkOf } from '../../platform/client_network.ts'
 import type { KeyValue } from '../../platform/key_value.ts'
 import type { Tx } from '../../platform/postgres.ts'
+import { currentRequest } from '../../platform/request_scope.ts'
 import { type Checked, CODE_MINUTES, type CodeRequest, type CodeTarget } from './types.ts'
 
 export interface EmailCodeDeps {
@@ -42,7 +43,9 @@ const COOL_DOWN_MS = 30_000
 const DAY_SECONDS = 86_400
 const TRIES_PER_CODE = 3
 const TRIES_PER_DAY = 100
-const MAILS_PER_HOUR = { mailbox: 10, conversation: 20, address: 60 }
+/** Less for one requester than for all: nobody uses up alone what the mailbox's owner needs (A38). */
+const TRIES_PER_DAY_AND_ADDRESS = 30
+const MAILS_PER_HOUR = { mailbox: 30, mailboxAndAddress: 6, conversation: 20, address: 60 }
 
 export function createEmailCodeService(deps: EmailCodeDeps) {
   const { kv, clock } = deps
@@ -85,6 +88,7 @@ export function createEmailCodeService(deps: EmailCodeDeps) {
       return true
     },
 
+    /** Whether this is the code. A right one is used up by it; a wrong one counts. */
     check: (target: CodeTarget, typed: string): Promise<Checked> => check(deps, target, typed),
   }
 }
@@ -124,10 +128,18 @@ async function check(deps: EmailCodeDeps, target: CodeTarget, typed: string): Pr
   if (!/^\d{6}$/.test(typed)) return 'wrong'
   const stored = await kv.get(key(target))
   const record = stored === undefined ? undefined : parse(stored)
-  const daily = { key: `code_tries:day:${mac(target.to)}`, limit: TRIES_PER_DAY, windowSeconds: DAY_SECONDS }
+  const mailbox = `code_tries:day:${mac(target.to)}`
+  const daily = [
+    { key: mailbox, limit: TRIES_PER_DAY, windowSeconds: DAY_SECONDS },
+    {
+      key: `${mailbox}:${networkOf(currentRequest()?.ip ?? '')}`,
+      limit: TRIES_PER_DAY_AND_ADDRESS,
+      windowSeconds: DAY_SECONDS,
+    },
+  ]
   const ofCode = { key: `code_tries:${record?.id ?? target.cid}`, limit: TRIES_PER_CODE, windowSeconds: RECORD_SECONDS }
-  if (!(await kv.hit([daily, ofCode])).allowed) {
-    const { allowed, retryAfter } = await kv.hit([daily])
+  if (!(await kv.hit([...daily, ofCode])).allowed) {
+    const { allowed, retryAfter } = await kv.hit(daily)
     return allowed ? 'used_up' : { retryAfter }
   }
   if (record === undefined || record.to !== target.to || record.bound !== target.bound) return 'wrong'
@@ -142,10 +154,12 @@ async function check(deps: EmailCodeDeps, target: CodeTarget, typed: string): Pr
 
 function mailLimits({ mac }: EmailCodeDeps, { to, cid, ip }: CodeRequest) {
   const windowSeconds = 3600
+  const [mailbox, network] = [mac(to), networkOf(ip)]
   return [
-    { key: `mails:to:${mac(to)}`, limit: MAILS_PER_HOUR.mailbox, windowSeconds },
+    { key: `mails:to:${mailbox}`, limit: MAILS_PER_HOUR.mailbox, windowSeconds },
+    { key: `mails:to:${mailbox}:${network}`, limit: MAILS_PER_HOUR.mailboxAndAddress, windowSeconds },
     { key: `mails:cid:${cid}`, limit: MAILS_PER_HOUR.conversation, windowSeconds },
-    { key: `mails:ip:${networkOf(ip)}`, limit: MAILS_PER_HOUR.address, windowSeconds },
+    { key: `mails:ip:${network}`, limit: MAILS_PER_HOUR.address, windowSeconds },
   ]
 }
 

@@ -35,7 +35,7 @@ export function createVerifyEmailStep(deps: VerifyEmailStepDeps): Step<VerifyEma
     async show(state, { ip }) {
       await codes.ensure(await requestOf(deps, state, ip))
       const { to } = targetOf(state)
-      const sent = state.progress.answers['verify_email'] === 'resent'
+      const sent = state.progress.answers.verify_email === 'resent'
       return { email: to, minutes: CODE_MINUTES, resendIn: await codes.resendIn(targetOf(state)), sent }
     },
 

@@ -61,7 +61,8 @@ export function keyRepository(db: Knex) {
 
     /** Forgets keys that retired before `at`. @returns how many */
     async deleteRetired(at: Date, tx: Tx): Promise<number> {
-      return tx('signing_keys').where('retires_at', '<', at).delete()
+      const rows = await tx('signing_keys').where('retires_at', '<', at).delete(['kid'])
+      return rows.length
     },
   }
 }

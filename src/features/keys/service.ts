@@ -1,7 +1,6 @@
 /** The rules of signing keys: made once, published before use, kept until nothing they signed is shown any more. */
 import { createHash, createPrivateKey, createPublicKey, generateKeyPair, type JsonWebKey } from 'node:crypto'
 import { promisify } from 'node:util'
-import type { Fact } from '../../events.ts'
 import type { Clock } from '../../platform/clock.ts'
 import type { Invalidation } from '../../platform/invalidation.ts'
 import type { Outbox } from '../../platform/outbox.ts'
@@ -49,14 +48,17 @@ export interface Rotation {
 export type KeysService = ReturnType<typeof createKeysService>
 
 export function createKeysService(deps: KeysDeps) {
-  const { repository, outbox, secretBox } = deps
-  const opened = new Map<string, ReturnType<typeof open>>()
-  const listeners: (() => void)[] = []
-  let shown = ''
+  const read = createReader(deps)
+  return { ...views(deps, read), ...changes(deps, read) }
+}
 
-  const read = async (now: Date, tx?: Tx): Promise<SigningKey[]> => {
-    const records = await repository.list(tx)
-    const keys = arrange(records, now).map(({ record, state }) => {
+type Read = ReturnType<typeof createReader>
+
+/** Reads the published keys, each opened once: key objects stay alive. */
+function createReader({ repository, secretBox }: KeysDeps) {
+  const opened = new Map<string, ReturnType<typeof open>>()
+  return async (now: Date, tx?: Tx): Promise<SigningKey[]> => {
+    const keys = arrange(await repository.list(tx), now).map(({ record, state }) => {
       const key = opened.get(record.kid) ?? open(record, secretBox)
       opened.set(record.kid, key)
       return { ...key, state, signsFrom: record.signsFrom, retiresAt: record.retiresAt }
@@ -67,20 +69,22 @@ export function createKeysService(deps: KeysDeps) {
     }
     return keys
   }
+}
 
-  /** Calls the listeners when the ordered set is another one than last time. */
+function views(deps: KeysDeps, read: Read) {
+  const { repository, outbox, secretBox, clock, invalidation } = deps
+  const listeners: (() => void)[] = []
+  let shown = ''
   const refresh = async (now: Date): Promise<void> => {
-    const keys = await read(now)
-    const showing = keys.map((key) => `${key.kid} ${key.state}`).join()
+    const showing = (await read(now)).map(({ kid, state }) => `${kid} ${state}`).join()
     const changed = shown !== '' && shown !== showing
     shown = showing
     if (changed) for (const listener of listeners) listener()
   }
-  deps.invalidation.subscribe(KEYS_TOPIC, () => {
+  invalidation.subscribe(KEYS_TOPIC, () => {
     // A failure is met again, and reported, by the job that refreshes.
-    refresh(deps.clock.now()).catch(() => {})
+    refresh(clock.now()).catch(() => {})
   })
-
   return {
     /**
      * At start, under the migration lock: makes one key for each algorithm when there is none at all, then opens every key.
@@ -88,11 +92,11 @@ export function createKeysService(deps: KeysDeps) {
      */
     async ensure(tx: Tx): Promise<void> {
       await repository.lock(tx)
-      const now = deps.clock.now()
+      const now = clock.now()
       if ((await repository.list(tx)).length === 0) {
         const made = await Promise.all(KEY_ALGS.map((alg) => make(alg, now, now, secretBox)))
         for (const key of made) await repository.insert(key, tx)
-        await outbox.record([{ type: 'key.created', actor: 'system', data: { kids: made.map((key) => key.kid) } }], tx)
+        await outbox.record([{ type: 'key.created', actor: 'system', data: { kids: made.map(({ kid }) => kid) } }], tx)
       }
       await read(now, tx)
     },
@@ -109,9 +113,14 @@ export function createKeysService(deps: KeysDeps) {
       listeners.push(listener)
     },
 
-    /** Job: notices a key whose time to sign has come, and rotations made by other instances. */
+    /** Job: notices a key whose time to sign has come, and rotations made by other instances; then tells the listeners. */
     refresh,
+  }
+}
 
+function changes(deps: KeysDeps, read: Read) {
+  const { repository, outbox, secretBox } = deps
+  return {
     /**
      * Publishes a new key that signs later; the present one goes on until then and stays published while something it
      * signed may be shown.
@@ -126,16 +135,10 @@ export function createKeysService(deps: KeysDeps) {
         await repository.lock(tx)
         const others = (await repository.list(tx)).filter((key) => key.alg === alg && !retired(key, now))
         const next = others.find((key) => key.signsFrom > now)
-        if (next !== undefined && !compromised) {
-          const from = next.signsFrom.toISOString()
-          throw keyError('key_rotation_pending', `${alg} key ${next.kid} is published already and signs from ${from}`)
-        }
+        if (next !== undefined && !compromised) throw pending(next)
         const retiresAt = compromised ? now : new Date(signsFrom.getTime() + deps.verifySeconds * 1000)
-        await repository.updateRetirement(
-          others.map((key) => key.kid),
-          retiresAt,
-          tx,
-        )
+        const kids = others.map(({ kid }) => kid)
+        await repository.updateRetirement(kids, retiresAt, tx)
         await repository.insert(made, tx)
         const data = { alg, kid: made.kid, signsFrom: signsFrom.toISOString(), compromised }
         await outbox.record([{ type: 'key.rotated', actor: 'operator', data }], tx)
@@ -153,29 +156,35 @@ export function createKeysService(deps: KeysDeps) {
     async reseal(others: readonly Resealer[] = []): Promise<number> {
       const again = (sealed: string, purpose: string) =>
         secretBox.needsReseal(sealed) ? secretBox.seal(secretBox.open(sealed, purpose), purpose) : undefined
-      const own: Resealer = async (reseal, tx) => {
-        let count = 0
-        for (const key of await repository.list(tx)) {
-          const sealed = reseal(key.sealedPrivate, KEY_PURPOSE)
-          if (sealed !== undefined && (await repository.updateSealed(key.kid, key.sealedPrivate, sealed, tx))) count++
-        }
-        return count
-      }
       return deps.transaction(async (tx) => {
         await repository.lock(tx)
         let count = 0
-        for (const resealer of [own, ...others]) count += await resealer(again, tx)
-        const facts: Fact[] = [{ type: 'key.resealed', actor: 'operator', data: { count } }]
-        if (count > 0) await outbox.record(facts, tx)
+        for (const resealer of [signingKeys(repository), ...others]) count += await resealer(again, tx)
+        if (count > 0) await outbox.record([{ type: 'key.resealed', actor: 'operator', data: { count } }], tx)
         return count
       })
     },
 
-    /** Job: forgets keys that retired a day ago. */
-    async purge(now: Date): Promise<number> {
-      return deps.transaction((tx) => repository.deleteRetired(new Date(now.getTime() - DAY_MS), tx))
-    },
+    /** Job: forgets keys that retired a day ago. @returns how many */
+    purge: (now: Date): Promise<number> =>
+      deps.transaction((tx) => repository.deleteRetired(new Date(now.getTime() - DAY_MS), tx)),
   }
+}
+
+function signingKeys(repository: KeyRepository): Resealer {
+  return async (reseal, tx) => {
+    let count = 0
+    for (const key of await repository.list(tx)) {
+      const sealed = reseal(key.sealedPrivate, KEY_PURPOSE)
+      if (sealed !== undefined && (await repository.updateSealed(key.kid, key.sealedPrivate, sealed, tx))) count++
+    }
+    return count
+  }
+}
+
+function pending({ alg, kid, signsFrom }: KeyRecord) {
+  const detail = `${alg} key ${kid} is published already and signs from ${signsFrom.toISOString()}`
+  return keyError('key_rotation_pending', detail)
 }
 
 function retired(key: KeyRecord, now: Date): boolean {

@@ -33,7 +33,9 @@ export function passwordRepository(db: Knex) {
 
     /** The account that has proven the address, else the newest that claims it. */
     findByEmail: (email: string): Promise<Credential | undefined> =>
-      one(`${SELECT} where a.email = ? order by a.email_verified_at is null, a.created_at desc, a.id desc limit 1`, [email]),
+      one(`${SELECT} where a.email = ? order by a.email_verified_at is null, a.created_at desc, a.id desc limit 1`, [
+        email,
+      ]),
 
     findByAccount: (accountId: string): Promise<Credential | undefined> => one(`${SELECT} where a.id = ?`, [accountId]),
 

@@ -3,11 +3,13 @@
  * and unknown, live and disabled identifiers cost and answer the same.
  */
 import { ZxcvbnFactory } from '@zxcvbn-ts/core'
+import * as common from '@zxcvbn-ts/language-common'
+import * as english from '@zxcvbn-ts/language-en'
 import type { Fact } from '../../events.ts'
+import { networkOf } from '../../platform/client_network.ts'
 import type { KeyValue } from '../../platform/key_value.ts'
 import type { PasswordHash } from '../../platform/password_hash.ts'
 import type { Tx } from '../../platform/postgres.ts'
-import { networkOf } from '../../platform/client_network.ts'
 import type { PasswordRepository } from './repository.ts'
 import type { Credential, OwnWords, PasswordProblem, Prepared, Verified } from './types.ts'
 
@@ -39,46 +41,38 @@ const LONGEST = 256
 const MOST_BYTES = 1024
 
 export function createPasswordService(deps: PasswordDeps) {
-  const { repository, passwordHash, transaction, clock, settings } = deps
+  const { repository, passwordHash, clock, settings } = deps
   const verify = verification(deps)
 
-  /** Checks a new password against the policy and hashes it. Call it before a transaction, never inside. */
-  async function prepare(password: string, ownWords: OwnWords): Promise<Prepared> {
-    await loadDictionaries()
-    const code = problemOf(password, settings.minLength, [...ownWords, ...settings.brandWords])
-    return code === undefined ? { ok: true, hash: await passwordHash.hash(normalise(password)) } : { ok: false, code }
-  }
-
   return {
-    minLength: settings.minLength,
-    prepare,
-    store: (accountId: string, hash: string, tx: Tx): Promise<void> => repository.store(accountId, hash, clock.now(), tx),
+    /** Checks a new password against the policy and hashes it. Call it before a transaction, never inside. */
+    async prepare(password: string, words: OwnWords): Promise<Prepared> {
+      const code = problemOf(password, settings.minLength, [...words, ...settings.brandWords])
+      return code === undefined ? { ok: true, hash: await passwordHash.hash(normalise(password)) } : { ok: false, code }
+    },
+
+    /** Stores a new password. Its fact, and ending sessions, is the caller's act in the same transaction. */
+    store: (accountId: string, hash: string, tx: Tx): Promise<void> =>
+      repository.store(accountId, hash, clock.now(), tx),
     findByEmail: repository.findByEmail,
     findForUpdate: repository.findForUpdate,
 
     /** Verifies a sign-in. One look-up and one hash whatever is behind the identifier (canonical). */
-    verifyIdentifier: (identifier: string, password: string, from: { ip: string; clientId?: string | undefined }) =>
+    verifyIdentifier: (identifier: string, password: string, from: Origin): Promise<Verified> =>
       verify(identifier, () => repository.findProven(identifier), password, from),
 
     /** Verifies the password of a known account, under the same limits: no page is a way around them (A35). */
-    async verifyAccount(accountId: string, password: string, from: { ip: string; clientId?: string | undefined }) {
+    async verifyAccount(accountId: string, password: string, from: Origin): Promise<Verified> {
       const credential = await repository.findByAccount(accountId)
       return verify(credential?.account.email ?? accountId, async () => credential, password, from)
     },
-
-    /** Stores a new password of an account. Ending its sessions is the caller's act, in the same transaction. */
-    async set(accountId: string, password: string, tx: Tx): Promise<{ ok: true } | { ok: false; code: PasswordProblem }> {
-      const credential = await repository.findForUpdate(accountId, tx)
-      const prepared = await prepare(password, [credential?.account.email, credential?.account.name])
-      if (!prepared.ok) return prepared
-      await repository.store(accountId, prepared.hash, clock.now(), tx)
-      return { ok: true }
-    },
-
-    /** Replaces hashes made with smaller parameters than today's. */
-    rehash: (accountId: string, before: string, hash: string) =>
-      transaction((tx) => repository.rehash(accountId, before, hash, tx)),
   }
+}
+
+/** Where a try comes from. */
+interface Origin {
+  readonly ip: string
+  readonly clientId?: string | undefined
 }
 
 function verification(deps: PasswordDeps) {
@@ -89,7 +83,7 @@ function verification(deps: PasswordDeps) {
     identifier: string,
     look: () => Promise<Credential | undefined>,
     password: string,
-    { ip, clientId }: { ip: string; clientId?: string | undefined },
+    { ip, clientId }: Origin,
   ): Promise<Verified> {
     const retryAfter = await limits.enter(ip, identifier)
     if (retryAfter !== undefined) {
@@ -214,28 +208,23 @@ function estimate(password: string, own: readonly string[]): PasswordProblem | u
   const { score, sequence } = zxcvbn().check(password, [...own])
   const whole = sequence.length === 1 ? sequence[0] : undefined
   if (score >= WEAKEST_ALLOWED && whole?.pattern !== 'dictionary') return undefined
-  const isOwn = sequence.some((match) => match['dictionaryName'] === 'userInputs')
+  const isOwn = sequence.some((match) => match.dictionaryName === 'userInputs')
   return isOwn ? 'password_contains_own_words' : 'password_too_common'
 }
 
 let factory: ZxcvbnFactory | undefined
 
 function zxcvbn(): ZxcvbnFactory {
-  if (factory === undefined) throw new Error('the password dictionaries are not loaded')
-  return factory
-}
-
-/** Loads the dictionaries of common passwords, once per process. To be awaited before the first password is chosen. */
-export async function loadDictionaries(): Promise<void> {
-  if (factory !== undefined) return
-  const [common, english] = await Promise.all([
-    import('@zxcvbn-ts/language-common'),
-    import('@zxcvbn-ts/language-en'),
-  ])
   factory ??= new ZxcvbnFactory({
     dictionary: { ...common.dictionary, ...english.dictionary },
     graphs: common.adjacencyGraphs,
     l33tMaxSubstitutions: SUBSTITUTIONS,
     maxLength: HEAD,
   })
+  return factory
+}
+
+/** Builds the dictionaries of common passwords (a third of a second), so that the first registration need not wait. */
+export function loadDictionaries(): void {
+  zxcvbn()
 }

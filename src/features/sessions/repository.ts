@@ -32,7 +32,9 @@ export interface Cutoffs {
 export function sessionRepository(db: Knex) {
   return {
     ...reads(db),
-    ...writes(db),
+    ...beginnings(db),
+    ...endings(),
+    ...purges(db),
   }
 }
 
@@ -72,7 +74,7 @@ function reads(db: Knex) {
   }
 }
 
-function writes(db: Knex) {
+function beginnings(db: Knex) {
   return {
     /**
      * Renews the live row `uid` of the same account, else inserts `freshUid`: one statement, so a row of another account
@@ -140,7 +142,11 @@ function writes(db: Knex) {
         .where('seen_at', '<', seenBefore)
         .update({ seen_at: now })
     },
+  }
+}
 
+function endings() {
+  return {
     /** Ends one live session; undefined when it was not live. */
     async end(uid: string, reason: EndReason, now: Date, tx: Tx): Promise<Ended | undefined> {
       const rows = await tx('sessions')
@@ -166,17 +172,6 @@ function writes(db: Knex) {
       return rows.map(toEnded)
     },
 
-    /** Ends sessions that are over by age or silence, `atMost` in one go. */
-    async endOver(over: Cutoffs, atMost: number, now: Date, tx: Tx): Promise<Ended[]> {
-      const { rows } = await tx.raw(
-        `update sessions set ended_at = ?, end_reason = 'expired' where uid in (
-           select uid from sessions where ended_at is null and (created_at < ? or seen_at < ?)
-           limit ? for update skip locked) returning uid, account_id`,
-        [now, over.createdBefore, over.seenBefore, atMost],
-      )
-      return rows.map(toEnded)
-    },
-
     /** Revokes links and returns them; with `keepsOffline` offline ones are returned but live on. */
     async cutLinks(selector: LinkSelector, keepsOffline: boolean, now: Date, tx: Tx): Promise<CutLink[]> {
       const rows = await selected(tx('session_clients'), selector)
@@ -186,6 +181,21 @@ function writes(db: Knex) {
         })
         .returning(['account_id', 'client_id', 'sid', 'grant_id', 'session_uid', 'revoked_at'])
       return rows.map(toCutLink)
+    },
+  }
+}
+
+function purges(db: Knex) {
+  return {
+    /** Ends sessions that are over by age or silence, `atMost` in one go. */
+    async endOver(over: Cutoffs, atMost: number, now: Date, tx: Tx): Promise<Ended[]> {
+      const { rows } = await tx.raw(
+        `update sessions set ended_at = ?, end_reason = 'expired' where uid in (
+           select uid from sessions where ended_at is null and (created_at < ? or seen_at < ?)
+           limit ? for update skip locked) returning uid, account_id`,
+        [now, over.createdBefore, over.seenBefore, atMost],
+      )
+      return rows.map(toEnded)
     },
 
     /** Deletes ended rows, but keeps those that an offline grant younger than `offlineSince` still hangs on. */

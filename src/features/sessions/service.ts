@@ -19,8 +19,12 @@ export interface SessionDeps {
   readonly repository: SessionRepository
   readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
   readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void>; wake(): void }
-  /** Voids every proof, cookie and grant of the account at once. */
-  readonly accounts: { advanceEpoch(accountId: string, reason: string, tx: Tx): Promise<unknown> }
+  readonly accounts: {
+    /** Voids every proof, cookie and grant of the account at once. */
+    advanceEpoch(accountId: string, reason: string, tx: Tx): Promise<unknown>
+    /** Writes the committed epoch to where it is compared. Idempotent. */
+    publish(accountId: string): Promise<void>
+  }
   readonly clients: {
     /** The client's `backchannel_logout_uri`, when it has one and is enabled. */
     backchannelUri(clientId: string, tx: Tx): Promise<string | undefined>
@@ -41,7 +45,8 @@ export type SessionService = ReturnType<typeof createSessionService>
 export const TOUCH_SECONDS = 300
 
 export function createSessionService(deps: SessionDeps) {
-  return { ...beginnings(deps), ...views(deps), ...endings(deps) }
+  const tell = teller(deps)
+  return { ...beginnings(deps), ...views(deps), ...endings(deps, tell), ...revocations(deps, tell) }
 }
 
 /** The instants before which a session is over. */
@@ -100,29 +105,46 @@ function views({ repository, clock, limits }: SessionDeps) {
 interface Changes {
   readonly sessions: readonly Ended[]
   readonly links: readonly CutLink[]
+  /** The account whose epoch has advanced. */
+  readonly advanced?: string | undefined
 }
 
-function endings(deps: SessionDeps) {
-  const { repository, outbox, accounts, consents, clock } = deps
-
+/** How every ending runs: SQL and facts in one transaction, then the OIDC state. */
+interface Teller {
   /** With a caller's `tx` the caller runs the returned function after its commit; without, it has been run already. */
-  async function act(work: (tx: Tx) => Promise<Changes>, tx?: Tx): Promise<AfterCommit> {
-    const after = afterwards(deps, tx === undefined ? await deps.transaction(work) : await work(tx))
-    if (tx !== undefined) return after
-    await after()
-    return async () => {}
-  }
+  act(work: (tx: Tx) => Promise<Changes>, tx?: Tx): Promise<AfterCommit>
+  /** States the facts, and the logouts at the clients when they are to be told. */
+  state(changes: Changes, notifies: boolean, facts: readonly Fact[], tx: Tx): Promise<Changes>
+}
 
-  async function state(changes: Changes, reason: EndReason | undefined, facts: Fact[], tx: Tx): Promise<Changes> {
-    const logouts =
-      reason === undefined || END_REASONS[reason].notifies ? await logoutFacts(deps, changes.links, tx) : []
-    if (facts.length + logouts.length > 0) await outbox.record([...facts, ...logouts], tx)
-    return changes
+function teller(deps: SessionDeps): Teller {
+  return {
+    async act(work, tx) {
+      const after = afterwards(deps, tx === undefined ? await deps.transaction(work) : await work(tx))
+      if (tx !== undefined) return after
+      await after()
+      return async () => {}
+    },
+    async state(changes, notifies, facts, tx) {
+      const logouts = notifies ? await logoutFacts(deps, changes.links, tx) : []
+      if (facts.length + logouts.length > 0) await deps.outbox.record([...facts, ...logouts], tx)
+      return changes
+    },
   }
+}
 
+interface Endings {
+  end(uid: string, reason: EndReason, tx?: Tx): Promise<AfterCommit>
+  endAll(accountId: string, reason: EndReason, options?: Except, tx?: Tx): Promise<AfterCommit>
+}
+
+type Except = { readonly exceptUid?: string | undefined }
+
+function endings(deps: SessionDeps, { act, state }: Teller): Endings {
+  const { repository, accounts, clock } = deps
   return {
     /** Ends one session. Ending one that is not live changes nothing. */
-    end(uid: string, reason: EndReason, tx?: Tx): Promise<AfterCommit> {
+    end(uid, reason, tx) {
       return act(async (tx) => {
         const now = clock.now()
         const ended = await repository.end(uid, reason, now, tx)
@@ -132,7 +154,7 @@ function endings(deps: SessionDeps) {
         const sealed = effectsOf(changes)
         return state(
           changes,
-          reason,
+          END_REASONS[reason].notifies,
           [{ type: 'session.ended', accountId: ended.accountId, data: { uid, reason }, sealed }],
           tx,
         )
@@ -143,18 +165,28 @@ function endings(deps: SessionDeps) {
      * Ends every session of the account and revokes every grant, offline ones and those of sessions long ended too.
      * With `exceptUid` that session and its grants live on and the epoch stands.
      */
-    endAll(accountId: string, reason: EndReason, { exceptUid }: { exceptUid?: string | undefined } = {}, tx?: Tx) {
+    endAll(accountId, reason, { exceptUid } = {}, tx) {
       return act(async (tx) => {
         const now = clock.now()
         const sessions = await repository.endAll(accountId, exceptUid, reason, now, tx)
         const links = await repository.cutLinks({ accountId, exceptUid }, END_REASONS[reason].keepsOffline, now, tx)
         if (exceptUid === undefined) await accounts.advanceEpoch(accountId, reason, tx)
-        const changes = { sessions, links }
+        const changes = { sessions, links, advanced: exceptUid === undefined ? accountId : undefined }
         const data = { reason, count: sessions.length, ...(exceptUid === undefined ? {} : { exceptUid }) }
-        return state(changes, reason, [{ type: 'sessions.ended', accountId, data, sealed: effectsOf(changes) }], tx)
+        return state(
+          changes,
+          END_REASONS[reason].notifies,
+          [{ type: 'sessions.ended', accountId, data, sealed: effectsOf(changes) }],
+          tx,
+        )
       }, tx)
     },
+  }
+}
 
+function revocations(deps: SessionDeps, { act, state }: Teller) {
+  const { repository, consents, clock } = deps
+  return {
     /** Takes back all that the account gave one client: the consent and every grant. False when there was nothing. */
     async revokeClient(accountId: string, clientId: string): Promise<boolean> {
       let found = false
@@ -164,17 +196,16 @@ function endings(deps: SessionDeps) {
         const links = await repository.cutLinks({ accountId, clientId }, false, now, tx)
         found = revoked || links.length > 0
         const consent: Fact[] = revoked ? [{ type: 'consent.revoked', accountId, clientId }] : []
-        return state({ sessions: [], links }, undefined, [...consent, ...grantFacts(links, 'revoked_by_account')], tx)
+        return state({ sessions: [], links }, true, [...consent, ...grantFacts(links, 'revoked_by_account')], tx)
       })
       return found
     },
 
     /** Revokes one grant, for instance because its code or refresh token was used twice. */
-    revokeGrant(grantId: string, reason: string, tx?: Tx): Promise<AfterCommit> {
+    async revokeGrant(grantId: string, reason: string, tx?: Tx): Promise<AfterCommit> {
       return act(async (tx) => {
         const links = await repository.cutLinks({ grantId }, false, clock.now(), tx)
-        if (links.length > 0) await outbox.record(grantFacts(links, reason), tx)
-        return { sessions: [], links }
+        return state({ sessions: [], links }, false, grantFacts(links, reason), tx)
       }, tx)
     },
 
@@ -188,7 +219,7 @@ function endings(deps: SessionDeps) {
         const links = await repository.cutLinks({ sessionUids: sessions.map(({ uid }) => uid) }, true, now, tx)
         return state(
           { sessions, links },
-          'expired',
+          END_REASONS.expired.notifies,
           sessions.map((session) => expiredFact(session, links)),
           tx,
         )
@@ -198,11 +229,15 @@ function endings(deps: SessionDeps) {
   }
 }
 
-function afterwards({ outbox, engine, warn }: SessionDeps, { sessions, links }: Changes): AfterCommit {
+function afterwards(
+  { outbox, accounts, engine, warn }: SessionDeps,
+  { sessions, links, advanced }: Changes,
+): AfterCommit {
   return async () => {
     outbox.wake()
     const grants = new Set(links.filter(({ revoked }) => revoked).map(({ grantId }) => grantId))
     const results = await Promise.allSettled([
+      advanced === undefined ? undefined : accounts.publish(advanced),
       ...sessions.map(({ uid }) => engine.destroySession(uid)),
       ...[...grants].map((grantId) => engine.destroyGrant(grantId)),
     ])

@@ -42,7 +42,9 @@ describe('defaults of client metadata', () => {
   it('makes a machine client name its scopes: an empty scope would mean all of them to the engine', () => {
     const machine = { redirect_uris: [], grant_types: ['client_credentials'] }
     expect(problems(machine)).toEqual([expect.stringMatching(/^scope: /)])
-    expect(problems({ ...machine, scope: ' ' })).toEqual([expect.stringMatching(/^scope: must name at least one scope/)])
+    expect(problems({ ...machine, scope: ' ' })).toEqual([
+      expect.stringMatching(/^scope: must name at least one scope/),
+    ])
     expect(problems({ ...machine, scope: 'orders:read' })).toEqual([])
   })
 })
@@ -100,7 +102,9 @@ describe('redirect URIs (RFC 9700 §4.1, RFC 8252 §7)', () => {
   })
 
   it('checks post-logout redirects by the same rules', () => {
-    expect(problems({ post_logout_redirect_uris: ['http://app.example.com/'] })[0]).toMatch(/^post_logout_redirect_uris: /)
+    expect(problems({ post_logout_redirect_uris: ['http://app.example.com/'] })[0]).toMatch(
+      /^post_logout_redirect_uris: /,
+    )
   })
 })
 

@@ -34,7 +34,9 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
       type: string
       client_id: string
     }[]
-    return rows.filter(({ client_id }) => client_id !== 'genkan-account').map(({ type, client_id }) => `${type} ${client_id}`)
+    return rows
+      .filter(({ client_id }) => client_id !== 'genkan-account')
+      .map(({ type, client_id }) => `${type} ${client_id}`)
   }
   const sync = (declarations: readonly { client_id: string }[], service = build().service) =>
     database.transaction((tx) => service.syncDeclared(declarations, tx))
@@ -55,7 +57,11 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
     const { secret } = await service.create({ client_id: 'web', redirect_uris: ['https://a.example/'] })
     expect(secret).toMatch(/^[\w-]{43}$/)
     expect(await service.secretMatches('web', secret ?? '')).toBe(true)
-    const dump = JSON.stringify([await database.db('clients'), await database.db('client_secrets'), await database.db('outbox')])
+    const dump = JSON.stringify([
+      await database.db('clients'),
+      await database.db('client_secrets'),
+      await database.db('outbox'),
+    ])
     expect(dump).not.toContain(secret)
     expect(await facts()).toEqual(['client.created web'])
   })
@@ -73,7 +79,9 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
 
   it('writes nothing when the metadata is refused, and nothing without its fact', async () => {
     const { service } = build()
-    await expect(service.create({ client_id: 'web', redirect_uris: ['http://a.example/'] })).rejects.toThrow(/redirect_uris/)
+    await expect(service.create({ client_id: 'web', redirect_uris: ['http://a.example/'] })).rejects.toThrow(
+      /redirect_uris/,
+    )
     const broken = createClients({
       database,
       outbox: { record: async () => Promise.reject(new Error('outbox away')) },
@@ -83,7 +91,9 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
       scopes: ['openid', 'profile', 'email'],
       resources: [],
     }).service
-    await expect(broken.create({ client_id: 'web', redirect_uris: ['https://a.example/'] })).rejects.toThrow('outbox away')
+    await expect(broken.create({ client_id: 'web', redirect_uris: ['https://a.example/'] })).rejects.toThrow(
+      'outbox away',
+    )
     expect(await service.list()).toEqual([])
   })
 
@@ -182,7 +192,10 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
     await service.create({ client_id: 'web', redirect_uris: ['https://a.example/'], client_name: 'Before' })
     await expect(service.update('web', { redirect_uris: ['http://a.example/'] })).rejects.toThrow(/redirect_uris/)
     await service.update('web', { redirect_uris: ['https://b.example/'], client_name: null })
-    expect((await service.find('web'))?.metadata).toMatchObject({ redirect_uris: ['https://b.example/'], client_name: 'web' })
+    expect((await service.find('web'))?.metadata).toMatchObject({
+      redirect_uris: ['https://b.example/'],
+      client_name: 'web',
+    })
     const rows = (await database.db('outbox').where({ type: 'client.updated' })) as { data: unknown }[]
     expect(rows.map(({ data }) => data)).toEqual([{ changed: ['client_name', 'redirect_uris'] }])
   })
@@ -252,7 +265,11 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
     expect(await sync([], service)).toEqual([])
     await sync([declared], service)
     expect((await service.show('declared'))?.disabledAt).toBeUndefined()
-    expect((await facts()).sort()).toEqual(['client.created declared', 'client.disabled declared', 'client.enabled declared'])
+    expect((await facts()).sort()).toEqual([
+      'client.created declared',
+      'client.disabled declared',
+      'client.enabled declared',
+    ])
   })
 
   it('refuses commands on clients of the file, and the file on clients of commands', async () => {
@@ -267,7 +284,9 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
       await expect(attempt()).rejects.toMatchObject({ code: 'client_managed_by_file' })
     }
     await service.create({ client_id: 'web', redirect_uris: ['https://a.example/'] })
-    await expect(sync([declared, { ...declared, client_id: 'web' }], service)).rejects.toMatchObject({ code: 'client_exists' })
+    await expect(sync([declared, { ...declared, client_id: 'web' }], service)).rejects.toMatchObject({
+      code: 'client_exists',
+    })
   })
 
   it('changes nothing at all when one declaration is wrong, and names every problem', async () => {

@@ -150,7 +150,10 @@ describe('step consent', () => {
     expect(log).toEqual([
       ['stored', 'ann', 'web', asked],
       'commit',
-      ['grant', { ...asked, accountId: 'ann', clientId: 'web', scopes: ['phone', 'openid', 'email'], grantId: undefined }],
+      [
+        'grant',
+        { ...asked, accountId: 'ann', clientId: 'web', scopes: ['phone', 'openid', 'email'], grantId: undefined },
+      ],
     ])
     expect(facts).toEqual([{ type: 'consent.granted', accountId: 'ann', clientId: 'web', data: asked }])
   })

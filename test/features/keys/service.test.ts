@@ -11,7 +11,7 @@ const OLD = Buffer.alloc(32, 1)
 const NEW = Buffer.alloc(32, 2)
 const DAY = 86_400
 const START = new Date('2026-11-22T10:00:00Z')
-const after = (seconds: number) => new Date(START.getTime() + seconds * 1000)
+const later = (seconds: number) => new Date(START.getTime() + seconds * 1000)
 
 describe.each(['embedded', 'postgres'] as const)('signing keys on %s', (kind) => {
   let database: Database
@@ -80,7 +80,7 @@ describe.each(['embedded', 'postgres'] as const)('signing keys on %s', (kind) =>
     const service = build()
     await ensure(service)
     const [first] = await service.current(START)
-    const [second] = await service.current(after(60))
+    const [second] = await service.current(later(60))
     expect(second?.privateKey).toBe(first?.privateKey)
     expect(second?.privateJwk).toBe(first?.privateJwk)
   })
@@ -93,10 +93,19 @@ describe.each(['embedded', 'postgres'] as const)('signing keys on %s', (kind) =>
     expect(made.state).toBe('next')
     const es256 = async (at: Date) =>
       (await service.current(at)).filter(({ alg }) => alg === 'ES256').map(({ kid, state }) => [kid, state])
-    expect(await es256(after(DAY - 1))).toEqual([[old?.kid, 'signing'], [made.kid, 'next']])
-    expect(await es256(after(DAY))).toEqual([[made.kid, 'signing'], [old?.kid, 'retiring']])
-    expect(await es256(after(31 * DAY - 1))).toEqual([[made.kid, 'signing'], [old?.kid, 'retiring']])
-    expect(await es256(after(31 * DAY))).toEqual([[made.kid, 'signing']])
+    expect(await es256(later(DAY - 1))).toEqual([
+      [old?.kid, 'signing'],
+      [made.kid, 'next'],
+    ])
+    expect(await es256(later(DAY))).toEqual([
+      [made.kid, 'signing'],
+      [old?.kid, 'retiring'],
+    ])
+    expect(await es256(later(31 * DAY - 1))).toEqual([
+      [made.kid, 'signing'],
+      [old?.kid, 'retiring'],
+    ])
+    expect(await es256(later(31 * DAY))).toEqual([[made.kid, 'signing']])
     const rotated = (await database.db('outbox').where({ type: 'key.rotated' })) as { data: object }[]
     expect(rotated.map(({ data }) => data)).toEqual([expect.objectContaining({ alg: 'ES256', kid: made.kid })])
   })
@@ -118,8 +127,8 @@ describe.each(['embedded', 'postgres'] as const)('signing keys on %s', (kind) =>
     await ensure(service)
     const [old] = await service.current(START)
     const next = await service.rotate({ alg: 'ES256', now: START })
-    const made = await service.rotate({ alg: 'ES256', compromised: true, now: after(60) })
-    const kids = (await service.current(after(60))).map(({ kid }) => kid)
+    const made = await service.rotate({ alg: 'ES256', compromised: true, now: later(60) })
+    const kids = (await service.current(later(60))).map(({ kid }) => kid)
     expect(kids).toContain(made.kid)
     expect(kids).not.toContain(old?.kid)
     expect(kids).not.toContain(next.kid)
@@ -130,8 +139,8 @@ describe.each(['embedded', 'postgres'] as const)('signing keys on %s', (kind) =>
     const service = build()
     await ensure(service)
     await service.rotate({ alg: 'ES256', publishSeconds: 0, now: START })
-    expect(await service.purge(after(31 * DAY - 1))).toBe(0)
-    expect(await service.purge(after(31 * DAY + 1))).toBe(1)
+    expect(await service.purge(later(31 * DAY - 1))).toBe(0)
+    expect(await service.purge(later(31 * DAY + 1))).toBe(1)
   })
 
   it('tells listeners when the set changes: by a rotation, by time, and not otherwise', async () => {
@@ -140,35 +149,47 @@ describe.each(['embedded', 'postgres'] as const)('signing keys on %s', (kind) =>
     let told = 0
     service.onChange(() => told++)
     await service.refresh(START)
-    await service.refresh(after(60))
+    await service.refresh(later(60))
     expect(told).toBe(0)
     await service.rotate({ alg: 'ES256', now: START })
-    await service.refresh(after(60))
+    await service.refresh(later(60))
     const afterRotation = told
     expect(afterRotation).toBeGreaterThan(0)
-    await service.refresh(after(120))
+    await service.refresh(later(120))
     expect(told).toBe(afterRotation)
-    await service.refresh(after(DAY))
+    await service.refresh(later(DAY))
     expect(told).toBe(afterRotation + 1)
   })
 
   it('refuses to start with a corrupt key, naming it', async () => {
     await ensure()
-    const [row] = (await database.db('signing_keys').where({ alg: 'ES256' })) as { kid: string; sealed_private: string }[]
+    const [row] = (await database.db('signing_keys').where({ alg: 'ES256' })) as {
+      kid: string
+      sealed_private: string
+    }[]
     const damaged = `${row?.sealed_private.slice(0, -4)}AAAA`
     await database.db('signing_keys').where({ alg: 'ES256' }).update({ sealed_private: damaged })
-    await expect(ensure()).rejects.toMatchObject({ code: 'key_corrupt', message: expect.stringContaining(row?.kid ?? '?') })
+    await expect(ensure()).rejects.toMatchObject({
+      code: 'key_corrupt',
+      message: expect.stringContaining(row?.kid ?? '?'),
+    })
   })
 
   it('refuses a private key under the name of another, and a changed public key', async () => {
     await ensure()
-    const rows = (await database.db('signing_keys').orderBy('alg')) as { kid: string; alg: string; sealed_private: string }[]
+    const rows = (await database.db('signing_keys').orderBy('alg')) as {
+      kid: string
+      alg: string
+      sealed_private: string
+    }[]
     const [eddsa, es256] = [rows.find(({ alg }) => alg === 'EdDSA'), rows.find(({ alg }) => alg === 'ES256')]
     await database.db('signing_keys').where({ alg: 'ES256' }).update({ sealed_private: eddsa?.sealed_private })
     await expect(ensure()).rejects.toThrow(es256?.kid)
     await database.db('signing_keys').where({ alg: 'ES256' }).update({ sealed_private: es256?.sealed_private })
     await ensure()
-    await database.db.raw(`update signing_keys set public_jwk = jsonb_set(public_jwk, '{x}', '"AAAA"') where alg = 'ES256'`)
+    await database.db.raw(
+      `update signing_keys set public_jwk = jsonb_set(public_jwk, '{x}', '"AAAA"') where alg = 'ES256'`,
+    )
     await expect(ensure()).rejects.toThrow(es256?.kid)
   })
 

@@ -12,7 +12,7 @@ function build(repository: Partial<SessionRepository> = {}) {
     repository: repository as SessionRepository,
     transaction: (work) => work({} as Tx),
     outbox: { record: async () => {}, wake: () => {} },
-    accounts: { advanceEpoch: async () => {} },
+    accounts: { advanceEpoch: async () => {}, publish: async () => {} },
     clients: { backchannelUri: async () => undefined },
     consents: { revoke: async () => false },
     engine: {

@@ -67,7 +67,10 @@ describe('sessions', () => {
         },
         wake: () => log.push('wake'),
       },
-      accounts: { advanceEpoch: async (accountId, reason) => log.push(`epoch ${accountId} ${reason}`) },
+      accounts: {
+        advanceEpoch: async (accountId, reason) => log.push(`epoch ${accountId} ${reason}`),
+        publish: async (accountId) => void log.push(`publish ${accountId}`),
+      },
       clients: { backchannelUri: async (clientId) => (clientId === 'web' ? 'https://web.example/logout' : undefined) },
       consents: { revoke: async (_, clientId) => clientId === 'web' },
       engine: {
@@ -177,6 +180,7 @@ describe('sessions', () => {
         'epoch ann password_recovered',
         'commit',
         'wake',
+        'publish ann',
         'session s1',
         'grant g1',
         'grant g2',

@@ -1,0 +1,131 @@
+/** The hosted conversation and the account pages, wired. The table of steps in `STEPS` decides the order of the pages. */
+import type { Feature } from './feature.ts'
+import { createAccountPages } from './features/account_pages/index.ts'
+import { createAccountSignIn } from './features/account_sign_in/index.ts'
+import { canonicalEmail } from './features/accounts/types.ts'
+import { ACCOUNT_CLIENT_ID } from './features/clients/types.ts'
+import { createRecovery } from './features/recovery/index.ts'
+import { createRegistration } from './features/registration/index.ts'
+import type { Rooms } from './features.ts'
+import type { Foundation } from './foundation.ts'
+import type { Csrf } from './http/csrf.ts'
+import { readForm } from './http/form.ts'
+import type { Pages } from './http/page.ts'
+import type { InteractionHints } from './interaction/hints.ts'
+import { createInteraction } from './interaction/index.ts'
+import type { Step } from './interaction/step.ts'
+import type { RedeemedCode } from './oidc/first_party_code.ts'
+import type { EngineInteractions } from './oidc/interactions.ts'
+import { newToken } from './platform/ids.ts'
+
+/** The order of the conversation: the first step of this list that is needed is shown. */
+const STEPS = [
+  'choose_account',
+  'identifier',
+  'register',
+  'recover',
+  'recover_code',
+  'new_password',
+  'password',
+  'verify_email',
+  'switch_account',
+  'consent',
+]
+
+export interface ConversationDeps {
+  readonly engine: EngineInteractions
+  readonly pages: Pages
+  readonly csrf: Csrf
+  readonly hints: InteractionHints
+  readonly redeem: (code: string, verifier: string, redirectUri: string) => Promise<RedeemedCode | undefined>
+}
+
+/** Builds what people see: the rooms that only serve pages, and the conversation over all steps. */
+export function createConversation(foundation: Foundation, rooms: Rooms, deps: ConversationDeps): readonly Feature[] {
+  const { config, database, clock, keyValue, metrics, views } = foundation
+  const { accounts, passwords, emailCodes, sessions } = rooms
+  const { transaction } = database
+  const shared = { transaction, clock, outbox: foundation.outbox, issuer: config.issuer }
+  const policy = { ...passwords.service, minLength: config.passwords.minLength }
+
+  const registration = createRegistration({
+    ...shared,
+    kv: keyValue,
+    accounts: { ...accounts.service, canonicalEmail },
+    passwords: policy,
+  })
+  const recovery = createRecovery({
+    ...shared,
+    accounts: accounts.service,
+    passwords: policy,
+    sessions: sessions.service,
+    codes: emailCodes.service,
+    canonicalEmail,
+    minLength: config.passwords.minLength,
+  })
+  const features = [...rooms.all, registration, recovery]
+  const interaction = createInteraction({
+    ...deps,
+    ...shared,
+    steps: inOrder(features.flatMap(({ steps = [] }) => steps)),
+    kv: keyValue,
+    accounts: { ...accounts.service, canonicalEmail },
+    sessions: sessions.service,
+    pickLocale: views.pickLocale,
+    readForm,
+    signedIn: (method) => metrics.signIn('success', method),
+  })
+  return [registration, recovery, { name: 'interaction', router: interaction.router }, ...createOwnPages(foundation, rooms, deps)]
+}
+
+/** The account pages: a first-party client of this same provider. */
+function createOwnPages(foundation: Foundation, rooms: Rooms, deps: ConversationDeps): readonly Feature[] {
+  const { config, database, clock, outbox, secretBox, views } = foundation
+  const { accounts, passwords, emailCodes, sessions, consents } = rooms
+  const { pages, csrf, engine } = deps
+  const signIn = createAccountSignIn({
+    issuer: config.issuer,
+    clientId: ACCOUNT_CLIENT_ID,
+    authorizationEndpoint: `${config.issuer}/auth`,
+    secretBox,
+    clock,
+    newToken,
+    redeem: deps.redeem,
+    sessions: sessions.service,
+    accounts: accounts.service,
+    pages,
+    csrf,
+  })
+  const own = createAccountPages({
+    transaction: database.transaction,
+    outbox,
+    clock,
+    issuer: config.issuer,
+    ownClientId: ACCOUNT_CLIENT_ID,
+    accounts: { ...accounts.service, canonicalEmail },
+    passwords: passwords.service,
+    emailCodes: emailCodes.service,
+    kv: foundation.keyValue,
+    sessions: sessions.service,
+    consents: consents.service,
+    clients: { view: engine.client },
+    gate: signIn.gate,
+    pages,
+    csrf,
+    languages: views.locales.map((value) => ({ value, label: languageName(value) })),
+    passwordMinLength: config.passwords.minLength,
+  })
+  return [signIn, own]
+}
+
+/** A language by its own name: a reader who cannot read the page must find it. */
+function languageName(locale: string): string {
+  const name = new Intl.DisplayNames([locale], { type: 'language' }).of(locale) ?? locale
+  return name.charAt(0).toLocaleUpperCase(locale) + name.slice(1)
+}
+
+function inOrder(steps: readonly Step[]): readonly Step[] {
+  const unknown = steps.find(({ name }) => !STEPS.includes(name))
+  if (unknown !== undefined) throw new Error(`step ${unknown.name} has no place in the conversation`)
+  return [...steps].sort((a, b) => STEPS.indexOf(a.name) - STEPS.indexOf(b.name))
+}

@@ -1,0 +1,150 @@
+/**
+ * The rules of recovery: a code proves the mailbox, the mailbox allows a new password, the new password ends everything
+ * that was open. For an address without an account the same code is made and the same errand recorded, for nobody (A31).
+ */
+import { AppError } from '../../errors.ts'
+import type { Fact } from '../../events.ts'
+import type { AccountView } from '../../interaction/step.ts'
+import type { Tx } from '../../platform/postgres.ts'
+import type { CodeRequest, CodeTarget } from '../email_codes/types.ts'
+import type { Credential } from '../passwords/types.ts'
+
+export interface RecoveryDeps {
+  readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
+  readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void>; wake(): void }
+  readonly clock: { now(): Date }
+  readonly issuer: string
+  readonly accounts: {
+    proveEmail(id: string, email: string, tx: Tx): Promise<AccountView | undefined>
+    view(id: string, tx: Tx): Promise<AccountView | undefined>
+    publish(id: string): Promise<void>
+  }
+  readonly passwords: {
+    findByEmail(email: string): Promise<Credential | undefined>
+    findForUpdate(accountId: string, tx: Tx): Promise<Credential | undefined>
+    prepare(
+      password: string,
+      ownWords: readonly (string | undefined)[],
+    ): Promise<{ readonly ok: true; readonly hash: string } | { readonly ok: false; readonly code: string }>
+    store(accountId: string, hash: string, tx: Tx): Promise<unknown>
+  }
+  readonly sessions: {
+    /** Ends every session, revokes every grant and advances the epoch; the returned function is for after the commit. */
+    endAll(
+      accountId: string,
+      reason: 'password_recovered',
+      options: { exceptUid?: string | undefined },
+      tx: Tx,
+    ): Promise<() => Promise<void>>
+  }
+}
+
+export type RecoveryService = ReturnType<typeof createRecoveryService>
+
+/** Where a recovery stands: the address that was typed, and the conversation. */
+export interface Asked {
+  readonly cid: string
+  readonly uid: string
+  readonly email: string
+}
+
+export type Recovered =
+  | { readonly ok: true; readonly account: AccountView }
+  | { readonly ok: false; readonly code: string }
+
+export function createRecoveryService(deps: RecoveryDeps) {
+  const { passwords, issuer } = deps
+
+  async function find(email: string): Promise<Credential | undefined> {
+    const credential = await passwords.findByEmail(email)
+    return credential?.account.active ? credential : undefined
+  }
+
+  return {
+    /** What a code of this conversation is bound to, with the account that it recovers. */
+    async target({
+      cid,
+      email,
+    }: Asked): Promise<{ target: CodeTarget; account: AccountView | undefined; stamp: string }> {
+      const credential = await find(email)
+      const stamp = stampOf(credential)
+      return { target: { purpose: 'recover', cid, to: email, bound: stamp }, account: credential?.account, stamp }
+    },
+
+    async request(asked: Asked, from: { ip: string; locale: string }): Promise<CodeRequest> {
+      const credential = await find(asked.email)
+      const { cid, uid, email } = asked
+      return {
+        ...{ purpose: 'recover', cid, to: email, bound: stampOf(credential) },
+        ...from,
+        accountId: credential?.account.accountId,
+        mail: {
+          to: credential === undefined ? null : email,
+          template: 'recovery/recover',
+          carriesCode: true,
+          values: (code) => ({ url: `${issuer}/interaction/${uid}/recover_code?code=${code}` }),
+        },
+      }
+    },
+
+    newPassword: (account: AccountView, stamp: string, password: string, locale: string): Promise<Recovered> =>
+      newPassword(deps, account, stamp, password, locale),
+  }
+}
+
+/**
+ * Stores the new password if nothing changed since the code was used: the stamp is compared on the locked row, so that one
+ * proof of the mailbox sets one password, whatever is submitted in parallel (A24). A pending account becomes active, with
+ * the password of its mailbox's owner instead of whoever registered it (A01).
+ */
+async function newPassword(
+  deps: RecoveryDeps,
+  { accountId, email, name }: AccountView,
+  stamp: string,
+  password: string,
+  locale: string,
+): Promise<Recovered> {
+  const { transaction, passwords, accounts, sessions, outbox } = deps
+  const prepared = await passwords.prepare(password, [email, name])
+  if (!prepared.ok) return prepared
+  const done = await transaction(async (tx) => {
+    const now = await passwords.findForUpdate(accountId, tx)
+    if (now?.account.active !== true || stampOf(now) !== stamp) return undefined
+    await passwords.store(accountId, prepared.hash, tx)
+    if (!now.account.emailVerified && (await accounts.proveEmail(accountId, email, tx)) === undefined) return undefined
+    const after = await sessions.endAll(accountId, 'password_recovered', {}, tx)
+    const changed: Fact = { type: 'account.password_changed', accountId, data: { reason: 'recovery' } }
+    await outbox.record([changed, noticeOf(deps, now.account, locale)], tx)
+    // Read last: the epoch that the new sign-in must carry.
+    const account = await accounts.view(accountId, tx)
+    return account === undefined ? undefined : { account, after }
+  }).catch((error: unknown) => {
+    if (error instanceof AppError && error.code === 'already_exists') return undefined
+    throw error
+  })
+  if (done === undefined) return { ok: false, code: 'stale' }
+  await accounts.publish(accountId)
+  outbox.wake()
+  await done.after()
+  return { ok: true, account: done.account }
+}
+
+/** What must not change between the code and the new password: the account, its epoch, its address, its password. */
+function stampOf(credential: Credential | undefined): string {
+  if (credential === undefined) return 'none'
+  const { account, changedAt } = credential
+  return `${account.accountId} ${account.epoch} ${account.email} ${changedAt?.getTime() ?? 0}`
+}
+
+function noticeOf({ clock, issuer }: RecoveryDeps, { accountId, email, locale }: AccountView, fallback: string): Fact {
+  const language = locale ?? fallback
+  const format = new Intl.DateTimeFormat(language, { dateStyle: 'long', timeStyle: 'long', timeZone: 'UTC' })
+  const template = 'accounts/security_notice'
+  const values = { event: 'recovered', at: format.format(clock.now()), url: `${issuer}/account` }
+  return {
+    type: 'mail.requested',
+    accountId,
+    data: { template },
+    sealed: { to: email, template, locale: language, values },
+  }
+}

@@ -1,0 +1,131 @@
+/** The three pages of recovery: whose mailbox, the code, the new password. */
+import { type FlowState, MAILBOX, type Outcome, type PromptName, type Step } from '../../interaction/step.ts'
+import { type Checked, CODE_MINUTES, type CodeRequest, type CodeTarget } from '../email_codes/types.ts'
+import {
+  type NewPasswordForm,
+  newPasswordForm,
+  type RecoverCodeForm,
+  type RecoverForm,
+  recoverCodeForm,
+  recoverForm,
+} from './schema.ts'
+import type { Asked, RecoveryService } from './service.ts'
+
+export interface RecoveryStepDeps {
+  readonly recovery: RecoveryService
+  readonly codes: {
+    ensure(request: CodeRequest): Promise<void>
+    resend(request: CodeRequest): Promise<number | undefined>
+    resendIn(target: CodeTarget): Promise<number>
+    check(target: CodeTarget, typed: string): Promise<Checked>
+  }
+  readonly canonicalEmail: (input: unknown) => string | undefined
+  readonly minLength: number
+  readonly clock: { now(): Date }
+}
+
+const PROMPTS: readonly PromptName[] = ['login', 'create', 'select_account']
+
+/** Nothing is looked up here: the answer is the same whoever has an account. */
+export function createRecoverStep({ canonicalEmail }: Pick<RecoveryStepDeps, 'canonicalEmail'>): Step<RecoverForm> {
+  return {
+    name: 'recover',
+    feature: 'recovery',
+    prompts: PROMPTS,
+    meets: ['account'],
+    needed: ({ progress }) => progress.path === 'recover' && progress.answers.recover === undefined,
+    input: recoverForm,
+    show: async ({ progress }) => (progress.identifier === undefined ? {} : { identifier: progress.identifier }),
+    async submit({ identifier }) {
+      const email = canonicalEmail(identifier)
+      if (email === undefined) return { ok: false, code: 'email_invalid', field: 'identifier' }
+      return { ok: true, patch: { identifier: email, answers: { recover: 'asked', recover_code: null } } }
+    },
+  }
+}
+
+export function createRecoverCodeStep({ recovery, codes, clock }: RecoveryStepDeps): Step<RecoverCodeForm> {
+  return {
+    name: 'recover_code',
+    feature: 'recovery',
+    prompts: PROMPTS,
+    meets: ['account'],
+    needed: ({ progress }) =>
+      progress.path === 'recover' && progress.answers.recover !== undefined && !holdsMailbox(progress),
+    input: recoverCodeForm,
+
+    async show(state, { ip }) {
+      const request = await recovery.request(askedBy(state), { ip, locale: state.locale })
+      await codes.ensure(request)
+      const sent = state.progress.answers.recover_code === 'resent'
+      return { email: request.to, minutes: CODE_MINUTES, resendIn: await codes.resendIn(request), sent }
+    },
+
+    async submit({ action, code }, state, { ip }) {
+      if (action === 'resend') {
+        const retryAfter = await codes.resend(await recovery.request(askedBy(state), { ip, locale: state.locale }))
+        if (retryAfter !== undefined) return { ok: false, code: 'code_resend_too_soon', retryAfter }
+        return { ok: true, patch: { answers: { recover_code: 'resent' } } }
+      }
+      const { target, account, stamp } = await recovery.target(askedBy(state))
+      const checked = await codes.check(target, code)
+      if (checked !== 'right' || account === undefined) return codeFailure(checked)
+      const { accountId, epoch } = account
+      const proof = { method: MAILBOX, accountId, at: clock.now().getTime(), epoch }
+      return { ok: true, patch: { accountId, account, proof, answers: { recover_code: stamp } } }
+    },
+  }
+}
+
+function codeFailure(checked: Checked): Outcome {
+  if (typeof checked === 'object') return { ok: false, code: 'too_many_requests', retryAfter: checked.retryAfter }
+  return { ok: false, code: checked === 'used_up' ? 'code_used_up' : 'code_invalid', field: 'code' }
+}
+
+/** There is no way to this page but a mailed code of this conversation (A21). */
+export function createNewPasswordStep({ recovery, minLength, clock }: RecoveryStepDeps): Step<NewPasswordForm> {
+  return {
+    name: 'new_password',
+    feature: 'recovery',
+    prompts: PROMPTS,
+    meets: ['authentication'],
+    needed: ({ progress }) =>
+      progress.path === 'recover' && holdsMailbox(progress) && !progress.proofs.some(({ method }) => method === 'pwd'),
+    input: newPasswordForm,
+    show: async ({ progress }) => ({ identifier: progress.identifier ?? '', minLength }),
+
+    async submit({ password, shared }, state) {
+      const { account, progress, locale } = state
+      const stamp = progress.answers.recover_code
+      // The account was deleted, or the answer is not that of this proof: begin again.
+      if (account === undefined || typeof stamp !== 'string') return startAgain
+      const recovered = await recovery.newPassword(account, stamp, password, locale)
+      if (!recovered.ok) {
+        return recovered.code === 'stale' ? startAgain : { ok: false, code: recovered.code, field: 'password' }
+      }
+      const { accountId, epoch } = recovered.account
+      return {
+        ok: true,
+        patch: {
+          accountId,
+          account: recovered.account,
+          proof: { method: 'pwd', accountId, at: clock.now().getTime(), epoch },
+          remember: shared !== 'yes',
+        },
+      }
+    },
+  }
+}
+
+const startAgain: Outcome = {
+  ok: true,
+  patch: { path: 'recover', accountId: null, answers: { recover: null, recover_code: null } },
+}
+
+function holdsMailbox({ accountId, proofs }: FlowState['progress']): boolean {
+  return accountId !== undefined && proofs.some((proof) => proof.method === MAILBOX && proof.accountId === accountId)
+}
+
+function askedBy({ cid, uid, progress: { identifier = '' } }: FlowState): Asked {
+  return { cid, uid, email: identifier }
+}

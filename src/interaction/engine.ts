@@ -1,0 +1,35 @@
+/** What the conversation asks of the engine. `oidc/interactions.ts` fulfils it. */
+import type { Context } from 'koa'
+import type { ClientView } from './step.ts'
+
+/** An Interaction of this browser, as the engine loads it. */
+export interface EngineInteraction {
+  readonly uid: string
+  readonly cid: string
+  readonly prompt: {
+    readonly name: string
+    readonly reasons: readonly string[]
+    readonly details: { readonly [key: string]: unknown }
+  }
+  readonly params: { readonly [key: string]: unknown }
+  readonly clientId: string
+  /** The session of the browser when the interaction was opened. */
+  readonly session?: { readonly accountId: string; readonly uid: string } | undefined
+  /** Seconds since the epoch. */
+  readonly exp: number
+}
+
+/** What the conversation asks of the engine. */
+export interface EngineInteractions {
+  load(ctx: Context, uid: string): Promise<EngineInteraction | undefined>
+  finish(
+    ctx: Context,
+    uid: string,
+    result: { readonly [key: string]: unknown },
+    options?: { replaceSession?: boolean },
+  ): Promise<string>
+  endBrowserSession(ctx: Context): Promise<void>
+  /** The session of this browser now: another tab may have signed in or out since the interaction was opened. */
+  browserSession(ctx: Context): Promise<{ readonly accountId: string; readonly uid: string } | undefined>
+  client(clientId: string): Promise<ClientView | undefined>
+}

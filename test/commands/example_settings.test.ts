@@ -1,0 +1,45 @@
+import { fileURLToPath } from 'node:url'
+import { describe, expect, it } from '@jest/globals'
+import { loadConfig } from '../../src/config.ts'
+import { parseDeclarations } from '../../src/features/clients/schema.ts'
+import { SCOPES } from '../../src/oidc/claims.ts'
+
+const SECRET = 's'.repeat(43)
+const KEYS = Buffer.alloc(32, 1).toString('base64')
+const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url))
+
+describe('settings that people copy', () => {
+  it.each([
+    ['config/genkan.example.yaml', { SHOP_SECRET: SECRET, API_SECRET: SECRET }],
+    [
+      'examples/demo.genkan.yaml',
+      {
+        DEMO_WEB_URL: 'http://localhost:4001',
+        DEMO_SPA_URL: 'http://localhost:4002',
+        DEMO_WEB_SECRET: SECRET,
+        DEMO_PARTNER_SECRET: SECRET,
+        DEMO_PARTNER_KEY_X: 'x',
+        DEMO_PARTNER_KEY_Y: 'y',
+      },
+    ],
+  ])('%s is valid, with all its clients', (file, env) => {
+    const config = loadConfig({ ...env, GENKAN_CONFIG: path(file), GENKAN_SECRET_KEYS: KEYS })
+    const { wanted, problems } = parseDeclarations(config.clients, {
+      scopes: new Set([...SCOPES, ...config.resources.flatMap(({ scopes }) => scopes)]),
+      resources: new Set(config.resources.map(({ identifier }) => identifier)),
+    })
+    expect(problems).toEqual([])
+    expect(wanted.length).toBeGreaterThan(3)
+  })
+
+  it('shows the defaults as they are', () => {
+    const env = { GENKAN_SECRET_KEYS: KEYS, SHOP_SECRET: SECRET, API_SECRET: SECRET }
+    const {
+      clients: _,
+      resources: __,
+      ...shown
+    } = loadConfig({ ...env, GENKAN_CONFIG: path('config/genkan.example.yaml') })
+    const { clients: ___, resources: ____, ...defaults } = loadConfig({ GENKAN_SECRET_KEYS: KEYS })
+    expect(shown).toEqual(defaults)
+  })
+})

@@ -1,0 +1,52 @@
+import { afterAll, describe, expect, it } from '@jest/globals'
+import { runCommand, startPair, startServer } from './server.ts'
+
+const open: { close(): Promise<void> }[] = []
+afterAll(() => Promise.all(open.map((each) => each.close())))
+
+describe('startServer', () => {
+  it('starts on the embedded default, keeps its logs, starts again on the same data and stops in order', async () => {
+    const server = await startServer()
+    open.push(server)
+    const discovery = await fetch(`${server.issuer}/.well-known/openid-configuration`)
+    expect(discovery.status).toBe(200)
+    expect(await discovery.json()).toMatchObject({ issuer: server.issuer })
+    expect(server.logs().some((line) => line.includes('"msg":"ready"'))).toBe(true)
+    const pid = server.pid()
+    await server.restart()
+    expect(server.pid()).not.toBe(pid)
+    const keys = await server.run('keys', 'list')
+    expect(keys.code).toBe(0)
+    expect(await server.stop()).toBe(0)
+  })
+
+  it('says why a server ended at its start', async () => {
+    await expect(startServer({ env: { GENKAN_ISSUER: 'http://id.example' } })).rejects.toThrow(/must be https/)
+  })
+})
+
+it('startPair runs two instances on one PostgreSQL and Redis behind one issuer', async () => {
+  const pair = await startPair()
+  open.push(pair)
+  const jwks = async () => (await fetch(`${pair.issuer}/jwks`, { headers: { connection: 'close' } })).json()
+  pair.route(0)
+  const first = await jwks()
+  pair.route(1)
+  expect(await jwks()).toEqual(first)
+  expect(await Promise.all(pair.servers.map((server) => server.stop()))).toEqual([0, 0])
+})
+
+it("shiftDate moves the server's Date while it runs", async () => {
+  const server = await startServer()
+  open.push(server)
+  await server.shiftDate(3600)
+  await server.stop()
+  const last = JSON.parse(server.logs().findLast((line) => line.includes('draining')) ?? '{}') as { time: string }
+  expect(Math.round((Date.parse(last.time) - Date.now()) / 60_000)).toBe(60)
+})
+
+it('runCommand gives output and exit code', async () => {
+  const { code, stdout } = await runCommand(['--help'], {})
+  expect(code).toBe(0)
+  expect(stdout).toContain('Usage: genkan')
+})
