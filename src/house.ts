@@ -146,7 +146,7 @@ function createWork(foundation: Foundation, features: readonly Feature[]) {
     clock,
     subscriptions,
     // Kept outside of the database, an anchor convicts whoever cuts off the ledger's end.
-    anchored: (anchor) => logger.info(anchor, 'ledger anchored'),
+    anchored: ({ seq, hash }) => logger.info({ seq, head: hash }, 'ledger anchored'),
   })
   const deliveries = createDeliveries({ database, secretBox, clock, subscriptions, logger })
   const dispatcher = createDispatcher({ seal: ledger.seal, deliveries, logger })

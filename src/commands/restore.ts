@@ -11,7 +11,7 @@ import { pgRestore } from '../platform/postgres_client.ts'
 import { entries, KEYS_FILE, readBackup } from './backup.ts'
 import { failure, type Out } from './command.ts'
 
-type Target = Pick<Config, 'dataDir' | 'databaseUrl' | 'secretKeys' | 'embedded'>
+type Target = Pick<Config, 'dataDir' | 'databaseUrl' | 'redisUrl' | 'secretKeys' | 'embedded'>
 
 /**
  * Restores a backup.
@@ -22,14 +22,15 @@ export async function restoreBackup(config: Target, folder: string, force: boole
   const backup = await readBackup(folder)
   const kind = config.embedded ? 'embedded' : 'postgres'
   if (backup.manifest.kind !== kind) throw failure(`${folder} is of ${backup.manifest.kind}, the target is ${kind}`)
-  if (config.databaseUrl === undefined) await restoreEmbedded(config.dataDir, backup, force)
+  if (config.databaseUrl === undefined) await restoreEmbedded(config, backup, force)
   else await restorePostgres(config.databaseUrl, config.secretKeys, backup, force)
   out.line(`restored the backup of ${backup.manifest.created_at}`)
+  if (config.redisUrl !== undefined) out.line('empty Redis too (FLUSHDB): it has state of the database that was replaced')
 }
 
 type Backup = Awaited<ReturnType<typeof readBackup>>
 
-async function restoreEmbedded(dataDir: string, backup: Backup, force: boolean): Promise<void> {
+async function restoreEmbedded({ dataDir, secretKeys }: Target, backup: Backup, force: boolean): Promise<void> {
   await mkdir(dataDir, { recursive: true, mode: 0o700 })
   const lock = await lockDataDir(dataDir)
   try {
@@ -37,6 +38,9 @@ async function restoreEmbedded(dataDir: string, backup: Backup, force: boolean):
     if (!force && ((await entries(target)) ?? []).length > 0) {
       throw failure(`${target} has data: --force replaces it`)
     }
+    // Keys that come from elsewhere are not replaced with the file, so they must fit already.
+    const file = await readFile(join(dataDir, KEYS_FILE), 'utf8').catch(() => '')
+    if (encoded(secretKeys).join() !== lines(file).join()) requireKeys(secretKeys, backup)
     // Beside the target first: a restore that dies half-way leaves the old data as it was.
     const beside = join(dataDir, 'restoring')
     await rm(beside, { recursive: true, force: true })
@@ -69,19 +73,8 @@ async function exchange(dataDir: string, beside: string, keys: string): Promise<
   await rm(oldData, { recursive: true, force: true })
 }
 
-async function restorePostgres(
-  url: string,
-  configured: readonly Buffer[],
-  backup: Backup,
-  force: boolean,
-): Promise<void> {
-  const present = configured.map((key) => key.toString('base64'))
-  const missing = backup.keys.split('\n').filter((key) => key !== '' && !present.includes(key))
-  if (missing.length > 0) {
-    throw failure(
-      `this backup needs the keys of its ${KEYS_FILE} in GENKAN_SECRET_KEYS: ${missing.length} not configured`,
-    )
-  }
+async function restorePostgres(url: string, keys: readonly Buffer[], backup: Backup, force: boolean): Promise<void> {
+  requireKeys(keys, backup)
   const database = await openDatabase({ databaseUrl: url, pool: 1 })
   try {
     const { rows } = await database.db.raw("select count(*)::int as tables from pg_tables where schemaname = 'public'")
@@ -90,4 +83,19 @@ async function restorePostgres(
     await database.close()
   }
   await pgRestore(url, backup.database, force)
+}
+
+/** Data whose key is missing could not be opened afterwards. */
+function requireKeys(configured: readonly Buffer[], backup: Backup): void {
+  const missing = lines(backup.keys).filter((key) => !encoded(configured).includes(key))
+  if (missing.length === 0) return
+  throw failure(`GENKAN_SECRET_KEYS lacks ${missing.length} of the keys in the backup's ${KEYS_FILE}: add them first`)
+}
+
+function encoded(keys: readonly Buffer[]): string[] {
+  return keys.map((key) => key.toString('base64'))
+}
+
+function lines(file: string): string[] {
+  return file.split(/\s+/).filter(Boolean)
 }

@@ -37,6 +37,7 @@ export const CLIENT_METADATA = [
   'require_pkce',
   'resources',
   'resource_scopes',
+  'start_uri',
   'resource_server_for',
   'cors_origins',
   'access_token_format',

@@ -101,12 +101,14 @@ function adaptClient(provider: Provider, { secretMatches, findClient }: ModelDep
  * only its own scopes in `scope`: those of resource servers go beside it.
  */
 function engineMetadata(metadata: { [key: string]: unknown }): object {
-  const { scope, token_endpoint_auth_method: method, ...rest } = metadata
+  const { scope, token_endpoint_auth_method: method, initiate_login_uri: startUri, ...rest } = metadata
   const allowed = typeof scope === 'string' ? scope.split(' ') : undefined
   const own = allowed?.filter((name) => (SCOPES as readonly string[]).includes(name))
   return {
     ...rest,
     token_endpoint_auth_method: method,
+    // Under another name, since the engine refuses http here even for a loopback development client.
+    ...(startUri === undefined ? {} : { start_uri: startUri }),
     ...(own === undefined || own.length === 0 ? {} : { scope: own.join(' ') }),
     ...(allowed === undefined ? {} : { resource_scopes: allowed.filter((name) => !own?.includes(name)) }),
     ...(String(method).startsWith('client_secret_') ? { client_secret: 'stored hashed' } : {}),

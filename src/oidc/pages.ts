@@ -59,6 +59,6 @@ export function viewOf(client: Client): ClientView {
     policyUri: client.policyUri,
     tosUri: client.tosUri,
     clientUri: client.clientUri,
-    initiateLoginUri: client.initiateLoginUri as string | undefined,
+    initiateLoginUri: client.start_uri as string | undefined,
   }
 }

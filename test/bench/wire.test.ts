@@ -26,12 +26,12 @@ describe('reading Redis requests', () => {
   it('counts commands, not lines: values may hold anything', () => {
     const value = '*1\r\n$4\r\nPING\r\n'
     const set = `*3\r\n$3\r\nset\r\n$1\r\na\r\n$${value.length}\r\n${value}\r\n`
-    expect(read(redisReader, Buffer.from(`${set}*1\r\n$4\r\nPING\r\n`))).toEqual(['SET', 'PING'])
+    expect(read(redisReader, Buffer.from(`${set}*1\r\n$4\r\nPING\r\n`))).toEqual(['SET a', 'PING'])
   })
 
   it('counts a pipeline command by command', () => {
     const get = '*2\r\n$3\r\nGET\r\n$1\r\nk\r\n'
-    expect(read(redisReader, Buffer.from(get.repeat(3)))).toEqual(['GET', 'GET', 'GET'])
+    expect(read(redisReader, Buffer.from(get.repeat(3)))).toEqual(['GET k', 'GET k', 'GET k'])
   })
 })
 

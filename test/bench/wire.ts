@@ -7,7 +7,7 @@ import { connect, createServer, type Socket } from 'node:net'
 export interface Relay {
   /** The store's URL with the relay's address in it. */
   readonly url: string
-  /** What was sent since the last call: names of Redis commands, or texts of SQL statements. */
+  /** What was sent since the last call: Redis commands with the beginning of their key, or texts of SQL statements. */
   take(): readonly string[]
   close(): Promise<void>
 }
@@ -70,23 +70,23 @@ export function redisReader(seen: (command: string) => void): Reader {
       const command = readCommand(rest)
       if (command === undefined) return
       rest = rest.subarray(command.bytes)
-      seen(command.name)
+      seen([command.words[0]?.toUpperCase(), ...command.words.slice(1)].join(' '))
     }
   }
 }
 
-function readCommand(data: Buffer): { name: string; bytes: number } | undefined {
+function readCommand(data: Buffer): { words: readonly string[]; bytes: number } | undefined {
   const count = readNumber(data, 0)
   if (count === undefined) return undefined
-  let name = ''
+  const words: string[] = []
   let at = count.next
   for (let i = 0; i < count.value; i++) {
     const length = readNumber(data, at)
     if (length === undefined || data.length < length.next + length.value + 2) return undefined
-    if (i === 0) name = data.toString('latin1', length.next, length.next + length.value).toUpperCase()
+    if (i < 2) words.push(data.toString('latin1', length.next, length.next + Math.min(length.value, 40)))
     at = length.next + length.value + 2
   }
-  return { name, bytes: at }
+  return { words, bytes: at }
 }
 
 /** `*3\r\n` or `$12\r\n` at `from`. */

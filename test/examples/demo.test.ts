@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
-import { type Browser, type BrowserContext, chromium, type Page } from 'playwright-core'
+import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { portIsFree } from '../../examples/demo/processes.ts'
-import { binary } from '../support/binaries.ts'
+import { newProfile, startChromium } from '../support/chromium.ts'
 import { entrust, freePort } from '../support/services.ts'
 
 const EMAIL = 'ada@example.com'
@@ -75,11 +75,8 @@ async function freePorts(): Promise<number> {
 beforeAll(async () => {
   base = await freePorts()
   demo = await startDemo()
-  browser = await chromium.launch({
-    executablePath: binary('chromium'),
-    args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking'],
-  })
-  context = await browser.newContext({ locale: 'en' })
+  browser = await startChromium()
+  context = await newProfile(browser)
   context.setDefaultTimeout(15_000)
   web = await context.newPage()
   spa = await context.newPage()
@@ -124,7 +121,7 @@ describe('the web example', () => {
 
   it('calls userinfo', async () => {
     await web.getByRole('link', { name: 'Call userinfo' }).click()
-    const userinfo = JSON.parse(await web.locator('#userinfo').textContent())
+    const userinfo = JSON.parse(String(await web.locator('#userinfo').textContent()))
     expect(userinfo).toMatchObject({ email: EMAIL, email_verified: true })
     await web.getByRole('link', { name: 'Back' }).click()
   })
@@ -174,7 +171,7 @@ describe('the SPA example', () => {
 
   it('calls userinfo with the renewed token', async () => {
     await spa.locator('#call-userinfo').click()
-    expect(JSON.parse(await spa.locator('#userinfo').textContent())).toMatchObject({ email: EMAIL })
+    expect(JSON.parse(String(await spa.locator('#userinfo').textContent()))).toMatchObject({ email: EMAIL })
   })
 })
 

@@ -1,3 +1,7 @@
+import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, describe, expect, it } from '@jest/globals'
 import { pendingMigrations } from '../../src/platform/migrate.ts'
 import type { Database } from '../../src/platform/postgres.ts'
@@ -44,3 +48,39 @@ it('a breakable server stops answering and comes back with its data', async () =
   first.disconnect()
   second.disconnect()
 })
+
+it('a run that is killed leaves no server, no process and no folder', async () => {
+  const script = `
+    import { spawn } from 'node:child_process'
+    import { entrust, startBreakable, startPostgres, startRedis } from ${JSON.stringify(import.meta.resolve('./services.ts'))}
+    const child = spawn('sleep', ['600'], { stdio: 'ignore', detached: true })
+    await entrust(child.pid)
+    const { url } = await startBreakable('redis')
+    await Promise.all([startPostgres(), startRedis()])
+    console.log(JSON.stringify({ pid: child.pid, socket: process.env.GENKAN_TEST_SERVICES, url }))
+    setInterval(() => {}, 1000)`
+  const { GENKAN_TEST_SERVICES: _, NODE_OPTIONS: __, ...env } = process.env
+  const run = spawn(process.execPath, ['--input-type=module', '--eval', script], {
+    env,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  const line = await new Promise<string>((resolve) => run.stdout.once('data', (data) => resolve(String(data))))
+  const { pid, socket, url } = JSON.parse(line) as { pid: number; socket: string; url: string }
+  expect(alive(pid)).toBe(true)
+  expect(existsSync(socket)).toBe(true)
+  run.kill('SIGKILL')
+  for (let tries = 100; tries > 0 && (alive(pid) || existsSync(dirname(socket))); tries--) await sleep(50)
+  expect({ pid: alive(pid), folder: existsSync(dirname(socket)) }).toEqual({ pid: false, folder: false })
+  const redis = openRedis(url)
+  await expect(new Promise((_resolve, reject) => redis.once('error', reject))).rejects.toThrow(/ECONNREFUSED/)
+  redis.disconnect()
+})
+
+function alive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -123,9 +123,7 @@ export async function startPostgres(): Promise<Postgres> {
 
 /** The run's Redis (or `REDIS_URL`), with an own database number. */
 export async function startRedis(): Promise<Redis> {
-  const url = new URL(await ask('redis'))
-  url.pathname = `/${await ask('number')}`
-  return { url: url.href, stop: async () => {} }
+  return { url: await ask('redis'), stop: async () => {} }
 }
 
 /** A PostgreSQL or Redis of one's own, to stop, kill and pause. */

@@ -9,9 +9,11 @@ import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import type { Redis } from 'ioredis'
 import pg from 'pg'
 import { migrate } from '../../src/platform/migrate.ts'
 import { openDatabase } from '../../src/platform/postgres.ts'
+import { openRedis } from '../../src/platform/redis.ts'
 import { createPostgresServer, createRedisServer, type PrivateServer } from './private_servers.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
@@ -36,8 +38,7 @@ function shared(key: string, work: () => Promise<string>): Promise<string> {
 const operations: { readonly [name: string]: (argument: string, owner: Owner) => Promise<string> } = {
   port: async () => String(await freePort()),
   postgres: () => postgres(),
-  redis: () => shared('redis', async () => external.redis ?? (await own('redis')).url),
-  number: async () => String(++count),
+  redis: (_, owner) => redisDatabase(owner),
   database: (template) => createDatabase(template === '' ? undefined : template),
   template: () => shared('template', migratedTemplate),
   snapshot: () => shared('snapshot', migratedSnapshot),
@@ -79,6 +80,7 @@ const operations: { readonly [name: string]: (argument: string, owner: Owner) =>
 interface Owner {
   readonly servers: Set<string>
   readonly pids: Set<number>
+  readonly redis: Set<string>
 }
 
 function server(id: string): PrivateServer {
@@ -94,6 +96,43 @@ async function own(kind: string): Promise<{ id: string; url: string }> {
   servers.set(id, created)
   await created.start()
   return { id, url: created.url }
+}
+
+/** A Redis database number of one's own. A Redis from outside may hold somebody's data: only empty numbers are taken. */
+async function redisDatabase(owner: Owner): Promise<string> {
+  if (external.redis !== undefined) {
+    const free = await claimRedis(external.redis, owner)
+    if (free !== undefined) return free
+  }
+  const url = new URL(await shared('redis', async () => (await own('redis')).url))
+  url.pathname = `/${++count}`
+  return url.href
+}
+
+/** Only what was found empty: these are emptied again. */
+const claimed = new Map<string, Redis>()
+
+async function claimRedis(base: string, owner: Owner): Promise<string | undefined> {
+  for (let number = 1; number <= 15; number++) {
+    const url = new URL(base)
+    url.pathname = `/${number}`
+    if (claimed.has(url.href)) continue
+    const redis = openRedis(url.href)
+    await new Promise((resolve) => redis.once('ready', resolve))
+    if ((await redis.dbsize()) === 0 && (await redis.set('genkan:tests', process.pid, 'EX', 3600, 'NX')) === 'OK') {
+      claimed.set(url.href, redis)
+      owner.redis.add(url.href)
+      return url.href
+    }
+    redis.disconnect()
+  }
+  return undefined
+}
+
+async function releaseRedis(url: string): Promise<void> {
+  await claimed.get(url)?.flushdb()
+  claimed.get(url)?.disconnect()
+  claimed.delete(url)
 }
 
 function postgres(): Promise<string> {
@@ -172,7 +211,7 @@ async function freePort(): Promise<number> {
 }
 
 function serve(socket: Socket): void {
-  const owner: Owner = { servers: new Set(), pids: new Set() }
+  const owner: Owner = { servers: new Set(), pids: new Set(), redis: new Set() }
   socket.on('error', () => {})
   createInterface({ input: socket }).on('line', async (line) => {
     const { id, operation, argument } = JSON.parse(line) as { id: number; operation: string; argument: string }
@@ -188,6 +227,7 @@ function serve(socket: Socket): void {
   })
   socket.on('close', () => {
     for (const pid of owner.pids) kill(pid)
+    for (const url of owner.redis) releaseRedis(url).catch(() => {})
     for (const id of owner.servers) void servers.get(id)?.stop('abandon')
   })
 }
@@ -203,6 +243,7 @@ let ending = false
 async function end(): Promise<void> {
   if (ending) return
   ending = true
+  await Promise.all([...claimed.keys()].map((url) => releaseRedis(url).catch(() => {})))
   if (external.postgres !== undefined) {
     for (const name of createdDatabases)
       await administer(`drop database if exists ${name} with (force)`).catch(() => {})

@@ -1,0 +1,83 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import { passwordRepository } from '../../../src/features/passwords/repository.ts'
+import { newId } from '../../../src/platform/ids.ts'
+import type { Database } from '../../../src/platform/postgres.ts'
+import { freshDatabase } from '../../support/services.ts'
+
+const NOW = new Date('2026-11-01T12:00:00.000Z')
+const LATER = new Date('2026-11-01T13:00:00.000Z')
+
+describe.each(['embedded', 'postgres'] as const)('password repository on %s', (kind) => {
+  let database: Database
+  let passwords: ReturnType<typeof passwordRepository>
+  let email: string
+
+  beforeAll(async () => {
+    database = await freshDatabase(kind)
+    passwords = passwordRepository(database.db)
+  })
+  afterAll(() => database.close())
+  beforeEach(() => {
+    email = `${newId().toLowerCase()}@example.com`
+  })
+
+  async function account(changes: object = {}): Promise<string> {
+    const row = { id: newId(), email, state: 'active', email_verified_at: NOW, created_at: NOW, updated_at: NOW, ...changes }
+    await database.db('accounts').insert(row)
+    return row.id
+  }
+  const store = (id: string, hash: string, now = NOW) => database.transaction((tx) => passwords.store(id, hash, now, tx))
+
+  it('finds the account of a proven address with its hash in one row', async () => {
+    const id = await account({ locale: 'fi', epoch: 2, profile: JSON.stringify({ name: 'Anna' }) })
+    await store(id, 'hash')
+    expect(await passwords.findProven(email)).toEqual({
+      account: { accountId: id, email, emailVerified: true, active: true, epoch: 2, name: 'Anna', locale: 'fi' },
+      hash: 'hash',
+      changedAt: NOW,
+    })
+  })
+
+  it('finds an account without a password, and says that a disabled one is not active', async () => {
+    await account({ state: 'disabled' })
+    expect(await passwords.findProven(email)).toMatchObject({ account: { active: false }, hash: undefined })
+  })
+
+  it('does not find who only claims the address', async () => {
+    const id = await account({ state: 'pending', email_verified_at: null })
+    await store(id, 'hash')
+    expect(await passwords.findProven(email)).toBeUndefined()
+    expect(await passwords.findByEmail(email)).toMatchObject({ account: { accountId: id, emailVerified: false } })
+  })
+
+  it('prefers the proven account, then the newest claim', async () => {
+    await account({ state: 'pending', email_verified_at: null })
+    const newest = await account({ state: 'pending', email_verified_at: null, created_at: LATER })
+    expect((await passwords.findByEmail(email))?.account.accountId).toBe(newest)
+    const proven = await account()
+    expect((await passwords.findByEmail(email))?.account.accountId).toBe(proven)
+  })
+
+  it('replaces a password', async () => {
+    const id = await account()
+    await store(id, 'one')
+    await store(id, 'two', LATER)
+    expect(await passwords.findByAccount(id)).toMatchObject({ hash: 'two', changedAt: LATER })
+  })
+
+  it('rehashes the password that was verified, and none that was changed meanwhile', async () => {
+    const id = await account()
+    await store(id, 'old')
+    await database.transaction((tx) => passwords.rehash(id, 'old', 'stronger', tx))
+    expect(await passwords.findByAccount(id)).toMatchObject({ hash: 'stronger', changedAt: NOW })
+    await database.transaction((tx) => passwords.rehash(id, 'old', 'late', tx))
+    expect(await passwords.findByAccount(id)).toMatchObject({ hash: 'stronger' })
+  })
+
+  it('forgets the password with the account', async () => {
+    const id = await account()
+    await store(id, 'hash')
+    await database.db('accounts').where({ id }).delete()
+    expect(await database.db('passwords').where({ account_id: id })).toEqual([])
+  })
+})
