@@ -25,7 +25,8 @@ export async function restoreBackup(config: Target, folder: string, force: boole
   if (config.databaseUrl === undefined) await restoreEmbedded(config, backup, force)
   else await restorePostgres(config.databaseUrl, config.secretKeys, backup, force)
   out.line(`restored the backup of ${backup.manifest.created_at}`)
-  if (config.redisUrl !== undefined) out.line('empty Redis too (FLUSHDB): it has state of the database that was replaced')
+  if (config.redisUrl !== undefined)
+    out.line('empty Redis too (FLUSHDB): it has state of the database that was replaced')
 }
 
 type Backup = Awaited<ReturnType<typeof readBackup>>

@@ -40,24 +40,26 @@ export function createPreserialised(paths: ReadonlySet<string>, maxAgeSeconds: n
 
 function documentOf(ctx: Context, maxAgeSeconds: number): Document {
   const body = Buffer.from(JSON.stringify(ctx.body))
+  const type = ctx.response.get('Content-Type')
+  const hsts = ctx.response.get('Strict-Transport-Security')
   return {
     body,
     headers: {
       'access-control-allow-origin': '*',
       'cache-control': `public, max-age=${maxAgeSeconds}`,
       'content-length': String(body.length),
-      'content-type': ctx.response.get('Content-Type'),
+      'content-type': type || 'application/json; charset=utf-8',
       'cross-origin-resource-policy': 'cross-origin',
       etag: `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`,
       'referrer-policy': 'no-referrer',
-      'strict-transport-security': ctx.response.get('Strict-Transport-Security'),
       'x-content-type-options': 'nosniff',
+      ...(hsts ? { 'strict-transport-security': hsts } : {}),
     },
   }
 }
 
 function answer(req: IncomingMessage, res: ServerResponse, { body, headers }: Document): void {
-  for (const [name, value] of Object.entries(headers)) if (value !== '') res.setHeader(name, value)
+  for (const [name, value] of Object.entries(headers)) res.setHeader(name, value)
   if (req.headers['if-none-match'] === headers.etag) {
     res.removeHeader('content-length')
     res.statusCode = 304

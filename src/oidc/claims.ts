@@ -2,7 +2,8 @@
 
 /** Claims by scope, and the protocol claims that need none. */
 export const CLAIMS = {
-  openid: ['sub'],
+  // How and when the person signed in is in every ID token: a client must not have to ask for what it should check.
+  openid: ['sub', 'acr', 'amr', 'auth_time'],
   profile: [
     'name',
     'family_name',
@@ -22,9 +23,6 @@ export const CLAIMS = {
   email: ['email', 'email_verified'],
   address: ['address'],
   phone: ['phone_number', 'phone_number_verified'],
-  acr: null,
-  amr: null,
-  auth_time: null,
   iss: null,
   sid: null,
 } as const

@@ -15,7 +15,7 @@ const CHECKS: readonly (readonly [name: string, ...command: string[]])[] = [
   ['types', 'tsc', '--noEmit'],
   ['lint', 'biome', 'check', '--error-on-warnings'],
   ['layers', 'depcruise', '--config', 'config/dependency_cruiser.mjs', 'src', 'migrations', 'examples'],
-  ['dead code', 'knip', '--config', 'config/knip.json', '--no-progress'],
+  ['dead code', 'knip', '--config', 'config/knip.jsonc', '--no-progress'],
 ]
 
 /** Ctrl-C reaches the running step too: it ends by itself, and so do we then. */

@@ -137,7 +137,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
 }
 
 /** The key that all servers of a test file share, so that a second one can open what the first one sealed. */
-export const TEST_KEY = randomBytes(32).toString('base64')
+const TEST_KEY = randomBytes(32).toString('base64')
 
 export interface Pair {
   readonly issuer: string

@@ -103,7 +103,7 @@ const email: Routes = (router, { gate, acts }, { show, fail, done, form, need, r
     redirect(ctx, CODE)
   })
   router.get(CODE, async (ctx) => {
-    const me = await gate.enter(ctx, '/account/email')
+    const me = await gate.enter(ctx, CODE)
     if (me === undefined) return
     const to = await acts.pendingEmail(me)
     if (to === undefined) return redirect(ctx, '/account/email')
@@ -111,7 +111,7 @@ const email: Routes = (router, { gate, acts }, { show, fail, done, form, need, r
   })
   router.post(CODE, async (ctx) => {
     const { action, code } = need(emailCodeSchema, await form(ctx))
-    const me = await gate.enter(ctx, '/account/email')
+    const me = await gate.enter(ctx, CODE)
     if (me === undefined) return
     if (action === 'cancel') {
       await acts.cancelEmailChange(me)

@@ -64,16 +64,17 @@ export function createSignInRouter(deps: AccountSignInRouteDeps, gate: Pick<Gate
   const router = new Router()
   router.get('/account/callback', async (ctx) => {
     const arrival = await service.arrive({ ...ctx.query }, cookies.get(ctx, 'pending'))
-    if (arrival.kind === 'no_cookie') {
+    const hasTicket = cookies.get(ctx, 'ticket') !== undefined
+    if (arrival.kind === 'no_cookie' && !hasTicket) {
       pages.render(ctx, 'interaction/cookies_blocked', { retryUrl: '/account', client: undefined }, 400)
     } else if (arrival.kind === 'refused') {
       pages.render(ctx, 'account_sign_in/refused', { denied: arrival.error === 'access_denied' }, 400)
-    } else if (arrival.kind === 'unknown') {
-      redirect(ctx, '/account')
-    } else {
+    } else if (arrival.kind === 'signed_in') {
       cookies.set(ctx, 'ticket', arrival.ticket)
       cookies.set(ctx, 'pending', arrival.pending)
       redirect(ctx, arrival.returnTo)
+    } else {
+      redirect(ctx, '/account')
     }
   })
   router.post('/account/sign-out', async (ctx) => {

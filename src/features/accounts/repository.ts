@@ -90,8 +90,8 @@ function proofs() {
       return map(row)
     },
 
-    async deletePendingOf(email: string, exceptId: string, tx: Tx): Promise<number> {
-      return tx('accounts').where({ email, state: 'pending' }).whereNot({ id: exceptId }).delete()
+    async deletePendingOf(email: string, exceptId: string, tx: Tx): Promise<void> {
+      await tx('accounts').where({ email, state: 'pending' }).whereNot({ id: exceptId }).delete()
     },
 
     /** Corrects the address of an account that has proven none. */

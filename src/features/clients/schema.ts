@@ -100,7 +100,7 @@ export type Problem = readonly [field: keyof Metadata, message: string]
 
 /** Fills in what was left out. Each default is the safe one. */
 export function withDefaults(given: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const grants = Array.isArray(given.grant_types) ? given.grant_types : ['authorization_code']
+  const grants = Array.isArray(given.grant_types) ? given.grant_types : ['authorization_code', 'refresh_token']
   const browser = grants.includes('authorization_code')
   return {
     client_name: given.client_id,

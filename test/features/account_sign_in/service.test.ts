@@ -119,7 +119,7 @@ describe('the account pages as a client', () => {
       expect(redemptions).toEqual([['the-code', 'token-2', `${ISSUER}/account/callback`]])
     })
 
-    it('A57: an answer without the cookie of this browser goes nowhere, and is no loop', async () => {
+    it('blocked cookies: an answer without the cookie of this browser goes nowhere, and is no loop', async () => {
       const { state } = leave()
       expect(await service.arrive({ code: 'c', state }, undefined)).toEqual({ kind: 'no_cookie' })
       expect(redemptions).toEqual([])
@@ -143,7 +143,7 @@ describe('the account pages as a client', () => {
     })
 
     it.each([
-      ['a code that cannot be redeemed', () => void (redeemed = undefined)],
+      ['a code that cannot be redeemed', () => {}],
       ['a code of another request (nonce)', () => redeemAs('another')],
       ['a session that has ended', (nonce: string) => redeemAs(nonce, { sessionUid: 'ended' })],
       ['a session of another account', (nonce: string) => redeemAs(nonce, { accountId: 'bob' })],

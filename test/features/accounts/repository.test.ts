@@ -103,8 +103,9 @@ describe.each(['embedded', 'postgres'] as const)('account repository on %s', (ki
   })
 
   it('deletes the other claims of an address, never its proof', async () => {
-    const [kept, , done] = [await pending(), await pending(), await proven()]
-    expect(await database.transaction((tx) => accounts.deletePendingOf(email, kept, tx))).toBe(1)
+    const [kept, gone, done] = [await pending(), await pending(), await proven()]
+    await database.transaction((tx) => accounts.deletePendingOf(email, kept, tx))
+    expect(await accounts.find(gone)).toBeUndefined()
     expect(await accounts.find(done)).toBeDefined()
     expect(await accounts.find(kept)).toBeDefined()
   })

@@ -1,0 +1,177 @@
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { runCommand, type Server, startServer } from '../support/server.ts'
+import { freshDatabaseUrl, startRedis } from '../support/services.ts'
+
+/** The command line as people use it: processes, on both kinds of stores, beside a running server and without one. */
+const KEY = Buffer.alloc(32, 7).toString('base64')
+
+describe('without a server', () => {
+  let folder = ''
+  const run = (command: readonly string[], env: { [name: string]: string } = {}) =>
+    runCommand(command, {
+      PATH: process.env.PATH ?? '',
+      DATA_DIR: join(folder, 'data'),
+      GENKAN_SECRET_KEYS: KEY,
+      ...env,
+    })
+
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'genkan-commands-'))
+  })
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+  it.each([
+    [[]],
+    [['serve']],
+    [['migrate']],
+    [['clients']],
+    [['clients', 'create']],
+    [['accounts']],
+    [['keys']],
+    [['audit']],
+    [['doctor']],
+    [['backup']],
+    [['backup', 'restore']],
+  ])('genkan %s --help', async (command) => {
+    const { code, stdout } = await run([...command, '--help'])
+    expect(code).toBe(0)
+    expect(stdout).toMatch(/^Usage: genkan/)
+  })
+
+  it('refuses unknown commands, options and missing arguments with exit 1', async () => {
+    for (const command of [['nonsense'], ['clients', 'create'], ['clients', 'list', '--nonsense']]) {
+      const { code, stderr } = await run(command)
+      expect(code).toBe(1)
+      expect(stderr).toMatch(/^error: /)
+    }
+  })
+
+  it('lists all problems of the configuration at once', async () => {
+    const { code, stderr } = await run(['clients', 'list'], { PORT: 'x', GENKAN_ISSUER: 'http://id.example.com' })
+    expect(code).toBe(1)
+    expect(stderr).toContain('port')
+    expect(stderr).toContain('issuer')
+  })
+
+  it('refuses several workers on the embedded default', async () => {
+    const { code, stderr } = await run(['serve', '--workers', '2'])
+    expect(code).toBe(1)
+    expect(stderr).toContain('embedded')
+  })
+
+  it('names every wrong declaration, and starts nothing', async () => {
+    writeFileSync(
+      join(folder, 'genkan.yaml'),
+      'clients:\n  - client_id: one\n    redirect_uris: [http://a.example/]\n  - client_id: two\n    scop: x\n',
+    )
+    const { code, stderr } = await run(['serve'], {
+      GENKAN_CONFIG: join(folder, 'genkan.yaml'),
+      PORT: '0',
+      MANAGEMENT_PORT: '0',
+    })
+    expect(code).toBe(1)
+    expect(stderr).toContain('clients.one.redirect_uris')
+    expect(stderr).toContain('clients.two.scop')
+  })
+
+  it('migrates, then works on the stores itself', async () => {
+    expect((await run(['clients', 'list'])).stderr).toContain('genkan migrate')
+    expect((await run(['migrate'])).code).toBe(0)
+    expect((await run(['migrate'])).stdout).toBe('the database is up to date\n')
+    const made = await run(['clients', 'create', 'web', '--redirect-uri', 'https://a.example/', '--json'])
+    expect(JSON.parse(made.stdout)).toEqual({ client_id: 'web', client_secret: expect.stringMatching(/^[\w-]{43}$/) })
+    expect((await run(['clients', 'list'])).stdout).toContain('web')
+    expect((await run(['audit', 'verify'])).stdout).toContain('all in order')
+  })
+})
+
+describe.each(['embedded', 'postgres'] as const)('beside a running server on %s', (kind) => {
+  let server: Server
+  const token = (secret: string) =>
+    fetch(`${server.origin}/token`, {
+      method: 'POST',
+      headers: { authorization: `Basic ${Buffer.from(`machine:${secret}`).toString('base64')}` },
+      body: new URLSearchParams({ grant_type: 'client_credentials', scope: 'openid' }),
+    })
+  const untilStatus = async (secret: string, status: number): Promise<number> => {
+    const start = Date.now()
+    while ((await token(secret)).status !== status && Date.now() - start < 5000)
+      await new Promise((r) => setTimeout(r, 20))
+    return Date.now() - start
+  }
+
+  beforeAll(async () => {
+    const stores =
+      kind === 'embedded'
+        ? {}
+        : { stores: { databaseUrl: await freshDatabaseUrl(), redisUrl: (await startRedis()).url } }
+    server = await startServer(stores)
+  })
+  afterAll(() => server.close())
+
+  it('acts on what the server serves, within a second', async () => {
+    const create = ['clients', 'create', 'machine', '--grant-type', 'client_credentials', '--scope', 'openid', '--json']
+    const made = await server.run(...create)
+    expect(made).toMatchObject({ code: 0, stderr: '' })
+    const { client_secret: first } = JSON.parse(made.stdout) as { client_secret: string }
+    expect((await token(first)).status).toBe(200)
+
+    const rotated = await server.run('clients', 'rotate-secret', 'machine', '--overlap', '24h', '--json')
+    const { client_secret: second } = JSON.parse(rotated.stdout) as { client_secret: string }
+    expect(await untilStatus(second, 200)).toBeLessThan(1000)
+    expect((await token(first)).status).toBe(200)
+
+    expect((await server.run('clients', 'disable', 'machine')).stdout).toBe('client machine disabled\n')
+    expect(await untilStatus(second, 401)).toBeLessThan(1000)
+    expect((await server.run('clients', 'enable', 'machine')).code).toBe(0)
+    expect(await untilStatus(second, 200)).toBeLessThan(1000)
+  })
+
+  it('publishes a rotated key to everybody', async () => {
+    const rotated = await server.run('keys', 'rotate', '--alg', 'RS256', '--publish', '1h', '--json')
+    const { kid } = JSON.parse(rotated.stdout) as { kid: string }
+    let kids: string[] = []
+    for (let i = 0; i < 50 && !kids.includes(kid); i++) {
+      await new Promise((resolve) => setTimeout(resolve, 100))
+      const { keys } = (await (await fetch(`${server.origin}/jwks`)).json()) as { keys: { kid: string; d?: string }[] }
+      kids = keys.map((key) => key.kid)
+      expect(keys.every((key) => key.d === undefined)).toBe(true)
+    }
+    expect(kids).toContain(kid)
+  })
+
+  it('answers doctor, list and show', async () => {
+    expect((await server.run('doctor')).code).toBe(0)
+    for (const command of [
+      ['accounts', 'list'],
+      ['keys', 'list'],
+      ['audit', 'list'],
+      ['keys', 'reseal'],
+      ['audit', 'verify'],
+    ]) {
+      expect(await server.run(...command)).toMatchObject({ code: 0, stderr: '' })
+    }
+    expect(await server.run('accounts', 'show', 'nobody@example.com')).toMatchObject({
+      code: 1,
+      stdout: '',
+      stderr: 'genkan: there is no account nobody@example.com\n',
+    })
+  })
+
+  if (kind === 'embedded') {
+    it('keeps its socket to its owner and refuses a second server, naming the first', async () => {
+      expect(statSync(join(server.dataDir, 'genkan.sock')).mode & 0o777).toBe(0o600)
+      const { code, stderr } = await server.run('serve')
+      expect(code).toBe(1)
+      expect(stderr).toContain(String(server.pid()))
+    })
+  }
+
+  it('ends with exit 0 on SIGTERM, and commands work without it again', async () => {
+    expect(await server.stop()).toBe(0)
+    expect((await server.run('clients', 'list')).stdout).toContain('machine')
+  })
+})

@@ -1,0 +1,122 @@
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { type DoctorNeeds, doctor } from '../../src/commands/doctor.ts'
+import { loadConfig } from '../../src/config.ts'
+import type { Database } from '../../src/platform/postgres.ts'
+import { freePort, freshDatabase } from '../support/services.ts'
+
+interface Finding {
+  check: string
+  state: string
+  text: string
+}
+
+describe('doctor', () => {
+  let database: Database
+  let dataDir = ''
+  const examine = async (needs: Partial<DoctorNeeds> = {}, env: { [name: string]: string } = {}) => {
+    const lines: string[] = []
+    const config = loadConfig({ DATA_DIR: dataDir, ...env })
+    const healthy: DoctorNeeds = {
+      config: { ...config, passwords: { ...config.passwords, memoryKib: 7168, passes: 1 } },
+      database,
+      keys: { current: async () => [{ alg: 'ES256', kid: 'k', state: 'signing' }] } as unknown as DoctorNeeds['keys'],
+      now: () => new Date(),
+      pendingMigrations: async () => [],
+      ...needs,
+    }
+    const failed = await doctor
+      .run(healthy, { args: [], options: { json: true } }, { line: (line) => lines.push(line) })
+      .then(
+        () => undefined,
+        (error: Error) => error.message,
+      )
+    const findings = JSON.parse(lines.join('\n')) as Finding[]
+    const of = (check: string) => findings.find((finding) => finding.check === check)
+    return { failed, findings, of }
+  }
+
+  beforeAll(async () => {
+    database = await freshDatabase('postgres')
+    dataDir = mkdtempSync(join(tmpdir(), 'genkan-doctor-'))
+  })
+  afterAll(async () => {
+    await database.close()
+    rmSync(dataDir, { recursive: true, force: true })
+  })
+
+  it('finds nothing wrong with a newcomer on a laptop', async () => {
+    const { failed, findings, of } = await examine()
+    expect(failed).toBeUndefined()
+    expect(findings.map(({ check }) => check)).toEqual([
+      'issuer',
+      'proxies',
+      'data folder',
+      'database',
+      'migrations',
+      'clock',
+      'signing keys',
+      'redis',
+      'mail',
+      'passwords',
+    ])
+    expect(of('passwords')?.text).toMatch(/m=7168 t=1 p=1 takes \d+ ms/)
+    expect(of('clock')?.state).toBe('ok')
+  })
+
+  it('goes on after a failed check and counts what failed', async () => {
+    const away = { ...database, ping: async () => Promise.reject(new Error('connect ECONNREFUSED')) }
+    const keys = { current: async () => Promise.reject(new Error('signing key k1 cannot be opened')) }
+    const { failed, of } = await examine({ database: away, keys: keys as never })
+    expect(failed).toContain('2 of 10')
+    expect(of('database')).toMatchObject({ state: 'fail', text: 'connect ECONNREFUSED' })
+    expect(of('signing keys')).toMatchObject({ state: 'fail', text: expect.stringContaining('k1') })
+    expect(of('passwords')?.state).not.toBe('fail')
+  })
+
+  it('sees a clock that is wrong', async () => {
+    const raw = async () => ({ rows: [{ milliseconds: Date.now() - 60_000, version: 150_000 }] })
+    const { of } = await examine({ database: { ...database, db: { raw } as never } })
+    expect(of('clock')?.state).toBe('fail')
+  })
+
+  it('sees a PostgreSQL that is too old', async () => {
+    const raw = async () => ({ rows: [{ milliseconds: Date.now(), version: 140_009 }] })
+    const stores = { DATABASE_URL: 'postgres://localhost/x', GENKAN_SECRET_KEYS: Buffer.alloc(32).toString('base64') }
+    const { of } = await examine({ database: { ...database, db: { raw } as never } }, stores)
+    expect(of('database')).toMatchObject({ state: 'fail', text: expect.stringContaining('14') })
+  })
+
+  it('sees a Redis that drops sessions', async () => {
+    const redis = (policy: string, appendOnly: string) => ({
+      ping: async () => 'PONG',
+      config: async (_: 'GET', name: string) => [name, name === 'appendonly' ? appendOnly : policy],
+    })
+    expect((await examine({ redis: redis('allkeys-lru', 'yes') })).of('redis')?.state).toBe('fail')
+    expect((await examine({ redis: redis('noeviction', 'no') })).of('redis')?.state).toBe('warn')
+    expect((await examine({ redis: redis('noeviction', 'yes') })).of('redis')?.state).toBe('ok')
+  })
+
+  it('sees a key that others can read', async () => {
+    const { of } = await examine()
+    expect(of('data folder')?.state).toBe('ok')
+    writeFileSync(join(dataDir, 'secret.key'), Buffer.alloc(32, 1).toString('base64'))
+    chmodSync(join(dataDir, 'secret.key'), 0o644)
+    expect((await examine()).of('data folder')).toMatchObject({
+      state: 'fail',
+      text: expect.stringContaining('chmod 600'),
+    })
+    chmodSync(join(dataDir, 'secret.key'), 0o600)
+  })
+
+  it('sees a mail server that does not answer', async () => {
+    const { of } = await examine({}, { SMTP_URL: `smtp://127.0.0.1:${await freePort()}` })
+    expect(of('mail')?.state).toBe('fail')
+  })
+
+  it('warns of an https issuer without trusted proxies', async () => {
+    expect((await examine({}, { GENKAN_ISSUER: 'https://id.example.com' })).of('proxies')?.state).toBe('warn')
+  })
+})
