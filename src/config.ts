@@ -401,7 +401,7 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
       parallelism: s.passwords.parallelism,
       minLength: s.passwords.min_length,
       // Signing and DNS share the thread pool with hashing: leave two threads and one core to them.
-      maxConcurrent: s.passwords.max_concurrent ?? Math.max(1, Math.min(availableParallelism() - 1, 2)),
+      maxConcurrent: s.passwords.max_concurrent ?? Math.max(1, Math.min(availableParallelism() - 1, threads(env) - 2)),
       queueMs: s.passwords.queue_ms,
     },
     sessions: { idleSeconds: s.sessions.idle_seconds, absoluteSeconds: s.sessions.absolute_seconds },
@@ -427,6 +427,11 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     resources: s.resources,
     clients: s.clients,
   }
+}
+
+/** Threads of the pool that hashing shares (libuv's default is four). */
+function threads(env: Environment): number {
+  return Number(env.UV_THREADPOOL_SIZE) || 4
 }
 
 function deepFreeze<T>(value: T): T {

@@ -136,6 +136,19 @@ function createEngine(foundation: Foundation, rooms: Rooms, parts: EngineParts):
   return provider
 }
 
+const ANCHOR_LOG_MS = 60_000
+
+/** Kept outside of the database, an anchor convicts whoever cuts off the ledger's end. One a minute is enough. */
+function anchorLog({ clock, logger }: Foundation) {
+  let loggedAt = 0
+  return ({ seq, hash }: { seq: number; hash: string }) => {
+    const now = clock.now().getTime()
+    if (now - loggedAt < ANCHOR_LOG_MS) return
+    loggedAt = now
+    logger.info({ seq, head: hash }, 'ledger anchored')
+  }
+}
+
 /** What goes on behind requests: sealing, deliveries, the rooms' jobs and clean-up. */
 function createWork(foundation: Foundation, features: readonly Feature[]) {
   const { database, secretBox, clock, logger, outbox, metrics, config, keyValue, oidcStore } = foundation
@@ -145,8 +158,7 @@ function createWork(foundation: Foundation, features: readonly Feature[]) {
     secretBox,
     clock,
     subscriptions,
-    // Kept outside of the database, an anchor convicts whoever cuts off the ledger's end.
-    anchored: ({ seq, hash }) => logger.info({ seq, head: hash }, 'ledger anchored'),
+    anchored: anchorLog(foundation),
   })
   const deliveries = createDeliveries({ database, secretBox, clock, subscriptions, logger })
   const dispatcher = createDispatcher({ seal: ledger.seal, deliveries, logger })

@@ -199,7 +199,7 @@ describe('Asking for a code', () => {
   it('sends one mail when the button is pressed many times at once', async () => {
     await mailed()
     time += 60_000
-    await Promise.all(Array.from({ length: 20 }, () => codes.resend(REQUEST)))
+    await Promise.allSettled(Array.from({ length: 20 }, () => codes.resend(REQUEST)))
     expect(facts).toHaveLength(2)
   })
 
@@ -276,6 +276,7 @@ describe('A36: guessing over new conversations and addresses', () => {
       time += 700_000
       await guess('198.51.100.1', `c${i}`)
     }
+    time += 700_000
     const checked = await guess('198.51.100.1', 'last')
     expect(checked).toEqual({ retryAfter: 86_400 - 30 * 700 })
   })
