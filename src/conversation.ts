@@ -75,7 +75,12 @@ export function createConversation(foundation: Foundation, rooms: Rooms, deps: C
     readForm,
     signedIn: (method) => metrics.signIn('success', method),
   })
-  return [registration, recovery, { name: 'interaction', router: interaction.router }, ...createOwnPages(foundation, rooms, deps)]
+  return [
+    registration,
+    recovery,
+    { name: 'interaction', router: interaction.router },
+    ...createOwnPages(foundation, rooms, deps),
+  ]
 }
 
 /** The account pages: a first-party client of this same provider. */

@@ -5,8 +5,8 @@
 import type Provider from 'oidc-provider'
 import type { Feature } from './feature.ts'
 import { createAccounts } from './features/accounts/index.ts'
-import { canonicalEmail } from './features/accounts/types.ts'
 import { accountRepository } from './features/accounts/repository.ts'
+import { canonicalEmail } from './features/accounts/types.ts'
 import { createClients } from './features/clients/index.ts'
 import { createConsents } from './features/consents/index.ts'
 import { consentRepository } from './features/consents/repository.ts'
@@ -80,6 +80,16 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     endSessions: sessions.service.endAll,
     retention: config.retention,
   })
+  const { passwords, emailCodes, mails } = createCredentials(foundation, accounts)
+  const all: readonly Feature[] = [clients, keys, consents, sessions, accounts, passwords, emailCodes, mails]
+  return { clients, keys, consents, sessions, accounts, passwords, emailCodes, all }
+}
+
+/** What a person shows: a password, a code from the mailbox. Mail goes out here too, since sending starts a code's time. */
+function createCredentials(foundation: Foundation, accounts: ReturnType<typeof createAccounts>) {
+  const { config, database, outbox, clock, keyValue, secretBox } = foundation
+  const { db, transaction } = database
+  const shared = { transaction, outbox, clock, newId }
   const passwords = createPasswords({
     ...shared,
     repository: passwordRepository(db),
@@ -109,6 +119,5 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     renderMail: (template, locale, values) => foundation.views.mail(template, locale, values),
     sending: emailCodes.service.sending,
   })
-  const all: readonly Feature[] = [clients, keys, consents, sessions, accounts, passwords, emailCodes, mails]
-  return { clients, keys, consents, sessions, accounts, passwords, emailCodes, all }
+  return { passwords, emailCodes, mails }
 }

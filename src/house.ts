@@ -2,7 +2,7 @@
  * The house: rooms, conversation, engine and the work that goes on behind them. The server puts HTTP in front of it, the
  * command line asks it for services.
  */
-import Router from '@koa/router'
+import type Router from '@koa/router'
 import type Provider from 'oidc-provider'
 import { createConversation } from './conversation.ts'
 import type { Feature } from './feature.ts'
@@ -108,6 +108,7 @@ function createEngine(foundation: Foundation, rooms: Rooms, parts: EngineParts):
   const provider = createProvider({
     ...parts,
     config,
+    locales: foundation.views.locales,
     clock,
     store: oidcStore,
     unavailable,

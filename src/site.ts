@@ -6,6 +6,7 @@ import type Provider from 'oidc-provider'
 import type { Foundation } from './foundation.ts'
 import type { House } from './house.ts'
 import { createAssets } from './http/assets.ts'
+import { createAuthorizationPost } from './http/authorization_post.ts'
 import { createCors } from './http/cors.ts'
 import { createErrorHandler } from './http/error_handler.ts'
 import { createHealth, type Readiness } from './http/health.ts'
@@ -30,12 +31,8 @@ export function createSite(foundation: Foundation, house: House, readiness: Read
     createHealth(readiness),
     createAssets({ assets: views.assets }),
     house.csrf.offer,
-    createCors({
-      paths: CLIENT_PATHS,
-      knownOrigin: async (origin) => (await house.clients.origins()).has(origin),
-      clientOrigin: async (clientId, origin) =>
-        (await house.clients.find(clientId))?.metadata.cors_origins?.includes(origin) === true,
-    }),
+    createAuthorizationPost('/auth'),
+    createCors({ paths: CLIENT_PATHS, ...originsOf(foundation, house) }),
   ]
   return (provider: Provider): RequestListener => {
     preserialised.clear()
@@ -46,6 +43,28 @@ export function createSite(foundation: Foundation, house: House, readiness: Read
       onError: (error) => logger.error({ err: error }, 'request failed'),
     })
   }
+}
+
+/** Origins of clients. While the store is away, those last seen: a browser app must be able to read the 503. */
+function originsOf({ unavailable }: Foundation, { clients }: House) {
+  let known: ReadonlySet<string> = new Set()
+  const knownOrigin = async (origin: string) => {
+    try {
+      known = await clients.origins()
+    } catch (error) {
+      if (!unavailable(error)) throw error
+    }
+    return known.has(origin)
+  }
+  const clientOrigin = async (clientId: string, origin: string) => {
+    try {
+      return (await clients.find(clientId))?.metadata.cors_origins?.includes(origin) === true
+    } catch (error) {
+      if (!unavailable(error)) throw error
+      return known.has(origin)
+    }
+  }
+  return { knownOrigin, clientOrigin }
 }
 
 /** The issuer's root leads to the account pages; crawlers have no business on any page. */

@@ -27,7 +27,10 @@ export interface WebDeps {
 }
 
 /** Puts the house in front of one provider and returns its request listener. */
-export function createWeb(provider: Provider, { middleware, routers, preserialised, onError }: WebDeps): RequestListener {
+export function createWeb(
+  provider: Provider,
+  { middleware, routers, preserialised, onError }: WebDeps,
+): RequestListener {
   // The engine's types name another release of Koa's; it is the same application.
   const app = provider as unknown as Koa
   for (const layer of middleware) app.use(layer)

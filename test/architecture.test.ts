@@ -224,6 +224,20 @@ describe('rooms', () => {
   })
 })
 
+/** A registry that lacks a platform's package makes npm leave it out of the lock file; `npm ci` then refuses everywhere. */
+it('the lock file names the optional packages of every platform', () => {
+  const { packages } = JSON.parse(read('package-lock.json')) as {
+    packages: Record<string, { optionalDependencies?: Record<string, string> }>
+  }
+  const missing = Object.entries(packages).flatMap(([path, { optionalDependencies = {} }]) =>
+    Object.keys(optionalDependencies).filter((name) => {
+      const places = [`${path}/node_modules/${name}`, `node_modules/${name}`]
+      return !places.some((place) => place in packages)
+    }),
+  )
+  expect(missing).toEqual([])
+})
+
 /** File and reason of every suppression that was agreed on. It starts empty, and each new line needs its reason here. */
 const SUPPRESSIONS: readonly { readonly file: string; readonly reason: string }[] = []
 

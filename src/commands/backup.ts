@@ -14,7 +14,7 @@ import { argument, type Command, type CommandServices, failure } from './command
 type Needs = Pick<CommandServices, 'config' | 'database' | 'now'>
 
 export const KEYS_FILE = 'secret.key'
-export const MANIFEST_FILE = 'manifest.json'
+const MANIFEST_FILE = 'manifest.json'
 
 const manifestSchema = z.strictObject({
   format: z.literal('genkan-backup-1'),

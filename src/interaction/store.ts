@@ -116,7 +116,7 @@ async function load(deps: InteractionStoreDeps, ctx: Context, uid: string): Prom
   const progress =
     stored !== undefined && usable
       ? stored
-      : begin(prompt.name, await firstIdentifier(deps, found, session), stored?.version)
+      : begin(prompt.name, await firstIdentifier(deps, found, session ?? found.session), stored?.version)
   const account = await accountOf(deps, progress)
   return {
     state: {

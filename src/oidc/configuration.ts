@@ -18,6 +18,8 @@ import { createResourceServers } from './resource_servers.ts'
 export interface ConfigurationDeps {
   readonly config: Config
   readonly keys: readonly SigningKey[]
+  /** Languages of the pages. */
+  readonly locales: readonly string[]
   readonly adapter: (model: string) => Adapter
   readonly findAccount: FindAccount
   readonly loadExistingGrant: (ctx: KoaContextWithOIDC) => Promise<Grant | undefined>
@@ -79,6 +81,11 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
     claims: CLAIMS as never,
     scopes: [...SCOPES],
     acrValues: [...ACR_VALUES],
+    // `prompt_values_supported` is how a client learns of `create` (Initiating User Registration 1.0 §4.1).
+    discovery: {
+      prompt_values_supported: ['none', 'login', 'consent', 'select_account', 'create'],
+      ui_locales_supported: [...deps.locales],
+    },
     ...clientRules(config),
     ...tokenRules(config),
     interactions: {

@@ -5,6 +5,7 @@
 import Provider from 'oidc-provider'
 import { type AccountDeps, createFindAccount } from './account.ts'
 import { type AdapterDeps, createAdapterFactory } from './adapter/adapter.ts'
+import { createAvailability } from './availability.ts'
 import { type ConfigurationDeps, createConfiguration } from './configuration.ts'
 import { createLoadExistingGrant, type FindConsent } from './grants.ts'
 import { adaptModels, type ModelDeps } from './models.ts'
@@ -15,7 +16,17 @@ export type OidcDeps = Omit<ConfigurationDeps, 'adapter' | 'findAccount' | 'load
   Omit<ModelDeps, 'now'> & { readonly findConsent: FindConsent }
 
 /** Builds one provider for one set of keys. */
-export function createProvider(deps: OidcDeps): Provider {
+export function createProvider(given: OidcDeps): Provider {
+  const guard = createAvailability(given.unavailable)
+  const deps = {
+    ...given,
+    findClient: guard(given.findClient),
+    secretMatches: guard(given.secretMatches),
+    accountState: guard(given.accountState),
+    accountClaims: guard(given.accountClaims),
+    findConsent: guard(given.findConsent),
+    interactionOpened: guard(given.interactionOpened),
+  }
   const { config, clock } = deps
   const provider = new Provider(
     config.issuer,

@@ -1,125 +1,167 @@
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
-import { runCommand } from '../support/server.ts'
-import { freshDatabaseUrl, startPostgres } from '../support/services.ts'
+import { backupCommands } from '../../src/commands/backup.ts'
+import { restoreBackup } from '../../src/commands/restore.ts'
+import { loadConfig } from '../../src/config.ts'
+import { lockDataDir } from '../../src/platform/data_lock.ts'
+import { type Database, openDatabase } from '../../src/platform/postgres.ts'
+import { freshDatabase, freshDatabaseUrl, startPostgres } from '../support/services.ts'
 
 const KEY = Buffer.alloc(32, 7).toString('base64')
 const OTHER = Buffer.alloc(32, 8).toString('base64')
 let folder = ''
 let number = 0
 const scratch = () => join(folder, String(number++))
-const run = (command: readonly string[], env: { [name: string]: string }) =>
-  runCommand(command, { PATH: process.env.PATH ?? '', DATA_DIR: scratch(), ...env })
 
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'genkan-backup-'))
 })
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
+const create = async (database: Database, env: { [name: string]: string }, to: string) => {
+  const lines: string[] = []
+  const services = { config: loadConfig(env), database, now: () => new Date('2026-11-22T10:00:00Z') }
+  await backupCommands[0]?.run(services, { args: [to], options: {} }, { line: (line) => lines.push(line) })
+  return lines
+}
+const restore = (from: string, env: { [name: string]: string }, force = false) =>
+  restoreBackup(loadConfig(env), from, force, { line: () => {} })
+const plant = (database: Database, id: string) =>
+  database
+    .db('clients')
+    .insert({ id, metadata: '{}', managed: 'command', created_at: new Date(), updated_at: new Date() })
+const found = async (options: { databaseUrl: string } | { dataDir: string }) => {
+  const database = await openDatabase(options)
+  try {
+    return ((await database.db('clients').select('id')) as { id: string }[]).map(({ id }) => id)
+  } finally {
+    await database.close()
+  }
+}
+
 describe('backup and restore of the embedded default', () => {
-  const source = { DATA_DIR: '' }
+  let database: Database
   let backup = ''
 
   beforeAll(async () => {
-    source.DATA_DIR = scratch()
     backup = scratch()
-    await run(['migrate'], source)
-    await run(['clients', 'create', 'web', '--redirect-uri', 'https://a.example/'], source)
-    expect(await run(['backup', 'create', backup], source)).toMatchObject({ code: 0, stderr: '' })
+    database = await freshDatabase('embedded')
+    await plant(database, 'web')
+    await create(database, { DATA_DIR: scratch(), GENKAN_SECRET_KEYS: KEY }, backup)
   })
+  afterAll(() => database.close())
 
-  it('is closed to others', () => {
+  it('is closed to others and names nothing half-written', () => {
     expect(statSync(backup).mode & 0o777).toBe(0o700)
     for (const file of ['database.tar.gz', 'secret.key', 'manifest.json']) {
       expect(statSync(join(backup, file)).mode & 0o077).toBe(0)
     }
+    expect(existsSync(`${backup}.partial`)).toBe(false)
   })
 
-  it('brings data and key to an empty place, where everything opens', async () => {
-    const target = { DATA_DIR: scratch() }
-    expect(await run(['backup', 'restore', backup], target)).toMatchObject({ code: 0, stderr: '' })
-    expect((await run(['clients', 'list'], target)).stdout).toContain('web')
-    expect((await run(['audit', 'verify'], target)).stdout).toContain('all in order')
-    expect((await run(['keys', 'list', '--json'], target)).stdout).toBe(
-      (await run(['keys', 'list', '--json'], source)).stdout,
-    )
-    expect(statSync(join(target.DATA_DIR, 'secret.key')).mode & 0o777).toBe(0o600)
+  it('brings data and key to an empty place', async () => {
+    const target = scratch()
+    await restore(backup, { DATA_DIR: target })
+    expect(readFileSync(join(target, 'secret.key'), 'utf8')).toBe(`${KEY}\n`)
+    expect(statSync(join(target, 'secret.key')).mode & 0o777).toBe(0o600)
+    expect(await found({ dataDir: target })).toEqual(['web'])
+    expect(loadConfig({ DATA_DIR: target }).secretKeys).toEqual([Buffer.from(KEY, 'base64')])
   })
 
-  it('refuses to replace data, unless forced', async () => {
-    const target = { DATA_DIR: scratch() }
-    await run(['migrate'], target)
-    const refused = await run(['backup', 'restore', backup], target)
-    expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('--force') })
-    expect((await run(['clients', 'list'], target)).stdout).not.toContain('web')
-    expect((await run(['backup', 'restore', backup, '--force'], target)).code).toBe(0)
-    expect((await run(['clients', 'list'], target)).stdout).toContain('web')
+  it('refuses to replace data unless forced, and keeps the key that was there', async () => {
+    const target = scratch()
+    await restore(backup, { DATA_DIR: target })
+    const later = await openDatabase({ dataDir: target })
+    await plant(later, 'later')
+    await later.close()
+    await expect(restore(backup, { DATA_DIR: target })).rejects.toThrow('--force')
+    expect(await found({ dataDir: target })).toContain('later')
+    writeFileSync(join(target, 'secret.key'), `${OTHER}\n`)
+    await restore(backup, { DATA_DIR: target }, true)
+    expect(await found({ dataDir: target })).toEqual(['web'])
+    expect(readFileSync(join(target, 'secret.key.replaced'), 'utf8')).toBe(`${OTHER}\n`)
   })
 
-  it('refuses a damaged backup before it touches anything', async () => {
-    const damaged = scratch()
-    const target = { DATA_DIR: scratch() }
-    await run(['backup', 'create', damaged], source)
-    appendFileSync(join(damaged, 'database.tar.gz'), 'x')
-    expect(await run(['backup', 'restore', damaged], target)).toMatchObject({
-      code: 1,
-      stderr: expect.stringContaining('damaged'),
+  it('refuses while a server holds the data directory', async () => {
+    const target = scratch()
+    const lock = await lockDataDir(target)
+    await expect(restore(backup, { DATA_DIR: target, GENKAN_SECRET_KEYS: KEY }, true)).rejects.toMatchObject({
+      code: 'data_locked',
     })
-    expect(existsSync(join(target.DATA_DIR, 'db'))).toBe(false)
+    await lock.release()
   })
 
-  it('refuses data whose key would be missing', async () => {
-    const target = { DATA_DIR: scratch(), GENKAN_SECRET_KEYS: OTHER }
-    const { code, stderr } = await run(['backup', 'restore', backup], target)
-    expect(code).toBe(1)
-    expect(stderr).toContain('GENKAN_SECRET_KEYS')
+  it('refuses a damaged backup, or none, before it touches anything', async () => {
+    const damaged = scratch()
+    const target = scratch()
+    await create(database, { DATA_DIR: scratch(), GENKAN_SECRET_KEYS: KEY }, damaged)
+    appendFileSync(join(damaged, 'database.tar.gz'), 'x')
+    await expect(restore(damaged, { DATA_DIR: target })).rejects.toThrow('damaged')
+    await expect(restore(folder, { DATA_DIR: target })).rejects.toThrow('not a backup')
+    expect(existsSync(join(target, 'db'))).toBe(false)
+  })
+
+  it('refuses data that the configured keys could not open', async () => {
+    const env = { DATA_DIR: scratch(), GENKAN_SECRET_KEYS: OTHER }
+    await expect(restore(backup, env)).rejects.toThrow('GENKAN_SECRET_KEYS')
+    await restore(backup, { ...env, GENKAN_SECRET_KEYS: `${OTHER} ${KEY}` })
+  })
+
+  it('refuses a backup of the other kind', async () => {
+    const env = { DATABASE_URL: await freshDatabaseUrl(), GENKAN_SECRET_KEYS: KEY }
+    await expect(restore(backup, env, true)).rejects.toThrow('embedded')
   })
 
   it('never writes over a backup', async () => {
     const before = readFileSync(join(backup, 'manifest.json'), 'utf8')
-    expect(await run(['backup', 'create', backup], source)).toMatchObject({
-      code: 1,
-      stderr: expect.stringContaining('there already'),
-    })
+    await expect(create(database, { DATA_DIR: scratch(), GENKAN_SECRET_KEYS: OTHER }, backup)).rejects.toThrow(
+      'there already',
+    )
     expect(readFileSync(join(backup, 'manifest.json'), 'utf8')).toBe(before)
   })
 })
 
 describe('backup and restore of PostgreSQL', () => {
-  const env = (databaseUrl: string, key = KEY) => ({ DATABASE_URL: databaseUrl, GENKAN_SECRET_KEYS: key })
+  const env = (DATABASE_URL: string, key = KEY) => ({ DATABASE_URL, GENKAN_SECRET_KEYS: key })
+  let database: Database
+  let source = ''
+  let backup = ''
 
-  it('brings data to an empty database, and over another only when forced', async () => {
-    const source = await freshDatabaseUrl()
-    await run(['migrate'], env(source))
-    await run(['clients', 'create', 'web', '--redirect-uri', 'https://a.example/'], env(source))
-    const backup = scratch()
-    expect(await run(['backup', 'create', backup], env(source))).toMatchObject({ code: 0, stderr: '' })
+  beforeAll(async () => {
+    source = await freshDatabaseUrl()
+    backup = scratch()
+    database = await openDatabase({ databaseUrl: source })
+    await plant(database, 'web')
+    await create(database, env(source), backup)
+  })
+  afterAll(() => database.close())
 
+  it('brings data to an empty database', async () => {
     const empty = await (await startPostgres()).createDatabase()
-    const wrongKey = await run(['backup', 'restore', backup], env(empty, OTHER))
-    expect(wrongKey).toMatchObject({ code: 1, stderr: expect.stringContaining('GENKAN_SECRET_KEYS') })
-    expect(await run(['backup', 'restore', backup], env(empty))).toMatchObject({ code: 0, stderr: '' })
-    expect((await run(['clients', 'list'], env(empty))).stdout).toContain('web')
-    expect((await run(['keys', 'list'], env(empty))).code).toBe(0)
-    expect((await run(['audit', 'verify'], env(empty))).stdout).toContain('all in order')
+    await expect(restore(backup, env(empty, OTHER))).rejects.toThrow('GENKAN_SECRET_KEYS')
+    await restore(backup, env(empty))
+    expect(await found({ databaseUrl: empty })).toEqual(['web'])
+  })
 
+  it('replaces another only when forced', async () => {
     const used = await freshDatabaseUrl()
-    expect(await run(['backup', 'restore', backup], env(used))).toMatchObject({
-      code: 1,
-      stderr: expect.stringContaining('--force'),
-    })
-    expect((await run(['backup', 'restore', backup, '--force'], env(used))).code).toBe(0)
-    expect((await run(['clients', 'list'], env(used))).stdout).toContain('web')
+    await expect(restore(backup, env(used))).rejects.toThrow('--force')
+    expect(await found({ databaseUrl: used })).toEqual([])
+    await restore(backup, env(used), true)
+    expect(await found({ databaseUrl: used })).toEqual(['web'])
   })
 
   it('leaves nothing behind when the dump fails', async () => {
-    const backup = scratch()
-    const { code, stderr } = await run(['backup', 'create', backup], env('postgres://127.0.0.1:1/nowhere'))
-    expect(code).toBe(1)
-    expect(stderr.trim().split('\n')).toHaveLength(1)
-    expect(existsSync(backup)).toBe(false)
-    expect(existsSync(`${backup}.partial`)).toBe(false)
+    const to = scratch()
+    await expect(create(database, env('postgres://127.0.0.1:1/nowhere'), to)).rejects.toThrow('pg_dump')
+    expect(existsSync(to)).toBe(false)
+    expect(existsSync(`${to}.partial`)).toBe(false)
+  })
+
+  it('shows no password in arguments or failures', async () => {
+    const failing = create(database, env('postgres://genkan:hunter2@127.0.0.1:1/nowhere'), scratch())
+    await expect(failing).rejects.not.toThrow('hunter2')
   })
 })

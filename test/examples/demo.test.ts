@@ -110,7 +110,7 @@ describe('the web example', () => {
     await web.locator('input[name=password]').fill(PASSWORD)
     await web.locator('input[name=password]').press('Enter')
 
-    await web.waitForURL(/verify_email/)
+    await web.locator('input[name=code]').first().waitFor()
     const [, code = ''] = await demo.printed(/Mail to ada@example\.com: .+\n\s+code (\d{6})/)
     await web.locator('input[name=code]').first().fill(code)
     await web.locator('input[name=code]').first().press('Enter')
@@ -173,6 +173,7 @@ describe('the SPA example', () => {
 
   it('calls userinfo with the renewed token', async () => {
     await spa.locator('#call-userinfo').click()
+    await spa.locator('#userinfo:not([hidden])').waitFor()
     expect(JSON.parse(String(await spa.locator('#userinfo').textContent()))).toMatchObject({ email: EMAIL })
   })
 })

@@ -8,7 +8,7 @@ import { nativeUriProblem, originProblem, type UriCheck, webUriProblem } from '.
 const YEAR = 31_536_000
 
 /** Signature algorithms of ID tokens; keys of all three are published. */
-export const SIGNING_ALGS = ['ES256', 'RS256', 'EdDSA'] as const
+const SIGNING_ALGS = ['ES256', 'RS256', 'EdDSA'] as const
 const ASSERTION_ALGS = ['ES256', 'RS256', 'PS256', 'EdDSA'] as const
 
 const checked = (check: UriCheck) =>
@@ -34,7 +34,7 @@ const displayName = z
 
 const lifetime = (most: number, least = 60) => z.int().min(least).max(most).optional()
 
-export const clientIdSchema = z
+const clientIdSchema = z
   .string()
   .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/, 'must be 1 to 100 letters, digits, dots, hyphens or underscores')
 
@@ -99,7 +99,7 @@ type Metadata = z.output<typeof metadataSchema>
 export type Problem = readonly [field: keyof Metadata, message: string]
 
 /** Fills in what was left out. Each default is the safe one. */
-export function withDefaults(given: Readonly<Record<string, unknown>>): Record<string, unknown> {
+function withDefaults(given: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const grants = Array.isArray(given.grant_types) ? given.grant_types : ['authorization_code', 'refresh_token']
   const browser = grants.includes('authorization_code')
   return {
@@ -171,7 +171,7 @@ const RULES: readonly ((m: Metadata) => Problem | undefined)[] = [
 ]
 
 /** Problems that only the whole metadata shows. */
-export function crossProblems(metadata: Metadata): Problem[] {
+function crossProblems(metadata: Metadata): Problem[] {
   return RULES.map((rule) => rule(metadata)).filter((problem) => problem !== undefined)
 }
 

@@ -5,6 +5,7 @@
  */
 import Provider, { type Adapter, type AdapterPayload, errors } from 'oidc-provider'
 import type { Clock } from '../../platform/clock.ts'
+import { createAvailability } from '../availability.ts'
 import type { OidcStore, Payload } from './store.ts'
 
 /** Whether an account may act, and which epoch its live sessions and grants carry. */
@@ -297,19 +298,8 @@ function seconds(clock: Clock): number {
   return Math.floor(clock.now().getTime() / 1000)
 }
 
-/** A store that is away is 503 and `temporarily_unavailable` (RFC 6749 §4.1.2.1), never a 500 and never "not found". */
 function withAvailability(adapter: Adapter, { unavailable }: AdapterDeps): Adapter {
-  const guarded = Object.entries(adapter).map(([name, operation]) => [
-    name,
-    async (...args: never[]) => {
-      try {
-        return await (operation as (...args: never[]) => Promise<unknown>)(...args)
-      } catch (cause) {
-        if (!unavailable(cause)) throw cause
-        const error = new errors.CustomOIDCProviderError('temporarily_unavailable', 'the server is busy; try again')
-        throw Object.assign(error, { status: 503, statusCode: 503, expose: true, cause })
-      }
-    },
-  ])
+  const guard = createAvailability(unavailable)
+  const guarded = Object.entries(adapter).map(([name, operation]) => [name, guard(operation)])
   return Object.fromEntries(guarded) as Adapter
 }

@@ -1,0 +1,18 @@
+/** A store that is away is 503 and `temporarily_unavailable` (RFC 6749 §4.1.2.1): never a 500, and never "not found". */
+import { errors } from 'oidc-provider'
+
+type Asynchronous = (...args: never[]) => Promise<unknown>
+
+/** Returns what turns driver errors of a function into the OAuth error; other errors pass through. */
+export function createAvailability(unavailable: (error: unknown) => boolean) {
+  return <F extends Asynchronous>(work: F): F =>
+    (async (...args: Parameters<F>) => {
+      try {
+        return await work(...args)
+      } catch (cause) {
+        if (!unavailable(cause)) throw cause
+        const error = new errors.CustomOIDCProviderError('temporarily_unavailable', 'the server is busy; try again')
+        throw Object.assign(error, { status: 503, statusCode: 503, expose: true, cause })
+      }
+    }) as F
+}

@@ -1,0 +1,182 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import type { Database } from '../../src/platform/postgres.ts'
+import { type Answer, type Conversation, type Cost, startConversation } from '../support/conversation.ts'
+import { freshDatabase } from '../support/services.ts'
+
+/**
+ * A31, A32: known, unknown, disabled and pending identifiers. Each kind walks the same path; of every request the status,
+ * redirect, headers, page bytes, hashes, SQL statements, key/value commands and outbox rows must be equal.
+ */
+
+const PASSWORD = 'correct horse battery'
+const KINDS = ['known', 'unknown', 'disabled', 'pending'] as const
+type Kind = (typeof KINDS)[number]
+
+interface Seen {
+  readonly request: string
+  readonly status: number
+  readonly location: string | undefined
+  readonly headers: readonly string[]
+  readonly page: string
+  readonly bytes: number
+  readonly cost: Cost
+}
+
+let database: Database
+let house: Conversation
+let rows = 0
+
+beforeAll(async () => {
+  database = await freshDatabase('embedded')
+  house = await startConversation(database)
+})
+afterAll(async () => {
+  await house.close()
+  await database.close()
+})
+
+/** Addresses of one length, so that equal pages are equal in bytes. */
+async function address(kind: Kind, path: string): Promise<string> {
+  const email = `${kind.padEnd(8, 'x')}-${path}@example.com`
+  if (kind === 'known' || kind === 'disabled') {
+    const id = await house.member(email, PASSWORD)
+    await house.accounts.state(id)
+    if (kind === 'disabled') await house.accounts.disable(id)
+  }
+  if (kind === 'pending') await database.transaction((tx) => house.accounts.createPending({ email }, tx))
+  return email
+}
+
+type Walk = readonly (readonly [action: string, fields: { readonly [name: string]: string }])[]
+
+async function walk(kind: Kind, path: string, prompt: 'login' | 'create', steps: (email: string) => Walk): Promise<Seen[]> {
+  const email = await address(kind, path)
+  const browser = house.browser({ ip: `203.0.113.${10 + KINDS.indexOf(kind)}` })
+  const interaction = house.engine.open(prompt)
+  browser.hold(interaction)
+  const seen: Seen[] = []
+  const note = async (request: string, work: () => Promise<Answer>) => {
+    const before = await countRows()
+    Object.assign(house.cost, { hashes: 0, statements: 0, commands: 0 })
+    const answer = await work()
+    const cost = { ...house.cost }
+    cost.facts = (await countRows()) - before
+    seen.push(plain(request, answer, cost, [interaction.uid, email]))
+  }
+  await note('first page', () => browser.visit(interaction))
+  for (const [action, fields] of steps(email)) {
+    if (action === 'wait') house.world.time += 31_000
+    else await note(`POST ${action}`, () => browser.post(interaction, action, fields))
+    await note(`GET after ${action}`, () => browser.visit(interaction))
+  }
+  return seen
+}
+
+async function countRows(): Promise<number> {
+  const { rows: counted } = await database.db.raw('select count(*)::int as count from outbox')
+  rows = counted[0].count
+  return rows
+}
+
+/** What an observer may compare: everything but what is random or was typed. */
+function plain(request: string, answer: Answer, cost: Cost, own: readonly string[]): Seen {
+  const csrf = /name="csrf" value="([^"]+)"/.exec(answer.html)?.[1] ?? '-'
+  const nonce = /nonce="([^"]+)"/.exec(answer.html)?.[1] ?? '-'
+  const hide = (text: string) =>
+    [...own, csrf, nonce].reduce((left, secret) => left.replaceAll(secret, '*'), text)
+  const headers = [...answer.headers]
+    .filter(([name]) => !['date', 'x-request-id', 'content-security-policy', 'keep-alive', 'connection'].includes(name))
+    .map(([name, value]) => `${name}: ${hide(value).replace(/(csrf=)[\w-]+/, '$1*')}`)
+  return {
+    request,
+    status: answer.status,
+    location: answer.location && hide(answer.location),
+    headers,
+    page: hide(answer.html),
+    bytes: Buffer.byteLength(answer.html),
+    cost,
+  }
+}
+
+const WALKS: readonly (readonly [string, 'login' | 'create', (email: string) => Walk])[] = [
+  [
+    'signing in',
+    'login',
+    (email) => [
+      ['identifier', { identifier: email }],
+      ['password', { password: 'not the right one' }],
+      ['password', { password: '' }],
+      ['password', { password: 'x'.repeat(300) }],
+      ...Array.from({ length: 9 }, () => ['password', { password: 'another guess' }] as const),
+    ],
+  ],
+  [
+    'registering',
+    'create',
+    (email) => [
+      ['register', { email, password: 'password1' }],
+      ['register', { email, password: 'violet tangent 8' }],
+      ['verify_email', { code: '123456' }],
+      ['verify_email', { action: 'resend' }],
+      ['wait', {}],
+      ['verify_email', { action: 'resend' }],
+      ...Array.from({ length: 4 }, () => ['verify_email', { code: '654321' }] as const),
+      ['wait', {}],
+      ['verify_email', { action: 'change', email }],
+      ['switch', { to: 'login' }],
+      ['password', { password: 'violet tangent 8' }],
+    ],
+  ],
+  [
+    'recovering',
+    'login',
+    (email) => [
+      ['switch', { to: 'recover' }],
+      ['recover', { identifier: email }],
+      ['recover_code', { code: '123456' }],
+      ['recover_code', { action: 'resend' }],
+      ['wait', {}],
+      ['recover_code', { action: 'resend' }],
+      ...Array.from({ length: 4 }, () => ['recover_code', { code: '654321' }] as const),
+      ['switch', { to: 'recover' }],
+      ['recover', { identifier: email }],
+      ['new_password', { password: 'violet tangent 8' }],
+    ],
+  ],
+]
+
+describe.each(WALKS)('%s answers and costs the same for every kind of identifier', (name, prompt, steps) => {
+  let unknown: Seen[]
+
+  beforeAll(async () => {
+    unknown = await walk('unknown', name.slice(0, 4), prompt, steps)
+  })
+
+  it('is a walk that sees pages', () => {
+    expect(unknown.some(({ cost }) => cost.hashes > 0 || cost.facts > 0)).toBe(true)
+    expect(unknown.filter(({ status }) => status === 200 || status === 400 || status === 429).length).toBeGreaterThan(3)
+  })
+
+  it.each(KINDS.filter((kind) => kind !== 'unknown'))('%s', async (kind) => {
+    const seen = await walk(kind, name.slice(0, 4), prompt, steps)
+    expect(seen).toHaveLength(unknown.length)
+    for (const [index, one] of seen.entries()) expect(one).toEqual(unknown[index])
+  })
+})
+
+it('The right password of a disabled or pending account answers like a wrong one of an unknown', async () => {
+  const steps = (email: string): Walk => [
+    ['identifier', { identifier: email }],
+    ['password', { password: PASSWORD }],
+  ]
+  const unknown = await walk('unknown', 'both', 'login', steps)
+  expect(await walk('disabled', 'both', 'login', steps)).toEqual(unknown)
+  const email = await address('pending', 'more')
+  const id = (await house.accounts.findByIdentifier(email))?.id ?? ''
+  await database.transaction((tx) => house.passwords.store(id, `hash of ${PASSWORD}`, tx))
+  const browser = house.browser()
+  const interaction = house.engine.open('login', { params: { login_hint: email } })
+  browser.hold(interaction)
+  await browser.visit(interaction)
+  expect(await browser.post(interaction, 'password', { password: PASSWORD })).toMatchObject({ status: 400, step: 'password' })
+})
