@@ -22,11 +22,12 @@ const mailDir = join(dataDir, 'mail')
 const READY_MS = 60_000
 
 const credentials = loadCredentials(dataDir, { ISSUER: issuer, RESOURCE_SERVER: api })
-const processes = createProcesses(dataDir, (name, logTail) => fail(`${name} ended:\n${logTail}`))
+const processes = createProcesses(dataDir, (name, logTail) => {
+  void fail(`${name} ended:\n${logTail}`)
+})
 let stopping = false
 let mails: { stop(): void } | undefined
-process.on('SIGINT', () => stop(0))
-process.on('SIGTERM', () => stop(0))
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => void stop(0))
 
 for (const port of ports) {
   if (!(await portIsFree(port))) await fail(`Port ${port} is in use. Other ports: DEMO_PORT_BASE=5000 npm run demo`)

@@ -4,6 +4,7 @@
  * or opens the stores and runs it here. What opens stores is imported when it is needed: a command that a server runs is quick.
  */
 import cluster from 'node:cluster'
+import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
 import { text } from 'node:stream/consumers'
@@ -25,6 +26,7 @@ import { resealOutbox } from './platform/outbox_reseal.ts'
 
 const CLOSE_MS = 29_000
 const SOCKET = 'genkan.sock'
+const REDIS_MS = 2000
 /** A server that is starting holds the data before its socket answers. */
 const SOCKET_TRIES = 50
 const SOCKET_WAIT_MS = 200
@@ -141,10 +143,17 @@ async function runHere(config: Config, request: CommandRequest): Promise<Command
     const house = createHouse(foundation)
     // What a command states is delivered by the server, or at its next start.
     await house.stop()
+    await connected(foundation)
     return await execute(services(foundation, house), request, print)
   } finally {
     await foundation.close()
   }
+}
+
+/** Redis answers at once or not at all; a server has time to connect before its first request, a command has not. */
+async function connected({ redis }: Foundation): Promise<void> {
+  if (redis === undefined || redis.status === 'ready') return
+  await once(redis, 'ready', { signal: AbortSignal.timeout(REDIS_MS) }).catch(() => {})
 }
 
 function services(foundation: Foundation, house: House): CommandServices {

@@ -62,7 +62,7 @@ describe('names across the roots', () => {
   })
 
   it('a folder of tests mirrors a folder of src, or is a kind of test', () => {
-    const kinds = ['bench', 'browser', 'contracts', 'examples', 'golden', 'protocol', 'support']
+    const kinds = ['attacks', 'bench', 'browser', 'contracts', 'examples', 'golden', 'protocol', 'races', 'support']
     const strangers = foldersIn('test').filter((name) => !kinds.includes(name) && !existsSync(join(ROOT, 'src', name)))
     expect(strangers).toEqual([])
   })
@@ -153,6 +153,8 @@ describe('texts', () => {
       for (const [, code = ''] of read(path).matchAll(/(?:new AppError|ok: false, code: )\(?'([a-z_]+)'/g))
         codes.add(code)
     }
+    // Not a failure but a word to the dispatcher: the conversation has moved on.
+    codes.delete('stale')
     expect(codes.size).toBeGreaterThan(10)
     for (const [locale, texts] of CATALOGUES) {
       const missing = [...codes].filter((code) => texts[`error.${code}`] === undefined)

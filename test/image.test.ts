@@ -9,6 +9,8 @@ import { basename, dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { parse } from 'yaml'
+import { loadConfig } from '../src/config.ts'
 import { entrust, freePort, startPostgres, startRedis } from './support/services.ts'
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url))
@@ -176,5 +178,49 @@ describe('the image', () => {
     expect(await exit).toBe(0)
     await release()
     expect(output).not.toMatch(/EACCES|EROFS|EPERM/)
+  })
+})
+
+describe('compose.yaml', () => {
+  interface Service {
+    readonly environment?: Record<string, string>
+    readonly read_only?: boolean
+    readonly cap_drop?: readonly string[]
+    readonly command?: readonly string[]
+    readonly ports?: readonly string[]
+    readonly volumes?: readonly string[]
+  }
+  const { services, secrets } = parse(readFileSync(join(ROOT, 'compose.yaml'), 'utf8')) as {
+    services: Record<string, Service>
+    secrets: Record<string, { environment: string }>
+  }
+
+  it('runs the server without rights on a read-only tree, its stores unreachable from outside', () => {
+    expect(Object.keys(services)).toEqual(['server', 'postgres', 'redis'])
+    expect(services.server).toMatchObject({ read_only: true, cap_drop: ['ALL'], volumes: [`data:${DATA}`] })
+    expect(services.postgres?.ports ?? services.redis?.ports).toBeUndefined()
+  })
+
+  it('keeps what Redis holds on disk and never evicts it', () => {
+    const words = services.redis?.command?.join(' ')
+    expect(words).toMatch(/--appendonly yes/)
+    expect(words).toMatch(/--maxmemory-policy noeviction/)
+  })
+
+  it('gives the server settings that it takes', () => {
+    const { GENKAN_SECRET_KEYS_FILE: mounted, ...plain } = services.server?.environment ?? {}
+    expect(mounted).toBe('/run/secrets/secret_keys')
+    const given: Record<string, string> = {
+      ...plain,
+      NODE_ENV: 'production',
+      GENKAN_SECRET_KEYS: Buffer.alloc(32, 1).toString('base64'),
+    }
+    const filled = Object.entries(given).map(([name, value]) => {
+      const set = value.replace(/\$\{\w+:-([^}]*)\}/g, '$1').replace(/\$\{\w+:\?[^}]*\}/g, 'word')
+      return [name, set] as const
+    })
+    const config = loadConfig(Object.fromEntries(filled))
+    expect(config).toMatchObject({ embedded: false, production: true, issuer: 'http://localhost:3000' })
+    expect(Object.keys(secrets)).toEqual(['secret_keys'])
   })
 })

@@ -27,7 +27,7 @@ export function watchMails(directory: string, tell: (mail: ArrivedMail) => void)
 }
 
 /** Reads a mail as its recipient would: to whom, about what, and the code and the link in it. */
-export async function readMail(file: string): Promise<ArrivedMail> {
+async function readMail(file: string): Promise<ArrivedMail> {
   const mail = await PostalMime.parse(readFileSync(file))
   const text = mail.text ?? ''
   return {

@@ -14,8 +14,6 @@ interface Running {
 /** How long a process may take to stop by itself. */
 const STOP_MS = 10_000
 
-export type Processes = ReturnType<typeof createProcesses>
-
 /** Processes log into files of `directory`; `onExit` is called when one ends that was not stopped. */
 export function createProcesses(directory: string, onExit: (name: string, logTail: string) => void) {
   const running: Running[] = []

@@ -6,8 +6,8 @@ export class Refused extends Error {
   readonly status: number
   readonly challenge: string
 
-  constructor(status: number, parameters: { readonly [name: string]: string }) {
-    super(parameters.error_description ?? 'no access token')
+  constructor(status: number, parameters: { readonly [name: string]: string }, options?: ErrorOptions) {
+    super(parameters.error_description ?? 'no access token', options)
     this.name = 'Refused'
     this.status = status
     const quoted = Object.entries({ realm: 'orders', ...parameters }).map(([name, value]) => `${name}="${value}"`)
@@ -51,7 +51,7 @@ export function createAuthorizer(expected: { issuer: string; audience: string; k
     } catch (error) {
       // Not the token's fault when the keys could not be fetched: that is a 5xx of ours.
       if (!(error instanceof errors.JOSEError) || error instanceof errors.JWKSTimeout) throw error
-      throw new Refused(401, { error: 'invalid_token', error_description: describe(error) })
+      throw new Refused(401, { error: 'invalid_token', error_description: describe(error) }, { cause: error })
     }
   }
 }

@@ -22,8 +22,6 @@ export interface Session {
   signedIn?: SignedIn
 }
 
-export type Sessions = ReturnType<typeof createSessions>
-
 /** Keeps sessions for `seconds`; the oldest go first when there are more than `most`. */
 export function createSessions({ seconds = 8 * 3600, most = 10_000 } = {}) {
   const sessions = new Map<string, Session>()

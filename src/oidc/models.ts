@@ -1,6 +1,6 @@
 /** What we change in the engine's models, all in one place; each change says which attack or trap it answers. */
 import { createHash } from 'node:crypto'
-import Provider from 'oidc-provider'
+import Provider, { errors } from 'oidc-provider'
 import type { OidcStore } from './adapter/store.ts'
 import { SCOPES } from './claims.ts'
 
@@ -77,6 +77,14 @@ function adaptClient(provider: Provider, { secretMatches, findClient }: ModelDep
   // Secrets are stored hashed and several may overlap, so the engine's comparison with one plain value cannot serve.
   model.prototype.compareClientSecret = function (this: { clientId: string }, secret: string) {
     return secretMatches(this.clientId, secret)
+  } as never
+  const grantTypeAllowed = model.prototype.grantTypeAllowed as (this: unknown, type: string) => boolean
+  // A grant type the client may not use has a code of its own (RFC 6749 §5.2); the engine would say invalid_request.
+  model.prototype.grantTypeAllowed = function (this: unknown, type: string) {
+    if (grantTypeAllowed.call(this, type)) return true
+    const { route, params } = Provider.ctx?.oidc ?? {}
+    if (route !== 'token' || params?.grant_type !== type) return false
+    throw new errors.UnauthorizedClient('requested grant type is not allowed for this client')
   } as never
   // Logouts are enqueued with the end of the session (`sessionEnded`); inline delivery would make the person wait.
   model.deliverLogout = model.prototype.backchannelLogout

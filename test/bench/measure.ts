@@ -11,7 +11,7 @@ import { isJobStatement } from './wire.ts'
 const TICK_US = 10_000
 
 /** User and system time of a process, all its threads and its children, in µs. */
-export function cpuMicroseconds(pid: number): number {
+function cpuMicroseconds(pid: number): number {
   const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
   // The name may have blanks and brackets in it: fields count from after the last bracket, where field 3 is.
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
@@ -44,7 +44,7 @@ export interface Sample {
   readonly latencies: readonly number[]
 }
 
-export function targetOf(subject: Subject, lanes: number): Target & { close(): void } {
+function targetOf(subject: Subject, lanes: number): Target & { close(): void } {
   const http = createHttp(lanes)
   return { issuer: subject.issuer, http, nextAccount: subject.nextAccount, close: http.close }
 }
@@ -121,7 +121,7 @@ export async function countFlow(subject: Subject, scenario: Scenario, repeat = 9
   }
 }
 
-export function median(values: readonly number[]): number {
+function median(values: readonly number[]): number {
   return quantile(values, 0.5)
 }
 

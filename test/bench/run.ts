@@ -7,7 +7,7 @@ import { cpus } from 'node:os'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import { startPostgres, startRedis, startServices } from '../support/services.ts'
-import { countFlow, memory } from './measure.ts'
+import { type Counts, countFlow, type Load, memory } from './measure.ts'
 import { hashExcludedRow, hashIncludedRow, type Machine, plainRow, type Result, toMarkdown } from './report.ts'
 import { measureRounds, type Pair, type Plan } from './rounds.ts'
 import * as scenarios from './scenarios.ts'
@@ -17,8 +17,12 @@ const quick = process.argv.includes('--quick')
 const root = new URL('../../', import.meta.url)
 
 const plan: Plan = quick
-  ? { rounds: 1, lanes: 4, load: { milliseconds: 500, most: 5000 }, warmUp: { milliseconds: 200, most: 1000 } }
-  : { rounds: 3, lanes: 8, load: { milliseconds: 1800, most: 30_000 }, warmUp: { milliseconds: 1000, most: 10_000 } }
+  ? { rounds: 1, lanes: 4, load: load(400, 5000), warmUp: load(200, 1000), warmUpFlows: 1 }
+  : { rounds: 3, lanes: 8, load: load(1800, 30_000), warmUp: load(1000, 10_000), warmUpFlows: 400 }
+
+function load(milliseconds: number, most: number): Load {
+  return { milliseconds, most }
+}
 
 const COUNTED = [
   scenarios.CREDENTIALS_OPAQUE,
@@ -48,11 +52,7 @@ process.exit()
 async function count(): Promise<Result['counts']> {
   const bare = await startBare({ count: true })
   const ours = await startGenkan({ count: true, accounts: 200, hash: CHEAP_HASH })
-  const counts: {
-    name: string
-    bare: Awaited<ReturnType<typeof countFlow>>
-    ours: Awaited<ReturnType<typeof countFlow>>
-  }[] = []
+  const counts: { name: string; bare: Counts; ours: Counts }[] = []
   try {
     for (const scenario of COUNTED) {
       const repeat = quick ? 5 : 9

@@ -105,7 +105,11 @@ describe('serve', () => {
     ['2.5', '--workers'],
     ['many', '--workers'],
   ])('refuses --workers %s', async (workers, named) => {
-    server = await startServer({ stores: { databaseUrl: 'postgres://127.0.0.1:1/x' }, command: ['serve', '--workers', workers], wait: false })
+    server = await startServer({
+      stores: { databaseUrl: 'postgres://127.0.0.1:1/x' },
+      command: ['serve', '--workers', workers],
+      wait: false,
+    })
     expect(await server.exited()).toBe(1)
     expect(server.logs().join('\n')).toContain(named)
   })

@@ -88,7 +88,9 @@ export function describeOidcAdapter(name: string, create: () => Promise<StoreUnd
     it('lets exactly one of 50 consume, and remembers when', async () => {
       const { store } = subject
       await store.save('AuthorizationCode', 'code', { grantId: 'g' }, 60)
-      const answers = await Promise.all(Array.from({ length: 50 }, () => store.consume('AuthorizationCode', 'code', NOW)))
+      const answers = await Promise.all(
+        Array.from({ length: 50 }, () => store.consume('AuthorizationCode', 'code', NOW)),
+      )
       expect(answers.filter((answer) => answer === 'first')).toHaveLength(1)
       expect(answers.filter((answer) => answer === NOW)).toHaveLength(49)
       expect(await store.find('AuthorizationCode', 'code')).toEqual({ grantId: 'g', consumed: NOW })

@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Database } from '../../src/platform/postgres.ts'
-import { type Answer, type Conversation, type Cost, startConversation } from '../support/conversation.ts'
+import { type Conversation, startConversation } from '../support/conversation.ts'
+import type { Answer } from '../support/conversation_browser.ts'
+import type { Cost } from '../support/conversation_rooms.ts'
 import { freshDatabase } from '../support/services.ts'
 
 /**
@@ -19,12 +21,11 @@ interface Seen {
   readonly headers: readonly string[]
   readonly page: string
   readonly bytes: number
-  readonly cost: Cost
+  readonly cost: Cost & { facts: number }
 }
 
 let database: Database
 let house: Conversation
-let rows = 0
 
 beforeAll(async () => {
   database = await freshDatabase('embedded')
@@ -49,7 +50,12 @@ async function address(kind: Kind, path: string): Promise<string> {
 
 type Walk = readonly (readonly [action: string, fields: { readonly [name: string]: string }])[]
 
-async function walk(kind: Kind, path: string, prompt: 'login' | 'create', steps: (email: string) => Walk): Promise<Seen[]> {
+async function walk(
+  kind: Kind,
+  path: string,
+  prompt: 'login' | 'create',
+  steps: (email: string) => Walk,
+): Promise<Seen[]> {
   const email = await address(kind, path)
   const browser = house.browser({ ip: `203.0.113.${10 + KINDS.indexOf(kind)}` })
   const interaction = house.engine.open(prompt)
@@ -59,7 +65,7 @@ async function walk(kind: Kind, path: string, prompt: 'login' | 'create', steps:
     const before = await countRows()
     Object.assign(house.cost, { hashes: 0, statements: 0, commands: 0 })
     const answer = await work()
-    const cost = { ...house.cost }
+    const cost = { ...house.cost, facts: 0 }
     cost.facts = (await countRows()) - before
     seen.push(plain(request, answer, cost, [interaction.uid, email]))
   }
@@ -74,16 +80,14 @@ async function walk(kind: Kind, path: string, prompt: 'login' | 'create', steps:
 
 async function countRows(): Promise<number> {
   const { rows: counted } = await database.db.raw('select count(*)::int as count from outbox')
-  rows = counted[0].count
-  return rows
+  return counted[0].count
 }
 
 /** What an observer may compare: everything but what is random or was typed. */
-function plain(request: string, answer: Answer, cost: Cost, own: readonly string[]): Seen {
+function plain(request: string, answer: Answer, cost: Seen['cost'], own: readonly string[]): Seen {
   const csrf = /name="csrf" value="([^"]+)"/.exec(answer.html)?.[1] ?? '-'
   const nonce = /nonce="([^"]+)"/.exec(answer.html)?.[1] ?? '-'
-  const hide = (text: string) =>
-    [...own, csrf, nonce].reduce((left, secret) => left.replaceAll(secret, '*'), text)
+  const hide = (text: string) => [...own, csrf, nonce].reduce((left, secret) => left.replaceAll(secret, '*'), text)
   const headers = [...answer.headers]
     .filter(([name]) => !['date', 'x-request-id', 'content-security-policy', 'keep-alive', 'connection'].includes(name))
     .map(([name, value]) => `${name}: ${hide(value).replace(/(csrf=)[\w-]+/, '$1*')}`)
@@ -178,5 +182,8 @@ it('The right password of a disabled or pending account answers like a wrong one
   const interaction = house.engine.open('login', { params: { login_hint: email } })
   browser.hold(interaction)
   await browser.visit(interaction)
-  expect(await browser.post(interaction, 'password', { password: PASSWORD })).toMatchObject({ status: 400, step: 'password' })
+  expect(await browser.post(interaction, 'password', { password: PASSWORD })).toMatchObject({
+    status: 400,
+    step: 'password',
+  })
 })

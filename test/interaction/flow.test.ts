@@ -77,7 +77,10 @@ describe('finished', () => {
 
   it.each([
     ['nothing is proven', stateOf(merge(begin('login', undefined), { accountId: 'A' }))],
-    ['only the mailbox is', stateOf(merge(begin('login', undefined), { accountId: 'A', proof: proof('A', 0, 'mailbox') }))],
+    [
+      'only the mailbox is',
+      stateOf(merge(begin('login', undefined), { accountId: 'A', proof: proof('A', 0, 'mailbox') })),
+    ],
     ['the account is gone', stateOf(proven('A'), { account: undefined })],
     ['another account was loaded', stateOf(proven('A'), { account: account('B') })],
     ['it is disabled', stateOf(proven('A'), { account: account('A', { active: false }) })],
@@ -145,14 +148,19 @@ describe('A random walk of patches', () => {
         if (finished(state) !== 'account') return
         const strong = progress.proofs.filter(({ method }) => method !== 'mailbox')
         expect(strong.map((held) => held.accountId)).toContain(progress.accountId)
-        expect(session === undefined || session.accountId === progress.accountId || progress.answers.switch_account).toBeTruthy()
+        expect(
+          session === undefined || session.accountId === progress.accountId || progress.answers.switch_account,
+        ).toBeTruthy()
       }),
       { numRuns: 2000 },
     )
   })
 
   it('never gives the proof of one account to another by two submits that began from the same progress', () => {
-    const named = fc.record({ accountId, proof: fc.record({ accountId, method: fc.constant('pwd'), at: fc.nat(9), epoch: fc.constant(0) }) })
+    const named = fc.record({
+      accountId,
+      proof: fc.record({ accountId, method: fc.constant('pwd'), at: fc.nat(9), epoch: fc.constant(0) }),
+    })
     fc.assert(
       fc.property(fc.array(patch, { maxLength: 10 }), named, named, (patches, one, two) => {
         const start = patches.reduce(merge, begin('login', undefined))

@@ -32,6 +32,8 @@ function open(...args: Parameters<Conversation['engine']['open']>) {
 }
 
 const sessionOf = (interaction: { uid: string }) => house.engine.records.get(interaction.uid)?.result
+const loginOf = (interaction: { uid: string }) =>
+  (sessionOf(interaction)?.login ?? {}) as { sessionUid?: string; accountId?: string }
 
 async function login(browser: Browser, interaction: { uid: string }, who = email, password = PASSWORD) {
   await browser.visit(interaction)
@@ -56,7 +58,10 @@ describe('Signing in', () => {
       },
     })
     const [session] = await house.sessions.list(id)
-    expect(session).toMatchObject({ uid: (sessionOf(interaction)?.login as { sessionUid: string }).sessionUid, amr: ['pwd'] })
+    expect(session).toMatchObject({
+      uid: loginOf(interaction).sessionUid,
+      amr: ['pwd'],
+    })
   })
 
   it('skips the identifier when the client hints at it', async () => {
@@ -203,7 +208,11 @@ describe('Registering', () => {
     const { browser, interaction } = open('create')
     await register(browser, interaction)
     const mail = await house.send()
-    expect(mail).toMatchObject({ to: email, template: 'registration/already_registered', values: { url: 'https://id.example/account' } })
+    expect(mail).toMatchObject({
+      to: email,
+      template: 'registration/already_registered',
+      values: { url: 'https://id.example/account' },
+    })
     expect(await browser.post(interaction, 'verify_email', { code: '123456' })).toMatchObject({ status: 400 })
   })
 })
@@ -337,7 +346,11 @@ describe('The link of a mail', () => {
     await opened.browser.visit(opened.interaction)
     await opened.browser.submit(opened.interaction, 'register', { email, password: PASSWORD })
     const { values } = await house.send()
-    return { ...opened, code: values.code ?? '', path: new URL(values.url ?? '').pathname + new URL(values.url ?? '').search }
+    return {
+      ...opened,
+      code: values.code ?? '',
+      path: new URL(values.url ?? '').pathname + new URL(values.url ?? '').search,
+    }
   }
 
   it('A30: opens the page with the code filled in; opening it any number of times uses nothing up', async () => {
@@ -377,7 +390,7 @@ describe('A live session', () => {
     const first = open('login', { params: { login_hint: who } })
     await first.browser.visit(first.interaction)
     await first.browser.post(first.interaction, 'password', { password: PASSWORD })
-    const { sessionUid } = sessionOf(first.interaction)?.login as { sessionUid: string }
+    const { sessionUid = '' } = loginOf(first.interaction)
     const session = { accountId: id, uid: sessionUid }
     first.browser.signIn(session)
     const again = (...[name, more]: Parameters<Conversation['engine']['open']>) => {
@@ -396,7 +409,9 @@ describe('A live session', () => {
     expect(textOf(page.html)).toContain(email)
     house.world.time += 60_000
     await browser.post(interaction, 'password', { password: PASSWORD })
-    expect(sessionOf(interaction)).toMatchObject({ login: { accountId: id, sessionUid: session.uid, ts: house.world.time / 1000 } })
+    expect(sessionOf(interaction)).toMatchObject({
+      login: { accountId: id, sessionUid: session.uid, ts: house.world.time / 1000 },
+    })
     expect(house.engine.records.get(interaction.uid)?.replaceSession).toBe(false)
     expect(await house.sessions.list(id)).toHaveLength(1)
   })
@@ -466,7 +481,7 @@ describe('A live session', () => {
     await browser.visit(interaction)
     await house.sessions.end(session.uid, 'ended_by_account')
     await browser.post(interaction, 'password', { password: PASSWORD })
-    const { login } = sessionOf(interaction) as { login: { sessionUid: string; accountId: string } }
+    const login = loginOf(interaction)
     expect(login.accountId).toBe(id)
     expect(login.sessionUid).not.toBe(session.uid)
     expect(house.engine.records.get(interaction.uid)?.replaceSession).toBe(true)
@@ -496,7 +511,10 @@ describe('Consent and refusal', () => {
   it('returns to the client with access_denied when the person cancels', async () => {
     const { browser, interaction } = open()
     await browser.visit(interaction)
-    expect(await browser.post(interaction, 'abort')).toMatchObject({ status: 303, location: `https://id.example/auth/${interaction.uid}` })
+    expect(await browser.post(interaction, 'abort')).toMatchObject({
+      status: 303,
+      location: `https://id.example/auth/${interaction.uid}`,
+    })
     expect(sessionOf(interaction)).toMatchObject({ error: 'access_denied' })
   })
 })
@@ -542,14 +560,19 @@ describe('Where a request does not fit', () => {
 
   it('the address of a step that somebody opens or reloads leads to the conversation', async () => {
     const { browser, interaction } = open()
-    expect(await browser.visit(interaction, '/password')).toMatchObject({ status: 303, location: `/interaction/${interaction.uid}` })
+    expect(await browser.visit(interaction, '/password')).toMatchObject({
+      status: 303,
+      location: `/interaction/${interaction.uid}`,
+    })
   })
 
   it('a double click finishes once and both answers lead on', async () => {
     const id = await house.member(email, PASSWORD)
     const { browser, interaction } = open('login', { params: { login_hint: email } })
     await browser.visit(interaction)
-    const answers = await Promise.all([1, 2, 3].map(() => browser.submit(interaction, 'password', { password: PASSWORD })))
+    const answers = await Promise.all(
+      [1, 2, 3].map(() => browser.submit(interaction, 'password', { password: PASSWORD })),
+    )
     expect(answers.map(({ location }) => location)).toEqual(Array(3).fill(`https://id.example/auth/${interaction.uid}`))
     expect(await house.sessions.list(id)).toHaveLength(1)
     // The back button and a reload finish again with the same session.
@@ -600,11 +623,13 @@ describe('Attacks', () => {
       await browser.visit(interaction)
       await Promise.all([
         browser.post(interaction, 'password', { password: PASSWORD }),
-        browser.post(interaction, 'switch', { to: 'identifier' }).then(() => browser.post(interaction, 'identifier', { identifier: victim })),
+        browser
+          .post(interaction, 'switch', { to: 'identifier' })
+          .then(() => browser.post(interaction, 'identifier', { identifier: victim })),
         browser.post(interaction, 'password', { password: PASSWORD, identifier: victim }),
       ])
-      const login = sessionOf(interaction)?.login as { accountId: string } | undefined
-      expect([undefined, attackerId]).toContain(login?.accountId)
+      const login = loginOf(interaction)
+      expect([undefined, attackerId]).toContain(login.accountId)
       await house.kv.delete(`sign_in:id:${victim}`)
     }
     expect(await house.sessions.list(victimId)).toHaveLength(0)
@@ -614,14 +639,19 @@ describe('Attacks', () => {
     await house.member(email, PASSWORD)
     const { browser, interaction } = open('login', { params: { login_hint: email } })
     await browser.visit(interaction)
-    for (const fields of [{}, { password: '' }, { PASSWORD: 'x' }, { 'password[]': 'x' }] as { [name: string]: string }[]) {
+    for (const fields of [{}, { password: '' }, { PASSWORD: 'x' }, { 'password[]': 'x' }] as {
+      [name: string]: string
+    }[]) {
       expect(await browser.post(interaction, 'password', fields)).toMatchObject({ status: 400, step: 'password' })
     }
     const create = open('create')
     await create.browser.visit(create.interaction)
     await create.browser.submit(create.interaction, 'register', { email: `n-${email}`, password: PASSWORD })
     for (const code of ['', '      ', 'null', '0', '000000 000000']) {
-      expect(await create.browser.post(create.interaction, 'verify_email', { code })).toMatchObject({ status: 400, step: 'verify_email' })
+      expect(await create.browser.post(create.interaction, 'verify_email', { code })).toMatchObject({
+        status: 400,
+        step: 'verify_email',
+      })
     }
     expect(sessionOf(create.interaction)).toBeUndefined()
   })
@@ -634,15 +664,29 @@ describe('Attacks', () => {
     expect((await browser.request(path, { method: 'POST', body })).status).toBe(403)
     const cross = { Origin: 'https://evil.example' }
     expect((await browser.request(path, { method: 'POST', body, headers: cross })).status).toBe(403)
-    expect((await browser.request(path, { method: 'POST', body: '{}', headers: { 'Content-Type': 'application/json' } })).status).toBe(415)
-    expect((await browser.request(path, { method: 'POST', body: 'identifier=x', headers: { 'Content-Type': 'text/plain' } })).status).toBe(415)
+    expect(
+      (await browser.request(path, { method: 'POST', body: '{}', headers: { 'Content-Type': 'application/json' } }))
+        .status,
+    ).toBe(415)
+    expect(
+      (await browser.request(path, { method: 'POST', body: 'identifier=x', headers: { 'Content-Type': 'text/plain' } }))
+        .status,
+    ).toBe(415)
     expect((await browser.visit(interaction)).step).toBe('identifier')
   })
 
   it('A87: fields that no form has change nothing', async () => {
     const { browser, interaction } = open('create')
     await browser.visit(interaction)
-    const extra = { email_verified: 'true', emailVerified: 'true', state: 'active', id: 'mine', role: 'admin', accountId: 'x', __proto__: 'x' }
+    const extra = {
+      email_verified: 'true',
+      emailVerified: 'true',
+      state: 'active',
+      id: 'mine',
+      role: 'admin',
+      accountId: 'x',
+      __proto__: 'x',
+    }
     await browser.submit(interaction, 'register', { email, password: PASSWORD, ...extra })
     const account = await house.accounts.findByIdentifier(email)
     expect(account).toMatchObject({ state: 'pending', emailVerifiedAt: undefined, profile: {} })
@@ -666,7 +710,10 @@ describe('Attacks', () => {
 
   it('A44: cancelling a sign-in as another account changes nothing of the live session', async () => {
     const id = await house.member(email, PASSWORD)
-    const { browser, interaction } = open('login', { session: { accountId: id, uid: 'live' }, reasons: ['login_prompt'] })
+    const { browser, interaction } = open('login', {
+      session: { accountId: id, uid: 'live' },
+      reasons: ['login_prompt'],
+    })
     browser.signIn({ accountId: id, uid: 'live' })
     await browser.visit(interaction)
     await browser.post(interaction, 'abort')
@@ -676,7 +723,12 @@ describe('Attacks', () => {
 
   it('A20: links in mails have the configured origin whatever the request says', async () => {
     const interaction = house.engine.open('create')
-    const headers = { 'X-Forwarded-Host': 'evil.example', Forwarded: 'host=evil.example', 'X-Forwarded-Proto': 'http', 'X-Host': 'evil.example' }
+    const headers = {
+      'X-Forwarded-Host': 'evil.example',
+      Forwarded: 'host=evil.example',
+      'X-Forwarded-Proto': 'http',
+      'X-Host': 'evil.example',
+    }
     const browser = house.browser({ headers })
     browser.hold(interaction)
     await browser.visit(interaction)

@@ -3,18 +3,16 @@
  * packages when we are root, else an error that says exactly what is missing.
  */
 import { execFileSync } from 'node:child_process'
-import { accessSync, constants, readdirSync } from 'node:fs'
+import { accessSync, constants, existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 
 const POSTGRES_ROOT = '/usr/lib/postgresql'
+const POLICY = '/usr/sbin/policy-rc.d'
 
 /** Debian package of each program. */
 const PACKAGES = {
   initdb: 'postgresql',
   postgres: 'postgresql',
-  pg_dump: 'postgresql',
-  pg_restore: 'postgresql',
-  psql: 'postgresql',
   'redis-server': 'redis-server',
   chromium: 'chromium',
   openssl: 'openssl',
@@ -22,34 +20,49 @@ const PACKAGES = {
 
 export type Program = keyof typeof PACKAGES
 
-/** Absolute path of a program; installs its Debian package when it is missing and we may. Throws, naming what is missing. */
+/** Absolute path of a program. Throws, naming what is missing and how to get it. */
 export function binary(program: Program): string {
   const found = find(program)
   if (found !== undefined) return found
-  install(PACKAGES[program])
-  const installed = find(program)
-  if (installed === undefined) throw new Error(missing(program, `installing ${PACKAGES[program]} did not bring it`))
-  return installed
+  const name = PACKAGES[program]
+  const instead = name === 'postgresql' ? ', or set DATABASE_URL' : name === 'redis-server' ? ', or set REDIS_URL' : ''
+  throw new Error(`The tests need ${program}, which is not on this machine: install ${name}${instead}.`)
+}
+
+/** Installs what is missing, all at once, on Debian as root; elsewhere `binary` says later what is needed and missing. */
+export function installMissing(): void {
+  const given = { postgresql: process.env.DATABASE_URL, 'redis-server': process.env.REDIS_URL }
+  const programs = Object.entries(PACKAGES) as [Program, string][]
+  const missing = programs.filter(([program]) => find(program) === undefined).map(([, name]) => name)
+  const wanted = [...new Set(missing)].filter((name) => given[name as keyof typeof given] === undefined)
+  if (wanted.length === 0 || process.getuid?.() !== 0 || onPath('apt-get') === undefined) return
+  process.stderr.write(`Installing ${wanted.join(', ')} for the tests.\n`)
+  withoutStartingServices(() => {
+    apt('update', '-q')
+    apt('install', '-yq', '--no-install-recommends', ...wanted)
+  })
+}
+
+function apt(...words: string[]): void {
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive', NODE_OPTIONS: '' }
+  execFileSync('apt-get', words, { stdio: ['ignore', 'ignore', 'inherit'], env })
+}
+
+/** The packages' own services must not start: the tests run private servers and leave nothing behind. */
+function withoutStartingServices(work: () => void): void {
+  const ours = !existsSync(POLICY)
+  if (ours) writeFileSync(POLICY, '#!/bin/sh\nexit 101\n', { mode: 0o755 })
+  try {
+    work()
+  } finally {
+    if (ours) rmSync(POLICY, { force: true })
+  }
 }
 
 function find(program: Program): string | undefined {
-  // Debian keeps the servers out of the PATH, newest version last.
+  // Debian keeps the servers out of the PATH; the newest version first.
   const versions = readable(POSTGRES_ROOT).sort((a, b) => Number(b) - Number(a))
-  const folders = [...(process.env.PATH ?? '').split(delimiter), ...versions.map((v) => join(POSTGRES_ROOT, v, 'bin'))]
-  return folders.map((folder) => join(folder, program)).find(executable)
-}
-
-function install(name: string): void {
-  if (process.getuid?.() !== 0 || onPath('apt-get') === undefined) {
-    throw new Error(missing(name, `install the package ${name}, or set DATABASE_URL and REDIS_URL`))
-  }
-  const environment = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' }
-  execFileSync('apt-get', ['update', '-q'], { stdio: ['ignore', 'ignore', 'inherit'], env: environment })
-  // Run level 1: the packages' own services must not start, the tests run private servers.
-  execFileSync('apt-get', ['install', '-yq', '--no-install-recommends', name], {
-    stdio: ['ignore', 'ignore', 'inherit'],
-    env: { ...environment, RUNLEVEL: '1' },
-  })
+  return onPath(program) ?? versions.map((v) => join(POSTGRES_ROOT, v, 'bin', program)).find(executable)
 }
 
 function onPath(name: string): string | undefined {
@@ -57,10 +70,6 @@ function onPath(name: string): string | undefined {
     .split(delimiter)
     .map((folder) => join(folder, name))
     .find(executable)
-}
-
-function missing(program: string, advice: string): string {
-  return `The tests need ${program}, which is not on this machine: ${advice}.`
 }
 
 function readable(folder: string): string[] {

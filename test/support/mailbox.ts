@@ -26,6 +26,8 @@ export interface Mailbox {
 
 export interface SmtpMailbox extends Mailbox {
   readonly url: string
+  /** What each message was sent to by RCPT TO (RFC 5321 §4.1.1.3), whatever its header says. */
+  recipients(): readonly (readonly string[])[]
   /** Answers the next messages with a temporary failure until called with `false`. */
   refuse(refusing: boolean): void
   stop(): Promise<void>
@@ -34,17 +36,19 @@ export interface SmtpMailbox extends Mailbox {
 /** An SMTP server on loopback that keeps every message. */
 export async function startMailbox(): Promise<SmtpMailbox> {
   const mails: Mail[] = []
+  const recipients: string[][] = []
   let refusing = false
   const server = new SMTPServer({
     authOptional: true,
     disabledCommands: ['STARTTLS'],
     closeTimeout: 100,
-    onData: (stream, _session, done) => {
+    onData: (stream, { envelope }, done) => {
       const parts: Buffer[] = []
       stream.on('data', (part: Buffer) => parts.push(part))
       stream.on('end', () => {
         if (refusing) return done(Object.assign(new Error('try later'), { responseCode: 451 }))
         void parse(Buffer.concat(parts)).then((mail) => {
+          recipients.push(envelope.rcptTo.map(({ address }) => address))
           mails.push(mail)
           done()
         }, done)
@@ -57,6 +61,7 @@ export async function startMailbox(): Promise<SmtpMailbox> {
   return {
     ...mailbox(async () => mails),
     url: `smtp://127.0.0.1:${port}`,
+    recipients: () => recipients,
     refuse: (next) => {
       refusing = next
     },

@@ -91,5 +91,11 @@ async function agree(browser: Browser, page: Page): Promise<Page> {
   return page.forms.some(({ action }) => action.endsWith('/consent')) ? allow(browser, page) : page
 }
 
+/** The step of the conversation that a page shows, from the address its main form posts to. */
+export function stepOf({ forms }: Page): string | undefined {
+  const steps = forms.map(({ action }) => /\/interaction\/[^/]+\/(\w+)$/.exec(action)?.[1])
+  return steps.find((step) => step !== undefined && step !== 'switch' && step !== 'abort')
+}
+
 /** Parameters that ask for a refresh token which outlives the session. */
 export const OFFLINE = { scope: 'openid offline_access', prompt: 'consent' } as const

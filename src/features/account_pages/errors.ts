@@ -8,5 +8,3 @@ export const ACCOUNT_PAGES_CODES = {
   email_change_gone: 400,
   confirmation_wrong: 400,
 } as const
-
-export type AccountPagesCode = keyof typeof ACCOUNT_PAGES_CODES

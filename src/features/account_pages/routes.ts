@@ -6,6 +6,7 @@ import { AppError } from '../../errors.ts'
 import { type Form, readForm } from '../../http/form.ts'
 import { LOCALE_COOKIE } from '../../http/request_context.ts'
 import type { SignedIn } from '../account_sign_in/types.ts'
+import { ACCOUNT_PAGES_CODES } from './errors.ts'
 import { deleteSchema, emailCodeSchema, emailSchema, languageSchema, passwordSchema, profileSchema } from './schema.ts'
 import type { AccountActs } from './service.ts'
 import { type Act, DONE_CODES, type DoneCode, PROFILE_FIELDS } from './types.ts'
@@ -250,7 +251,8 @@ function pageTools({ issuer, pages, csrf }: AccountPagesRouteDeps) {
     fail(ctx: Context, me: SignedIn, name: string, { code, field, retryAfter }: Failed, context: object): void {
       if (retryAfter !== undefined) ctx.set('Retry-After', String(retryAfter))
       const error = { code, field, retryAfter }
-      show(ctx, me, name, { ...context, error }, retryAfter === undefined ? 400 : 429)
+      const known: { readonly [code: string]: number } = ACCOUNT_PAGES_CODES
+      show(ctx, me, name, { ...context, error }, known[code] ?? (retryAfter === undefined ? 400 : 429))
     },
     done(ctx: Context, url: string, code: DoneCode): void {
       ctx.cookies.set(doneCookie, code, { ...COOKIE, secure })

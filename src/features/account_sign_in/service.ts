@@ -54,7 +54,7 @@ const PENDING_SECONDS = 3600
 /** Tabs that may be on their way at once; more would outgrow the cookie. */
 const PENDING_TABS = 4
 /** For sensitive acts. */
-export const FRESH_SECONDS = 300
+const FRESH_SECONDS = 300
 /** The provider and its pages share a clock but not a process. */
 const SKEW_MS = 15_000
 /** The session's last use is noted once in this time. */

@@ -71,6 +71,8 @@ function accountClient(issuer: string): Declaration {
     redirect_uris: [`${issuer}/account/callback`],
     post_logout_redirect_uris: [`${issuer}/account`],
     initiate_login_uri: `${issuer}/account`,
+    // It keeps a session of its own and needs no refresh token.
+    grant_types: ['authorization_code'],
     first_party: true,
   }
 }

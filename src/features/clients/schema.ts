@@ -34,9 +34,11 @@ const displayName = z
 
 const lifetime = (most: number, least = 60) => z.int().min(least).max(most).optional()
 
-const clientIdSchema = z
-  .string()
-  .regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/, 'must be 1 to 100 letters, digits, dots, hyphens or underscores')
+export const CLIENT_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/
+const clientIdSchema = z.string().regex(CLIENT_ID, 'must be 1 to 100 letters, digits, dots, hyphens or underscores')
+
+/** Whether a text can be the id of a client at all. */
+export const isClientId = (text: string): boolean => CLIENT_ID.test(text)
 
 /** RFC 6749 §3.3; order and blanks are normalised, repeated names dropped. */
 const scope = z

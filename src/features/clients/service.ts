@@ -12,6 +12,7 @@ import {
   type Declaration,
   type Declared,
   hasSecrets,
+  isClientId,
   type Known,
   limitTo,
   parseDeclarations,
@@ -59,6 +60,8 @@ function lookups(deps: ClientsDeps) {
     invalidation,
     topic: CLIENTS_TOPIC,
   })
+  // What can be no client id, such as a NUL or 60 kB, is neither asked of SQL, which would fail, nor remembered (A104).
+  const find = async (id: string): Promise<ClientRecord | undefined> => (isClientId(id) ? clients.get(id) : undefined)
   const origins = createRowCache<ReadonlySet<string>>({
     load: async () => new Set(await repository.listOrigins()),
     fingerprint: (set) => [...set].join(' '),
@@ -70,11 +73,8 @@ function lookups(deps: ClientsDeps) {
     topic: CLIENTS_TOPIC,
   })
   return {
-    /**
-     * The enabled client, from the cache. The object stays the same while the client is unchanged. A change acts at once
-     * here, and elsewhere within a second.
-     */
-    find: (clientId: string): Promise<ClientRecord | undefined> => clients.get(clientId),
+    /** The enabled client, the same object while it is unchanged. A change acts at once here, elsewhere within a second. */
+    find,
 
     /** CORS origins of all enabled clients, for preflights (they do not name their client). */
     origins: async (): Promise<ReadonlySet<string>> => (await origins.get('')) ?? new Set(),
@@ -84,7 +84,7 @@ function lookups(deps: ClientsDeps) {
      * time tells neither whether a client exists nor how much of a secret was right.
      */
     async secretMatches(clientId: string, secret: string): Promise<boolean> {
-      const record = await clients.get(clientId)
+      const record = await find(clientId)
       const now = deps.clock.now()
       const hash = deps.sha256(secret)
       const live = record === undefined || !hasSecrets(record.metadata) ? [] : liveSecrets(record, now)
@@ -101,7 +101,7 @@ function createWriter({ repository, transaction, invalidation }: ClientsDeps) {
       await repository.lock(tx)
       const record = await repository.find(clientId, tx)
       if (record?.managed === 'file') {
-        throw clientError('client_managed_by_file', `client ${clientId} is declared in the file: change it there`)
+        throw clientError('client_managed_by_file', `client ${clientId} is declared: change the configuration`)
       }
       return work(tx, record)
     })

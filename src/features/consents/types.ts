@@ -28,6 +28,3 @@ export interface Permission {
   /** The resource server's identifier; empty for OpenID Connect's own scopes and claims. */
   readonly resource: string
 }
-
-/** The facts of this room. */
-export const CONSENT_FACTS = ['consent.granted', 'consent.revoked'] as const

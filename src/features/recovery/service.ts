@@ -110,8 +110,8 @@ async function newPassword(
   const done = await transaction(async (tx) => {
     const now = await passwords.findForUpdate(accountId, tx)
     if (now?.account.active !== true || stampOf(now) !== stamp) return undefined
-    await passwords.store(accountId, prepared.hash, tx)
     if (!now.account.emailVerified && (await accounts.proveEmail(accountId, email, tx)) === undefined) return undefined
+    await passwords.store(accountId, prepared.hash, tx)
     const after = await sessions.endAll(accountId, 'password_recovered', {}, tx)
     const changed: Fact = { type: 'account.password_changed', accountId, data: { reason: 'recovery' } }
     await outbox.record([changed, noticeOf(deps, now.account, locale)], tx)

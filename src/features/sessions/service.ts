@@ -1,6 +1,5 @@
 /** The rules of sign-ins: how one begins, whom it reached, and how it ends everywhere at once. */
 import Bowser from 'bowser'
-import type { Fact } from '../../events.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { CutLink, Cutoffs, Ended, SessionRepository } from './repository.ts'
 import {
@@ -12,13 +11,14 @@ import {
   type EndReason,
   type OpenSession,
   type Session,
+  type SessionFact,
   type SessionView,
 } from './types.ts'
 
 export interface SessionDeps {
   readonly repository: SessionRepository
   readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
-  readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void>; wake(): void }
+  readonly outbox: { record(facts: readonly SessionFact[], tx: Tx): Promise<void>; wake(): void }
   readonly accounts: {
     /** Voids every proof, cookie and grant of the account at once. */
     advanceEpoch(accountId: string, reason: string, tx: Tx): Promise<unknown>
@@ -42,7 +42,7 @@ export interface SessionDeps {
 export type SessionService = ReturnType<typeof createSessionService>
 
 /** `seen_at` is written at the most once in this many seconds; silence is measured with the same slack. */
-export const TOUCH_SECONDS = 300
+const TOUCH_SECONDS = 300
 
 export function createSessionService(deps: SessionDeps) {
   const tell = teller(deps)
@@ -50,7 +50,7 @@ export function createSessionService(deps: SessionDeps) {
 }
 
 /** The instants before which a session is over. */
-export function cutoffs(now: Date, limits: SessionDeps['limits']): Cutoffs {
+function cutoffs(now: Date, limits: SessionDeps['limits']): Cutoffs {
   return {
     createdBefore: new Date(now.getTime() - limits.absoluteSeconds * 1000),
     seenBefore: new Date(now.getTime() - (limits.idleSeconds + TOUCH_SECONDS) * 1000),
@@ -114,7 +114,7 @@ interface Teller {
   /** With a caller's `tx` the caller runs the returned function after its commit; without, it has been run already. */
   act(work: (tx: Tx) => Promise<Changes>, tx?: Tx): Promise<AfterCommit>
   /** States the facts, and the logouts at the clients when they are to be told. */
-  state(changes: Changes, notifies: boolean, facts: readonly Fact[], tx: Tx): Promise<Changes>
+  state(changes: Changes, notifies: boolean, facts: readonly SessionFact[], tx: Tx): Promise<Changes>
 }
 
 function teller(deps: SessionDeps): Teller {
@@ -195,7 +195,7 @@ function revocations(deps: SessionDeps, { act, state }: Teller) {
         const revoked = await consents.revoke(accountId, clientId, now, tx)
         const links = await repository.cutLinks({ accountId, clientId }, false, now, tx)
         found = revoked || links.length > 0
-        const consent: Fact[] = revoked ? [{ type: 'consent.revoked', accountId, clientId }] : []
+        const consent: SessionFact[] = revoked ? [{ type: 'consent.revoked', accountId, clientId }] : []
         return state({ sessions: [], links }, true, [...consent, ...grantFacts(links, 'revoked_by_account')], tx)
       })
       return found
@@ -255,13 +255,13 @@ function effectsOf({ sessions, links }: Changes): { sessions: string[]; grants: 
   }
 }
 
-function expiredFact(session: Ended, links: readonly CutLink[]): Fact {
+function expiredFact(session: Ended, links: readonly CutLink[]): SessionFact {
   const own = { sessions: [session], links: links.filter(({ sessionUid }) => sessionUid === session.uid) }
   const data = { uid: session.uid, reason: 'expired' }
   return { type: 'session.ended', accountId: session.accountId, actor: 'system', data, sealed: effectsOf(own) }
 }
 
-function grantFacts(links: readonly CutLink[], reason: string): Fact[] {
+function grantFacts(links: readonly CutLink[], reason: string): SessionFact[] {
   const byGrant = new Map(links.map((link) => [link.grantId, link]))
   return [...byGrant.values()].map(({ grantId, accountId, clientId }) => ({
     type: 'grant.revoked',
@@ -272,8 +272,8 @@ function grantFacts(links: readonly CutLink[], reason: string): Fact[] {
 }
 
 /** One fact for each reached client and `sid` that can be told (OIDC Back-Channel Logout 1.0 §2.5). */
-async function logoutFacts({ clients }: SessionDeps, links: readonly CutLink[], tx: Tx): Promise<Fact[]> {
-  const facts: Fact[] = []
+async function logoutFacts({ clients }: SessionDeps, links: readonly CutLink[], tx: Tx): Promise<SessionFact[]> {
+  const facts: SessionFact[] = []
   const told = new Map<string, boolean>()
   const seen = new Set<string>()
   for (const { accountId, clientId, sid } of links) {

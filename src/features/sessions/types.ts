@@ -1,4 +1,5 @@
 /** What other rooms may know of a sign-in. */
+import type { Fact } from '../../events.ts'
 import type { Proof } from '../../interaction/step.ts'
 
 /** One sign-in of one account in one browser. */
@@ -84,12 +85,14 @@ export type EndReason = keyof typeof END_REASONS
 /** Repeats in the OIDC state what the transaction has stated. Only to be called after the commit; never throws. */
 export type AfterCommit = () => Promise<void>
 
-/** The facts of this room. */
-export const SESSION_FACTS = [
-  'session.started',
-  'session.reauthenticated',
-  'session.ended',
-  'sessions.ended',
-  'grant.revoked',
-  'logout.requested',
-] as const
+/** The facts that this room states; `consent.revoked` because revoking a client is one act here. */
+export type SessionFact = Fact & {
+  readonly type:
+    | 'session.started'
+    | 'session.reauthenticated'
+    | 'session.ended'
+    | 'sessions.ended'
+    | 'grant.revoked'
+    | 'logout.requested'
+    | 'consent.revoked'
+}

@@ -4,7 +4,7 @@ import { type Configuration, errors, type JWK, type KoaContextWithOIDC } from 'o
 import type { ClientDeclaration, ResourceDeclaration } from '../clients.ts'
 
 /** `oidc` metadata of a client: what Genkan adds to it is left out. */
-export function engineClients(clients: readonly ClientDeclaration[]): ClientDeclaration[] {
+function engineClients(clients: readonly ClientDeclaration[]): ClientDeclaration[] {
   return clients.map(({ first_party, resources, ...metadata }) => ({
     ...metadata,
     id_token_signed_response_alg: 'ES256',

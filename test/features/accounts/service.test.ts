@@ -2,8 +2,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import type { Fact } from '../../../src/events.ts'
 import { createAccounts } from '../../../src/features/accounts/index.ts'
 import { accountRepository } from '../../../src/features/accounts/repository.ts'
-import type { KeyValue } from '../../../src/platform/key_value.ts'
 import { newId } from '../../../src/platform/ids.ts'
+import type { KeyValue } from '../../../src/platform/key_value.ts'
 import type { Database, Tx } from '../../../src/platform/postgres.ts'
 import { createModelKeyValue } from '../../contracts/key_value_model.ts'
 import { freshDatabase } from '../../support/services.ts'
@@ -88,7 +88,9 @@ describe('accounts', () => {
       await active()
       const late = await register()
       expect(await feature.service.view(second)).toBeUndefined()
-      await expect(tx((t) => feature.service.proveEmail(late, email, t))).rejects.toMatchObject({ code: 'already_exists' })
+      await expect(tx((t) => feature.service.proveEmail(late, email, t))).rejects.toMatchObject({
+        code: 'already_exists',
+      })
     })
 
     it('proves only the address that the code was sent to (A25)', async () => {
@@ -106,7 +108,12 @@ describe('accounts', () => {
       await feature.jobs?.[0]?.run(new Date(START + 7.1 * 86_400_000))
       expect(await feature.service.view(again)).toBeUndefined()
       expect(await feature.service.view(done)).toBeDefined()
-      expect(facts).toContainEqual({ type: 'account.deleted', accountId: again, actor: 'system', data: { reason: 'unproven' } })
+      expect(facts).toContainEqual({
+        type: 'account.deleted',
+        accountId: again,
+        actor: 'system',
+        data: { reason: 'unproven' },
+      })
       expect(id).not.toBe(done)
     })
   })
@@ -273,7 +280,9 @@ describe('accounts', () => {
     const taken = email
     email = `other-${email}`
     const other = await active()
-    await expect(tx((t) => feature.service.changeEmail(other, taken, t))).rejects.toMatchObject({ code: 'already_exists' })
+    await expect(tx((t) => feature.service.changeEmail(other, taken, t))).rejects.toMatchObject({
+      code: 'already_exists',
+    })
     expect(await tx((t) => feature.service.changeEmail(id, `new-${email}`, t))).toMatchObject({ email: `new-${email}` })
     expect(types()).toContain('account.email_changed')
   })

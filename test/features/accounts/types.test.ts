@@ -73,9 +73,12 @@ describe('canonicalEmail', () => {
     expect(canonicalEmail(typed)).toBeUndefined()
   })
 
-  it.each([undefined, null, 1, true, ['a@example.com'], { toString: () => 'a@example.com' }])('refuses %p, which is no text', (value) => {
-    expect(canonicalEmail(value)).toBeUndefined()
-  })
+  it.each([undefined, null, 1, true, ['a@example.com'], { toString: () => 'a@example.com' }])(
+    'refuses %p, which is no text',
+    (value) => {
+      expect(canonicalEmail(value)).toBeUndefined()
+    },
+  )
 
   it('is a fixed point of itself, ASCII, with one @ and nothing that a mail header reads', () => {
     const letters = fc.constantFrom(...'aZ9.+-_@ ,;:"<>()\\\r\n\0äßıİ＠．\u200d\u202eКk%!=?xn'.split(''))
@@ -101,12 +104,20 @@ describe('canonicalEmail', () => {
 
   it('does not hang on hostile input (A102)', () => {
     const started = performance.now()
-    for (const text of [`${'a.'.repeat(250)}@example.com`, `a@${'a-'.repeat(250)}`, `${'@'.repeat(500)}`]) canonicalEmail(text)
+    for (const text of [`${'a.'.repeat(250)}@example.com`, `a@${'a-'.repeat(250)}`, `${'@'.repeat(500)}`])
+      canonicalEmail(text)
     expect(performance.now() - started).toBeLessThan(100)
   })
 })
 
 it('A profile keeps its own claims only (A26, A87)', () => {
-  const given = { name: 'Anna', sub: 'other', email: 'v@example.com', email_verified: true, role: 'admin', __proto__: { x: 1 } }
+  const given = {
+    name: 'Anna',
+    sub: 'other',
+    email: 'v@example.com',
+    email_verified: true,
+    role: 'admin',
+    __proto__: { x: 1 },
+  }
   expect(onlyProfile(given)).toEqual({ name: 'Anna' })
 })

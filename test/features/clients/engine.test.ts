@@ -24,6 +24,7 @@ describe('metadata that was accepted is taken by the engine', () => {
     config.issuer,
     createConfiguration({
       config,
+      locales: ['en'],
       keys: [
         { kid: 'a', alg: 'ES256', privateJwk: key() },
         {

@@ -24,7 +24,7 @@ describe('defaults of client metadata', () => {
       metadata: {
         application_type: 'web',
         token_endpoint_auth_method: 'client_secret_basic',
-        grant_types: ['authorization_code'],
+        grant_types: ['authorization_code', 'refresh_token'],
         response_types: ['code'],
         require_pkce: true,
         first_party: false,
@@ -126,7 +126,7 @@ describe('rules across members', () => {
     ['jwks.keys.0', { token_endpoint_auth_method: 'private_key_jwt', jwks: { keys: [{ kty: 'EC' }] } }],
     ['jwks.keys.0.kty', { token_endpoint_auth_method: 'private_key_jwt', jwks: { keys: [{ kty: 'oct', k: 'x' }] } }],
     ['token_endpoint_auth_signing_alg', { token_endpoint_auth_signing_alg: 'ES256' }],
-    ['scope', { scope: 'openid offline_access' }],
+    ['scope', { scope: 'openid offline_access', grant_types: ['authorization_code'] }],
     ['scope', { scope: 'openid admin' }],
     ['scope', { scope: 'openid "quoted"' }],
     ['resources', { resources: ['https://other.example.com'] }],

@@ -143,6 +143,10 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
     const { service } = build()
     const { secret = '' } = await service.create({ client_id: 'web', redirect_uris: ['https://a.example/'] })
     const { secret: foreign = '' } = await service.create({ client_id: 'other', redirect_uris: ['https://a.example/'] })
+    for (const id of ['', 'a\u0000', 'a'.repeat(60_000), '../web', ' web']) {
+      expect(await service.find(id)).toBeUndefined()
+      expect(await service.secretMatches(id, secret)).toBe(false)
+    }
     for (const wrong of ['', ' ', secret.slice(0, -1), `${secret}x`, secret.toLowerCase(), foreign]) {
       expect(await service.secretMatches('web', wrong)).toBe(false)
     }
@@ -230,6 +234,7 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
     expect((await service.find('genkan-account'))?.metadata).toMatchObject({
       redirect_uris: [`${ISSUER}/account/callback`],
       token_endpoint_auth_method: 'none',
+      grant_types: ['authorization_code'],
       require_pkce: true,
       first_party: true,
     })

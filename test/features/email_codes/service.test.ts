@@ -83,7 +83,10 @@ describe('A code by mail', () => {
     }
     const code = await mailed()
     expect(code).toMatch(/^\d{6}$/)
-    expect(sealed()).toMatchObject({ to: 'anna@example.com', values: { minutes: 10, url: expect.stringContaining(code) } })
+    expect(sealed()).toMatchObject({
+      to: 'anna@example.com',
+      values: { minutes: 10, url: expect.stringContaining(code) },
+    })
     expect(stored.join('\n')).not.toContain(code)
     expect(JSON.stringify(facts.at(-1)?.data)).not.toMatch(/anna|\d{6}/)
   })
@@ -127,11 +130,14 @@ describe('A code by mail', () => {
     expect(await codes.check(REQUEST, code)).toBe('right')
   })
 
-  it.each(['', ' ', '12345', '1234567', 'abcdef', '１２３４５６', '12345\0', '-12345', '1e5'])('is not %j, which is no code and costs no try', async (typed) => {
-    const code = await mailed()
-    for (let i = 0; i < 5; i++) expect(await codes.check(REQUEST, typed)).toBe('wrong')
-    expect(await codes.check(REQUEST, code)).toBe('right')
-  })
+  it.each(['', ' ', '12345', '1234567', 'abcdef', '１２３４５６', '12345\0', '-12345', '1e5'])(
+    'is not %j, which is no code and costs no try',
+    async (typed) => {
+      const code = await mailed()
+      for (let i = 0; i < 5; i++) expect(await codes.check(REQUEST, typed)).toBe('wrong')
+      expect(await codes.check(REQUEST, code)).toBe('right')
+    },
+  )
 
   it('lasts ten minutes from its sending, not from its asking (F38)', async () => {
     await codes.ensure(REQUEST)
@@ -239,7 +245,12 @@ describe('Asking for a code', () => {
 
   it('sends a mail without a code whatever becomes of the conversation', async () => {
     await codes.ensure({ ...REQUEST, mail: { ...REQUEST.mail, carriesCode: false, values: () => ({ url: 'x' }) } })
-    expect(facts.at(-1)?.sealed).toEqual({ to: 'anna@example.com', template: 'email_codes/verify_email', locale: 'en', values: { url: 'x' } })
+    expect(facts.at(-1)?.sealed).toEqual({
+      to: 'anna@example.com',
+      template: 'email_codes/verify_email',
+      locale: 'en',
+      values: { url: 'x' },
+    })
   })
 })
 

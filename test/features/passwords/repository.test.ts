@@ -22,11 +22,20 @@ describe.each(['embedded', 'postgres'] as const)('password repository on %s', (k
   })
 
   async function account(changes: object = {}): Promise<string> {
-    const row = { id: newId(), email, state: 'active', email_verified_at: NOW, created_at: NOW, updated_at: NOW, ...changes }
+    const row = {
+      id: newId(),
+      email,
+      state: 'active',
+      email_verified_at: NOW,
+      created_at: NOW,
+      updated_at: NOW,
+      ...changes,
+    }
     await database.db('accounts').insert(row)
     return row.id
   }
-  const store = (id: string, hash: string, now = NOW) => database.transaction((tx) => passwords.store(id, hash, now, tx))
+  const store = (id: string, hash: string, now = NOW) =>
+    database.transaction((tx) => passwords.store(id, hash, now, tx))
 
   it('finds the account of a proven address with its hash in one row', async () => {
     const id = await account({ locale: 'fi', epoch: 2, profile: JSON.stringify({ name: 'Anna' }) })

@@ -12,12 +12,15 @@ const GOOD = 'correct horse battery'
 describe('The policy for new passwords', () => {
   const problem = (password: string, words: string[] = [], minLength = 8) => problemOf(password, minLength, words)
 
-  it.each(['violet-tangent-8', 'correct horse battery staple', 'nx7#kQ2pLw', '日本語で長い合言葉です', 'møllehjulet snurrer rundt'])(
-    'takes %j: no rules of composition',
-    (password) => {
-      expect(problem(password)).toBeUndefined()
-    },
-  )
+  it.each([
+    'violet-tangent-8',
+    'correct horse battery staple',
+    'nx7#kQ2pLw',
+    '日本語で長い合言葉です',
+    'møllehjulet snurrer rundt',
+  ])('takes %j: no rules of composition', (password) => {
+    expect(problem(password)).toBeUndefined()
+  })
 
   it.each([
     ['seven characters', 'kQ2pLw7'],
@@ -38,18 +41,27 @@ describe('The policy for new passwords', () => {
   })
 
   it('takes 256 characters and not 257, nor more than 1,024 bytes', () => {
-    const long = (count: number) => Array.from({ length: count }, (_, i) => 'kQx7pLwz2m'[(i * 7 + (i >> 3)) % 10]).join('')
+    const long = (count: number) =>
+      Array.from({ length: count }, (_, i) => 'kQx7pLwz2m'[(i * 7 + (i >> 3)) % 10]).join('')
     expect(problem(long(256))).toBeUndefined()
     expect(problem(long(257))).toBe('password_too_long')
     expect(problem('字'.repeat(400))).toBe('password_too_long')
   })
 
-  it.each(['password1', 'Password123', 'qwertyuiop', 'iloveyou', 'p@ssw0rd', '12345678', 'aaaaaaaaaa', 'sunshine', 'trustno1trustno1', 'abcdefghij'])(
-    'refuses %j as too common',
-    (password) => {
-      expect(problem(password)).toBe('password_too_common')
-    },
-  )
+  it.each([
+    'password1',
+    'Password123',
+    'qwertyuiop',
+    'iloveyou',
+    'p@ssw0rd',
+    '12345678',
+    'aaaaaaaaaa',
+    'sunshine',
+    'trustno1trustno1',
+    'abcdefghij',
+  ])('refuses %j as too common', (password) => {
+    expect(problem(password)).toBe('password_too_common')
+  })
 
   it.each([
     ['anna.virtanen', ['anna.virtanen@example.com']],
@@ -250,7 +262,8 @@ describe('Verifying a password', () => {
     })
 
     it('an IPv6 subscriber is one address, whichever of its many is used', async () => {
-      for (let i = 0; i < 100; i++) await verify('wrong', `v${i}@example.com`, { ...FROM, ip: `2001:db8:1:2::${i + 1}` })
+      for (let i = 0; i < 100; i++)
+        await verify('wrong', `v${i}@example.com`, { ...FROM, ip: `2001:db8:1:2::${i + 1}` })
       const blocked = await verify('wrong', 'w@example.com', { ...FROM, ip: '2001:db8:1:2:aaaa:bbbb:cccc:dddd' })
       expect(blocked).toEqual({ ok: false, retryAfter: 600 })
     })

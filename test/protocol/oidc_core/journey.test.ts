@@ -19,7 +19,7 @@ describe.each(Object.entries(KINDS))('on %s', (_name, start) => {
   beforeAll(async () => {
     server = await start()
   })
-  afterAll(async () => { console.log(server.logs().slice(-12).join('\n')); await server.close() })
+  afterAll(() => server.close())
 
   it('registers, proves the address, agrees, and signs in to a web client; then SSO to a browser app', async () => {
     const browser = createBrowser({ stopAt: [WEB, SPA] })

@@ -4,7 +4,7 @@ import { SECRET, SETTINGS } from '../../support/journeys.ts'
 import { type Server, startServer } from '../../support/server.ts'
 import { basic, type Fields, postForm } from '../../support/token_requests.ts'
 
-const odd = 'p%c+t:é"ü &=/? '.trim().padEnd(40, ':%+')
+const odd = 'p%c+t:"~ &=/?'.padEnd(40, ':%+')
 const settings = {
   ...SETTINGS,
   clients: [
