@@ -19,7 +19,9 @@ export async function up(db: Knex): Promise<void> {
     );
     create index sessions_account on sessions (account_id) where ended_at is null;
     create index sessions_ended on sessions (ended_at) where ended_at is not null;
-    create index sessions_seen on sessions (seen_at);
+    create index sessions_live_age on sessions (created_at) where ended_at is null;
+    create index sessions_live_seen on sessions (seen_at) where ended_at is null;
+    create index sessions_ip_retention on sessions (authenticated_at) where ip is not null;
 
     create table session_clients (
       session_uid text not null references sessions (uid) on delete cascade,

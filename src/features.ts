@@ -61,9 +61,7 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
       advanceEpoch: (accountId, reason, tx) => accounts.service.advanceEpoch(accountId, reason, tx),
       publish: (accountId) => accounts.service.publish(accountId),
     },
-    clients: {
-      backchannelUri: async (clientId) => (await clients.service.find(clientId))?.metadata.backchannel_logout_uri,
-    },
+    clients: clients.service,
     consents: consents.service,
     engine: {
       destroySession: (uid) => oidcStore.destroySession(uid),

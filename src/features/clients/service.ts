@@ -79,6 +79,12 @@ function lookups(deps: ClientsDeps) {
     /** CORS origins of all enabled clients, for preflights (they do not name their client). */
     origins: async (): Promise<ReadonlySet<string>> => (await origins.get('')) ?? new Set(),
 
+    /** Where the client hears of logouts, read in the caller's transaction: the cache reads outside of it. */
+    async backchannelUri(clientId: string, tx: Tx): Promise<string | undefined> {
+      const record = await repository.find(clientId, tx)
+      return record?.disabledAt === undefined ? record?.metadata.backchannel_logout_uri : undefined
+    },
+
     /**
      * Whether `secret` is a live secret of the client (RFC 6749 §2.3.1). Does the same work for unknown clients, so that
      * time tells neither whether a client exists nor how much of a secret was right.
@@ -198,6 +204,11 @@ function switches({ repository, outbox, clock }: ClientsDeps, write: Write) {
     list: (): Promise<ClientRecord[]> => repository.list(),
     /** One client as stored, disabled or not, past the cache. */
     show: (clientId: string): Promise<ClientRecord | undefined> => repository.find(clientId),
+    /** The enabled client as a transaction sees it, past the cache. */
+    async enabled(clientId: string, tx: Tx): Promise<ClientRecord | undefined> {
+      const record = await repository.find(clientId, tx)
+      return record?.disabledAt === undefined ? record : undefined
+    },
 
     /** Ends every use of the client within a second. @returns whether it changed; undefined when there is no such client */
     disable: (clientId: string) => setDisabled(clientId, true),
