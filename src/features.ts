@@ -2,7 +2,6 @@
  * The rooms, wired: each gets exactly the functions it asks for. Read it top-down: a room is made after those it uses, and
  * what is made later (the engine) is reached through a function.
  */
-import type Provider from 'oidc-provider'
 import type { Feature } from './feature.ts'
 import { createAccounts } from './features/accounts/index.ts'
 import { accountRepository } from './features/accounts/repository.ts'
@@ -20,7 +19,7 @@ import { sessionRepository } from './features/sessions/repository.ts'
 import type { Foundation } from './foundation.ts'
 import { SCOPES } from './oidc/claims.ts'
 import type { EngineInteractions } from './oidc/interactions.ts'
-import { deliverLogout } from './oidc/provider.ts'
+import { deliverLogout, type Engine } from './oidc/provider.ts'
 import { digits, newId } from './platform/ids.ts'
 
 /** An ID token may come back as a hint as long as a session can last. */
@@ -29,7 +28,7 @@ const VERIFY_GRACE_SECONDS = 86_400
 export type Rooms = ReturnType<typeof createRooms>
 
 /** Builds every room that others use; those that only serve pages are in `conversation.ts`. */
-export function createRooms(foundation: Foundation, engine: EngineInteractions, provider: () => Provider) {
+export function createRooms(foundation: Foundation, engine: EngineInteractions, provider: () => Engine) {
   const { config, database, outbox, clock, invalidation, secretBox, keyValue, oidcStore, logger } = foundation
   const { db, transaction } = database
   const warn = (error: unknown, message: string) => logger.warn({ err: error }, message)

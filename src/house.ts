@@ -3,7 +3,6 @@
  * command line asks it for services.
  */
 import type Router from '@koa/router'
-import type Provider from 'oidc-provider'
 import { createConversation } from './conversation.ts'
 import type { Feature } from './feature.ts'
 import { ACCOUNT_CLIENT_ID } from './features/clients/types.ts'
@@ -17,7 +16,7 @@ import { cookies } from './oidc/configuration.ts'
 import { createRedeemCode } from './oidc/first_party_code.ts'
 import { createEngineInteractions } from './oidc/interactions.ts'
 import { createEnginePages } from './oidc/pages.ts'
-import { createProvider } from './oidc/provider.ts'
+import { createProvider, type Engine } from './oidc/provider.ts'
 import { createDeliveries } from './platform/deliveries.ts'
 import { createDispatcher } from './platform/dispatcher.ts'
 import { createJobs } from './platform/jobs.ts'
@@ -30,7 +29,7 @@ export type House = ReturnType<typeof createHouse>
 /** Builds the house on an opened foundation. Nothing runs before `start`. */
 export function createHouse(foundation: Foundation) {
   const { config, secretBox, views, keyValue, clock } = foundation
-  let engine: Provider | undefined
+  let engine: Engine | undefined
   const current = () => {
     if (engine === undefined) throw new Error('the engine is not built yet')
     return engine
@@ -63,7 +62,7 @@ export function createHouse(foundation: Foundation) {
       await prepare(foundation, rooms, options)
     },
     /** Builds the engine for the present keys; requests under way finish on the one before. */
-    async buildEngine(): Promise<Provider> {
+    async buildEngine(): Promise<Engine> {
       engine = createEngine(foundation, rooms, {
         keys: await rooms.keys.service.current(clock.now()),
         interactionOpened: hints.opened,
@@ -101,7 +100,7 @@ type EngineParts = Pick<
   'keys' | 'interactionOpened' | 'renderError' | 'renderLogout' | 'renderLoggedOut'
 >
 
-function createEngine(foundation: Foundation, rooms: Rooms, parts: EngineParts): Provider {
+function createEngine(foundation: Foundation, rooms: Rooms, parts: EngineParts): Engine {
   const { config, clock, oidcStore, secretBox, unavailable, http, metrics } = foundation
   const { clients, accounts, sessions, consents } = rooms
   const metadata = async (clientId: string) => (await clients.service.find(clientId))?.metadata

@@ -2,7 +2,6 @@
 import type { RequestListener } from 'node:http'
 import Router from '@koa/router'
 import type { Context } from 'koa'
-import type Provider from 'oidc-provider'
 import type { Foundation } from './foundation.ts'
 import type { House } from './house.ts'
 import { createAssets } from './http/assets.ts'
@@ -13,6 +12,7 @@ import { createHealth, type Readiness } from './http/health.ts'
 import { createPreserialised } from './http/preserialised.ts'
 import { createRequestContext, refuseAbsoluteTarget } from './http/request_context.ts'
 import { createSecurityHeaders } from './http/security_headers.ts'
+import type { Engine } from './oidc/provider.ts'
 import { CLIENT_PATHS, createObserver, createWeb, DOCUMENTS } from './web.ts'
 
 const DOCUMENT_SECONDS = 300
@@ -34,7 +34,7 @@ export function createSite(foundation: Foundation, house: House, readiness: Read
     createAuthorizationPost('/auth'),
     createCors({ paths: CLIENT_PATHS, ...originsOf(foundation, house) }),
   ]
-  return (provider: Provider): RequestListener => {
+  return (provider: Engine): RequestListener => {
     preserialised.clear()
     return createWeb(provider, {
       middleware,

@@ -6,8 +6,8 @@ import type { RequestListener } from 'node:http'
 import type Router from '@koa/router'
 import type Koa from 'koa'
 import type { Context, Middleware, Next } from 'koa'
-import type Provider from 'oidc-provider'
 import type { Preserialised } from './http/preserialised.ts'
+import type { Engine } from './oidc/provider.ts'
 
 /** Documents that are equal for everybody. */
 export const DOCUMENTS: ReadonlySet<string> = new Set([
@@ -27,10 +27,7 @@ export interface WebDeps {
 }
 
 /** Puts the house in front of one provider and returns its request listener. */
-export function createWeb(
-  provider: Provider,
-  { middleware, routers, preserialised, onError }: WebDeps,
-): RequestListener {
+export function createWeb(provider: Engine, { middleware, routers, preserialised, onError }: WebDeps): RequestListener {
   // The engine's types name another release of Koa's; it is the same application.
   const app = provider as unknown as Koa
   for (const layer of middleware) app.use(layer)

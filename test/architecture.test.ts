@@ -62,7 +62,18 @@ describe('names across the roots', () => {
   })
 
   it('a folder of tests mirrors a folder of src, or is a kind of test', () => {
-    const kinds = ['attacks', 'bench', 'browser', 'contracts', 'examples', 'golden', 'protocol', 'races', 'support']
+    const kinds = [
+      'attacks',
+      'bench',
+      'browser',
+      'contracts',
+      'examples',
+      'faults',
+      'golden',
+      'protocol',
+      'races',
+      'support',
+    ]
     const strangers = foldersIn('test').filter((name) => !kinds.includes(name) && !existsSync(join(ROOT, 'src', name)))
     expect(strangers).toEqual([])
   })

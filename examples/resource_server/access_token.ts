@@ -6,8 +6,9 @@ export class Refused extends Error {
   readonly status: number
   readonly challenge: string
 
-  constructor(status: number, parameters: { readonly [name: string]: string }, options?: ErrorOptions) {
-    super(parameters.error_description ?? 'no access token', options)
+  constructor(status: number, options: { parameters?: { readonly [name: string]: string }; cause?: unknown } = {}) {
+    const { parameters = {}, cause } = options
+    super(parameters.error_description ?? 'no access token', { cause })
     this.name = 'Refused'
     this.status = status
     const quoted = Object.entries({ realm: 'orders', ...parameters }).map(([name, value]) => `${name}="${value}"`)
@@ -28,10 +29,12 @@ export interface AccessToken {
 export function createAuthorizer(expected: { issuer: string; audience: string; keys: JWTVerifyGetKey }) {
   return async function authorize(header: string | undefined, scope: string): Promise<AccessToken> {
     const token = /^Bearer ([\w.~+/-]+=*)$/i.exec(header ?? '')?.[1]
-    if (token === undefined) throw new Refused(401, {})
+    if (token === undefined) throw new Refused(401)
     const accessToken = await verify(token)
     if (accessToken.scopes.has(scope)) return accessToken
-    throw new Refused(403, { error: 'insufficient_scope', error_description: `this needs the scope ${scope}`, scope })
+    throw new Refused(403, {
+      parameters: { error: 'insufficient_scope', error_description: `this needs the scope ${scope}`, scope },
+    })
   }
 
   async function verify(token: string): Promise<AccessToken> {
@@ -51,7 +54,8 @@ export function createAuthorizer(expected: { issuer: string; audience: string; k
     } catch (error) {
       // Not the token's fault when the keys could not be fetched: that is a 5xx of ours.
       if (!(error instanceof errors.JOSEError) || error instanceof errors.JWKSTimeout) throw error
-      throw new Refused(401, { error: 'invalid_token', error_description: describe(error) }, { cause: error })
+      const parameters = { error: 'invalid_token', error_description: describe(error) }
+      throw new Refused(401, { parameters, cause: error })
     }
   }
 }

@@ -146,8 +146,9 @@ async function firstIdentifier(
   if (prompt.name === 'consent') return undefined
   const hint = accounts.canonicalEmail(params.login_hint)
   if (hint !== undefined || prompt.name !== 'login' || session === undefined) return hint
-  // The client expects somebody else (OIDC Core §3.1.2.1, id_token_hint): do not offer the one who is here.
-  if (prompt.reasons.includes('id_token_hint')) return undefined
+  // The client expects somebody else (OIDC Core §3.1.2.1 id_token_hint, §5.5.1 sub): do not offer the one who is here.
+  const elsewhere = ['id_token_hint', 'claims_id_token_sub_value']
+  if (prompt.reasons.some((reason) => elsewhere.includes(reason))) return undefined
   return (await accounts.view(session.accountId))?.email
 }
 
@@ -244,11 +245,6 @@ async function resume(
   sessionUid: string,
 ): Promise<{ readonly url: string }> {
   const { accountId = '', proofs, remember } = progress
-  if (session !== undefined && session.accountId !== accountId) {
-    // We end the old session ourselves, or the engine would show its own self-submitting page.
-    await sessions.end(session.uid, 'account_switched')
-    await engine.endBrowserSession(ctx)
-  }
   const login = {
     accountId,
     amr: amrOf(proofs),
@@ -260,7 +256,14 @@ async function resume(
   }
   const result = { login, ...(prompt.name === 'login' ? {} : { [prompt.name]: {} }) }
   const replaceSession = began !== undefined && began.uid !== sessionUid
-  return { url: await engine.finish(ctx, uid, result, { replaceSession }) }
+  const url = await engine.finish(ctx, uid, result, { replaceSession })
+  if (session !== undefined && session.accountId !== accountId) {
+    // We end the old session ourselves, or the engine would show its own self-submitting page. Only now: the engine finds
+    // no interaction whose session has gone.
+    await sessions.end(session.uid, 'account_switched')
+    await engine.endBrowserSession(ctx)
+  }
+  return { url }
 }
 
 function save({ kv, clock }: InteractionStoreDeps, { state, exp, browser }: Conversation, progress: Progress) {

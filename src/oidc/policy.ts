@@ -9,6 +9,7 @@ export function createPolicy() {
   const policy = base()
   const login = policy.get('login')
   login?.checks.add(accountGone())
+  login?.checks.add(expectedAccount())
   for (const reason of ['essential_acrs', 'essential_acr']) login?.checks.remove(reason)
   login?.checks.add(essentialAcr())
   policy.add(new Prompt({ name: 'create', requestable: true }), 0)
@@ -23,6 +24,29 @@ function accountGone() {
       ? Check.REQUEST_PROMPT
       : Check.NO_NEED_TO_PROMPT,
   )
+}
+
+/**
+ * The client named whom it expects (`id_token_hint`, or a value of `sub`), and somebody else has just signed in: an error,
+ * never a token of the other (OIDC Core §3.1.2.1, §5.5.1). The engine looks at the hint before the sign-in only.
+ */
+function expectedAccount() {
+  return new Check('expected_account', 'End-User authentication is required', 'login_required', ({ oidc }) => {
+    const { accountId } = (oidc.result?.login ?? {}) as { accountId?: string }
+    const { id_token_hint: hint } = oidc.params as { id_token_hint?: string }
+    const { sub } = (oidc.claims?.id_token ?? {}) as { sub?: { value?: unknown } | null }
+    const expected = [hint === undefined ? undefined : subjectOf(hint), sub?.value].filter((value) => value !== undefined)
+    if (accountId !== undefined && expected.some((value) => value !== accountId)) {
+      throw new errors.LoginRequired('another end-user than the expected one signed in')
+    }
+    return Check.NO_NEED_TO_PROMPT
+  })
+}
+
+/** The engine has verified the hint before it stored the request. */
+function subjectOf(idToken: string): unknown {
+  const [, payload = ''] = idToken.split('.')
+  return (JSON.parse(Buffer.from(payload, 'base64url').toString()) as { sub?: unknown }).sub
 }
 
 /**

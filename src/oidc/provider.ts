@@ -15,6 +15,9 @@ export type OidcDeps = Omit<ConfigurationDeps, 'adapter' | 'findAccount' | 'load
   AccountDeps &
   Omit<ModelDeps, 'now'> & { readonly findConsent: FindConsent }
 
+/** The engine: the one name that rooms outside of `oidc/` know it by. */
+export type Engine = Provider
+
 /** Builds one provider for one set of keys. */
 export function createProvider(given: OidcDeps): Provider {
   const guard = createAvailability(given.unavailable)

@@ -96,18 +96,23 @@ async function visit(journey: string, who: Who, observe = true): Promise<Seen> {
     const browser = target.person({ ip: `192.0.2.${1 + ((visits++ * 7) % 250)}` })
     const answers: string[] = []
     const before = await count()
+    relays.postgres.take()
+    relays.redis.take()
     await JOURNEYS[journey]?.(browser, WHO[who], async (page, form, values) => {
       const sent = await post(browser, page, form, { ...values })
       answers.push(...sent.answers.map((answer) => normal(answer, WHO[who])))
       return sent.page
     })
+    const statements = relays.postgres.take().filter((sql) => !isJobStatement(sql) && !CACHED.test(sql))
+    const asked = relays.redis.take().filter((command) => !/^PING/.test(command))
+    const commands = asked.map((command) => command.split(':').slice(0, 2).join(':'))
     const after = await count()
     return {
       answers,
       cost: {
         hashes: after.hashes - before.hashes,
-        statements: relays.postgres.take().filter((sql) => !isJobStatement(sql)),
-        commands: relays.redis.take().map((command) => command.split(':').slice(0, 2).join(':')),
+        statements,
+        commands,
         facts: after.facts - before.facts,
         bytes: answers.reduce((sum, answer) => sum + answer.length, 0),
       },
@@ -118,11 +123,12 @@ async function visit(journey: string, who: Who, observe = true): Promise<Seen> {
 }
 let visits = 0
 
+/** Clients are read anew every half minute for whoever comes first; the others are jobs of the rooms. */
+const CACHED = /\bfrom "?(clients|signing_keys|client_secrets)\b|skip locked|^delete from/
+
 async function count(): Promise<{ hashes: number; facts: number }> {
   const { hashes } = await target.observe()
   const [row] = await target.sql<{ count: string }>('select count(*) from outbox')
-  relays.postgres.take()
-  relays.redis.take()
   return { hashes, facts: Number(row?.count) }
 }
 
@@ -184,6 +190,8 @@ describe.each(Object.keys(JOURNEYS))('%s', (journey) => {
 
 describe('A31: beside the main way', () => {
   it('the right password of a disabled or unproven account answers like a wrong one', async () => {
+    // What the journeys above have counted is over.
+    await target.server.shiftDate(5000)
     const seen: string[][] = []
     for (const [email, password] of [
       [WHO.disabled, PASSWORD],

@@ -167,7 +167,7 @@ describe(sampleTitle('A100: addresses in the request'), () => {
     await signedIn.get(`${target.issuer}/account`)
     for (const browser of [signedIn, target.person()]) {
       for (const { away, path } of sample(matrix)) {
-        const query = new URLSearchParams(NAMES.map((name) => [name, away]))
+        const query = new URLSearchParams(NAMES.map((name): [string, string] => [name, away]))
         const referer = /^[\x20-\x7e]*$/.test(away) ? { referer: away } : {}
         const answer = await browser.send(`${target.issuer}${path}?${query}`, { headers: referer })
         expect(answer.status).toBeLessThan(500)

@@ -89,7 +89,10 @@ export async function startGenkan({ count = false, accounts = 3000, hash = DEFAU
     ['src/main.ts', 'serve'],
     env,
     `http://127.0.0.1:${managementPort}/readyz`,
-  )
+  ).catch((error: unknown) => {
+    rmSync(folder, { recursive: true, force: true })
+    throw error
+  })
   return {
     name: 'genkan',
     issuer,

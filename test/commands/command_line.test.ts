@@ -56,12 +56,15 @@ describe('without a server', () => {
   })
 
   it('names every wrong declaration, and starts nothing', async () => {
+    const file = join(folder, 'genkan.yaml')
     writeFileSync(
-      join(folder, 'genkan.yaml'),
+      file,
       'clients:\n  - client_id: one\n    redirect_uris: [http://a.example/]\n  - client_id: two\n    scop: x\n',
     )
+    const DATABASE_URL = await freshDatabaseUrl()
     const { code, stderr } = await run(['serve'], {
-      GENKAN_CONFIG: join(folder, 'genkan.yaml'),
+      DATABASE_URL,
+      GENKAN_CONFIG: file,
       PORT: '0',
       MANAGEMENT_PORT: '0',
     })

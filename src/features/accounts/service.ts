@@ -71,6 +71,8 @@ function views({ repository }: AccountDeps) {
       const account = await repository.find(id)
       if (account?.state !== 'active') return undefined
       return {
+        // Nobody has proven a number, and a client must not take silence for a proof; an import may know better.
+        ...(account.profile.phone_number === undefined ? {} : { phone_number_verified: false }),
         ...onlyProfile(account.profile),
         sub: account.id,
         email: account.email,

@@ -22,7 +22,7 @@ export interface Account {
 export type Profile = { readonly [claim: string]: unknown }
 
 /** Claims that a profile may hold. `sub`, `email`, `email_verified`, `locale` and `updated_at` come from columns. */
-export const PROFILE_CLAIMS = [
+const PROFILE_CLAIMS = [
   'name',
   'given_name',
   'family_name',
@@ -52,15 +52,6 @@ export interface AccountState {
   readonly active: boolean
   readonly epoch: number
 }
-
-/** The facts of this room. */
-export const ACCOUNT_FACTS = [
-  'account.registered',
-  'account.email_verified',
-  'account.disabled',
-  'account.enabled',
-  'account.deleted',
-] as const
 
 const LONGEST = 254
 /** RFC 5321 atoms, without `%` and `!`, which old relays read as routes. */

@@ -34,7 +34,7 @@ const displayName = z
 
 const lifetime = (most: number, least = 60) => z.int().min(least).max(most).optional()
 
-export const CLIENT_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/
+const CLIENT_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/
 const clientIdSchema = z.string().regex(CLIENT_ID, 'must be 1 to 100 letters, digits, dots, hyphens or underscores')
 
 /** Whether a text can be the id of a client at all. */

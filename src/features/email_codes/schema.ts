@@ -7,13 +7,10 @@ const code = z
   .default('')
   .transform((value) => value.normalize('NFKC').replace(/[\s-]/g, ''))
 
-export const codeForm = z.object({ code, action: z.enum(['resend']).optional() })
-
 export const verifyEmailForm = z.object({
   code,
   action: z.enum(['resend', 'change']).optional(),
   email: z.string().default(''),
 })
 
-export type CodeForm = z.output<typeof codeForm>
 export type VerifyEmailForm = z.output<typeof verifyEmailForm>

@@ -53,7 +53,7 @@ export function createVerifyEmailStep(deps: VerifyEmailStepDeps): Step<VerifyEma
 }
 
 /** The page's answer to a code that did not work. */
-export function codeFailure(checked: 'wrong' | 'used_up' | { readonly retryAfter: number }): Outcome {
+function codeFailure(checked: 'wrong' | 'used_up' | { readonly retryAfter: number }): Outcome {
   if (typeof checked === 'object') return { ok: false, code: 'too_many_requests', retryAfter: checked.retryAfter }
   return { ok: false, code: checked === 'used_up' ? 'code_used_up' : 'code_invalid', field: 'code' }
 }

@@ -1,5 +1,6 @@
 /** What other rooms may know of passwords. */
 import type { AccountView } from '../../interaction/step.ts'
+import type { PasswordErrorCode } from './errors.ts'
 
 /** The account that an address names, with its password's hash: what a sign-in or a recovery looks up in one statement. */
 export interface Credential {
@@ -16,16 +17,9 @@ export type Prepared =
   | { readonly ok: true; readonly hash: string }
   | { readonly ok: false; readonly code: PasswordProblem }
 
-export type PasswordProblem =
-  | 'password_too_short'
-  | 'password_too_long'
-  | 'password_too_common'
-  | 'password_contains_own_words'
+export type PasswordProblem = Extract<PasswordErrorCode, `password_${string}`>
 
-/** The outcome of a proof by password. `limited` says nothing about whether the password was right. */
+/** The outcome of a proof by password. With `retryAfter` it says nothing about whether the password was right. */
 export type Verified =
   | { readonly ok: true; readonly account: AccountView }
   | { readonly ok: false; readonly retryAfter?: number }
-
-/** The facts of this room. */
-export const PASSWORD_FACTS = ['password.verified', 'password.rejected', 'account.password_changed'] as const

@@ -1,5 +1,7 @@
+import { readFileSync } from 'node:fs'
 import { beforeEach, describe, expect, it } from '@jest/globals'
 import type { Fact } from '../../../src/events.ts'
+import { PASSWORD_CODES } from '../../../src/features/passwords/errors.ts'
 import { createPasswordService, loadDictionaries, problemOf } from '../../../src/features/passwords/service.ts'
 import type { Credential } from '../../../src/features/passwords/types.ts'
 import type { Tx } from '../../../src/platform/postgres.ts'
@@ -293,4 +295,9 @@ describe('Verifying a password', () => {
     expect(hashed).toEqual([])
     expect(await service.prepare(GOOD, ['anna@example.com'])).toEqual({ ok: true, hash: `hash:${GOOD}` })
   })
+})
+
+it.each(['en', 'fi'])('Every failure of passwords has a text in %s that tells what to do', (locale) => {
+  const texts = JSON.parse(readFileSync(`views/messages/${locale}.json`, 'utf8')) as { [key: string]: string }
+  for (const code of Object.keys(PASSWORD_CODES)) expect(texts[`error.${code}`]).toMatch(/\w+.*[.!]\s+\w+/s)
 })

@@ -283,7 +283,25 @@ describe('id_token_hint', () => {
     expect(stepOf(page)).toBe('identifier')
     expect(page.html).not.toContain('ann@example.com')
     const end = await signIn(ann.browser, page, 'ann@example.com')
-    expect(end.params.has('code')).toBe(false)
+    expectError(end, 'login_required')
+  })
+
+  it('the expected person gets in, after saying who is to leave', async () => {
+    const eve = await ann.elsewhere()
+    const { url, verifier } = authorizationRequest(server.issuer, 'own', { id_token_hint: await hintOf(bob) })
+    const asks = await signIn(eve.browser, await eve.browser.get(url), 'bob@example.com')
+    expect(stepOf(asks)).toBe('switch_account')
+    const end = await eve.browser.submit(asks, {}, { form: '/switch_account', button: 'switch' })
+    expect((await claimsAt(end, verifier)).sub).toBe((await claimsOf(bob)).sub)
+  })
+
+  it('claims.id_token.sub.value of somebody else: the same answers', async () => {
+    const claims = JSON.stringify({ id_token: { sub: { value: (await claimsOf(bob)).sub } } })
+    expectError(await ann.browser.get(url('own', { prompt: 'none', claims })), 'login_required')
+    expect((await bob.browser.get(url('own', { prompt: 'none', claims }))).params.has('code')).toBe(true)
+    const page = await ann.browser.get(url('own', { claims }))
+    expect(stepOf(page)).toBe('identifier')
+    expectError(await signIn(ann.browser, page, 'ann@example.com'), 'login_required')
   })
 
   it('E13 tampered, of another client, unsigned, or of another issuer: invalid_request', async () => {
