@@ -6,6 +6,7 @@ import type Router from '@koa/router'
 import { createConversation } from './conversation.ts'
 import type { Feature } from './feature.ts'
 import { ACCOUNT_CLIENT_ID } from './features/clients/types.ts'
+import { loadDictionaries } from './features/passwords/service.ts'
 import { createRooms } from './features.ts'
 import type { Foundation } from './foundation.ts'
 import { createCsrf } from './http/csrf.ts'
@@ -69,6 +70,7 @@ export function createHouse(foundation: Foundation) {
         ...createEnginePages({
           pages,
           issuer: config.issuer,
+          pickLocale: views.pickLocale,
           renderOAuthError: createOAuthErrorPage({ pages, unavailable: foundation.unavailable }),
         }),
       })
@@ -186,6 +188,8 @@ function createWork(foundation: Foundation, features: readonly Feature[]) {
     start(): void {
       if (config.embedded) deliveries.resume().catch((error: unknown) => logger.warn({ err: error }, 'resume failed'))
       jobs.start()
+      // After the ports are open: it blocks for a third of a second, which the first registration should not wait for.
+      setImmediate(loadDictionaries)
     },
     async stop(): Promise<void> {
       await Promise.all([jobs.stop(), dispatcher.stop()])

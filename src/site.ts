@@ -5,15 +5,15 @@ import type { Context } from 'koa'
 import type { Foundation } from './foundation.ts'
 import type { House } from './house.ts'
 import { createAssets } from './http/assets.ts'
-import { createAuthorizationPost } from './http/authorization_post.ts'
 import { createCors } from './http/cors.ts'
 import { createErrorHandler } from './http/error_handler.ts'
 import { createHealth, type Readiness } from './http/health.ts'
+import { createPostAsGet } from './http/post_as_get.ts'
 import { createPreserialised } from './http/preserialised.ts'
 import { createRequestContext, refuseAbsoluteTarget } from './http/request_context.ts'
 import { createSecurityHeaders } from './http/security_headers.ts'
 import type { Engine } from './oidc/provider.ts'
-import { CLIENT_PATHS, createObserver, createWeb, DOCUMENTS } from './web.ts'
+import { CLIENT_PATHS, createObserver, createWeb, DOCUMENTS, FORM_PATHS } from './web.ts'
 
 const DOCUMENT_SECONDS = 300
 
@@ -31,7 +31,7 @@ export function createSite(foundation: Foundation, house: House, readiness: Read
     createHealth(readiness),
     createAssets({ assets: views.assets }),
     house.csrf.offer,
-    createAuthorizationPost('/auth'),
+    createPostAsGet(FORM_PATHS),
     createCors({ paths: CLIENT_PATHS, ...originsOf(foundation, house) }),
   ]
   return (provider: Engine): RequestListener => {

@@ -19,6 +19,9 @@ export const DOCUMENTS: ReadonlySet<string> = new Set([
 /** Endpoints whose answers browsers of a client's origins may read. */
 export const CLIENT_PATHS: ReadonlySet<string> = new Set(['/token', '/me', '/token/revocation', '/token/introspection'])
 
+/** Endpoints that a client's page may post a form to, and that answer people. */
+export const FORM_PATHS: ReadonlySet<string> = new Set(['/auth', '/session/end'])
+
 export interface WebDeps {
   readonly middleware: readonly Middleware[]
   readonly routers: readonly Router[]

@@ -4,7 +4,7 @@
  */
 import type { Context, Middleware, Next } from 'koa'
 import { AppError } from '../errors.ts'
-import { newToken } from '../platform/ids.ts'
+import { newToken, sha256 } from '../platform/ids.ts'
 
 export interface CsrfDeps {
   readonly issuer: string
@@ -48,13 +48,23 @@ export function createCsrf({ issuer, mac, macMatches }: CsrfDeps): Csrf {
     },
     check(ctx, token) {
       const origin = ctx.get('Origin')
-      if (origin !== '' && origin !== issuer) throw refused('the form was sent from another site')
+      // Under `Referrer-Policy: no-referrer` browsers say `null` on our own forms too (Fetch §3.2): then Sec-Fetch-Site,
+      // the Lax cookie and the token decide.
+      if (origin !== '' && origin !== 'null' && origin !== issuer) throw refused('the form was sent from another site')
       const site = ctx.get('Sec-Fetch-Site')
       if (site !== '' && site !== 'same-origin' && site !== 'none') throw refused('the form was sent from another site')
       const value = read(ctx)
       if (value === undefined || token === undefined || !macMatches(value, token)) throw refused('the form is too old')
     },
   }
+}
+
+/**
+ * A name for the browser that only it and we know: its anti-forgery token rests on a cookie that only our host can set,
+ * which the cookies of an interaction do not, since they are bound to a path (A51, A57).
+ */
+export function browserOf(ctx: { readonly state: object }): string {
+  return sha256(String((ctx.state as { csrf?: unknown }).csrf))
 }
 
 function refused(detail: string): AppError {

@@ -23,7 +23,8 @@ export async function readForm(ctx: Context): Promise<Form> {
   for (const [name, value] of fields) {
     if (name in form) throw new AppError('invalid_request', { detail: 'a field was sent twice' })
     // U+FFFD is what broken UTF-8 becomes; NUL is refused by PostgreSQL.
-    if (BROKEN.some((character) => (name + value).includes(character))) throw new AppError('invalid_request', { detail: 'broken text' })
+    if (BROKEN.some((character) => (name + value).includes(character)))
+      throw new AppError('invalid_request', { detail: 'broken text' })
     form[name] = value
   }
   return form

@@ -5,7 +5,7 @@
  */
 import type { Context } from 'koa'
 import type { Fact } from '../events.ts'
-import { sha256 } from '../platform/ids.ts'
+import { browserOf } from '../http/csrf.ts'
 import type { KeyValue } from '../platform/key_value.ts'
 import type { Tx } from '../platform/postgres.ts'
 import type { EngineInteraction, EngineInteractions } from './engine.ts'
@@ -21,13 +21,20 @@ import {
   type RequestFacts,
 } from './step.ts'
 
+interface AccountTruth {
+  readonly active: boolean
+  readonly epoch: number
+  /** When the present password was set, in milliseconds since the epoch. */
+  readonly passwordAt?: number | undefined
+}
+
 export interface InteractionStoreDeps {
   readonly engine: EngineInteractions
   readonly kv: Pick<KeyValue, 'read' | 'swap'>
   readonly accounts: {
     view(accountId: string): Promise<AccountView | undefined>
     /** Whether the account may act, and its epoch: the truth at the moment of finishing. */
-    state(accountId: string): Promise<{ readonly active: boolean; readonly epoch: number } | undefined>
+    state(accountId: string): Promise<AccountTruth | undefined>
     canonicalEmail(input: unknown): string | undefined
   }
   readonly sessions: {
@@ -199,7 +206,7 @@ async function finish(
   }
   const { accountId = '', proofs } = progress
   const now = await deps.accounts.state(accountId)
-  if (now?.active !== true || proofs.some(({ epoch }) => epoch !== now.epoch)) {
+  if (now?.active !== true || !proofs.every((proof) => stillCounts(proof, now))) {
     await save(deps, conversation, merge(progress, { accountId: null, chosen: null }))
     return 'void'
   }
@@ -210,6 +217,11 @@ async function finish(
   }
   for (const method of amrOf(proofs)) deps.signedIn?.(method)
   return resume(deps, ctx, conversation, sessionUid)
+}
+
+/** "End everything" voids every proof (A53), a new password those made with the old one (A54). */
+function stillCounts({ method, at, epoch }: Proof, now: AccountTruth): boolean {
+  return epoch === now.epoch && !(method === 'pwd' && at < (now.passwordAt ?? 0))
 }
 
 /** Same account in a live session: the session is renewed and keeps its uid. Else a new one, with an id nobody knew (A51). */
@@ -241,7 +253,7 @@ function openSession(
 async function resume(
   { engine, sessions }: InteractionStoreDeps,
   ctx: Context,
-  { state: { uid, prompt, session, progress }, began }: Conversation,
+  { state: { uid, prompt, session, progress }, began, browser }: Conversation,
   sessionUid: string,
 ): Promise<{ readonly url: string }> {
   const { accountId = '', proofs, remember } = progress
@@ -253,6 +265,7 @@ async function resume(
     remember: remember !== false,
     sessionUid,
     epoch: proofs[0]?.epoch ?? 0,
+    browser,
   }
   const result = { login, ...(prompt.name === 'login' ? {} : { [prompt.name]: {} }) }
   const replaceSession = began !== undefined && began.uid !== sessionUid
@@ -268,11 +281,6 @@ async function resume(
 
 function save({ kv, clock }: InteractionStoreDeps, { state, exp, browser }: Conversation, progress: Progress) {
   return kv.swap(key(state.cid), progress.version, serialise({ ...progress, browser }), secondsLeft(exp, clock.now()))
-}
-
-/** A name for the browser that only it and we know: its anti-forgery token rests on a cookie that only our host can set. */
-function browserOf(ctx: Context): string {
-  return sha256(String((ctx.state as { csrf?: unknown }).csrf))
 }
 
 function key(cid: string): string {

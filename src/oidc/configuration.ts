@@ -11,6 +11,7 @@ import {
 } from 'oidc-provider'
 import type { Config } from '../config.ts'
 import { ACR_VALUES, CLAIMS, SCOPES } from './claims.ts'
+import { isCompactJws } from './compact_jws.ts'
 import { type SigningKey, toEngineKeys } from './keys.ts'
 import { createPolicy } from './policy.ts'
 import { createResourceServers } from './resource_servers.ts'
@@ -126,7 +127,8 @@ function clientRules(config: Config) {
       ((client.cors_origins ?? []) as readonly string[]).includes(origin),
     subjectTypes: ['public'],
     // The issuer alone is the audience of a client assertion (RFC 7523bis): one meant for another endpoint is refused.
-    assertJwtClientAuthClaimsAndHeader: async (_ctx: KoaContextWithOIDC, claims: { aud?: unknown; iat?: unknown }) => {
+    assertJwtClientAuthClaimsAndHeader: async (ctx: KoaContextWithOIDC, claims: { aud?: unknown; iat?: unknown }) => {
+      if (!isCompactJws(ctx.oidc.params?.client_assertion)) throw new errors.InvalidClientAuth('not a compact JWS')
       if (claims.aud === config.issuer || claims.aud === `${config.issuer}/token`) return
       if (Array.isArray(claims.aud) && claims.aud.length === 1 && claims.aud[0] === config.issuer) return
       throw new errors.InvalidClientAuth('the assertion audience must be the issuer')
@@ -177,6 +179,14 @@ function features(deps: ConfigurationDeps) {
     backchannelLogout: { enabled: true },
     claimsParameter: { enabled: true },
     clientCredentials: { enabled: true },
+    dPoP: {
+      enabled: true,
+      // We give no nonces. The engine asks here before it reads a proof, so another spelling of one is refused here (A68).
+      requireNonce: (ctx: KoaContextWithOIDC) => {
+        if (!isCompactJws(ctx.get('DPoP'))) throw new errors.InvalidDpopProof('the DPoP proof is not a compact JWS')
+        return false
+      },
+    },
     externalSigningSupport: { enabled: true, ack: 'experimental-01' },
     introspection: { enabled: true, allowedPolicy: createIntrospectionPolicy(deps.findClient) },
     revocation: { enabled: true },

@@ -1,8 +1,10 @@
 /** What we change in the engine's models, all in one place; each change says which attack or trap it answers. */
 import { createHash } from 'node:crypto'
 import Provider, { errors } from 'oidc-provider'
+import { browserOf } from '../http/csrf.ts'
 import type { OidcStore } from './adapter/store.ts'
 import { SCOPES } from './claims.ts'
+import { isCompactJws } from './compact_jws.ts'
 
 export interface ModelDeps {
   readonly store: OidcStore
@@ -17,6 +19,8 @@ export interface LoginResult {
   readonly accountId: string
   readonly sessionUid: string
   readonly epoch: number
+  /** The browser that showed the proofs. */
+  readonly browser: string
 }
 
 type Prototype = { [name: string]: (...args: never[]) => unknown }
@@ -60,7 +64,12 @@ function adaptSession(provider: Provider, { now }: ModelDeps): void {
   } as never
   const loginAccount = prototype.loginAccount as (this: LiveSession, details: object) => void
   prototype.loginAccount = function (this: LiveSession, details: { accountId: string }) {
-    const login = Provider.ctx?.oidc.entities.Interaction?.result?.login as LoginResult | undefined
+    const { ctx } = Provider
+    const login = ctx?.oidc.entities.Interaction?.result?.login as LoginResult | undefined
+    // Whoever planted the interaction's cookies in a victim's browser holds them too, and would resume as the victim.
+    if (ctx !== undefined && login !== undefined && login.browser !== browserOf(ctx)) {
+      throw new errors.AccessDenied('the sign-in was made in another browser')
+    }
     const seconds = Math.floor(now().getTime() / 1000)
     if (this.uid !== login?.sessionUid || this.startedAt === undefined) this.startedAt = seconds
     this.seenAt = seconds
@@ -130,6 +139,13 @@ function adaptTokens(provider: Provider, { store, successorOf, now }: ModelDeps)
     const rotated = Provider.ctx?.oidc.entities.RotatedRefreshToken
     return rotated === undefined ? random.call(this) : successorOf(rotated.jti)
   } as never
+  const { IdToken } = provider as unknown as { IdToken: { validate(jwt: string, client: object): Promise<unknown> } }
+  const validate = IdToken.validate
+  // Of an `id_token_hint`, as of every JWS shown to us, there is one spelling (A68).
+  IdToken.validate = async (jwt, client) => {
+    if (!isCompactJws(jwt)) throw new Error('not a compact JWS')
+    return validate.call(IdToken, jwt, client)
+  }
   // Find-then-save lets parallel replays through: one conditional write decides (RFC 7523 §3, RFC 9449 §11.1).
   ;(provider.ReplayDetection as unknown as Loose).unique = async (iss: string, jti: string, exp: number) => {
     const id = createHash('sha256').update(`${iss}\n${jti}`).digest('base64url')

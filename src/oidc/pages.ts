@@ -9,12 +9,22 @@ export interface EnginePagesDeps {
   readonly pages: Pages
   readonly renderOAuthError: OAuthErrorPage
   readonly issuer: string
+  readonly pickLocale: (candidates: readonly string[]) => string
 }
 
 /** `renderError`, `logoutSource` and `postLogoutSuccessSource` of the engine. */
-export function createEnginePages({ pages, renderOAuthError, issuer }: EnginePagesDeps) {
+export function createEnginePages({ pages, renderOAuthError, issuer, pickLocale }: EnginePagesDeps) {
+  /** `ui_locales`, then what the browser said (OIDC Core §3.1.2.1, RP-Initiated Logout 1.0 §2). */
+  const speak = (ctx: KoaContextWithOIDC) => {
+    const { ui_locales: wanted } = (ctx.oidc.params ?? {}) as { ui_locales?: unknown }
+    const state = ctx.state as { locale?: string }
+    if (typeof wanted !== 'string') return
+    const candidates = wanted.slice(0, 200).split(' ')
+    state.locale = pickLocale(state.locale === undefined ? candidates : [...candidates, state.locale])
+  }
   return {
     async renderError(ctx: KoaContextWithOIDC, out: ErrorOut, error: Error): Promise<void> {
+      speak(ctx)
       const client = ctx.oidc.client === undefined ? undefined : viewOf(ctx.oidc.client)
       if (ctx.status === 503) ctx.set('Retry-After', '2')
       await renderOAuthError(ctx as unknown as Context, out, error, client)
@@ -22,6 +32,7 @@ export function createEnginePages({ pages, renderOAuthError, issuer }: EnginePag
 
     /** Against forged sign-outs (A56) the session ends only by this page's button. "Stay" is a link and changes nothing. */
     async renderLogout(ctx: KoaContextWithOIDC): Promise<void> {
+      speak(ctx)
       const { session, params, client } = ctx.oidc
       const state = session?.state as { secret?: string; postLogoutRedirectUri?: string } | undefined
       pages.render(ctx as unknown as Context, 'logout/confirm', {

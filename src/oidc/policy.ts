@@ -35,7 +35,9 @@ function expectedAccount() {
     const { accountId } = (oidc.result?.login ?? {}) as { accountId?: string }
     const { id_token_hint: hint } = oidc.params as { id_token_hint?: string }
     const { sub } = (oidc.claims?.id_token ?? {}) as { sub?: { value?: unknown } | null }
-    const expected = [hint === undefined ? undefined : subjectOf(hint), sub?.value].filter((value) => value !== undefined)
+    const expected = [hint === undefined ? undefined : subjectOf(hint), sub?.value].filter(
+      (value) => value !== undefined,
+    )
     if (accountId !== undefined && expected.some((value) => value !== accountId)) {
       throw new errors.LoginRequired('another end-user than the expected one signed in')
     }

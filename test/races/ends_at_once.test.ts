@@ -9,7 +9,15 @@ import { API, SETTINGS } from '../support/journeys.ts'
 import { type SmtpMailbox, startMailbox } from '../support/mailbox.ts'
 import { newPerson, OFFLINE, type Person } from '../support/people.ts'
 import { type Pair, startPair } from '../support/server.ts'
-import { basic, type ClientRequests, clientRequests, headerOf, postForm, tokensOf } from '../support/token_requests.ts'
+import {
+  basic,
+  type ClientRequests,
+  type Code,
+  clientRequests,
+  headerOf,
+  postForm,
+  tokensOf,
+} from '../support/token_requests.ts'
 
 let pair: Pair
 let mailbox: SmtpMailbox
@@ -61,7 +69,10 @@ async function expectOver(who: Person, { session, offline, agreed, codes }: Awai
     for (const { access } of [session, offline, agreed]) {
       expect((await instance.userinfo(access)).status).toBe(401)
     }
-    for (const [clientId, token] of [['own', offline], ['web', agreed]] as const) {
+    for (const [clientId, token] of [
+      ['own', offline],
+      ['web', agreed],
+    ] as const) {
       expect((await instance.introspect(clientId, token.access)).body).toEqual({ active: false })
       expect((await instance.introspect(clientId, token.refresh)).body).toEqual({ active: false })
       expect(await instance.refresh(clientId, token.refresh)).toMatchObject(invalidGrant)
@@ -122,7 +133,7 @@ describe('an account', () => {
       return latest
     })
     const codes = (async () => {
-      const found = []
+      const found: (Code | undefined)[] = []
       while (!done) found.push(await dan.code('own').catch(() => undefined))
       return found
     })()
@@ -149,10 +160,15 @@ describe('a client', () => {
     )
     const secret = (JSON.parse(made) as { client_secret: string }).client_secret
     const as = basic('shop', secret)
-    const redeem = async (code: Awaited<ReturnType<Person['code']>>, origin = pair.issuer) =>
+    const redeem = async (code: Code, origin = pair.issuer) =>
       postForm(
         `${origin}/token`,
-        { grant_type: 'authorization_code', code: code.code, code_verifier: code.verifier, redirect_uri: code.redirectUri },
+        {
+          grant_type: 'authorization_code',
+          code: code.code,
+          code_verifier: code.verifier,
+          redirect_uri: code.redirectUri,
+        },
         as,
       )
     const tokens = tokensOf(await redeem(await eve.code('shop', OFFLINE)))

@@ -63,9 +63,12 @@ export function forgeries({ header, claims, publicJwk, honest, canary }: Forgery
     ['HS256 with an empty key', hmac('')],
     ['HS384 with an empty key', hmac('', 'HS384')],
     ['HS512 with an empty key', hmac('', 'HS512')],
-    ["HS256 with what the engine holds for a secret", hmac('stored hashed')],
+    ['HS256 with what the engine holds for a secret', hmac('stored hashed')],
     ['RS256 of a foreign key', jws({ ...header, alg: 'RS256' }, claims, rs256)],
-    ['EdDSA of a foreign key', jws({ ...header, alg: 'EdDSA' }, claims, (data) => sign(null, data, theirs.EdDSA.privateKey))],
+    [
+      'EdDSA of a foreign key',
+      jws({ ...header, alg: 'EdDSA' }, claims, (data) => sign(null, data, theirs.EdDSA.privateKey)),
+    ],
     ['ES256 of a foreign key under the right kid', es()],
     ['ES256 of a foreign key without a kid', es({ kid: undefined })],
     ['an all-zero signature (CVE-2022-21449)', `${head}.${body}.${Buffer.alloc(64).toString('base64url')}`],
@@ -83,22 +86,36 @@ export function forgeries({ header, claims, publicJwk, honest, canary }: Forgery
     ['an x5c', es({ x5c: [Buffer.from('certificate').toString('base64')], kid: undefined })],
     ['crit with an unknown header', es({ crit: ['x-unknown'], 'x-unknown': true })],
     ['crit b64', es({ crit: ['b64'], b64: false })],
-    ['JWE with alg dir', `${encode({ ...header, alg: 'dir', enc: 'A128GCM' })}..AAAAAAAAAAAAAAAA.${body}.AAAAAAAAAAAAAAAAAAAAAA`],
+  ]
+  const signed: [string, string][] = honest === undefined ? [] : honestButWrong(header, claims, honest)
+  return [...list, ...misshapen(header, good), ...signed].map(([name, jwt]) => ({ name, jwt }))
+}
+
+/** What is no compact JWS of claims at all. */
+function misshapen(header: Header, good: string): [string, string][] {
+  const [head = '', body = '', signature = ''] = good.split('.')
+  return [
+    [
+      'JWE with alg dir',
+      `${encode({ ...header, alg: 'dir', enc: 'A128GCM' })}..AAAAAAAAAAAAAAAA.${body}.AAAAAAAAAAAAAAAAAAAAAA`,
+    ],
     ['two JWTs', `${good}.${good}`],
     ['JSON serialisation', JSON.stringify({ payload: body, protected: head, signature })],
     ['not a JWT', 'not.a.jwt'],
     ['dots alone', '..'],
     ['header that is no JSON', `${Buffer.from('{').toString('base64url')}.${body}.${signature}`],
-    ['payload that is an array', jws({ ...header, alg: 'ES256' }, [claims] as never, es256)],
+    ['payload that is an array', jws({ ...header, alg: 'ES256' }, [{ sub: 'a' }] as never, es256)],
     ['payload that is null', jws({ ...header, alg: 'ES256' }, null as never, es256)],
     ['a very deep payload', `${head}.${Buffer.from('['.repeat(5000)).toString('base64url')}.${signature}`],
   ]
-  const signed: [string, string][] = honest === undefined ? [] : honestButWrong(header, claims, honest)
-  return [...list, ...signed].map(([name, jwt]) => ({ name, jwt }))
 }
 
 /** Good signatures on what must be refused all the same. */
-function honestButWrong(header: Header, claims: Claims, honest: NonNullable<ForgeryOptions['honest']>): [string, string][] {
+function honestButWrong(
+  header: Header,
+  claims: Claims,
+  honest: NonNullable<ForgeryOptions['honest']>,
+): [string, string][] {
   const now = Math.floor(Date.now() / 1000)
   const exp = Number(claims.exp)
   return [
@@ -117,7 +134,7 @@ function honestButWrong(header: Header, claims: Claims, honest: NonNullable<Forg
   ]
 }
 
-export function encode(value: unknown): string {
+function encode(value: unknown): string {
   return Buffer.from(JSON.stringify(value)).toString('base64url')
 }
 

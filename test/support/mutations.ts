@@ -13,6 +13,8 @@ export function mutations(token: string, count: number): string[] {
     found.add(token.slice(0, at) + token.slice(at + 1))
   }
   found.delete(token)
+  // A parameter without a value counts as left out (RFC 6749 §3.1).
+  found.delete('')
   const list = [...found].slice(0, count)
   if (list.length < count) throw new Error(`only ${list.length} mutations of ${token}`)
   return list

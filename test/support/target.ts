@@ -36,6 +36,8 @@ export interface Target {
   /** Runs one statement past the product. */
   sql<Row extends object>(statement: string, values?: readonly unknown[]): Promise<Row[]>
   observe(): Promise<Observation>
+  /** Resolves when every fact stated so far has been delivered: nothing more will arrive by mail. */
+  settled(): Promise<void>
   close(): Promise<void>
 }
 
@@ -94,11 +96,21 @@ export async function startTarget(
     },
     sql: async (statement, values = []) => (await pool.query(statement, [...values])).rows,
     observe: () => observe(server),
+    settled: () => settled(target),
     async close() {
       await Promise.all([pool.end(), mailbox.stop(), server.close()])
     },
   }
   return target
+}
+
+async function settled({ sql }: Target): Promise<void> {
+  const open = `select 1 from outbox where seq is null union all select 1 from deliveries where state = 'pending' limit 1`
+  for (let tries = 0; tries < 400; tries++) {
+    if ((await sql(open)).length === 0) return
+    await sleep(50)
+  }
+  throw new Error('facts are still waiting for their delivery')
 }
 
 /** Addresses of documentation and private use; each is given once in a test file. */

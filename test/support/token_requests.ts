@@ -36,7 +36,11 @@ export function basic(clientId: string, secret: string = SECRET): { readonly aut
 }
 
 /** Posts a form; a field that is undefined is left out. */
-export async function postForm(url: string, fields: Fields, headers: { [name: string]: string } = {}): Promise<TokenAnswer> {
+export async function postForm(
+  url: string,
+  fields: Fields,
+  headers: { [name: string]: string } = {},
+): Promise<TokenAnswer> {
   const present = Object.entries(fields).filter((field): field is [string, string] => field[1] !== undefined)
   return answerOf(await fetch(url, { method: 'POST', body: new URLSearchParams(present), headers, redirect: 'manual' }))
 }

@@ -107,7 +107,8 @@ export function createAccountSignInService(deps: AccountSignInDeps) {
       const response = responseSchema.safeParse(query).data
       const entry = list.find(({ state }) => state === response?.state)
       if (response === undefined || entry === undefined) return { kind: 'unknown' }
-      if (response.iss !== undefined && response.iss !== issuer) return { kind: 'refused', error: 'access_denied' }
+      // This provider always sends it, so a response without it is none of its own (RFC 9207 §2.4, A75).
+      if (response.iss !== issuer) return { kind: 'refused', error: 'access_denied' }
       if (response.code === undefined) return { kind: 'refused', error: response.error ?? 'server_error' }
       const redeemed = await deps.redeem(response.code, entry.verifier, redirectUri)
       if (redeemed === undefined || redeemed.nonce !== entry.nonce) return { kind: 'refused', error: 'server_error' }

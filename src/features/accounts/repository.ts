@@ -11,6 +11,7 @@ interface AccountRow {
   readonly email: string
   readonly email_verified_at: Date | null
   readonly state: AccountLifecycle
+  readonly password_changed_at?: Date | null
   readonly epoch: number
   readonly locale: string | null
   readonly profile: Profile
@@ -24,8 +25,13 @@ export function accountRepository(db: Knex) {
 
 function reads(db: Knex) {
   return {
+    /** The account, with the time of its password: what was proven by an older one is void. */
     async find(id: string, tx?: Tx): Promise<Account | undefined> {
-      return map(await (tx ?? db)<AccountRow>('accounts').where({ id }).first())
+      const row = await (tx ?? db)<AccountRow>('accounts')
+        .leftJoin('passwords', 'passwords.account_id', 'accounts.id')
+        .where({ id })
+        .first<AccountRow | undefined>('accounts.*', 'passwords.changed_at as password_changed_at')
+      return map(row)
     },
 
     /** Locks the row until the transaction ends. */
@@ -176,6 +182,7 @@ function toAccount(row: AccountRow): Account {
     profile: row.profile,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
+    passwordChangedAt: row.password_changed_at ?? undefined,
   }
 }
 

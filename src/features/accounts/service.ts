@@ -89,7 +89,7 @@ function statesOf({ repository, kv }: AccountDeps) {
   async function write(id: string, state: AccountState): Promise<void> {
     for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
       const stored = await kv.read(key(id))
-      if (stored !== undefined && parse(stored.value).epoch > state.epoch) return
+      if (stored !== undefined && later(parse(stored.value), state)) return
       if (await kv.swap(key(id), stored?.version ?? 0, JSON.stringify(state), STATE_SECONDS)) return
     }
     throw new AppError('temporarily_unavailable', { detail: 'account state is contended', retryAfter: 1 })
@@ -295,8 +295,13 @@ async function onlyOne<T>(work: Promise<T>): Promise<T> {
   }
 }
 
-function toState({ state, epoch }: Account): AccountState {
-  return { active: state === 'active', epoch }
+function toState({ state, epoch, passwordChangedAt }: Account): AccountState {
+  return { active: state === 'active', epoch, passwordAt: passwordChangedAt?.getTime() }
+}
+
+/** Two changes may be written through in any order; the later one stays. */
+function later(a: AccountState, b: AccountState): boolean {
+  return a.epoch > b.epoch || (a.epoch === b.epoch && (a.passwordAt ?? 0) > (b.passwordAt ?? 0))
 }
 
 function key(id: string): string {

@@ -16,6 +16,7 @@ export interface Account {
   readonly profile: Profile
   readonly createdAt: Date
   readonly updatedAt: Date
+  readonly passwordChangedAt?: Date | undefined
 }
 
 /** Claims by name; what is none of `PROFILE_CLAIMS` is never stored. */
@@ -51,6 +52,8 @@ export function onlyProfile(profile: Profile): Profile {
 export interface AccountState {
   readonly active: boolean
   readonly epoch: number
+  /** Milliseconds since the epoch: a password that was shown before is not the account's any more. */
+  readonly passwordAt?: number | undefined
 }
 
 const LONGEST = 254

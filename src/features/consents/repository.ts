@@ -55,7 +55,7 @@ export function consentRepository(db: Knex) {
     /** False when there was no live row. */
     async revoke(accountId: string, clientId: string, now: Date, tx: Tx): Promise<boolean> {
       const where = { account_id: accountId, client_id: clientId }
-      return (await tx('consents').where(where).whereNull('revoked_at').update({ revoked_at: now })) > 0
+      return (await tx('consents').where(where).whereNull('revoked_at').update({ revoked_at: now }, ['id'])).length > 0
     },
   }
 }

@@ -6,7 +6,7 @@
 import { AppError } from '../../errors.ts'
 import type { Fact } from '../../events.ts'
 import { networkOf } from '../../platform/client_network.ts'
-import type { KeyValue } from '../../platform/key_value.ts'
+import type { KeyValue, Limit } from '../../platform/key_value.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import { currentRequest } from '../../platform/request_scope.ts'
 import { type Checked, CODE_MINUTES, type CodeRequest, type CodeTarget } from './types.ts'
@@ -138,10 +138,7 @@ async function check(deps: EmailCodeDeps, target: CodeTarget, typed: string): Pr
     },
   ]
   const ofCode = { key: `code_tries:${record?.id ?? target.cid}`, limit: TRIES_PER_CODE, windowSeconds: RECORD_SECONDS }
-  if (!(await kv.hit([...daily, ofCode])).allowed) {
-    const { allowed, retryAfter } = await kv.hit(daily)
-    return allowed ? 'used_up' : { retryAfter }
-  }
+  if (!(await kv.hit([...daily, ofCode])).allowed) return refused(deps, daily)
   if (record === undefined || record.to !== target.to || record.bound !== target.bound) return 'wrong'
   const sentAt = Number((await kv.get(sentKey(record.id))) ?? Number.NaN)
   // Without a note of its sending the code has left this house for nobody.
@@ -150,6 +147,19 @@ async function check(deps: EmailCodeDeps, target: CodeTarget, typed: string): Pr
   // Of many at once exactly one takes the record; one that takes a newer code's record has used nothing of its own.
   const taken = await kv.take(key(target))
   return taken !== undefined && parse(taken).id === record.id ? 'right' : 'wrong'
+}
+
+/**
+ * Why a try was not looked at. Nothing is counted here: else whoever hammers a used-up code would use up the whole day of
+ * the mailbox, without a single guess and without a mail (A38).
+ */
+async function refused({ kv }: EmailCodeDeps, daily: readonly Limit[]): Promise<Checked> {
+  const counts = await Promise.all(daily.map(({ key }) => kv.get(key)))
+  const over = daily.filter(({ limit }, i) => Number(counts[i] ?? 0) >= limit)
+  if (over.length === 0) return 'used_up'
+  // A hit on limits that are used up is refused, and says how long to wait.
+  const { retryAfter } = await kv.hit(over)
+  return { retryAfter: Math.max(1, retryAfter) }
 }
 
 function mailLimits({ mac }: EmailCodeDeps, { to, cid, ip }: CodeRequest) {

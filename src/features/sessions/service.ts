@@ -1,5 +1,6 @@
 /** The rules of sign-ins: how one begins, whom it reached, and how it ends everywhere at once. */
 import Bowser from 'bowser'
+import type { Fact } from '../../events.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { CutLink, Cutoffs, Ended, SessionRepository } from './repository.ts'
 import {
@@ -18,7 +19,7 @@ import {
 export interface SessionDeps {
   readonly repository: SessionRepository
   readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
-  readonly outbox: { record(facts: readonly SessionFact[], tx: Tx): Promise<void>; wake(): void }
+  readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void>; wake(): void }
   readonly accounts: {
     /** Voids every proof, cookie and grant of the account at once. */
     advanceEpoch(accountId: string, reason: string, tx: Tx): Promise<unknown>
@@ -64,7 +65,7 @@ function beginnings({ repository, outbox, clock, newId, limits }: SessionDeps) {
       const opened = await repository.open(session, newId(), cutoffs(session.now, limits), tx)
       const type = opened.renewed ? 'session.reauthenticated' : 'session.started'
       const data = { uid: opened.uid, amr: [...session.amr], transient: session.transient }
-      await outbox.record([{ type, accountId: session.accountId, data }], tx)
+      await outbox.record([...(session.facts ?? []), { type, accountId: session.accountId, data }], tx)
       return opened.uid
     },
 

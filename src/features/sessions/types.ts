@@ -40,6 +40,8 @@ export interface OpenSession {
   readonly ip?: string | undefined
   readonly userAgent?: string | undefined
   readonly now: Date
+  /** To be stated in the same insert as the session's own fact. */
+  readonly facts?: readonly Fact[] | undefined
 }
 
 /** A client reached from a session, with the engine's Grant it got there. */

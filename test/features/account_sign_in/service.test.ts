@@ -103,7 +103,7 @@ describe('the account pages as a client', () => {
       const first = leave()
       const second = leave({}, first.pending)
       redeemAs(first.nonce)
-      expect((await service.arrive({ code: 'c', state: first.state }, second.pending)).kind).toBe('signed_in')
+      expect((await service.arrive({ code: 'c', state: first.state, iss: ISSUER }, second.pending)).kind).toBe('signed_in')
       let last = second
       for (let tab = 0; tab < 20; tab++) last = leave({}, last.pending)
       expect(last.pending.length).toBeLessThan(2000)
@@ -121,7 +121,7 @@ describe('the account pages as a client', () => {
 
     it('blocked cookies: an answer without the cookie of this browser goes nowhere, and is no loop', async () => {
       const { state } = leave()
-      expect(await service.arrive({ code: 'c', state }, undefined)).toEqual({ kind: 'no_cookie' })
+      expect(await service.arrive({ code: 'c', state, iss: ISSUER }, undefined)).toEqual({ kind: 'no_cookie' })
       expect(redemptions).toEqual([])
     })
 
@@ -129,7 +129,7 @@ describe('the account pages as a client', () => {
       const mine = leave()
       const attackers = leave()
       redeemAs(attackers.nonce)
-      expect(await service.arrive({ code: 'c', state: attackers.state }, mine.pending)).toEqual({ kind: 'unknown' })
+      expect(await service.arrive({ code: 'c', state: attackers.state, iss: ISSUER }, mine.pending)).toEqual({ kind: 'unknown' })
       expect(redemptions).toEqual([])
     })
 
@@ -137,9 +137,9 @@ describe('the account pages as a client', () => {
       const { pending, state, nonce } = leave()
       const other = leave({}, pending)
       redeemAs(nonce)
-      const arrival = await service.arrive({ code: 'c', state }, other.pending)
+      const arrival = await service.arrive({ code: 'c', state, iss: ISSUER }, other.pending)
       if (arrival.kind !== 'signed_in') throw new Error(arrival.kind)
-      expect((await service.arrive({ code: 'c', state }, arrival.pending)).kind).toBe('unknown')
+      expect((await service.arrive({ code: 'c', state, iss: ISSUER }, arrival.pending)).kind).toBe('unknown')
     })
 
     it.each([
@@ -150,14 +150,15 @@ describe('the account pages as a client', () => {
     ])('%s ends on a page, not in a loop', async (_, prepare) => {
       const { pending, state, nonce } = leave()
       prepare(nonce)
-      expect((await service.arrive({ code: 'c', state }, pending)).kind).toBe('refused')
+      expect((await service.arrive({ code: 'c', state, iss: ISSUER }, pending)).kind).toBe('refused')
     })
 
     it.each([
-      [{ error: 'access_denied' }, 'access_denied'],
-      [{ error: 'login_required' }, 'login_required'],
+      [{ error: 'access_denied', iss: ISSUER }, 'access_denied'],
+      [{ error: 'login_required', iss: ISSUER }, 'login_required'],
       [{ code: 'c', iss: 'https://evil.example' }, 'access_denied'],
-      [{}, 'server_error'],
+      [{ code: 'c' }, 'access_denied'],
+      [{ iss: ISSUER }, 'server_error'],
     ])('RFC 9207 and errors: %j', async (response, error) => {
       const { pending, state } = leave()
       expect(await service.arrive({ ...response, state }, pending)).toEqual({ kind: 'refused', error })
@@ -175,7 +176,7 @@ describe('the account pages as a client', () => {
       const { pending, state, nonce } = leave()
       now += 3_601_000
       redeemAs(nonce)
-      expect((await service.arrive({ code: 'c', state }, pending)).kind).toBe('unknown')
+      expect((await service.arrive({ code: 'c', state, iss: ISSUER }, pending)).kind).toBe('unknown')
     })
 
     it('a changed cookie is worth nothing', async () => {
@@ -183,14 +184,14 @@ describe('the account pages as a client', () => {
       redeemAs(nonce)
       const forged = secretBox.seal('[]', 'account_ticket')
       for (const cookie of [`${pending.slice(0, -2)}xx`, forged, 'x'.repeat(5000), '']) {
-        expect((await service.arrive({ code: 'c', state }, cookie)).kind).toBe('unknown')
+        expect((await service.arrive({ code: 'c', state, iss: ISSUER }, cookie)).kind).toBe('unknown')
       }
     })
 
     it('a fresh authentication that was none is refused instead of asked for again', async () => {
       const { pending, state, nonce } = leave({ fresh: ann })
       redeemAs(nonce, { authTime: seconds(START) - 3600 })
-      expect(await service.arrive({ code: 'c', state }, pending)).toEqual({ kind: 'refused', error: 'server_error' })
+      expect(await service.arrive({ code: 'c', state, iss: ISSUER }, pending)).toEqual({ kind: 'refused', error: 'server_error' })
     })
 
     it('whoever signs in instead does not inherit the act that was begun', async () => {
@@ -198,7 +199,7 @@ describe('the account pages as a client', () => {
       sessions.set('s2', { accountId: 'bob', seenAt: new Date(START) })
       const { pending, state, nonce } = leave({ fresh: ann, returnTo: '/account/delete' })
       redeemAs(nonce, { accountId: 'bob', sessionUid: 's2' })
-      expect(await service.arrive({ code: 'c', state }, pending)).toMatchObject({
+      expect(await service.arrive({ code: 'c', state, iss: ISSUER }, pending)).toMatchObject({
         kind: 'signed_in',
         returnTo: '/account',
       })

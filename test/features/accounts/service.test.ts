@@ -78,7 +78,7 @@ describe('accounts', () => {
       const [other, id] = [await register(), await register()]
       expect(await feature.service.state(id)).toEqual({ active: false, epoch: 0 })
       await tx((t) => feature.service.proveEmail(id, email, t))
-      expect(await feature.service.state(id)).toEqual({ active: true, epoch: 0 })
+      expect(await feature.service.state(id)).toMatchObject({ active: true, epoch: 0 })
       expect(await feature.service.view(other)).toBeUndefined()
       expect(types()).toContain('account.email_verified')
     })
@@ -124,7 +124,8 @@ describe('accounts', () => {
       const profile = { name: 'Anna', phone_number: '+358', sub: 'other', email_verified: false, role: 'admin' }
       await tx((t) => feature.service.update(id, { locale: 'sv', profile }, t))
       expect(await feature.service.claims(id)).toEqual({
-        ...{ sub: id, name: 'Anna', phone_number: '+358', email, email_verified: true, locale: 'sv' },
+        ...{ sub: id, name: 'Anna', email, email_verified: true, locale: 'sv' },
+        ...{ phone_number: '+358', phone_number_verified: false },
         updated_at: START / 1000,
       })
     })
@@ -141,7 +142,7 @@ describe('accounts', () => {
         return get(key)
       }
       await database.db('accounts').where({ id }).update({ state: 'disabled' })
-      expect(await feature.service.state(id)).toEqual({ active: true, epoch: 0 })
+      expect(await feature.service.state(id)).toMatchObject({ active: true, epoch: 0 })
       expect(reads).toBe(1)
       await feature.service.publish(id)
       expect(await feature.service.state(id)).toEqual({ active: false, epoch: 0 })
@@ -157,7 +158,7 @@ describe('accounts', () => {
       await feature.service.state(id)
       await tx((t) => feature.service.advanceEpoch(id, 'ended_by_account', t))
       await settled()
-      expect(await feature.service.state(id)).toEqual({ active: true, epoch: 1 })
+      expect(await feature.service.state(id)).toMatchObject({ active: true, epoch: 1 })
       expect(warnings).toEqual([])
     })
 
@@ -169,7 +170,7 @@ describe('accounts', () => {
       })
       await expect(work).rejects.toThrow('no')
       await settled()
-      expect(await feature.service.state(id)).toEqual({ active: true, epoch: 0 })
+      expect(await feature.service.state(id)).toMatchObject({ active: true, epoch: 0 })
     })
 
     it('never goes back to an earlier epoch, in whatever order changes arrive', async () => {
@@ -211,7 +212,7 @@ describe('accounts', () => {
       await feature.service.state(id)
       await database.db('accounts').where({ id }).update({ epoch: 9 })
       time += 901_000
-      expect(await feature.service.state(id)).toEqual({ active: true, epoch: 9 })
+      expect(await feature.service.state(id)).toMatchObject({ active: true, epoch: 9 })
     })
   })
 
@@ -232,7 +233,7 @@ describe('accounts', () => {
       const id = await active()
       await feature.service.disable(id)
       expect(await feature.service.enable(id)).toBe(true)
-      expect(await feature.service.state(id)).toEqual({ active: true, epoch: 2 })
+      expect(await feature.service.state(id)).toMatchObject({ active: true, epoch: 2 })
       expect(await feature.service.enable(id)).toBe(false)
     })
 
@@ -265,7 +266,7 @@ describe('accounts', () => {
       }
       await expect(feature.service.remove(id, work)).rejects.toThrow('no mail')
       expect(await feature.service.find(id)).toBeDefined()
-      expect(await feature.service.state(id)).toEqual({ active: true, epoch: 0 })
+      expect(await feature.service.state(id)).toMatchObject({ active: true, epoch: 0 })
     })
 
     it('gives a new id to whoever registers the address again (A89)', async () => {

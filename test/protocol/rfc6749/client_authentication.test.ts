@@ -9,7 +9,14 @@ const settings = {
   ...SETTINGS,
   clients: [
     ...SETTINGS.clients,
-    { client_id: 'post', client_secret: SECRET, token_endpoint_auth_method: 'client_secret_post', grant_types: ['client_credentials'], scope: 'orders:read', resources: [SETTINGS.resources[0].identifier] },
+    {
+      client_id: 'post',
+      client_secret: SECRET,
+      token_endpoint_auth_method: 'client_secret_post',
+      grant_types: ['client_credentials'],
+      scope: 'orders:read',
+      resources: [SETTINGS.resources[0].identifier],
+    },
   ],
 }
 
@@ -102,10 +109,13 @@ describe('a grant type the client is not registered for', () => {
 })
 
 describe('scope of a machine (A77)', () => {
-  it.each(['orders:write', 'orders:read orders:write', 'openid', 'orders:read admin'])('%s is refused', async (scope) => {
-    const answer = await ask({ scope }, basic('machine'))
-    expect([answer.status, answer.body.error]).toEqual([400, 'invalid_scope'])
-  })
+  it.each(['orders:write', 'orders:read orders:write', 'openid', 'orders:read admin'])(
+    '%s is refused',
+    async (scope) => {
+      const answer = await ask({ scope }, basic('machine'))
+      expect([answer.status, answer.body.error]).toEqual([400, 'invalid_scope'])
+    },
+  )
 
   it('a resource that is not its own is refused', async () => {
     for (const resource of ['https://evil.example', 'not a uri', `${grant.resource}/`]) {

@@ -5,7 +5,7 @@ import { SECRET, SETTINGS } from '../../support/journeys.ts'
 import { mailFolder } from '../../support/mailbox.ts'
 import { authorizationRequest, clientBrowser, newPerson, type Person } from '../../support/people.ts'
 import { type Server, startServer } from '../../support/server.ts'
-import { clientRequests, type ClientRequests, type Code, type Fields } from '../../support/token_requests.ts'
+import { type ClientRequests, type Code, clientRequests, type Fields } from '../../support/token_requests.ts'
 
 const relaxed = {
   client_id: 'relaxed',
@@ -30,7 +30,11 @@ afterAll(() => server.close())
 describe('the authorization endpoint', () => {
   const refused: readonly (readonly [string, string, Fields])[] = [
     ['a browser app without a challenge', 'spa', { code_challenge: undefined, code_challenge_method: undefined }],
-    ['a confidential client without a challenge', 'own', { code_challenge: undefined, code_challenge_method: undefined }],
+    [
+      'a confidential client without a challenge',
+      'own',
+      { code_challenge: undefined, code_challenge_method: undefined },
+    ],
     ['a method without a challenge', 'spa', { code_challenge: undefined }],
     ['an empty challenge', 'spa', { code_challenge: '' }],
     ['the method plain', 'spa', { code_challenge_method: 'plain' }],

@@ -1,0 +1,157 @@
+/** RFC 7662: token introspection, and attack A79: who may ask about what. */
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { API, SECRET, SETTINGS } from '../../support/journeys.ts'
+import { mailFolder } from '../../support/mailbox.ts'
+import { mutations } from '../../support/mutations.ts'
+import { newPerson, OFFLINE, type Person } from '../../support/people.ts'
+import { type Server, startServer } from '../../support/server.ts'
+import {
+  basic,
+  type ClientRequests,
+  clientRequests,
+  payloadOf,
+  postForm,
+  tokensOf,
+} from '../../support/token_requests.ts'
+
+const LEDGER = 'https://ledger.test.example'
+const [shop] = SETTINGS.clients
+const settings = {
+  resources: [...SETTINGS.resources, { identifier: LEDGER, scopes: ['ledger:read'], access_token_format: 'opaque' }],
+  clients: [
+    ...SETTINGS.clients.slice(1),
+    { ...shop, first_party: true, scope: 'openid ledger:read', resources: [API, LEDGER] },
+    {
+      ...{ client_id: 'ledger', client_secret: SECRET, grant_types: ['client_credentials'], scope: 'ledger:read' },
+      resource_server_for: [LEDGER],
+    },
+  ],
+}
+
+let server: Server
+let client: ClientRequests
+let ann: Person
+let clock = 0
+
+beforeAll(async () => {
+  server = await startServer({ settings })
+  client = clientRequests(server.issuer)
+  ann = await newPerson(server.issuer, mailFolder(server.dataDir), 'ann@example.com')
+})
+afterAll(() => server.close())
+
+const INACTIVE = { active: false }
+
+async function ledgerToken(): Promise<string> {
+  const parameters = { scope: 'openid ledger:read', resource: LEDGER }
+  return tokensOf(await client.redeem(await ann.code('web', parameters), { resource: LEDGER })).access
+}
+
+describe('tells', () => {
+  it('a client of its own tokens (§2.2)', async () => {
+    const tokens = await ann.tokens('own', OFFLINE)
+    const sub = payloadOf(tokens.id).sub
+    const access = await client.introspect('own', tokens.access)
+    expect(access.body).toMatchObject({ active: true, sub, client_id: 'own', iss: server.issuer, token_type: 'Bearer' })
+    expect(access.headers.get('cache-control')).toContain('no-store')
+    expect((await client.introspect('own', tokens.refresh, 'refresh_token')).body).toMatchObject({ active: true, sub })
+    expect((await client.introspect('own', tokens.refresh, 'access_token')).body).toMatchObject({ active: true })
+    for (const answer of [access]) expect(JSON.stringify(answer.body)).not.toContain(tokens.access)
+  })
+
+  it('a resource server of the tokens meant for it', async () => {
+    const token = await ledgerToken()
+    expect((await client.introspect('ledger', token)).body).toMatchObject({
+      ...{ active: true, aud: LEDGER, scope: 'ledger:read', client_id: 'web' },
+    })
+  })
+})
+
+describe('says {"active":false} and nothing else (A79)', () => {
+  it('to another client', async () => {
+    const tokens = await ann.tokens('own', OFFLINE)
+    for (const asker of ['other', 'web', 'api', 'ledger', 'machine']) {
+      for (const token of [tokens.access, tokens.refresh]) {
+        const answer = await client.introspect(asker, token)
+        expect([asker, answer.status, answer.body]).toEqual([asker, 200, INACTIVE])
+      }
+    }
+  })
+
+  it('to a resource server about a token for another', async () => {
+    expect((await client.introspect('api', await ledgerToken())).body).toEqual(INACTIVE)
+  })
+
+  it('about a revoked token', async () => {
+    const tokens = await ann.tokens('own', OFFLINE)
+    await client.revoke('own', tokens.refresh)
+    expect((await client.introspect('own', tokens.access)).body).toEqual(INACTIVE)
+    expect((await client.introspect('own', tokens.refresh)).body).toEqual(INACTIVE)
+  })
+
+  it('about a rotated refresh token', async () => {
+    const tokens = await ann.tokens('own', OFFLINE)
+    const renewed = tokensOf(await client.refresh('own', tokens.refresh))
+    expect((await client.introspect('own', tokens.refresh)).body).toEqual(INACTIVE)
+    expect((await client.introspect('own', renewed.refresh)).body).toMatchObject({ active: true })
+  })
+
+  it('about an expired token', async () => {
+    const tokens = await ann.tokens('own')
+    clock += 3601
+    await server.shiftDate(clock)
+    expect((await client.introspect('own', tokens.access)).body).toEqual(INACTIVE)
+    expect((await client.userinfo(tokens.access)).status).toBe(401)
+  })
+
+  it('about codes, and about 100 values that are almost a token (A68)', async () => {
+    const tokens = await ann.tokens('own', OFFLINE)
+    const { code } = await ann.code('own')
+    const values = [
+      code,
+      'x',
+      '0',
+      'null',
+      '__proto__',
+      ...mutations(tokens.access, 100),
+      ...mutations(tokens.refresh, 100),
+    ]
+    for (const value of values) {
+      const answer = await client.introspect('own', value)
+      expect([value, answer.status, answer.body]).toEqual([value, 200, INACTIVE])
+    }
+    for (const mutation of mutations(tokens.access, 100)) {
+      // A header cannot carry what is outside of Latin-1, and blanks at its ends are not part of it.
+      if (/[^\x21-\x7e]/.test(mutation)) continue
+      expect([mutation, (await client.userinfo(mutation)).status]).toEqual([mutation, expect.any(Number)])
+      expect((await client.userinfo(mutation)).status).toBeGreaterThanOrEqual(400)
+    }
+    expect((await client.userinfo(tokens.access)).status).toBe(200)
+  })
+
+  it('about tokens of somebody whose sessions have all ended', async () => {
+    const bob = await newPerson(server.issuer, mailFolder(server.dataDir), 'bob@example.com')
+    const tokens = await bob.tokens('own', OFFLINE)
+    expect(await server.run('accounts', 'end-sessions', bob.email)).toMatchObject({ code: 0 })
+    expect((await client.introspect('own', tokens.access)).body).toEqual(INACTIVE)
+    expect((await client.introspect('own', tokens.refresh)).body).toEqual(INACTIVE)
+  })
+})
+
+describe('does not answer', () => {
+  it('strangers, public clients, GET, or a request without a token', async () => {
+    const { access } = await ann.tokens('spa')
+    const url = `${server.issuer}/token/introspection`
+    expect((await postForm(url, { token: access })).status).toBeGreaterThanOrEqual(400)
+    expect((await postForm(url, { token: access }, basic('own', 'wrong'))).status).toBe(401)
+    expect((await fetch(`${url}?token=${access}`, { headers: basic('own') })).status).toBeGreaterThanOrEqual(400)
+    expect((await postForm(`${url}?token=${access}`, {}, basic('own'))).body.error).toBe('invalid_request')
+  })
+
+  it('about JWTs, which their audience verifies by itself', async () => {
+    const fields = { grant_type: 'client_credentials', resource: API, scope: 'orders:read' }
+    const { access } = tokensOf(await client.token('machine', fields))
+    const answer = await client.introspect('api', access)
+    expect([answer.status, answer.body.error]).toEqual([400, 'unsupported_token_type'])
+  })
+})
