@@ -4,10 +4,13 @@ import type { Context, Middleware, Next } from 'koa'
 /** What stands in the way of serving: names of parts that do not answer. Empty when ready. */
 export type Readiness = () => Promise<readonly string[]>
 
+const PATHS = ['/livez', '/readyz']
+const READS = ['GET', 'HEAD']
+
 /** Answers `/livez` (process only) and `/readyz` (stores, migrations, keys; 503 while draining). */
 export function createHealth(readiness: Readiness): Middleware {
   return async (ctx: Context, next: Next) => {
-    if (ctx.path !== '/livez' && ctx.path !== '/readyz') return next()
+    if (!PATHS.includes(ctx.path) || !READS.includes(ctx.method)) return next()
     ctx.set('Cache-Control', 'no-store')
     const missing = ctx.path === '/livez' ? [] : await readiness()
     ctx.status = missing.length === 0 ? 200 : 503

@@ -27,7 +27,9 @@ export function createPreserialised(paths: ReadonlySet<string>, maxAgeSeconds: n
     async keep(ctx: Context, next: Next) {
       await next()
       if (ctx.method !== 'GET' || ctx.status !== 200 || !paths.has(ctx.path)) return
-      documents.set(ctx.path, documentOf(ctx, maxAgeSeconds))
+      const document = documentOf(ctx, maxAgeSeconds)
+      documents.set(ctx.path, document)
+      ctx.set(document.headers)
     },
     serve: (next) => (req, res) => {
       const document = req.method === 'GET' || req.method === 'HEAD' ? documents.get(req.url ?? '') : undefined
@@ -38,22 +40,31 @@ export function createPreserialised(paths: ReadonlySet<string>, maxAgeSeconds: n
   }
 }
 
+/** What every answer of ours says to browsers; set in front of the chain, so it is there when the document is kept. */
+const KEPT = [
+  'Content-Security-Policy',
+  'Content-Type',
+  'Cross-Origin-Opener-Policy',
+  'Permissions-Policy',
+  'Referrer-Policy',
+  'Strict-Transport-Security',
+  'X-Content-Type-Options',
+  'X-Frame-Options',
+]
+
 function documentOf(ctx: Context, maxAgeSeconds: number): Document {
   const body = Buffer.from(JSON.stringify(ctx.body))
-  const type = ctx.response.get('Content-Type')
-  const hsts = ctx.response.get('Strict-Transport-Security')
+  const kept = KEPT.map((name) => [name.toLowerCase(), ctx.response.get(name)] as const)
   return {
     body,
     headers: {
+      'content-type': 'application/json; charset=utf-8',
+      ...Object.fromEntries(kept.filter(([, value]) => value !== '')),
       'access-control-allow-origin': '*',
       'cache-control': `public, max-age=${maxAgeSeconds}`,
       'content-length': String(body.length),
-      'content-type': type || 'application/json; charset=utf-8',
       'cross-origin-resource-policy': 'cross-origin',
       etag: `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`,
-      'referrer-policy': 'no-referrer',
-      'x-content-type-options': 'nosniff',
-      ...(hsts ? { 'strict-transport-security': hsts } : {}),
     },
   }
 }

@@ -7,6 +7,8 @@ import type { Middleware } from 'koa'
 const ONE_YEAR = 31_536_000
 
 const FIXED = {
+  // Whatever may be kept says so itself: assets, discovery and keys.
+  'Cache-Control': 'no-store',
   'X-Content-Type-Options': 'nosniff',
   // Nothing of ours belongs in a frame; the old header is for browsers that do not know frame-ancestors (clickjacking).
   'X-Frame-Options': 'DENY',

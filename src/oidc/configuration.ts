@@ -126,7 +126,8 @@ function clientRules(config: Config) {
     clientBasedCORS: (_ctx: KoaContextWithOIDC, origin: string, client: Client) =>
       ((client.cors_origins ?? []) as readonly string[]).includes(origin),
     subjectTypes: ['public'],
-    // The issuer alone is the audience of a client assertion (RFC 7523bis): one meant for another endpoint is refused.
+    // The issuer is the audience of a client assertion (RFC 7523bis), or by the older rule the token endpoint (RFC 7523 §3):
+    // one that is meant for another endpoint, or for somebody else as well, is refused.
     assertJwtClientAuthClaimsAndHeader: async (ctx: KoaContextWithOIDC, claims: { aud?: unknown; iat?: unknown }) => {
       if (!isCompactJws(ctx.oidc.params?.client_assertion)) throw new errors.InvalidClientAuth('not a compact JWS')
       if (claims.aud === config.issuer || claims.aud === `${config.issuer}/token`) return

@@ -33,6 +33,8 @@ export interface DatabaseOptions {
   readonly pool?: number | undefined
 }
 
+/** Errors reach whoever asked; knex would print them besides. */
+const SILENT = { warn() {}, error() {}, deprecate() {}, debug() {} }
 const CONNECT_MS = 2000
 const STATEMENT_MS = 5000
 
@@ -60,6 +62,7 @@ async function openEmbedded({ dataDir, loadFrom }: DatabaseOptions): Promise<Dat
     ...(loadFrom === undefined ? {} : { loadDataDir: new Blob([new Uint8Array(loadFrom)]) }),
   })
   const db = knexFactory({
+    log: SILENT,
     client: MultiStatementPGlite as unknown as typeof Knex.Client,
     // knex-pglite takes an instance only through this function; its types do not say so.
     connection: (() => ({ pglite })) as unknown as Knex.StaticConnectionConfig,
@@ -69,6 +72,7 @@ async function openEmbedded({ dataDir, loadFrom }: DatabaseOptions): Promise<Dat
 
 function openPostgres(connectionString: string, pool = 10): Database {
   const db = knexFactory({
+    log: SILENT,
     client: 'pg',
     connection: {
       connectionString,

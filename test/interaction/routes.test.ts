@@ -54,7 +54,7 @@ describe('Signing in', () => {
     expect(sessionOf(interaction)).toEqual({
       login: {
         ...{ accountId: id, amr: ['pwd'], acr: 'urn:genkan:acr:basic', ts: house.world.time / 1000, remember: true },
-        ...{ sessionUid: expect.any(String), epoch: 0 },
+        ...{ sessionUid: expect.any(String), epoch: 0, browser: expect.any(String) },
       },
     })
     const [session] = await house.sessions.list(id)

@@ -183,7 +183,7 @@ describe('Finishing', () => {
         result: {
           login: {
             ...{ accountId: 'A', amr: ['pwd'], acr: 'urn:genkan:acr:basic', ts: START / 1000 },
-            ...{ remember: false, sessionUid: 's1', epoch: 0 },
+            ...{ remember: false, sessionUid: 's1', epoch: 0, browser: expect.any(String) },
           },
         },
         replaceSession: false,

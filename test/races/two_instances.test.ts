@@ -203,6 +203,19 @@ describe('a client assertion (A64)', () => {
   })
 })
 
+describe('a DPoP proof (A64)', () => {
+  it('of 20 parallel uses over both instances exactly one succeeds', async () => {
+    const { publicKey, privateKey } = await keys
+    const proof = await new SignJWT({ jti: 'proof', htm: 'POST', htu: `${pair.issuer}/token` })
+      .setProtectedHeader({ alg: 'ES256', typ: 'dpop+jwt', jwk: await exportJWK(publicKey) })
+      .setIssuedAt(Math.floor(Date.now() / 1000) + clock)
+      .sign(privateKey)
+    const fields = { grant_type: 'client_credentials', resource: SETTINGS.resources[0].identifier }
+    const answers = await times(20, () => client.token('machine', fields, { dpop: proof }))
+    expect(succeeded(answers).map(({ body }) => body.token_type)).toEqual(['DPoP'])
+  })
+})
+
 describe('a login', () => {
   it('begins on one instance and ends on the other', async () => {
     const browser = clientBrowser()

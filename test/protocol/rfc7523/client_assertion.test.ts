@@ -80,6 +80,7 @@ describe('a good assertion', () => {
     expect((await present(eddsa)).status).toBe(200)
     expect((await present(signed(), { client_id: 'keyed' })).status).toBe(200)
     expect((await present(signed({ aud: [server.issuer] }))).status).toBe(200)
+    expect((await present(signed({ aud: `${server.issuer}/token` }))).status).toBe(200)
   })
 
   it('is taken at revocation and introspection too', async () => {

@@ -1,0 +1,150 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, it } from '@jest/globals'
+import { ConfigError, loadConfig } from '../src/config.ts'
+
+const KEY = Buffer.alloc(32, 7).toString('base64')
+
+function directory(): string {
+  return mkdtempSync(join(tmpdir(), 'genkan-config-'))
+}
+
+function problemsOf(env: Record<string, string>): readonly string[] {
+  try {
+    loadConfig({ DATA_DIR: directory(), ...env })
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems
+    throw error
+  }
+  return []
+}
+
+/** How the file names a value that is elsewhere. */
+function reference(name: string): string {
+  return `\${${name}}`
+}
+
+function yaml(text: string): string {
+  const path = join(directory(), 'genkan.yaml')
+  writeFileSync(path, text)
+  return path
+}
+
+describe('loadConfig', () => {
+  it('needs nothing: the embedded default on a loopback issuer', () => {
+    const dataDir = directory()
+    const config = loadConfig({ DATA_DIR: dataDir })
+    expect(config).toMatchObject({ issuer: 'http://localhost:3000', embedded: true, https: false, port: 3000 })
+    expect(statSync(join(dataDir, 'secret.key')).mode & 0o777).toBe(0o600)
+    expect(loadConfig({ DATA_DIR: dataDir }).secretKeys).toEqual(config.secretKeys)
+  })
+
+  it('is frozen to its depths', () => {
+    const config = loadConfig({ DATA_DIR: directory() })
+    expect(() => Object.assign(config.tokens, { codeSeconds: 1 })).toThrow(TypeError)
+  })
+
+  it('names every problem at once, with its path and the nearest valid key', () => {
+    const problems = problemsOf({
+      GENKAN_ISUER: 'x',
+      PORT: 'http',
+      GENKAN_SECRET_KEYS: 'short',
+      TRUSTED_PROXIES: '10.0.0.0/8 nonsense',
+      GENKAN_CONFIG: yaml(
+        'sesions: {}\npasswords:\n  pases: 3\nresources:\n  - identifier: https://api.example\n    scops: [a]\n',
+      ),
+    })
+    const expected = [
+      /^GENKAN_ISUER: unknown variable, did you mean GENKAN_ISSUER\?$/,
+      /^port: /,
+      /^secret_keys\.0: .*32 bytes/,
+      /^trusted_proxies\.1: /,
+      /^sesions: unknown key, did you mean sessions\?$/,
+      /^passwords\.pases: unknown key, did you mean passes\?$/,
+      /^resources\.0\.scops: unknown key, did you mean scopes\?$/,
+    ]
+    for (const pattern of expected) expect(problems).toContainEqual(expect.stringMatching(pattern))
+  })
+
+  it.each([
+    ['http://id.example', /https/],
+    ['http://10.0.0.1:3000', /https/],
+    ['https://id.example/realm', /origin/],
+    ['https://id.example?x=1', /origin/],
+    ['https://user@id.example', /origin/],
+    ['ftp://localhost', /https/],
+    ['id.example', /URL/],
+  ])('refuses the issuer %s', (issuer, reason) => {
+    expect(problemsOf({ GENKAN_ISSUER: issuer }).join()).toMatch(reason)
+  })
+
+  it.each([
+    'https://id.example',
+    'https://id.example:8443',
+    'http://127.0.0.1:1',
+    'http://[::1]:2',
+    'http://localhost',
+  ])('takes the issuer %s, with or without a slash at its end', (issuer) => {
+    expect(loadConfig({ DATA_DIR: directory(), GENKAN_ISSUER: `${issuer}/` }).issuer).toBe(issuer)
+  })
+
+  it('refuses production on the embedded default unless told otherwise', () => {
+    expect(problemsOf({ NODE_ENV: 'production' }).join()).toMatch(/DATABASE_URL.*GENKAN_EMBEDDED=1/)
+    expect(problemsOf({ NODE_ENV: 'production', GENKAN_EMBEDDED: '1' })).toEqual([])
+  })
+
+  it('wants secret keys with PostgreSQL, and Redis only beside it', () => {
+    expect(problemsOf({ DATABASE_URL: 'postgres://localhost/x' }).join()).toMatch(/GENKAN_SECRET_KEYS/)
+    expect(problemsOf({ REDIS_URL: 'redis://localhost' }).join()).toMatch(/REDIS_URL: needs DATABASE_URL/)
+    expect(problemsOf({ DATABASE_URL: 'postgres://localhost/x', GENKAN_SECRET_KEYS: KEY })).toEqual([])
+  })
+
+  it('refuses data without its key, and a damaged key, and makes no new one', () => {
+    const dataDir = directory()
+    mkdirSync(join(dataDir, 'db'))
+    expect(() => loadConfig({ DATA_DIR: dataDir })).toThrow(/key is missing/)
+    expect(existsSync(join(dataDir, 'secret.key'))).toBe(false)
+    writeFileSync(join(dataDir, 'secret.key'), 'dGlueQ==\n')
+    expect(() => loadConfig({ DATA_DIR: dataDir })).toThrow(/secret\.key/)
+    expect(readFileSync(join(dataDir, 'secret.key'), 'utf8')).toBe('dGlueQ==\n')
+  })
+
+  it('reads secrets from files, and refuses both forms at once', () => {
+    const path = join(directory(), 'keys')
+    writeFileSync(path, `${KEY},${Buffer.alloc(32, 8).toString('hex')}\n`)
+    expect(loadConfig({ DATA_DIR: directory(), GENKAN_SECRET_KEYS_FILE: path }).secretKeys).toHaveLength(2)
+    expect(problemsOf({ GENKAN_SECRET_KEYS_FILE: path, GENKAN_SECRET_KEYS: KEY }).join()).toMatch(/set either/)
+    expect(problemsOf({ GENKAN_SECRET_KEYS_FILE: '/nowhere' }).join()).toMatch(/cannot read/)
+  })
+
+  it('resolves references in the file, and names those that lead nowhere', () => {
+    const text = `brand:\n  name: ${reference('env:BRAND')} ${reference('file:/nowhere')}\n`
+    expect(problemsOf({ BRAND: 'Shop', GENKAN_CONFIG: yaml(text) }).join()).toMatch(/brand\.name: \$\{file:\/nowhere\}/)
+    const config = loadConfig({
+      DATA_DIR: directory(),
+      BRAND: 'Shop',
+      GENKAN_CONFIG: yaml(`brand:\n  name: ${reference('env:BRAND')}\n`),
+    })
+    expect(config.brand.name).toBe('Shop')
+  })
+
+  it('prefers the environment to the file', () => {
+    const file = yaml('port: 4000\nhost: 127.0.0.1\n')
+    expect(loadConfig({ DATA_DIR: directory(), GENKAN_CONFIG: file, PORT: '4001' })).toMatchObject({
+      port: 4001,
+      host: '127.0.0.1',
+    })
+  })
+
+  it.each([
+    ['tokens:\n  jwt_access_token_seconds: 301\n', /jwt_access_token_seconds/],
+    ['tokens:\n  refresh_grace_seconds: 61\n', /refresh_grace_seconds/],
+    ['sessions:\n  idle_seconds: 7200\n  absolute_seconds: 3600\n', /idle_seconds: is longer/],
+    ['- a\n', /not a mapping/],
+    ['a: b: c\n', /genkan\.yaml/],
+    ['clients:\n  - client_id: a\n  - client_id: a\n', /declared twice/],
+  ])('refuses %j', (text, reason) => {
+    expect(problemsOf({ GENKAN_CONFIG: yaml(text) }).join()).toMatch(reason)
+  })
+})

@@ -1,0 +1,85 @@
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { migrate, pendingMigrations } from '../../src/platform/migrate.ts'
+import { type Database, databaseUnavailable, openDatabase, uniqueViolation } from '../../src/platform/postgres.ts'
+import { freshDatabase, startPostgres } from '../support/services.ts'
+
+describe.each(['embedded', 'postgres'] as const)('%s', (kind) => {
+  let database: Database
+  beforeAll(async () => {
+    database = await freshDatabase(kind)
+    await database.db.raw('create table things (id text primary key)')
+  })
+  afterAll(() => database.close())
+
+  it('commits what resolves and rolls back what throws', async () => {
+    await database.transaction(async (tx) => tx('things').insert({ id: 'kept' }))
+    const failed = database.transaction(async (tx) => {
+      await tx('things').insert({ id: 'lost' })
+      throw new Error('no')
+    })
+    await expect(failed).rejects.toThrow('no')
+    expect(await database.db('things').select()).toEqual([{ id: 'kept' }])
+  })
+
+  it('refuses a root query inside a transaction at once, instead of waiting for itself', async () => {
+    const wrong = database.transaction(async () => database.db('things').select())
+    await expect(wrong).rejects.toThrow('root query inside a transaction')
+    expect(await database.db('things').select()).toHaveLength(1)
+  })
+
+  it('tells a unique violation from other errors', async () => {
+    const twice = await database
+      .db('things')
+      .insert({ id: 'kept' })
+      .catch((error: unknown) => error)
+    expect([uniqueViolation(twice), databaseUnavailable(twice)]).toEqual([true, false])
+    const wrong = await database
+      .db('nothing')
+      .select()
+      .catch((error: unknown) => error)
+    expect([uniqueViolation(wrong), databaseUnavailable(wrong)]).toEqual([false, false])
+  })
+
+  it('has nothing left to migrate', async () => {
+    expect(await pendingMigrations(database)).toEqual([])
+    expect((await migrate(database)).applied).toEqual([])
+  })
+
+  it('leaves nothing behind when a migration fails half-way', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'genkan-migrations-'))
+    writeFileSync(
+      join(directory, '202601010000_a_create_b.js'),
+      "export const up = (db) => db.raw('create table half (id text)').then(() => { throw new Error('killed') })",
+    )
+    await expect(migrate(database, undefined, directory)).rejects.toThrow('killed')
+    expect(await database.db.schema.hasTable('half')).toBe(false)
+    expect(await pendingMigrations(database, directory)).toEqual(['202601010000_a_create_b'])
+  })
+})
+
+describe('openDatabase', () => {
+  it('keeps embedded data over a close, and dumps and loads it', async () => {
+    const dataDir = mkdtempSync(join(tmpdir(), 'genkan-db-'))
+    const first = await openDatabase({ dataDir })
+    await first.db.raw("create table kept as select 'x' as id")
+    const archive = await first.dump()
+    await first.close()
+    const second = await openDatabase({ dataDir })
+    expect(await second.db('kept').select()).toEqual([{ id: 'x' }])
+    await second.close()
+    const loaded = await openDatabase({ loadFrom: archive })
+    expect(await loaded.db('kept').select()).toEqual([{ id: 'x' }])
+    await loaded.close()
+  })
+
+  it('recognises a database that is away', async () => {
+    const { url } = await startPostgres()
+    const away = await openDatabase({ databaseUrl: url.replace(/:\d+\//, ':1/') })
+    const error = await away.ping().catch((reason: unknown) => reason)
+    expect(databaseUnavailable(error)).toBe(true)
+    await away.close()
+  })
+})

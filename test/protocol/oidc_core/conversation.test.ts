@@ -1,0 +1,294 @@
+/**
+ * OIDC Core §3.1.2.3-4 in the hands of people: tabs, back buttons, double clicks, expired and bookmarked pages, and whose
+ * session it is in the end. Attacks A51, A52 and A66.
+ */
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import type { Browser, Page } from '../../support/browser.ts'
+import { allow, PASSWORD, SETTINGS, signIn } from '../../support/journeys.ts'
+import { mailFolder } from '../../support/mailbox.ts'
+import { authorizationRequest, clientBrowser, newPerson, type Person, redirectUri, stepOf } from '../../support/people.ts'
+import { type Server, startServer } from '../../support/server.ts'
+import { type ClientRequests, clientRequests, type Fields, payloadOf, tokensOf } from '../../support/token_requests.ts'
+
+let server: Server
+let client: ClientRequests
+let ann: Person
+let bob: Person
+
+beforeAll(async () => {
+  server = await startServer({ settings: SETTINGS })
+  client = clientRequests(server.issuer)
+  const mailbox = mailFolder(server.dataDir)
+  ann = await newPerson(server.issuer, mailbox, 'ann@example.com')
+  bob = await newPerson(server.issuer, mailbox, 'bob@example.com')
+})
+afterAll(() => server.close())
+
+const open = (browser: Browser, clientId: string, parameters: Fields = {}) =>
+  browser.get(authorizationRequest(server.issuer, clientId, parameters).url)
+const atClient = (page: Page, clientId: string) =>
+  page.url.startsWith(`${redirectUri(clientId)}?`) && page.params.has('code')
+
+/** An error page of ours with one way to go on. */
+function expectRestart(page: Page, href: string) {
+  expect(page.status).toBe(400)
+  expect(page.url.startsWith(server.issuer)).toBe(true)
+  expect(page.links.map((link) => link.href)).toContain(href)
+  expect(page.forms.some(({ action }) => action.includes('/interaction/'))).toBe(false)
+}
+
+async function tokensAt(end: Page, verifier: string, clientId: string) {
+  const code = { clientId, code: end.params.get('code') ?? '', verifier, redirectUri: redirectUri(clientId) }
+  return tokensOf(await client.redeem(code))
+}
+
+describe('pages that have had their time', () => {
+  it('an expired sign-in restarts at the client', async () => {
+    const browser = clientBrowser()
+    const page = await open(browser, 'web')
+    // The browser has dropped the cookies by then, or still sends them: the same page either way.
+    await server.shiftDate(3700)
+    const expired = await browser.get(page.url)
+    expectRestart(expired, 'https://web.test.example/start')
+    expect(expired.text).toContain('The web shop')
+    const submitted = await browser.submit(page, { identifier: 'ann@example.com' }, { form: '/identifier' })
+    expectRestart(submitted, 'https://web.test.example/start')
+    await server.shiftDate(0)
+  })
+
+  it('of a client without initiate_login_uri at the account page', async () => {
+    const browser = clientBrowser()
+    const page = await open(browser, 'spa')
+    await server.shiftDate(3700)
+    expectRestart(await browser.get(page.url), '/account')
+    await server.shiftDate(0)
+  })
+
+  it('a bookmark opened later, in a browser that knows nothing', async () => {
+    const page = await open(clientBrowser(), 'web')
+    await server.shiftDate(120)
+    expectRestart(await clientBrowser().get(page.url), 'https://web.test.example/start')
+    await server.shiftDate(0)
+  })
+
+  it('a browser that takes no cookies is told so, in a page and not in a loop', async () => {
+    const browser = clientBrowser()
+    const answer = await browser.send(authorizationRequest(server.issuer, 'web').url)
+    browser.jar.clear()
+    const page = await browser.get(new URL(answer.headers.location ?? '', server.issuer).href)
+    expectRestart(page, 'https://web.test.example/start')
+    expect(page.text).toMatch(/cookie/i)
+  })
+
+  it.each(['x', 'a'.repeat(43), '%00', '..%2f..', '<script>', 'a'.repeat(3000)])('an address that never was: %s', async (uid) => {
+    const page = await clientBrowser().get(`${server.issuer}/interaction/${uid}`)
+    expect([400, 404]).toContain(page.status)
+    expect(page.html).not.toContain('<script>')
+    if (page.status === 400) expect(page.links.map(({ href }) => href)).toContain('/account')
+  })
+
+  it('the back button after the sign-in: a way on, no second sign-in, no fault', async () => {
+    const browser = clientBrowser()
+    const page = await open(browser, 'own', { login_hint: 'ann@example.com' })
+    const end = await signIn(browser, page, 'ann@example.com')
+    expect(atClient(end, 'own')).toBe(true)
+    expectRestart(await browser.get(page.url), 'https://own.test.example/start')
+    expectRestart(await browser.submit(page, { password: PASSWORD }, { form: '/password' }), 'https://own.test.example/start')
+    for (const url of end.visited.filter((each) => each.includes('/auth/'))) {
+      const resumed = await browser.get(url)
+      expect(resumed.status).toBe(400)
+      expect(resumed.params.has('code')).toBe(false)
+    }
+  })
+})
+
+describe('the same page more than once', () => {
+  it('the back button within the sign-in shows where it stands, and old forms do no harm', async () => {
+    const browser = clientBrowser()
+    const who = await open(browser, 'own')
+    const password = await browser.submit(who, { identifier: 'ann@example.com' }, { form: '/identifier' })
+    expect(stepOf(await browser.get(who.url))).toBe('password')
+    const again = await browser.submit(who, { identifier: 'bob@example.com' }, { form: '/identifier' })
+    expect(stepOf(again)).toBe('password')
+    expect(again.text).toContain('ann@example.com')
+    expect(atClient(await signIn(browser, password, 'ann@example.com'), 'own')).toBe(true)
+  })
+
+  it('a double click on the password: one session, and both clicks end somewhere sensible', async () => {
+    const browser = clientBrowser()
+    const page = await open(browser, 'own', { login_hint: 'bob@example.com' })
+    const click = () => browser.submit(page, { password: PASSWORD }, { form: '/password' })
+    const ends = await Promise.all([click(), click()])
+    expect(ends.some((end) => atClient(end, 'own'))).toBe(true)
+    for (const end of ends) expect([0, 200, 303, 400]).toContain(end.status)
+    const sessions = await browser.get(`${server.issuer}/account/sessions`)
+    // Bob registered in one browser and signed in in this one.
+    expect(sessions.forms.filter(({ action }) => /\/account\/sessions\/[^/]+\/end$/.test(action))).toHaveLength(1)
+    expect(sessions.text).toContain('bob@example.com')
+  })
+
+  it('a double click on Allow', async () => {
+    const page = await open(ann.browser, 'web')
+    expect(stepOf(page)).toBe('consent')
+    const ends = await Promise.all([allow(ann.browser, page), allow(ann.browser, page)])
+    expect(ends.some((end) => atClient(end, 'web'))).toBe(true)
+    for (const end of ends) expect([0, 200, 303, 400]).toContain(end.status)
+  })
+})
+
+describe('two tabs', () => {
+  it('with two clients, finishing in reverse order: each ends at its own client with its own state', async () => {
+    const browser = clientBrowser()
+    const first = await open(browser, 'web', { state: 'first', scope: 'openid email' })
+    const second = await open(browser, 'other', { state: 'second', login_hint: 'ann@example.com' })
+    const secondConsent = await signIn(browser, second, 'ann@example.com')
+    expect(secondConsent.text).toContain('The other shop')
+    const secondEnd = await allow(browser, secondConsent)
+    expect(atClient(secondEnd, 'other')).toBe(true)
+    expect(secondEnd.params.get('state')).toBe('second')
+
+    const firstConsent = await signIn(browser, first, 'ann@example.com')
+    expect(firstConsent.text).toContain('The web shop')
+    const firstEnd = await allow(browser, firstConsent)
+    expect(atClient(firstEnd, 'web')).toBe(true)
+    expect(firstEnd.params.get('state')).toBe('first')
+  })
+
+  it('a consent that waited while another tab signed out names the client and a way back', async () => {
+    const person = await ann.elsewhere()
+    const consent = await open(person.browser, 'web', { prompt: 'consent' })
+    const page = await person.browser.get(`${server.issuer}/session/end`)
+    await person.browser.submit(page, {}, { button: 'yes' })
+    const late = await allow(person.browser, consent)
+    expect(late.params.has('code')).toBe(false)
+    expectRestart(late, 'https://web.test.example/start')
+    expect(late.text).toContain('The web shop')
+  })
+
+  it('as two people: the second is asked before the first is left, and each token is of who proved it', async () => {
+    const browser = clientBrowser()
+    const a = authorizationRequest(server.issuer, 'own')
+    const b = authorizationRequest(server.issuer, 'own')
+    const [first, second] = [await browser.get(a.url), await browser.get(b.url)]
+    const bobs = await tokensAt(await signIn(browser, second, 'bob@example.com'), b.verifier, 'own')
+    const asks = await signIn(browser, first, 'ann@example.com')
+    expect(stepOf(asks)).toBe('switch_account')
+    const end = await browser.submit(asks, {}, { form: '/switch_account', button: 'switch' })
+    const anns = await tokensAt(end, a.verifier, 'own')
+    expect(payloadOf(anns.id).sub).not.toBe(payloadOf(bobs.id).sub)
+    expect(payloadOf(anns.id).sub).toBe(payloadOf((await ann.tokens('own')).id).sub)
+    expect((await client.userinfo(bobs.access)).status).toBe(401)
+  })
+})
+
+describe('A51 fixation', () => {
+  it('cookies and addresses of before the sign-in are worth nothing after it', async () => {
+    const attacker = clientBrowser()
+    const page = await open(attacker, 'own', { login_hint: 'ann@example.com' })
+    const planted = attacker.jar.all()
+    const victim = clientBrowser()
+    for (const { name, value, path } of planted) {
+      victim.jar.store(new URL(server.issuer), [`${name}=${value}; Path=${path}; HttpOnly; SameSite=Lax`])
+    }
+    const end = await signIn(victim, await victim.get(page.url), 'ann@example.com')
+    const after = victim.jar.all().find(({ name }) => name === 'genkan_session')
+    expect(after).toBeDefined()
+    expect(planted.map(({ value }) => value)).not.toContain(after?.value)
+    expect(atClient(end, 'own')).toBe(true)
+
+    const uid = new URL(page.url).pathname.split('/')[2]
+    for (const url of [page.url, `${server.issuer}/auth/${uid}`, authorizationRequest(server.issuer, 'own', { prompt: 'none' }).url]) {
+      const got = await attacker.get(url)
+      expect(got.params.has('code')).toBe(false)
+      expect(got.text).not.toContain('ann@example.com')
+    }
+    expect((await attacker.get(`${server.issuer}/account`)).text).not.toContain('ann@example.com')
+  })
+
+  it('the cookie changes with each sign-in, and the old value dies', async () => {
+    const person = await ann.elsewhere()
+    const value = () => person.browser.jar.all().find(({ name }) => name === 'genkan_session')?.value ?? ''
+    const before = value()
+    await signIn(person.browser, await open(person.browser, 'own', { prompt: 'login' }), 'ann@example.com')
+    expect(value()).not.toBe(before)
+    const thief = clientBrowser()
+    thief.jar.store(new URL(server.issuer), [`genkan_session=${before}; Path=/; HttpOnly`])
+    expect((await open(thief, 'own', { prompt: 'none' })).params.get('error')).toBe('login_required')
+    expect(await person.signedIn()).toBe(true)
+  })
+})
+
+describe('A52 the next person at the same browser', () => {
+  it('inherits nothing: other subject, other session, own tokens, and the first session ends alone', async () => {
+    const browser = clientBrowser()
+    const first = authorizationRequest(server.issuer, 'own')
+    const anns = await tokensAt(await signIn(browser, await browser.get(first.url), 'ann@example.com'), first.verifier, 'own')
+    // Closed without signing out: the cookies are lost, the session lives on at the server.
+    const kept = browser.jar.all()
+    browser.jar.clear()
+    const second = authorizationRequest(server.issuer, 'own')
+    const bobs = await tokensAt(await signIn(browser, await browser.get(second.url), 'bob@example.com'), second.verifier, 'own')
+    expect(payloadOf(bobs.id).sub).not.toBe(payloadOf(anns.id).sub)
+    expect((await client.userinfo(anns.access)).body.sub).toBe(payloadOf(anns.id).sub)
+    expect((await client.userinfo(bobs.access)).body.sub).toBe(payloadOf(bobs.id).sub)
+    const pages = [await browser.get(`${server.issuer}/account`), await browser.get(`${server.issuer}/account/sessions`)]
+    for (const page of pages) expect(page.text).not.toContain('ann@example.com')
+    expect(kept.map(({ value }) => value)).not.toContain(browser.jar.all().find(({ name }) => name === 'genkan_session')?.value)
+  })
+
+  it('signed out with the cookie kept: the old id does not become the new session', async () => {
+    const person = await ann.elsewhere()
+    const old = person.browser.jar.all().find(({ name }) => name === 'genkan_session')?.value ?? ''
+    const page = await person.browser.get(`${server.issuer}/session/end`)
+    await person.browser.submit(page, {}, { button: 'yes' })
+    person.browser.jar.store(new URL(server.issuer), [`genkan_session=${old}; Path=/; HttpOnly`])
+    await signIn(person.browser, await open(person.browser, 'own'), 'bob@example.com')
+    expect(person.browser.jar.all().find(({ name }) => name === 'genkan_session')?.value).not.toBe(old)
+    const thief = clientBrowser()
+    thief.jar.store(new URL(server.issuer), [`genkan_session=${old}; Path=/; HttpOnly`])
+    expect((await open(thief, 'own', { prompt: 'none' })).params.get('error')).toBe('login_required')
+  })
+})
+
+describe('A66 finishing for somebody else', () => {
+  it("the address of A's consent page is nothing in V's browser, signed in or not", async () => {
+    const consent = await open(bob.browser, 'web', { prompt: 'consent' })
+    expect(stepOf(consent)).toBe('consent')
+    for (const victim of [ann.browser, clientBrowser()]) {
+      const page = await victim.get(consent.url)
+      expect(page.status).toBe(400)
+      expect(page.text).not.toContain('bob@example.com')
+      expect((await victim.submit(consent, {}, { form: '/consent', button: 'allow' })).params.has('code')).toBe(false)
+    }
+    // A's own browser can still finish it (the positive twin).
+    expect(atClient(await allow(bob.browser, consent), 'web')).toBe(true)
+  })
+
+  it("V who follows A's link is shown A's client: its name and where the answer goes", async () => {
+    const page = await open(ann.browser, 'other', { state: 'of-the-attacker', prompt: 'consent' })
+    expect(page.text).toContain('The other shop')
+    expect(page.text).toContain('other.test.example')
+    expect(page.text).toContain('ann@example.com')
+  })
+})
+
+describe('session cookies', () => {
+  const sessionOf = (browser: Browser) => browser.jar.all().find(({ name }) => name === 'genkan_session')
+
+  it('are for us alone: HttpOnly, Lax, no Domain, the whole host, and last as long as a session may', async () => {
+    const cookie = sessionOf(ann.browser)
+    expect(cookie).toMatchObject({ httpOnly: true, sameSite: 'lax', hostOnly: true, path: '/' })
+    expect((cookie?.expires ?? 0) - Date.now()).toBeGreaterThan(3600_000)
+    expect((cookie?.expires ?? Number.POSITIVE_INFINITY) - Date.now()).toBeLessThanOrEqual(30 * 86_400_000)
+  })
+
+  it('on a shared computer go with the browser', async () => {
+    const browser = clientBrowser()
+    const page = await open(browser, 'own', { login_hint: 'ann@example.com' })
+    expect(atClient(await browser.submit(page, { password: PASSWORD, shared: true }, { form: '/password' }), 'own')).toBe(true)
+    expect(sessionOf(browser)).toBeDefined()
+    expect(sessionOf(browser)?.expires).toBeUndefined()
+    browser.jar.endSession()
+    expect((await open(browser, 'own', { prompt: 'none' })).params.get('error')).toBe('login_required')
+  })
+})
