@@ -27,6 +27,8 @@ const RETRY_MS = 1000
 /** Whole headers and whole bodies must arrive in these times, or a slow sender would hold a socket for ever. */
 const HEADERS_MS = 10_000
 const REQUEST_MS = 15_000
+/** How often slow senders are looked for; Node's own half minute would give them that much more. */
+const CHECK_MS = 1000
 
 /** Builds the server on an opened foundation. */
 export function createApp(foundation: Foundation): App {
@@ -36,8 +38,9 @@ export function createApp(foundation: Foundation): App {
   const readiness = createReadiness(foundation, state)
   const early = new Koa().use(createHealth(readiness)).use(notReadyYet).callback()
   const site = createSite(foundation, house, readiness)
-  const main = tune(createServer((req, res) => (state.listener ?? early)(req, res)))
-  const management = tune(createServer(createManagement(foundation, readiness)))
+  const checked = { connectionsCheckingInterval: CHECK_MS }
+  const main = tune(createServer(checked, (req, res) => (state.listener ?? early)(req, res)))
+  const management = tune(createServer(checked, createManagement(foundation, readiness)))
 
   return {
     house,

@@ -23,6 +23,7 @@ import { createDispatcher } from './platform/dispatcher.ts'
 import { createJobs } from './platform/jobs.ts'
 import { createLedger } from './platform/ledger.ts'
 import { migrate, pendingMigrations } from './platform/migrate.ts'
+import { onceARequest } from './platform/request_scope.ts'
 import { createRetention } from './platform/retention.ts'
 
 export type House = ReturnType<typeof createHouse>
@@ -41,7 +42,7 @@ export function createHouse(foundation: Foundation) {
     mac: (value) => secretBox.mac(value, 'csrf'),
     macMatches: (value, mac) => secretBox.macMatches(value, 'csrf', mac),
   })
-  const interactions = createEngineInteractions(current, cookies(config.https).names.session)
+  const interactions = createEngineInteractions(current, cookies(config.https))
   const hints = createInteractionHints({ kv: keyValue, clock })
   const rooms = createRooms(foundation, interactions, current)
   const redeem = createRedeemCode(current, ACCOUNT_CLIENT_ID)
@@ -116,7 +117,7 @@ function createEngine(foundation: Foundation, rooms: Rooms, parts: EngineParts):
     fetch: http.fetch,
     findClient: metadata,
     secretMatches: clients.service.secretMatches,
-    accountState: accounts.service.state,
+    accountState: onceARequest(accounts.service.state),
     accountClaims: accounts.service.claims,
     findConsent: consents.service.find,
     linkClient: sessions.service.linkClient,

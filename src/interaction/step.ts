@@ -63,6 +63,8 @@ export interface AccountView {
   readonly epoch: number
   readonly name?: string | undefined
   readonly locale?: string | undefined
+  /** When the password was set that was read with the account, in milliseconds since the epoch; not every look reads it. */
+  readonly passwordAt?: number | undefined
 }
 
 export interface FlowState {

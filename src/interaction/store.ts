@@ -35,6 +35,8 @@ export interface InteractionStoreDeps {
     view(accountId: string): Promise<AccountView | undefined>
     /** Whether the account may act, and its epoch: the truth at the moment of finishing. */
     state(accountId: string): Promise<AccountTruth | undefined>
+    /** The same for an account read in this request; undefined when what was read does not tell. */
+    note(account: AccountView): Promise<AccountTruth | undefined>
     canonicalEmail(input: unknown): string | undefined
   }
   readonly sessions: {
@@ -70,6 +72,8 @@ export interface Conversation {
   readonly began: EngineInteraction['session']
   /** Names the browser by a cookie that only our host can set. */
   readonly browser: string
+  /** The account as a step has read it in this request. */
+  readonly read?: AccountView | undefined
 }
 
 export type InteractionStore = ReturnType<typeof createInteractionStore>
@@ -89,7 +93,8 @@ export function createInteractionStore(deps: InteractionStoreDeps) {
     async advance(conversation: Conversation, patch: Patch): Promise<Conversation> {
       const { state } = conversation
       const progress = merge(state.progress, patch)
-      return { ...conversation, state: { ...state, progress, account: await accountOf(deps, progress, patch, state) } }
+      const account = await accountOf(deps, progress, patch, state)
+      return { ...conversation, state: { ...state, progress, account }, read: patch.account }
     },
 
     /** False when somebody else moved the conversation meanwhile. */
@@ -110,8 +115,9 @@ async function load(deps: InteractionStoreDeps, ctx: Context, uid: string): Prom
   const client = await engine.client(found.clientId)
   if (client === undefined) return undefined
   const prompt = { ...found.prompt, name: found.prompt.name as PromptName }
-  // A consent belongs to the session that asked for it; the engine refuses any other by itself.
-  const session = prompt.name === 'consent' ? found.session : await engine.browserSession(ctx)
+  const session = await engine.browserSession(ctx)
+  // A consent belongs to the session that asked for it: when this browser has another by now, or none, it is over.
+  if (prompt.name === 'consent' && !sameSession(session, found.session)) return undefined
   const record = prompt.name === 'consent' ? undefined : await kv.read(key(found.cid))
   const stored = record === undefined ? undefined : parse(record)
   const browser = browserOf(ctx)
@@ -123,7 +129,7 @@ async function load(deps: InteractionStoreDeps, ctx: Context, uid: string): Prom
   const progress =
     stored !== undefined && usable
       ? stored
-      : begin(prompt.name, await firstIdentifier(deps, found, session ?? found.session), stored?.version)
+      : begin(prompt.name, await firstIdentifier(deps, found), stored?.version)
   const account = await accountOf(deps, progress)
   return {
     state: {
@@ -144,11 +150,17 @@ async function load(deps: InteractionStoreDeps, ctx: Context, uid: string): Prom
   }
 }
 
-/** Whom the page asks for at first: the client's hint, or the person who is signed in and must show it again. */
+function sameSession(now: FlowState['session'], began: FlowState['session']): boolean {
+  return now !== undefined && now.uid === began?.uid && now.accountId === began.accountId
+}
+
+/**
+ * Whom the page asks for at first: the client's hint, or the person who was signed in and must show it again. Never one
+ * who signed in meanwhile in another tab: a page that asked for an address would change under the hands that type it.
+ */
 async function firstIdentifier(
   { accounts }: InteractionStoreDeps,
-  { prompt, params }: EngineInteraction,
-  session: FlowState['session'],
+  { prompt, params, session }: EngineInteraction,
 ): Promise<string | undefined> {
   if (prompt.name === 'consent') return undefined
   const hint = accounts.canonicalEmail(params.login_hint)
@@ -205,7 +217,7 @@ async function finish(
     return { url: await deps.engine.finish(ctx, uid, { [prompt.name]: {} }, { replaceSession }) }
   }
   const { accountId = '', proofs } = progress
-  const now = await deps.accounts.state(accountId)
+  const now = await truthOf(deps, accountId, conversation.read)
   if (now?.active !== true || !proofs.every((proof) => stillCounts(proof, now))) {
     await save(deps, conversation, merge(progress, { accountId: null, chosen: null }))
     return 'void'
@@ -217,6 +229,16 @@ async function finish(
   }
   for (const method of amrOf(proofs)) deps.signedIn?.(method)
   return resume(deps, ctx, conversation, sessionUid)
+}
+
+/** What a step has read in this request need not be read again. A later end of it all is caught when the engine resumes. */
+async function truthOf(
+  { accounts }: InteractionStoreDeps,
+  accountId: string,
+  read: AccountView | undefined,
+): Promise<AccountTruth | undefined> {
+  const noted = read?.accountId === accountId ? await accounts.note(read) : undefined
+  return noted ?? accounts.state(accountId)
 }
 
 /** "End everything" voids every proof (A53), a new password those made with the old one (A54). */
@@ -271,8 +293,8 @@ async function resume(
   const replaceSession = began !== undefined && began.uid !== sessionUid
   const url = await engine.finish(ctx, uid, result, { replaceSession })
   if (session !== undefined && session.accountId !== accountId) {
-    // We end the old session ourselves, or the engine would show its own self-submitting page. Only now: the engine finds
-    // no interaction whose session has gone.
+    // We end the old session ourselves, or the engine would show its own self-submitting page. Only once the result is
+    // saved: a crash in between must not have signed anybody out for nothing.
     await sessions.end(session.uid, 'account_switched')
     await engine.endBrowserSession(ctx)
   }

@@ -68,6 +68,19 @@ function requested({ oidc }: KoaContextWithOIDC): Agreed {
   }
 }
 
+/** What a Grant holds. */
+export function agreedIn(grant: Grant): Agreed {
+  const names = (list: string) => list.split(' ').filter(Boolean)
+  const indicators = Object.keys(grant.resources ?? {})
+  return {
+    scopes: names(grant.getOIDCScopeEncountered()),
+    claims: [...grant.getOIDCClaimsEncountered()],
+    resources: Object.fromEntries(
+      indicators.map((indicator) => [indicator, names(grant.getResourceScopeEncountered(indicator))]),
+    ),
+  }
+}
+
 /** Adds what is agreed; tells whether the Grant grew. */
 function add(grant: Grant, agreed: Agreed): boolean {
   const before = JSON.stringify([grant.openid, grant.resources])

@@ -1,9 +1,10 @@
 /** The engine's side of the hosted conversation: load an Interaction, finish it, end the browser's session, make a Grant. */
 import type { Context } from 'koa'
 import type Provider from 'oidc-provider'
-import { errors } from 'oidc-provider'
+import { errors, type Interaction } from 'oidc-provider'
 import type { ClientView } from '../interaction/step.ts'
-import { createGrantFor } from './grants.ts'
+import type { cookies } from './configuration.ts'
+import { agreedIn, createGrantFor } from './grants.ts'
 import { viewOf } from './pages.ts'
 
 /** An Interaction of this browser (the path-bound cookie proved it). */
@@ -38,16 +39,32 @@ export interface EngineInteractions {
   grantFor: ReturnType<typeof createGrantFor>
 }
 
-/** Builds the engine's side on a provider that may be replaced (key rotation). */
-export function createEngineInteractions(current: () => Provider, sessionCookie: string): EngineInteractions {
+type BrowserSession = Awaited<ReturnType<EngineInteractions['browserSession']>>
+
+/** Builds the engine's side on a provider that may be replaced (key rotation). A record is read once a request. */
+export function createEngineInteractions(
+  current: () => Provider,
+  { names, short }: ReturnType<typeof cookies>,
+): EngineInteractions {
+  const interactions = new WeakMap<Context, Promise<Interaction | undefined>>()
+  const sessions = new WeakMap<Context, Promise<BrowserSession>>()
+  // Not by `interactionDetails`: that also looks up the session by its uid, which we compare with the browser's own.
   const details = async (ctx: Context, uid: string) => {
-    try {
-      const interaction = await current().interactionDetails(ctx.req, ctx.res)
-      return interaction.uid === uid ? interaction : undefined
-    } catch (error) {
-      if (error instanceof errors.SessionNotFound) return undefined
-      throw error
-    }
+    const id = ctx.cookies.get(names.interaction, short)
+    if (id === undefined || id !== uid) return undefined
+    const interaction = interactions.get(ctx) ?? current().Interaction.find(id)
+    interactions.set(ctx, interaction)
+    return interaction
+  }
+  // Asked by `prompt=consent` the page shows what the client has already too; the engine names only what it lacks.
+  const granted = async ({ prompt, grantId }: Interaction) => {
+    if (!prompt.reasons.includes('consent_prompt') || grantId === undefined) return undefined
+    const grant = await current().Grant.find(grantId)
+    return grant === undefined ? undefined : agreedIn(grant)
+  }
+  const browserSession = async (ctx: Context): Promise<BrowserSession> => {
+    const { accountId, uid } = await current().Session.get(ctx as never)
+    return accountId === undefined ? undefined : { accountId, uid }
   }
   return {
     async load(ctx, uid) {
@@ -57,7 +74,7 @@ export function createEngineInteractions(current: () => Provider, sessionCookie:
       return {
         uid: found.uid,
         cid: found.cid,
-        prompt: { ...found.prompt, details: { ...found.prompt.details, grantId: found.grantId } },
+        prompt: { ...found.prompt, details: { ...found.prompt.details, grantId: found.grantId, granted: await granted(found) } },
         params: found.params,
         clientId: String(found.params.client_id),
         session: accountId && sessionUid ? { accountId, uid: sessionUid } : undefined,
@@ -72,18 +89,20 @@ export function createEngineInteractions(current: () => Provider, sessionCookie:
       await found.persist()
       return found.returnTo
     },
-    async browserSession(ctx) {
-      const { accountId, uid } = await current().Session.get(ctx as never)
-      return accountId === undefined ? undefined : { accountId, uid }
+    browserSession(ctx) {
+      const session = sessions.get(ctx) ?? browserSession(ctx)
+      sessions.set(ctx, session)
+      return session
     },
     async endBrowserSession(ctx) {
+      sessions.delete(ctx)
       const session = await current().Session.get(ctx as never)
       if (session.accountId !== undefined) await session.destroy()
-      ctx.cookies.set(sessionCookie, null, {
+      ctx.cookies.set(names.session, null, {
         path: '/',
         signed: false,
         httpOnly: true,
-        secure: sessionCookie.startsWith('__'),
+        secure: names.session.startsWith('__'),
       })
     },
     async client(clientId) {

@@ -43,6 +43,9 @@ function keepInPayload(model: object, names: readonly string[]): void {
 
 interface LiveSession {
   uid: string
+  /** Absent until it was stored. */
+  exp?: number
+  readonly new?: boolean
   oldId?: string | undefined
   epoch?: number
   startedAt?: number
@@ -62,6 +65,15 @@ function adaptSession(provider: Provider, { now }: ModelDeps): void {
     if (oldId !== undefined) await this.adapter.destroy(oldId)
     return value
   } as never
+  const model = provider.Session as unknown as { get(ctx: unknown): Promise<LiveSession> }
+  const get = model.get
+  // For an id that is not there any more the engine would set a cookie of a new, empty session. When a double click or a
+  // second tab is still under way with the id that a sign-in has just replaced, that cookie would sign the person out.
+  model.get = async function (this: unknown, ctx: unknown) {
+    const session = await get.call(this, ctx)
+    if (session.exp === undefined && session.new !== true) Object.defineProperty(session, 'new', { value: true })
+    return session
+  }
   const loginAccount = prototype.loginAccount as (this: LiveSession, details: object) => void
   prototype.loginAccount = function (this: LiveSession, details: { accountId: string }) {
     const { ctx } = Provider

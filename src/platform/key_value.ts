@@ -25,8 +25,8 @@ export interface KeyValue {
   take(key: string): Promise<string | undefined>
   delete(key: string): Promise<void>
   /**
-   * Counts one hit on every limit, atomically and in one trip; refused when any of them is used up, and then none is
-   * counted. Windows are fixed and begin with their first hit. `delete(key)` forgets the hits of one limit.
+   * Counts one hit on every limit that is not a peek, atomically and in one trip; refused when any of them is used up, and
+   * then none is counted. Windows are fixed and begin with their first hit. `delete(key)` forgets the hits of one limit.
    * On a Redis Cluster the keys of one call share a hash tag. Throws RangeError when two limits share a key.
    */
   hit(limits: readonly Limit[]): Promise<Hit>
@@ -43,6 +43,8 @@ export interface Limit {
   readonly key: string
   /** Hits allowed in a window; 0 refuses all. */
   readonly limit: number
+  /** Looked at like the others but never counted on. */
+  readonly peek?: boolean | undefined
   readonly windowSeconds: number
 }
 

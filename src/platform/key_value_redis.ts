@@ -24,20 +24,22 @@ redis.call('SET', KEYS[1], string.format('%d', version + 1) .. '.' .. ARGV[2] ..
 return 1
 `
 
-/** ARGV: now, then limit and window in ms of each key. Returns -1 when counted, else the longest wait in ms. */
+/** ARGV: now, then limit, window in ms and 0 or 1 (peek) of each key. Returns -1 when counted, else the longest wait in ms. */
 const HIT = `${LIVE}
 local now, wait, counts = tonumber(ARGV[1]), -1, {}
 for i, record in ipairs(redis.call('MGET', unpack(KEYS))) do
   local version, value, expiry = live(record, now)
-  local limit, window = tonumber(ARGV[2 * i]), tonumber(ARGV[2 * i + 1])
+  local limit, window = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
   counts[i] = { version or 0, tonumber(value or 0), expiry or now + window }
   if counts[i][2] >= limit then wait = math.max(wait, counts[i][3] - now) end
 end
 if wait >= 0 then return wait end
 for i, key in ipairs(KEYS) do
-  local version, count, expiry = unpack(counts[i])
-  local record = string.format('%d.%.0f.%d', version + 1, expiry, count + 1)
-  redis.call('SET', key, record, 'PX', math.max(1, expiry - now))
+  if ARGV[3 * i + 1] == '0' then
+    local version, count, expiry = unpack(counts[i])
+    local record = string.format('%d.%.0f.%d', version + 1, expiry, count + 1)
+    redis.call('SET', key, record, 'PX', math.max(1, expiry - now))
+  end
 end
 return -1
 `
@@ -85,7 +87,7 @@ export function createRedisKeyValue(redis: Redis, clock: Clock = systemClock): K
         stored.length,
         ...stored.map(({ key }) => `kv:${key}`),
         now(),
-        ...stored.flatMap(({ limit, windowSeconds }) => [limit, Math.ceil(windowSeconds * 1000)]),
+        ...stored.flatMap(({ limit, windowSeconds, peek }) => [limit, Math.ceil(windowSeconds * 1000), peek ? 1 : 0]),
       )
       return hitResult(wait < 0 ? undefined : wait)
     },

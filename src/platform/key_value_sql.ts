@@ -74,18 +74,21 @@ export function createSqlKeyValue(database: Pick<Database, 'db'>, clock: Clock):
 /**
  * Counts on all limits or on none, in one statement. `locked` waits for its rows in key order (no deadlock) and sees what was
  * committed while it waited, so that parallel hits count one after the other. A row that is missing cannot be locked: then
- * nothing is counted, an expired row is made, and the statement runs again.
+ * nothing is counted, an expired row is made, and the statement runs again. A peek reads its row without waiting.
  */
 async function count(db: Knex, limits: readonly Limit[], now: Date): Promise<Hit> {
-  const wanted = limits.flatMap(({ key, limit, windowSeconds }) => [key, limit, expiryOf(now, windowSeconds)])
+  const wanted = limits.flatMap(({ key, limit, windowSeconds, peek = false }) => [
+    ...[key, limit, expiryOf(now, windowSeconds), peek],
+  ])
+  const counted = limits.filter(({ peek }) => !peek)
   for (let attempt = 0; attempt < HIT_ATTEMPTS; attempt++) {
     const { rows } = await db.raw(hitSql(limits.length), [...wanted, now])
     const { missing, full_until: fullUntil }: { missing: boolean; full_until: Date | null } = rows[0]
     if (!missing) return hitResult(fullUntil === null ? undefined : fullUntil.getTime() - now.getTime())
     await db.raw(
       `insert into key_values (key, value, version, expires_at)
-       values ${limits.map(() => "(?, '0', 0, ?)").join(', ')} on conflict (key) do nothing`,
-      limits.flatMap(({ key }) => [key, now]),
+       values ${counted.map(() => "(?, '0', 0, ?)").join(', ')} on conflict (key) do nothing`,
+      counted.flatMap(({ key }) => [key, now]),
     )
   }
   throw new Error('hit: the rows of the limits vanish again and again')
@@ -96,21 +99,24 @@ const HIT_ATTEMPTS = 5
 
 function hitSql(limits: number): string {
   return `
-    with wanted (key, allowed, window_end) as (
-      values ${Array.from({ length: limits }, () => '(?::text, ?::integer, ?::timestamptz)').join(', ')}
+    with wanted (key, allowed, window_end, peek) as (
+      values ${Array.from({ length: limits }, () => '(?::text, ?::integer, ?::timestamptz, ?::boolean)').join(', ')}
     ), locked as materialized (
       select key, value, expires_at from key_values
-      where key in (select key from wanted) order by key for update of key_values
+      where key in (select key from wanted where not peek) order by key for update of key_values
+    ), found as (
+      select * from locked
+      union all select key, value, expires_at from key_values where key in (select key from wanted where peek)
     ), state as (
-      select wanted.key, allowed, locked.key is null as missing,
+      select wanted.key, allowed, peek, found.key is null and not peek as missing,
         case when expires_at > at.now then value::integer else 0 end as hits,
         case when expires_at > at.now then expires_at else window_end end as expires_at
-      from wanted left join locked on locked.key = wanted.key, (select ?::timestamptz as now) as at
+      from wanted left join found on found.key = wanted.key, (select ?::timestamptz as now) as at
     ), verdict as (
       select bool_or(missing) as missing, max(expires_at) filter (where hits >= allowed) as full_until from state
     ), counted as (
       update key_values set value = (hits + 1)::text, expires_at = state.expires_at, version = version + 1
-      from state, verdict where key_values.key = state.key and not verdict.missing and full_until is null
+      from state, verdict where key_values.key = state.key and not peek and not verdict.missing and full_until is null
     )
     select missing, full_until from verdict`
 }

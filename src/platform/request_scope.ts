@@ -19,3 +19,17 @@ export function runInRequest<T>(request: RequestScope, work: () => T): T {
 export function currentRequest(): RequestScope | undefined {
   return scope.getStore()
 }
+
+/** Asks once a request for each id, and each time outside of one. What a request was told holds until it has ended. */
+export function onceARequest<T>(ask: (id: string) => Promise<T>): (id: string) => Promise<T> {
+  const answers = new WeakMap<RequestScope, Map<string, Promise<T>>>()
+  return (id) => {
+    const request = currentRequest()
+    if (request === undefined) return ask(id)
+    const known = answers.get(request) ?? new Map<string, Promise<T>>()
+    answers.set(request, known)
+    const answer = known.get(id) ?? ask(id)
+    known.set(id, answer)
+    return answer
+  }
+}

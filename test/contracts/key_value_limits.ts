@@ -58,6 +58,21 @@ export function describeLimits(at: Bench): void {
       expect((await at.kv.hit([limit('a', 2)])).allowed).toBe(true)
     })
 
+    it('a peek refuses like any limit and is never counted', async () => {
+      const peek = { ...limit('seen', 2), peek: true }
+      for (let i = 0; i < 3; i++) expect((await at.kv.hit([peek, limit('own', 9)])).allowed).toBe(true)
+      expect(await at.kv.get(`${at.key}:seen`)).toBeUndefined()
+      expect(await at.kv.get(`${at.key}:own`)).toBe('3')
+      await at.kv.hit([limit('seen', 2)])
+      at.later(10)
+      await at.kv.hit([limit('seen', 2)])
+      expect(await at.kv.hit([peek, limit('own', 9)])).toEqual({ allowed: false, retryAfter: 50 })
+      expect(await at.kv.get(`${at.key}:own`)).toBe('3')
+      expect(await at.kv.hit([{ ...limit('none', 0), peek: true }])).toEqual({ allowed: false, retryAfter: 60 })
+      at.later(50)
+      expect(await at.kv.hit([peek])).toEqual({ allowed: true, retryAfter: 0 })
+    })
+
     it('begins anew after delete', async () => {
       await at.kv.hit([limit('a', 1)])
       await at.kv.delete(`${at.key}:a`)

@@ -52,7 +52,7 @@ export function createModelKeyValue(clock: Clock): KeyValue {
       const full = limits.filter(({ key, limit }) => Number(live(key)?.value ?? 0) >= limit)
       const waits = full.map(({ key, windowSeconds }) => (live(key)?.expiry ?? now() + windowSeconds * 1000) - now())
       if (waits.length > 0) return { allowed: false, retryAfter: Math.max(1, Math.ceil(Math.max(...waits) / 1000)) }
-      for (const { key, windowSeconds } of limits) {
+      for (const { key, windowSeconds } of limits.filter(({ peek }) => !peek)) {
         const record = live(key)
         put(key, String(Number(record?.value ?? 0) + 1), record?.expiry ?? now() + windowSeconds * 1000)
       }
@@ -74,6 +74,7 @@ export const walk = fc.array(
     fc.record({
       act: fc.constant('hit' as const),
       keys: fc.uniqueArray(key, { minLength: 1 }),
+      peeked: fc.subarray(['a', 'b', 'c']),
       seconds,
       limit: fc.nat(3),
     }),
@@ -96,7 +97,10 @@ export async function perform(store: KeyValue, prefix: string, at: number, act: 
       return store[act.act](prefix + act.key, String(at), act.seconds)
     case 'hit':
       return store.hit(
-        act.keys.map((one) => ({ key: `${prefix}hits:${one}`, limit: act.limit, windowSeconds: act.seconds })),
+        act.keys.map((one) => ({
+          ...{ key: `${prefix}hits:${one}`, limit: act.limit, windowSeconds: act.seconds },
+          peek: act.peeked.includes(one),
+        })),
       )
     default:
       return store[act.act](prefix + act.key)

@@ -1,4 +1,7 @@
 /** Debian's Chromium through playwright-core, without the browser's own traffic to the outside. */
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { type Browser, type BrowserContext, type BrowserContextOptions, chromium } from 'playwright-core'
 import { binary } from './binaries.ts'
 
@@ -15,6 +18,20 @@ const FLAGS = [
 /** Starts a headless Chromium. Close it after use; Playwright also ends it with this process. */
 export function startChromium(): Promise<Browser> {
   return chromium.launch({ executablePath: binary('chromium'), args: FLAGS })
+}
+
+/** A Chromium that takes no cookies, by its own setting. Close it after use. */
+export function startWithoutCookies(): Promise<BrowserContext> {
+  const folder = mkdtempSync(join(tmpdir(), 'genkan-chromium-'))
+  mkdirSync(join(folder, 'Default'))
+  const preferences = { profile: { default_content_setting_values: { cookies: 2 } } }
+  writeFileSync(join(folder, 'Default', 'Preferences'), JSON.stringify(preferences))
+  return chromium.launchPersistentContext(folder, {
+    executablePath: binary('chromium'),
+    args: FLAGS,
+    ignoreHTTPSErrors: true,
+    locale: 'en-US',
+  })
 }
 
 /** A fresh profile. `ignoreHTTPSErrors` because the TLS proxy's certificate is made for the run. */

@@ -25,7 +25,7 @@ export function sampleTitle(name: string, seed = SEED): string {
 }
 
 /** Mulberry32: small, seeded, good enough to choose cases. */
-function generator(seed: number): () => number {
+export function generator(seed: number): () => number {
   let state = seed >>> 0
   return () => {
     state = (state + 0x6d2b79f5) >>> 0

@@ -111,6 +111,19 @@ function statesOf({ repository, kv }: AccountDeps) {
       return state
     },
 
+    /**
+     * The state of an account that was just read together with its password: kept if no state is there yet, else the one
+     * that is there, which a change may have written since. Undefined when the view does not carry enough to say.
+     */
+    async note({ accountId, active, emailVerified, epoch, passwordAt }: AccountView): Promise<AccountState | undefined> {
+      // A view calls pending accounts active too; whoever has proven the address is none.
+      if (!active || !emailVerified || passwordAt === undefined) return undefined
+      const state = { active, epoch, passwordAt }
+      if (await kv.add(key(accountId), JSON.stringify(state), STATE_SECONDS)) return state
+      const stored = await kv.get(key(accountId))
+      return stored === undefined ? state : parse(stored)
+    },
+
     /** Writes the committed state through. Call it after the commit of whatever changed state or epoch. Idempotent. */
     async publish(id: string): Promise<void> {
       const account = await repository.find(id)

@@ -49,20 +49,41 @@ export function createConsentService({ repository, transaction, outbox, clock, n
 
 /**
  * What is asked now, from the engine's own prompt details and parameters and never from a form. The details name what the
- * present Grant lacks; what was agreed before is asked again only as far as this request repeats it.
+ * present Grant lacks; what was agreed or granted before is asked again only as far as this request repeats it.
  */
 export function askedBy({ prompt, params }: Pick<FlowState, 'prompt' | 'params'>, before?: Agreement): Agreement {
-  const missing = strings(prompt.details.missingOIDCScope)
+  const { missingOIDCScope, missingOIDCClaims, missingResourceScopes, granted } = prompt.details
   const requested = new Set(strings(typeof params.scope === 'string' ? params.scope.split(' ') : []))
-  const repeated = (before?.scopes ?? []).filter((scope) => requested.has(scope))
+  const held = [before, heldBy(granted)].filter((agreement) => agreement !== undefined)
+  const claims = claimsIn(params.claims)
   return {
-    scopes: unique([...repeated, ...missing]),
-    claims: unique(strings(prompt.details.missingOIDCClaims)),
+    scopes: unique([
+      ...held.flatMap(({ scopes }) => scopes).filter((scope) => requested.has(scope)),
+      ...strings(missingOIDCScope),
+    ]),
+    claims: unique([
+      ...held.flatMap((agreement) => agreement.claims).filter((claim) => claims.has(claim)),
+      ...strings(missingOIDCClaims),
+    ]),
     resources: mergeResources(
-      repeatedResources(before, requested),
-      resourceScopes(prompt.details.missingResourceScopes),
+      ...held.map((agreement) => repeatedResources(agreement, requested)),
+      resourceScopes(missingResourceScopes),
     ),
   }
+}
+
+/** What the present Grant holds, where the engine's details tell. */
+function heldBy(granted: unknown): Agreement | undefined {
+  if (typeof granted !== 'object' || granted === null) return undefined
+  const { scopes, claims, resources } = granted as { readonly [name: string]: unknown }
+  return { scopes: strings(scopes), claims: strings(claims), resources: resourceScopes(resources) }
+}
+
+/** Names in the `claims` parameter (OIDC Core §5.5), which the engine has checked, beside those that need no consent. */
+function claimsIn(parameter: unknown): ReadonlySet<string> {
+  if (typeof parameter !== 'string') return new Set()
+  const { userinfo, id_token: idToken } = JSON.parse(parameter) as { userinfo?: object | null; id_token?: object | null }
+  return new Set([...Object.keys(userinfo ?? {}), ...Object.keys(idToken ?? {})])
 }
 
 /** Known scopes in a fixed order, so that the same request always reads the same; what lasts longest comes last. */
@@ -83,8 +104,8 @@ export function permissionsOf(agreement: Agreement, before?: Agreement): Permiss
   ]
 }
 
-function repeatedResources(before: Agreement | undefined, requested: ReadonlySet<string>): ResourceScopes {
-  const entries = Object.entries(before?.resources ?? {})
+function repeatedResources({ resources }: Agreement, requested: ReadonlySet<string>): ResourceScopes {
+  const entries = Object.entries(resources)
   return Object.fromEntries(
     entries.map(([resource, scopes]) => [resource, scopes.filter((scope) => requested.has(scope))]),
   )

@@ -67,6 +67,7 @@ function toCredential(row: CredentialRow): Credential {
       epoch: row.epoch,
       name: row.name ?? undefined,
       locale: row.locale ?? undefined,
+      passwordAt: row.changed_at?.getTime(),
     },
     hash: row.hash ?? undefined,
     changedAt: row.changed_at ?? undefined,

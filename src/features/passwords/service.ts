@@ -16,7 +16,7 @@ import type { Credential, OwnWords, PasswordProblem, Prepared, Verified } from '
 export interface PasswordDeps {
   readonly repository: PasswordRepository
   readonly passwordHash: Pick<PasswordHash, 'hash' | 'verify' | 'verifyDummy' | 'needsRehash'>
-  readonly kv: Pick<KeyValue, 'get' | 'hit' | 'delete'>
+  readonly kv: Pick<KeyValue, 'hit' | 'delete'>
   readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
   readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void> }
   readonly clock: { now(): Date }
@@ -136,10 +136,7 @@ function createLimits({ kv, mac, settings }: Pick<PasswordDeps, 'kv' | 'mac' | '
   return {
     /** Seconds to wait, or undefined when the try may go on. */
     async enter(ip: string, identifier: string): Promise<number | undefined> {
-      const address = ofAddress(ip)
-      const failures = Number((await kv.get(address.key)) ?? 0)
-      // A refused hit is not counted: it only tells how long to wait.
-      const { allowed, retryAfter } = await kv.hit([failures >= address.limit ? address : ofIdentifier(identifier)])
+      const { allowed, retryAfter } = await kv.hit([{ ...ofAddress(ip), peek: true }, ofIdentifier(identifier)])
       return allowed ? undefined : retryAfter
     },
     async failed(ip: string): Promise<void> {

@@ -242,23 +242,11 @@ function presentedByAnother(found: AdapterPayload): boolean {
   return route() === 'token' && client !== undefined && found.clientId !== client.clientId
 }
 
-const states = new WeakMap<object, Map<string, Promise<AccountState | undefined>>>()
-
-/** Compares the record's epoch with the account's; the account is asked once a request. */
+/** Compares the record's epoch with the account's. */
 async function sameEpoch(found: AdapterPayload, { accountState }: AdapterDeps): Promise<boolean> {
   if (!found.accountId) return true
-  const state = await onceARequest(found.accountId, accountState)
+  const state = await accountState(found.accountId)
   return state?.active === true && state.epoch === (found as Payload).epoch
-}
-
-function onceARequest(accountId: string, ask: AdapterDeps['accountState']): Promise<AccountState | undefined> {
-  const ctx = Provider.ctx
-  if (ctx === undefined) return ask(accountId)
-  const known = states.get(ctx) ?? new Map<string, Promise<AccountState | undefined>>()
-  states.set(ctx, known)
-  const answer = known.get(accountId) ?? ask(accountId)
-  known.set(accountId, answer)
-  return answer
 }
 
 const stated = new WeakSet<object>()

@@ -133,6 +133,7 @@ describe('the same page more than once', () => {
     const ends = await Promise.all([allow(ann.browser, page), allow(ann.browser, page)])
     expect(ends.some((end) => atClient(end, 'web'))).toBe(true)
     for (const end of ends) expect([0, 200, 303, 400]).toContain(end.status)
+    expect(await ann.signedIn()).toBe(true)
   })
 })
 
