@@ -19,8 +19,13 @@ const SECONDS = '3600'
 export function createCors({ paths, knownOrigin, clientOrigin }: CorsDeps): Middleware {
   return async (ctx: Context, next: Next) => {
     const origin = ctx.get('Origin')
-    if (!paths.has(ctx.path) || origin === '') return next()
+    if (!paths.has(ctx.path)) return next()
     ctx.vary('Origin')
+    if (origin === '') {
+      await next()
+      // The engine answers "*" to whoever names no origin.
+      return ctx.remove('Access-Control-Allow-Origin')
+    }
     if (ctx.method === 'OPTIONS') return preflight(ctx, origin, await knownOrigin(origin))
     await next()
     const clientId = (ctx as { oidc?: { client?: { clientId: string } } }).oidc?.client?.clientId

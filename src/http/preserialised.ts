@@ -54,7 +54,7 @@ const KEPT = [
 
 function documentOf(ctx: Context, maxAgeSeconds: number): Document {
   const body = Buffer.from(JSON.stringify(ctx.body))
-  const kept = KEPT.map((name) => [name.toLowerCase(), ctx.response.get(name)] as const)
+  const kept = KEPT.map((name) => [name.toLowerCase(), String(ctx.response.get(name) ?? '')] as const)
   return {
     body,
     headers: {

@@ -10,15 +10,6 @@ import { AppError } from '../errors.ts'
 import { newId } from '../platform/ids.ts'
 import { runInRequest } from '../platform/request_scope.ts'
 
-/** `ctx.state` as every later middleware finds it. */
-export interface RequestState {
-  readonly requestId: string
-  readonly ip: string
-  readonly locale: string
-  /** CSP nonce of this response. */
-  readonly nonce: string
-}
-
 export interface RequestContextDeps {
   readonly issuer: string
   readonly trustedProxies: readonly string[]

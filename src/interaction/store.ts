@@ -7,7 +7,6 @@ import type { Context } from 'koa'
 import type { Fact } from '../events.ts'
 import { browserOf } from '../http/csrf.ts'
 import type { KeyValue } from '../platform/key_value.ts'
-import type { Tx } from '../platform/postgres.ts'
 import type { EngineInteraction, EngineInteractions } from './engine.ts'
 import { amrOf, begin, finished, merge, requirementsOf } from './flow.ts'
 import {
@@ -20,13 +19,7 @@ import {
   type Proof,
   type RequestFacts,
 } from './step.ts'
-
-interface AccountTruth {
-  readonly active: boolean
-  readonly epoch: number
-  /** When the present password was set, in milliseconds since the epoch. */
-  readonly passwordAt?: number | undefined
-}
+import { type AccountTruth, stillCounts, truthOf } from './truth.ts'
 
 export interface InteractionStoreDeps {
   readonly engine: EngineInteractions
@@ -41,10 +34,9 @@ export interface InteractionStoreDeps {
   }
   readonly sessions: {
     /** Begins a session, or renews the live one `uid` of the same account; states `session.started` and `facts`. */
-    open(session: OpenedSession, tx: Tx): Promise<string>
+    open(session: OpenedSession): Promise<string>
     end(uid: string, reason: 'account_switched' | 'expired'): Promise<unknown>
   }
-  readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
   readonly clock: { now(): Date }
   readonly pickLocale: (candidates: readonly string[]) => string
   readonly signedIn?: ((method: string) => void) | undefined
@@ -127,9 +119,7 @@ async function load(deps: InteractionStoreDeps, ctx: Context, uid: string): Prom
   // Proofs that opened one session open no second one: `prompt=login` and `max_age` ask again under the same cid.
   const usable = stored?.finished === undefined || stored.finished.uid === uid
   const progress =
-    stored !== undefined && usable
-      ? stored
-      : begin(prompt.name, await firstIdentifier(deps, found), stored?.version)
+    stored !== undefined && usable ? stored : begin(prompt.name, await firstIdentifier(deps, found), stored?.version)
   const account = await accountOf(deps, progress)
   return {
     state: {
@@ -154,10 +144,7 @@ function sameSession(now: FlowState['session'], began: FlowState['session']): bo
   return now !== undefined && now.uid === began?.uid && now.accountId === began.accountId
 }
 
-/**
- * Whom the page asks for at first: the client's hint, or the person who was signed in and must show it again. Never one
- * who signed in meanwhile in another tab: a page that asked for an address would change under the hands that type it.
- */
+/** Whom the page asks for at first: the client's hint, or who was signed in then (not in another tab since) and must show it again. */
 async function firstIdentifier(
   { accounts }: InteractionStoreDeps,
   { prompt, params, session }: EngineInteraction,
@@ -217,7 +204,7 @@ async function finish(
     return { url: await deps.engine.finish(ctx, uid, { [prompt.name]: {} }, { replaceSession }) }
   }
   const { accountId = '', proofs } = progress
-  const now = await truthOf(deps, accountId, conversation.read)
+  const now = await truthOf(deps.accounts, accountId, conversation.read)
   if (now?.active !== true || !proofs.every((proof) => stillCounts(proof, now))) {
     await save(deps, conversation, merge(progress, { accountId: null, chosen: null }))
     return 'void'
@@ -231,24 +218,9 @@ async function finish(
   return resume(deps, ctx, conversation, sessionUid)
 }
 
-/** What a step has read in this request need not be read again. A later end of it all is caught when the engine resumes. */
-async function truthOf(
-  { accounts }: InteractionStoreDeps,
-  accountId: string,
-  read: AccountView | undefined,
-): Promise<AccountTruth | undefined> {
-  const noted = read?.accountId === accountId ? await accounts.note(read) : undefined
-  return noted ?? accounts.state(accountId)
-}
-
-/** "End everything" voids every proof (A53), a new password those made with the old one (A54). */
-function stillCounts({ method, at, epoch }: Proof, now: AccountTruth): boolean {
-  return epoch === now.epoch && !(method === 'pwd' && at < (now.passwordAt ?? 0))
-}
-
 /** Same account in a live session: the session is renewed and keeps its uid. Else a new one, with an id nobody knew (A51). */
 function openSession(
-  { sessions, transaction, clock }: InteractionStoreDeps,
+  { sessions, clock }: InteractionStoreDeps,
   { session, progress, client }: FlowState,
   request: RequestFacts,
 ): Promise<string> {
@@ -268,7 +240,7 @@ function openSession(
     now: clock.now(),
     facts,
   }
-  return transaction((tx) => sessions.open(opened, tx))
+  return sessions.open(opened)
 }
 
 /** Repeatable: a double click, or a retry after a crash, saves the same result again. */

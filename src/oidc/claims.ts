@@ -32,5 +32,3 @@ export const SCOPES = ['openid', 'offline_access', 'profile', 'email', 'address'
 
 /** Ordered levels of authentication, weakest first. */
 export const ACR_VALUES = ['urn:genkan:acr:basic'] as const
-export type Acr = (typeof ACR_VALUES)[number]
-export const BASIC: Acr = ACR_VALUES[0]

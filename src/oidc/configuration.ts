@@ -35,7 +35,7 @@ export interface ConfigurationDeps {
 }
 
 /** Our metadata beside the registered ones; validated when a client is written. */
-export const CLIENT_METADATA = [
+const CLIENT_METADATA = [
   'first_party',
   'require_pkce',
   'resources',

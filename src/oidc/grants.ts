@@ -12,6 +12,13 @@ export interface Agreed {
 
 export type FindConsent = (accountId: string, clientId: string) => Promise<Agreed | undefined>
 
+const looked = new WeakMap<object, Agreed | null>()
+
+/** What the account had agreed to, for the consent page: `null` for nothing, undefined when this request did not look. */
+export function consentIn(ctx: KoaContextWithOIDC): Agreed | null | undefined {
+  return looked.get(ctx)
+}
+
 /** `loadExistingGrant` of the engine. A first-party client is agreed to by using it; others only by a consent record. */
 export function createLoadExistingGrant(findConsent: FindConsent) {
   return async (ctx: KoaContextWithOIDC): Promise<Grant | undefined> => {
@@ -23,12 +30,21 @@ export function createLoadExistingGrant(findConsent: FindConsent) {
     const grant = grantId === undefined ? undefined : await oidc.provider.Grant.find(grantId)
     const own = grant?.accountId === account.accountId && grant.clientId === client.clientId ? grant : undefined
     if (own !== undefined && covers(own, ctx)) return own
-    const agreed = client.first_party ? requested(ctx) : await findConsent(account.accountId, client.clientId)
+    const agreed = client.first_party
+      ? requested(ctx)
+      : await look(findConsent, ctx, account.accountId, client.clientId)
     if (agreed === undefined) return own
     const fresh = own ?? new oidc.provider.Grant({ accountId: account.accountId, clientId: client.clientId })
     if (add(fresh, agreed) || own === undefined) await fresh.save()
     return fresh
   }
+}
+
+async function look(find: FindConsent, ctx: KoaContextWithOIDC, accountId: string, clientId: string) {
+  const agreed = await find(accountId, clientId)
+  const { scopes, claims, resources } = agreed ?? {}
+  looked.set(ctx, scopes && claims && resources ? { scopes, claims, resources } : null)
+  return agreed
 }
 
 /** Makes or extends a Grant for a consent that was just given, outside the engine's routes. */

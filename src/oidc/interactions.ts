@@ -74,7 +74,10 @@ export function createEngineInteractions(
       return {
         uid: found.uid,
         cid: found.cid,
-        prompt: { ...found.prompt, details: { ...found.prompt.details, grantId: found.grantId, granted: await granted(found) } },
+        prompt: {
+          ...found.prompt,
+          details: { ...found.prompt.details, grantId: found.grantId, granted: await granted(found) },
+        },
         params: found.params,
         clientId: String(found.params.client_id),
         session: accountId && sessionUid ? { accountId, uid: sessionUid } : undefined,

@@ -1,6 +1,7 @@
 /** When the engine must ask the person: its own checks, ours, and the prompts `create` and `select_account`. */
 import { errors, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider'
 import { ACR_VALUES } from './claims.ts'
+import { consentIn } from './grants.ts'
 
 const { base, Check, Prompt } = interactionPolicy
 
@@ -12,6 +13,8 @@ export function createPolicy() {
   login?.checks.add(expectedAccount())
   for (const reason of ['essential_acrs', 'essential_acr']) login?.checks.remove(reason)
   login?.checks.add(essentialAcr())
+  const consent = policy.get('consent')
+  if (consent !== undefined) consent.details = (ctx) => ({ agreed: consentIn(ctx) })
   policy.add(new Prompt({ name: 'create', requestable: true }), 0)
   policy.add(new Prompt({ name: 'select_account', requestable: true }), 1)
   return policy

@@ -24,6 +24,9 @@ redis.call('SET', KEYS[1], string.format('%d', version + 1) .. '.' .. ARGV[2] ..
 return 1
 `
 
+/** Redis counts by its own clock: it forgets a counter only when its window is over by everybody's. */
+const SLACK_MS = 1000
+
 /** ARGV: now, then limit, window in ms and 0 or 1 (peek) of each key. Returns -1 when counted, else the longest wait in ms. */
 const HIT = `${LIVE}
 local now, wait, counts = tonumber(ARGV[1]), -1, {}
@@ -38,7 +41,7 @@ for i, key in ipairs(KEYS) do
   if ARGV[3 * i + 1] == '0' then
     local version, count, expiry = unpack(counts[i])
     local record = string.format('%d.%.0f.%d', version + 1, expiry, count + 1)
-    redis.call('SET', key, record, 'PX', math.max(1, expiry - now))
+    redis.call('SET', key, record, 'PX', math.max(0, expiry - now) + ${SLACK_MS})
   end
 end
 return -1

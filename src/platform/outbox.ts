@@ -11,8 +11,19 @@ import { currentRequest } from './request_scope.ts'
 export interface Outbox {
   /** States facts inside the transaction of the change, in one insert. Facts with a sealed part wake the deliveries on commit. */
   record(facts: readonly Fact[], tx: Tx): Promise<void>
+  /**
+   * The same insert as a part of the change's own statement, which puts it into a CTE: change and facts are one statement.
+   * At least one fact. Whoever states sealed ones calls `wake`.
+   */
+  insert(facts: readonly Fact[]): Statement
   /** Asks for deliveries now instead of within a second. Call it after the commit. */
   wake(): void
+}
+
+/** A statement of SQL with `?` for each of its bindings. */
+export interface Statement {
+  readonly sql: string
+  readonly bindings: readonly (string | Date | null)[]
 }
 
 /** The outbox as the composition root sees it. */
@@ -48,6 +59,13 @@ export const OUTBOX_MAC = 'outbox-mac'
 const ADDRESS_MAC = 'outbox-ip'
 
 const USER_AGENT_LENGTH = 256
+
+const COLUMNS = [
+  ...(['id', 'type', 'account_id', 'client_id', 'actor', 'data', 'request_id'] as const),
+  ...(['ip', 'ip_hash', 'user_agent', 'occurred_at', 'sealed', 'mac'] as const),
+]
+const INSERT = `insert into "outbox" (${COLUMNS.join(', ')}) values `
+const ROW = `(${COLUMNS.map(() => '?').join(', ')})`
 
 interface Deps {
   readonly secretBox: {
@@ -87,11 +105,20 @@ export function createOutbox({ secretBox, clock }: Deps): WakingOutbox {
       mac: secretBox.mac(canonical(content), OUTBOX_MAC),
     }
   }
+  const insert = (facts: readonly Fact[]): Statement => {
+    const now = clock.now()
+    const bindings = facts.flatMap((fact) => {
+      const values = row(fact, now)
+      return COLUMNS.map((column) => values[column])
+    })
+    return { sql: INSERT + facts.map(() => ROW).join(', '), bindings }
+  }
   return {
+    insert,
     async record(facts, tx) {
       if (facts.length === 0) return
-      const now = clock.now()
-      await tx('outbox').insert(facts.map((fact) => row(fact, now)))
+      const { sql, bindings } = insert(facts)
+      await tx.raw(sql, [...bindings])
       if (facts.some((fact) => fact.sealed !== undefined)) tx.executionPromise?.then(wake, () => {})
     },
     wake,

@@ -12,7 +12,7 @@ import nunjucks from 'nunjucks'
 export type MessageValues = { readonly [name: string]: string | number | boolean | Date }
 
 /** `t` as templates have it: bound to the locale of the page. */
-export type Translate = (key: string, values?: MessageValues) => string
+type Translate = (key: string, values?: MessageValues) => string
 
 export interface Asset {
   readonly path: string

@@ -46,7 +46,9 @@ function cookiesOf(lines: readonly string[]): Attributes[] {
   return lines.map((line) => {
     const [pair = '', ...rest] = line.split(/;\s*/)
     const cut = pair.indexOf('=')
-    const flags = rest.map((part) => part.split('=')).map(([name = '', value]) => [name.toLowerCase(), value ?? true] as const)
+    const flags = rest
+      .map((part) => part.split('='))
+      .map(([name = '', value]) => [name.toLowerCase(), value ?? true] as const)
     return { name: pair.slice(0, cut), value: pair.slice(cut + 1), flags: Object.fromEntries(flags) }
   })
 }
@@ -74,14 +76,23 @@ describe('A57: names and attributes', () => {
     const { action = '', fields = [] } = page.forms.find((form) => form.action.endsWith('/password')) ?? {}
     const csrf = fields.find(({ name }) => name === 'csrf')?.value ?? ''
     const form = { method: 'POST', from: page.url, headers: { 'content-type': 'application/x-www-form-urlencoded' } }
-    await walk(new URL(action, page.url).href, { ...form, body: new URLSearchParams({ csrf, password: PASSWORD }).toString() })
+    await walk(new URL(action, page.url).href, {
+      ...form,
+      body: new URLSearchParams({ csrf, password: PASSWORD }).toString(),
+    })
     await walk(`${target.issuer}/account`)
     const language = await browser.get(`${target.issuer}/account/language`)
     const token = language.forms.flatMap((each) => each.fields).find(({ name }) => name === 'csrf')?.value ?? ''
     await walk(`${target.issuer}/account/language`, { ...form, from: language.url, body: `csrf=${token}&locale=en` })
 
     const named = new Map(seen.map((cookie) => [cookie.name, cookie]))
-    const host = ['__Host-genkan_session', '__Host-genkan_account', '__Host-genkan_account_pending', '__Host-genkan_csrf', '__Host-genkan_done']
+    const host = [
+      '__Host-genkan_session',
+      '__Host-genkan_account',
+      '__Host-genkan_account_pending',
+      '__Host-genkan_csrf',
+      '__Host-genkan_done',
+    ]
     const bound = ['__Secure-genkan_interaction', '__Secure-genkan_resume']
     expect([...named.keys()].sort()).toEqual([...host, ...bound, 'genkan_locale'].sort())
     for (const { name, value, flags } of seen) {
@@ -90,10 +101,13 @@ describe('A57: names and attributes', () => {
       expect([name, String(flags.samesite).toLowerCase()]).toEqual([name, expect.stringMatching(/^(lax|strict)$/)])
       expect(name.length + value.length).toBeLessThanOrEqual(4096)
       if (name.startsWith('__Host-')) expect([name, flags.path]).toEqual([name, '/'])
-      if (bound.includes(name)) expect([name, flags.path]).toEqual([name, expect.stringMatching(/^\/(interaction|auth)\/[\w-]{20,}$/)])
+      if (bound.includes(name))
+        expect([name, flags.path]).toEqual([name, expect.stringMatching(/^\/(interaction|auth)\/[\w-]{20,}$/)])
     }
     // What a real browser would not have kept is what the jar of these tests has refused.
-    expect(browser.jar.all().map(({ name }) => name)).toEqual(expect.arrayContaining(['__Host-genkan_session', '__Host-genkan_csrf']))
+    expect(browser.jar.all().map(({ name }) => name)).toEqual(
+      expect.arrayContaining(['__Host-genkan_session', '__Host-genkan_csrf']),
+    )
   })
 
   it('without TLS in front nothing is handed out that only https protects', async () => {
@@ -108,7 +122,16 @@ describe('A57: tossed cookies', () => {
 
   it('names without the prefix, as a sibling host can set them, count for nothing', async () => {
     const stolen = cookieHeader(member.browser, `${target.issuer}/account`)
-    for (const prefix of ['__Secure-', '', '__host-', '__HOST-', '__Host_', '__Host-%00', '\u00a0__Host-', '\u0085__Host-']) {
+    for (const prefix of [
+      '__Secure-',
+      '',
+      '__host-',
+      '__HOST-',
+      '__Host_',
+      '__Host-%00',
+      '\u00a0__Host-',
+      '\u0085__Host-',
+    ]) {
       const tossed = stolen.replaceAll('__Host-', prefix)
       const answer = await person().send(`${target.issuer}/account`, { headers: { cookie: tossed } })
       expect([prefix, answer.status]).toEqual([prefix, 303])
@@ -135,7 +158,9 @@ describe('A57: tossed cookies', () => {
       planted.map(({ name, value, path }) => `${name}=${value}; Path=${path}; Secure; HttpOnly; Domain=localhost`),
     )
     expect(refused).toEqual([])
-    expect(victim.jar.store(new URL(target.issuer), ['__Host-genkan_session=x; Path=/; Secure; Domain=localhost'])).toHaveLength(1)
+    expect(
+      victim.jar.store(new URL(target.issuer), ['__Host-genkan_session=x; Path=/; Secure; Domain=localhost']),
+    ).toHaveLength(1)
     const opened = await victim.get(begun.url)
     if (opened.forms.some(({ action }) => action.endsWith('/identifier'))) await signIn(victim, opened, member.email)
     // Whatever the victim did: A, who holds the same cookies, must not come out as the victim.
@@ -147,7 +172,11 @@ describe('A57: tossed cookies', () => {
 
   it('once A has answered anything, the planted interaction is shown to nobody else', async () => {
     const attacker = person()
-    const page = await attacker.submit(await target.open(attacker), { identifier: 'attacker@evil.example' }, { form: '/identifier' })
+    const page = await attacker.submit(
+      await target.open(attacker),
+      { identifier: 'attacker@evil.example' },
+      { form: '/identifier' },
+    )
     const planted = attacker.jar.all().filter(({ name }) => name.startsWith('__Secure-'))
     const victim = person()
     victim.jar.store(
@@ -165,7 +194,10 @@ describe('A57: tossed cookies', () => {
     const pairs = stolen.split('; ')
     for (const evil of ['x', 'evil'.repeat(10), '']) {
       const doubled = pairs.map((pair) => `${pair.slice(0, pair.indexOf('='))}=${evil}`)
-      for (const cookie of [[...doubled, ...pairs], [...pairs, ...doubled]].map((all) => all.join('; '))) {
+      for (const cookie of [
+        [...doubled, ...pairs],
+        [...pairs, ...doubled],
+      ].map((all) => all.join('; '))) {
         const answer = await person().send(`${target.issuer}/account`, { headers: { cookie } })
         expect([200, 303]).toContain(answer.status)
         if (answer.status === 200) expect(answer.body).toContain(member.email)
@@ -198,8 +230,31 @@ describe('A58: cookies that break things', () => {
     ...['__Host-genkan_session', '__Host-genkan_account', '__Host-genkan_account_pending', '__Host-genkan_csrf'],
     ...['__Secure-genkan_interaction', '__Secure-genkan_resume', '__Host-genkan_done', 'genkan_locale'],
   ]
-  const VALUES = ['1e9', '9'.repeat(400), '=', '%', '%00', '%E0%A4%A', 'not base64 !', 'AAAA====', '[]', '{}', '"', 'a.b.c', '-1', 'null', '__proto__']
-  const PATHS = ['/account', '/account/callback?state=x&code=y', '/interaction/none', '/auth?client_id=own', '/session/end', '/account/sessions']
+  const VALUES = [
+    '1e9',
+    '9'.repeat(400),
+    '=',
+    '%',
+    '%00',
+    '%E0%A4%A',
+    'not base64 !',
+    'AAAA====',
+    '[]',
+    '{}',
+    '"',
+    'a.b.c',
+    '-1',
+    'null',
+    '__proto__',
+  ]
+  const PATHS = [
+    '/account',
+    '/account/callback?state=x&code=y',
+    '/interaction/none',
+    '/auth?client_id=own',
+    '/session/end',
+    '/account/sessions',
+  ]
 
   it('are as good as none: an answer at once, no loop, no 5xx', async () => {
     for (const value of VALUES) {
@@ -211,7 +266,10 @@ describe('A58: cookies that break things', () => {
     }
     // A browser that keeps such cookies arrives at a page: redirects end.
     const browser = person()
-    browser.jar.store(new URL(target.issuer), NAMES.map((name) => `${name}=1e9; Path=/; Secure; HttpOnly`))
+    browser.jar.store(
+      new URL(target.issuer),
+      NAMES.map((name) => `${name}=1e9; Path=/; Secure; HttpOnly`),
+    )
     const page: Page = await browser.get(`${target.issuer}/account`)
     expect(page.status).toBe(200)
     expect(page.forms.some(({ action }) => action.endsWith('/identifier'))).toBe(true)

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Answer, Browser, Page } from '../support/browser.ts'
 import { formsOf } from '../support/html.ts'
-import { choose, PASSWORD } from '../support/journeys.ts'
+import { PASSWORD } from '../support/journeys.ts'
 import { type Member, startTarget, type Target } from '../support/target.ts'
 
 const EVIL = 'https://evil.example'
@@ -40,17 +40,38 @@ interface Act {
 async function acts(): Promise<Act[]> {
   const { browser } = victim
   const found: Act[] = []
-  for (const path of ['', '/profile', '/password', '/email', '/sessions', '/sessions/others', '/clients', '/language', '/delete']) {
+  for (const path of [
+    '',
+    '/profile',
+    '/password',
+    '/email',
+    '/sessions',
+    '/sessions/others',
+    '/clients',
+    '/language',
+    '/delete',
+  ]) {
     const page = await browser.get(`${target.issuer}/account${path}`)
     for (const { action, method, fields } of page.forms) {
       if (method !== 'post') continue
-      const values = Object.fromEntries(fields.filter(({ name }) => name !== '' && name !== 'csrf').map(({ name, value }) => [name, value]))
-      found.push({ path: action || new URL(page.url).pathname, values: { ...values, ...FILLED[action || path] }, token: tokenOf(page) })
+      const values = Object.fromEntries(
+        fields.filter(({ name }) => name !== '' && name !== 'csrf').map(({ name, value }) => [name, value]),
+      )
+      found.push({
+        path: action || new URL(page.url).pathname,
+        values: { ...values, ...FILLED[action || path] },
+        token: tokenOf(page),
+      })
     }
   }
   // Routes whose forms are there only in some states.
   const token = found[0]?.token ?? ''
-  const more = ['/account/email/code', '/account/sessions/some-session/end', '/account/clients/web/revoke', '/account/sign-out']
+  const more = [
+    '/account/email/code',
+    '/account/sessions/some-session/end',
+    '/account/clients/web/revoke',
+    '/account/sign-out',
+  ]
   found.push(...more.map((path) => ({ path, values: { code: '000000', action: 'confirm' }, token })))
   return found
 }
@@ -75,11 +96,16 @@ async function state(): Promise<string> {
   return createHash('sha256').update(JSON.stringify(rows)).digest('hex')
 }
 
-type Forged = { readonly headers: { readonly [name: string]: string }; readonly body?: string; readonly method?: string }
+type Forged = {
+  readonly headers: { readonly [name: string]: string }
+  readonly body?: string
+  readonly method?: string
+}
 
 /** The same act as another site can send it. */
 function forgeries({ values, token, field = 'csrf' }: Act): { readonly [how: string]: Forged } {
-  const form = (token?: string) => new URLSearchParams({ ...(token === undefined ? {} : { [field]: token }), ...values }).toString()
+  const form = (token?: string) =>
+    new URLSearchParams({ ...(token === undefined ? {} : { [field]: token }), ...values }).toString()
   const boundary = '----x'
   const multipart = Object.entries({ ...values, [field]: token })
     .map(([name, value]) => `--${boundary}\r\nContent-Disposition: form-data; name="${name}"\r\n\r\n${value}\r\n`)
@@ -90,15 +116,24 @@ function forgeries({ values, token, field = 'csrf' }: Act): { readonly [how: str
   return {
     'form of another site': { headers: { ...type, ...cross }, body: form() },
     'form of another site with a stolen token': { headers: { ...type, ...cross }, body: form(token) },
-    'form of a sibling host': { headers: { ...type, origin: 'https://sibling.example', 'sec-fetch-site': 'same-site' }, body: form(token) },
+    'form of a sibling host': {
+      headers: { ...type, origin: 'https://sibling.example', 'sec-fetch-site': 'same-site' },
+      body: form(token),
+    },
     'form of a sandbox': { headers: { ...type, origin: 'null', 'sec-fetch-site': 'cross-site' }, body: form(token) },
     'old browser, no token': { headers: type, body: form() },
     'old browser, empty token': { headers: type, body: form('') },
     "old browser, the attacker's token": { headers: type, body: form(attackersToken) },
     'text/plain': { headers: { ...cross, 'content-type': 'text/plain' }, body: form(token) },
     'text/plain without Origin': { headers: { 'content-type': 'text/plain' }, body: form(token) },
-    multipart: { headers: { ...cross, 'content-type': `multipart/form-data; boundary=${boundary}` }, body: `${multipart}--${boundary}--` },
-    'multipart without Origin': { headers: { 'content-type': `multipart/form-data; boundary=${boundary}` }, body: `${multipart}--${boundary}--` },
+    multipart: {
+      headers: { ...cross, 'content-type': `multipart/form-data; boundary=${boundary}` },
+      body: `${multipart}--${boundary}--`,
+    },
+    'multipart without Origin': {
+      headers: { 'content-type': `multipart/form-data; boundary=${boundary}` },
+      body: `${multipart}--${boundary}--`,
+    },
     'JSON without Origin': { headers: { 'content-type': 'application/json' }, body: json },
     'no content type': { headers: {}, body: form(token) },
     PUT: { headers: { ...type, ...cross }, body: form(token), method: 'PUT' },
@@ -110,8 +145,19 @@ function forgeries({ values, token, field = 'csrf' }: Act): { readonly [how: str
 function sendForged(browser: Browser, url: string, { headers, body, method = 'POST' }: Forged): Promise<Answer> {
   // The browser of the test would leave cookies out, as real ones do; here they are sent all the same. What a forgery does
   // not say is sent empty, as good as absent: only the anti-forgery token may stand in its way then.
-  const none = { origin: '', referer: '', 'sec-fetch-site': '', 'sec-fetch-mode': '', 'sec-fetch-dest': '', 'sec-fetch-user': '' }
-  return browser.send(url, { method, headers: { ...none, cookie: cookies, ...headers }, ...(body === undefined ? {} : { body }) })
+  const none = {
+    origin: '',
+    referer: '',
+    'sec-fetch-site': '',
+    'sec-fetch-mode': '',
+    'sec-fetch-dest': '',
+    'sec-fetch-user': '',
+  }
+  return browser.send(url, {
+    method,
+    headers: { ...none, cookie: cookies, ...headers },
+    ...(body === undefined ? {} : { body }),
+  })
 }
 
 /** A browser without cookies of its own, which sends the victim's, and none of the headers that this test does not set. */
@@ -158,7 +204,9 @@ describe('A55: account pages', () => {
     const page = await victim.browser.get(`${target.issuer}/account/profile`)
     const done = await victim.browser.submit(page, { name: 'Vic Tim' }, { form: '/account/profile' })
     expect(done.status).toBe(200)
-    const [row] = await target.sql<{ name: string }>(`select profile->>'name' as name from accounts where id = $1`, [victim.sub])
+    const [row] = await target.sql<{ name: string }>(`select profile->>'name' as name from accounts where id = $1`, [
+      victim.sub,
+    ])
     expect(row?.name).toBe('Vic Tim')
   })
 })
@@ -176,14 +224,20 @@ describe('A55: an old browser', () => {
 
   function profileOf(page: Page): { [field: string]: string } {
     const form = page.forms.find(({ action }) => action.endsWith('/account/profile'))
-    return Object.fromEntries((form?.fields ?? []).filter(({ name }) => name !== '' && name !== 'csrf').map(({ name, value }) => [name, value]))
+    return Object.fromEntries(
+      (form?.fields ?? []).filter(({ name }) => name !== '' && name !== 'csrf').map(({ name, value }) => [name, value]),
+    )
   }
 })
 
 describe('A55: the conversation and the logout', () => {
   it('no step, switch or abort is taken from elsewhere', async () => {
     const browser = target.person()
-    const page = await browser.submit(await target.open(browser), { identifier: 'victim@shop.example' }, { form: '/identifier' })
+    const page = await browser.submit(
+      await target.open(browser),
+      { identifier: 'victim@shop.example' },
+      { form: '/identifier' },
+    )
     const { pathname } = new URL(page.url)
     const token = tokenOf(page)
     const steps: readonly (readonly [string, { [field: string]: string }])[] = [
@@ -214,7 +268,12 @@ describe('A55: the conversation and the logout', () => {
     const { browser } = await target.signUp('consents@shop.example')
     const url = new URL(`${target.issuer}/auth`)
     url.search = new URLSearchParams({
-      ...{ client_id: 'other', response_type: 'code', redirect_uri: 'https://other.test.example/callback', scope: 'openid email' },
+      ...{
+        client_id: 'other',
+        response_type: 'code',
+        redirect_uri: 'https://other.test.example/callback',
+        scope: 'openid email',
+      },
       ...{ code_challenge: 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM', code_challenge_method: 'S256' },
     }).toString()
     const page = await browser.get(url.href)
@@ -222,7 +281,9 @@ describe('A55: the conversation and the logout', () => {
     expect(action).not.toBe('')
     cookies = browser.jar.header(new URL(page.url), { crossSite: false, topLevelGet: true }) ?? ''
     const before = await state()
-    for (const [how, forged] of Object.entries(forgeries({ path: action, values: { action: 'allow' }, token: tokenOf(page) }))) {
+    for (const [how, forged] of Object.entries(
+      forgeries({ path: action, values: { action: 'allow' }, token: tokenOf(page) }),
+    )) {
       if (forged.method === 'GET') continue
       const { status } = await sendForged(carrier(), new URL(action, target.issuer).href, forged)
       expect([how, REFUSED.includes(status)]).toEqual([how, true])
@@ -240,8 +301,15 @@ describe('A55: the conversation and the logout', () => {
     cookies = browser.jar.header(new URL(page.url), { crossSite: false, topLevelGet: true }) ?? ''
     const other = await target.signUp('signs-out@shop.example')
     const foreign = await other.browser.get(`${target.issuer}/session/end`)
-    const foreignSecret = formsOf(foreign.html).flatMap(({ fields }) => fields).find(({ name }) => name === 'xsrf')?.value ?? ''
-    const attempts: { [field: string]: string }[] = [{ logout: 'yes' }, { logout: 'yes', xsrf: '' }, { logout: 'yes', xsrf: foreignSecret }]
+    const foreignSecret =
+      formsOf(foreign.html)
+        .flatMap(({ fields }) => fields)
+        .find(({ name }) => name === 'xsrf')?.value ?? ''
+    const attempts: { [field: string]: string }[] = [
+      { logout: 'yes' },
+      { logout: 'yes', xsrf: '' },
+      { logout: 'yes', xsrf: foreignSecret },
+    ]
     for (const values of attempts) {
       const { status } = await sendForged(carrier(), `${target.issuer}/session/end/confirm`, {
         headers: { 'content-type': 'application/x-www-form-urlencoded', origin: EVIL, 'sec-fetch-site': 'cross-site' },

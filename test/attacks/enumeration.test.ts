@@ -56,7 +56,11 @@ interface Seen {
   readonly cost: Cost
 }
 
-type Journey = (browser: Browser, email: string, step: (page: Page, form: string, values: object) => Promise<Page>) => Promise<void>
+type Journey = (
+  browser: Browser,
+  email: string,
+  step: (page: Page, form: string, values: object) => Promise<Page>,
+) => Promise<void>
 
 const JOURNEYS: { readonly [name: string]: Journey } = {
   login: async (browser, email, step) => {
@@ -65,7 +69,10 @@ const JOURNEYS: { readonly [name: string]: Journey } = {
     await step(page, '/password', { password: PASSWORD.toUpperCase() })
   },
   register: async (browser, email, step) => {
-    const page = await step(await start(browser, { prompt: 'create' }), '/register', { email, password: 'four brown teapots 81' })
+    const page = await step(await start(browser, { prompt: 'create' }), '/register', {
+      email,
+      password: 'four brown teapots 81',
+    })
     await step(page, '/verify_email', { code: '000000' })
     await step(page, '/verify_email', { action: 'resend' })
   },
@@ -152,20 +159,22 @@ async function post(browser: Browser, page: Page, form: string, values: { [name:
 /** An answer as text, without what is random in every answer and without the typed address. */
 function normal({ status, headers, body }: Answer, email: string): string {
   const text = JSON.stringify({ status, headers: Object.entries(headers).sort(([a], [b]) => (a < b ? -1 : 1)), body })
-  return text
-    .replaceAll(email, 'EMAIL'.padEnd(email.length, '.'))
-    .replaceAll(encodeURIComponent(email), 'ENCODED')
-    .replace(/interaction\/[\w-]+/g, 'interaction/UID')
-    .replace(/("x-request-id",")[^"]+/g, '$1ID')
-    .replace(/("date",")[^"]+/g, '$1DATE')
-    .replace(/nonce-[\w+/=-]+|nonce=\\"[^"]+\\"/g, 'NONCE')
-    .replace(/(genkan_\w+=)[^;"]+/g, '$1VALUE')
-    .replace(/(name=\\"csrf\\" value=\\")[^"\\]+/g, '$1CSRF')
-    .replace(/(expires=)[^;"]+/g, '$1TIME')
-    // Seconds until the next code or try: they run while we look.
-    .replace(/("retry-after",")\d+/g, '$1N')
-    .replace(/(data-(?:countdown|until|seconds)[\w-]*=\\")\d+/g, '$1N')
-    .replace(/\b\d+ seconds?/g, 'N seconds')
+  return (
+    text
+      .replaceAll(email, 'EMAIL'.padEnd(email.length, '.'))
+      .replaceAll(encodeURIComponent(email), 'ENCODED')
+      .replace(/interaction\/[\w-]+/g, 'interaction/UID')
+      .replace(/("x-request-id",")[^"]+/g, '$1ID')
+      .replace(/("date",")[^"]+/g, '$1DATE')
+      .replace(/nonce-[\w+/=-]+|nonce=\\"[^"]+\\"/g, 'NONCE')
+      .replace(/(genkan_\w+=)[^;"]+/g, '$1VALUE')
+      .replace(/(name=\\"csrf\\" value=\\")[^"\\]+/g, '$1CSRF')
+      .replace(/(expires=)[^;"]+/g, '$1TIME')
+      // Seconds until the next code or try: they run while we look.
+      .replace(/("retry-after",")\d+/g, '$1N')
+      .replace(/(data-(?:countdown|until|seconds)[\w-]*=\\")\d+/g, '$1N')
+      .replace(/\b\d+ seconds?/g, 'N seconds')
+  )
 }
 
 describe.each(Object.keys(JOURNEYS))('%s', (journey) => {

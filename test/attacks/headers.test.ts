@@ -43,12 +43,34 @@ async function asks(): Promise<Ask[]> {
   const start = await target.open(browser)
   const { pathname } = new URL(start.url)
   const own = [
-    ...['/', '/account', '/account/profile', '/account/password', '/account/email', '/account/email/code', '/account/sessions'],
+    ...[
+      '/',
+      '/account',
+      '/account/profile',
+      '/account/password',
+      '/account/email',
+      '/account/email/code',
+      '/account/sessions',
+    ],
     ...['/account/sessions/others', '/account/clients', '/account/language', '/account/delete', '/account/deleted'],
     ...['/account/callback', '/account/callback?state=x&code=y', '/account/signed-out', '/account/sign-out'],
-    ...['/.well-known/change-password', '/robots.txt', '/livez', '/readyz', '/nothing', '/account/nothing', '/interaction'],
+    ...[
+      '/.well-known/change-password',
+      '/robots.txt',
+      '/livez',
+      '/readyz',
+      '/nothing',
+      '/account/nothing',
+      '/interaction',
+    ],
     ...[pathname, `${pathname}/verify_email?code=123456`, '/interaction/none', '/session/end', '/session/end/success'],
-    ...['/.well-known/openid-configuration', '/.well-known/oauth-authorization-server', '/jwks', '/auth', '/auth?client_id=own'],
+    ...[
+      '/.well-known/openid-configuration',
+      '/.well-known/oauth-authorization-server',
+      '/jwks',
+      '/auth',
+      '/auth?client_id=own',
+    ],
     ...['/auth/none', '/assets/none.css', '/metrics', '/%ff', '//evil.example', '/session/end?id_token_hint=x'],
   ]
   const paths = [...new Set([...own, ...endpoints.map((url) => new URL(url).pathname)])]
@@ -57,7 +79,9 @@ async function asks(): Promise<Ask[]> {
     { path, method: 'POST', headers: { ...FORM, ...BASIC }, body: 'grant_type=none&token=x' },
     { path, method: 'POST', headers: JSON_BODY, body: '{' },
   ])
-  const others = ['PUT', 'DELETE', 'OPTIONS', 'HEAD', 'PATCH', 'TRACE'].flatMap((method) => paths.map((path) => ({ path, method })))
+  const others = ['PUT', 'DELETE', 'OPTIONS', 'HEAD', 'PATCH', 'TRACE'].flatMap((method) =>
+    paths.map((path) => ({ path, method })),
+  )
   const cors = paths.map((path) => ({ path, headers: { origin: SPA } }))
   return [...paths.map((path) => ({ path })), ...posts, ...others, ...cors]
 }
@@ -73,7 +97,9 @@ describe('A99: headers of every answer', () => {
   })
 
   const failing = (rule: (headers: Answer['headers'], answer: Answer, ask: Ask) => boolean) =>
-    answers.filter(([ask, answer]) => !rule(answer.headers, answer, ask)).map(([ask, { status }]) => `${name(ask)} ${status}`)
+    answers
+      .filter(([ask, answer]) => !rule(answer.headers, answer, ask))
+      .map(([ask, { status }]) => `${name(ask)} ${status}`)
 
   it('covers pages, redirects, protocol answers and refusals', () => {
     const statuses = new Set(answers.map(([, { status }]) => status))
@@ -105,7 +131,9 @@ describe('A99: headers of every answer', () => {
 
   it('a policy of content that runs only the scripts of this very answer', () => {
     const seen = new Set<string>()
-    const policies = answers.filter(([, { headers, body }]) => String(headers['content-type']).includes('html') && body !== '')
+    const policies = answers.filter(
+      ([, { headers, body }]) => String(headers['content-type']).includes('html') && body !== '',
+    )
     expect(policies.length).toBeGreaterThan(10)
     for (const [ask, { headers, body }] of policies) {
       const policy = String(headers['content-security-policy'])
@@ -138,19 +166,28 @@ describe('A99: headers of every answer', () => {
   it('no versions, no names of software, no TRACE', () => {
     expect(failing((headers) => headers['x-powered-by'] === undefined && headers.server === undefined)).toEqual([])
     expect(failing((_, { body }) => !/oidc-provider|koa|node\.js|postgres|\bat .*\.ts:\d/i.test(body))).toEqual([])
-    expect(failing((_, { status, body }, { method }) => method !== 'TRACE' || (status >= 400 && !body.includes('TRACE /')))).toEqual([])
+    expect(
+      failing((_, { status, body }, { method }) => method !== 'TRACE' || (status >= 400 && !body.includes('TRACE /'))),
+    ).toEqual([])
   })
 
   it('content types say their charset, and problems are told in the form that was asked for', async () => {
     expect(
-      failing((headers, { body }) => body === '' || /charset=utf-8|application\/(problem\+)?json/i.test(String(headers['content-type']))),
+      failing(
+        (headers, { body }) =>
+          body === '' || /charset=utf-8|application\/(problem\+)?json/i.test(String(headers['content-type'])),
+      ),
     ).toEqual([])
     const problem = await browser.send(`${target.issuer}/nothing`, { headers: { accept: 'application/json' } })
     expect([problem.status, problem.headers['content-type']]).toEqual([404, expect.stringContaining('json')])
   })
 
   it('a request that is no HTTP is refused and the connection ends', async () => {
-    for (const bytes of ['GARBAGE\r\n\r\n', 'GET / HTTP/9.9\r\n\r\n', `GET /${'a'.repeat(70_000)} HTTP/1.1\r\nHost: x\r\n\r\n`]) {
+    for (const bytes of [
+      'GARBAGE\r\n\r\n',
+      'GET / HTTP/9.9\r\n\r\n',
+      `GET /${'a'.repeat(70_000)} HTTP/1.1\r\nHost: x\r\n\r\n`,
+    ]) {
       const { status, body } = await sendRaw(target.server.port, bytes)
       expect([400, 414, 431, 505]).toContain(status)
       expect(body).toBe('')

@@ -37,27 +37,34 @@ const HOSTS: { readonly [name: string]: { readonly [header: string]: string } } 
 }
 
 describe('A20: host headers', () => {
-  it.each(Object.entries(HOSTS))('%s: the links of mails and every redirect are of the issuer', async (name, headers) => {
-    const email = `host-${name.toLowerCase().replace(/[^a-z]+/g, '-')}@shop.example`
-    const { browser: _, ...member } = await target.signUp(email)
-    const browser = target.person({ headers })
-    const start = await target.open(browser, { login_hint: email })
-    const asked = await browser.submit(await choose(browser, start, 'recover'), { identifier: email }, { form: '/recover' })
-    expect(asked.text).toContain(email)
-    for (const url of [...start.visited, ...asked.visited]) expect(new URL(url).origin).toBe(target.issuer)
-    const mail = await target.mailbox.to(email, { count: 2 })
-    for (const text of [mail.text, mail.html]) {
-      expect(text).not.toContain(EVIL)
-      const urls = text.match(/https?:\/\/[^\s"'<>]+/g) ?? []
-      expect(urls.length).toBeGreaterThan(0)
-      for (const url of urls) expect(new URL(url).origin).toBe(target.issuer)
-    }
-    // The twin: it is the honest recovery all the same.
-    const page = await browser.submit(asked, { code: codeFrom(mail) }, { form: '/recover_code' })
-    const end = await browser.submit(page, { password: `${member.password} anew` }, { form: '/new_password' })
-    expect(end.url.startsWith(`${CALLBACK}?code=`)).toBe(true)
-    expect(end.params.get('iss')).toBe(target.issuer)
-  })
+  it.each(Object.entries(HOSTS))(
+    '%s: the links of mails and every redirect are of the issuer',
+    async (name, headers) => {
+      const email = `host-${name.toLowerCase().replace(/[^a-z]+/g, '-')}@shop.example`
+      const { browser: _, ...member } = await target.signUp(email)
+      const browser = target.person({ headers })
+      const start = await target.open(browser, { login_hint: email })
+      const asked = await browser.submit(
+        await choose(browser, start, 'recover'),
+        { identifier: email },
+        { form: '/recover' },
+      )
+      expect(asked.text).toContain(email)
+      for (const url of [...start.visited, ...asked.visited]) expect(new URL(url).origin).toBe(target.issuer)
+      const mail = await target.mailbox.to(email, { count: 2 })
+      for (const text of [mail.text, mail.html]) {
+        expect(text).not.toContain(EVIL)
+        const urls = text.match(/https?:\/\/[^\s"'<>]+/g) ?? []
+        expect(urls.length).toBeGreaterThan(0)
+        for (const url of urls) expect(new URL(url).origin).toBe(target.issuer)
+      }
+      // The twin: it is the honest recovery all the same.
+      const page = await browser.submit(asked, { code: codeFrom(mail) }, { form: '/recover_code' })
+      const end = await browser.submit(page, { password: `${member.password} anew` }, { form: '/new_password' })
+      expect(end.url.startsWith(`${CALLBACK}?code=`)).toBe(true)
+      expect(end.params.get('iss')).toBe(target.issuer)
+    },
+  )
 
   it('discovery names only the issuer, whatever the request line and the hosts are', async () => {
     const { port } = target.server
@@ -69,7 +76,10 @@ describe('A20: host headers', () => {
       sendRaw(port, rawRequest(`GET ${path}`, [`Host: ${EVIL}`, `Host: localhost:${port}`])),
       sendRaw(port, rawRequest(`GET ${path}?x`, [`Host: op@${EVIL}`])),
       sendRaw(port, rawRequest(`GET ${path}?y`, ['Host: '])),
-      sendRaw(port, rawRequest(`GET ${path}?z`, [`Host: ${EVIL}`, `X-Forwarded-Host: ${EVIL}`, `Forwarded: host=${EVIL}`])),
+      sendRaw(
+        port,
+        rawRequest(`GET ${path}?z`, [`Host: ${EVIL}`, `X-Forwarded-Host: ${EVIL}`, `Forwarded: host=${EVIL}`]),
+      ),
       sendRaw(port, rawRequest(`GET ${path}`, [])),
     ])
     for (const { status, body } of answers) {
@@ -180,9 +190,15 @@ describe(sampleTitle('A100: addresses in the request'), () => {
 
   it('paths that look like hosts lead nowhere', async () => {
     const { port } = target.server
-    for (const path of sample(AWAY.filter((away) => /^[/\\][\x21-\x7e]*$/.test(away)), { least: 5 })) {
+    for (const path of sample(
+      AWAY.filter((away) => /^[/\\][\x21-\x7e]*$/.test(away)),
+      { least: 5 },
+    )) {
       for (const line of [`GET ${path}`, `GET ${path}/..`, `GET ${path}/account`, `POST ${path}`]) {
-        const { status, headers, body } = await sendRaw(port, rawRequest(line, [`Host: localhost:${port}`, 'Accept: text/html']))
+        const { status, headers, body } = await sendRaw(
+          port,
+          rawRequest(line, [`Host: localhost:${port}`, 'Accept: text/html']),
+        )
         expect(status).toBeGreaterThan(0)
         expect(status).toBeLessThan(500)
         stays(headers.get('location')?.[0])

@@ -85,7 +85,9 @@ describe('A21: the new-password form without the mailed code', () => {
     await visit()
     expect(seen.filter(asksNewPassword)).toEqual([])
     expect(seen.filter(({ status }) => status >= 500)).toEqual([])
-    expect(seen.filter(({ params }) => params.has('code') && !params.has('error') && params.get('code')?.length !== 6)).toEqual([])
+    expect(
+      seen.filter(({ params }) => params.has('code') && !params.has('error') && params.get('code')?.length !== 6),
+    ).toEqual([])
     expect(await rows()).toBe(before)
     expect(await signsIn(email, PASSWORD)).toBe(true)
   })
@@ -104,7 +106,17 @@ describe('A21: the new-password form without the mailed code', () => {
 })
 
 describe('A22: blank codes', () => {
-  const blanks = ['code=', '', 'code', 'code=null', 'code=undefined', 'code[]=', 'code=[]', 'code=%5B%22%22%5D', 'code=0']
+  const blanks = [
+    'code=',
+    '',
+    'code',
+    'code=null',
+    'code=undefined',
+    'code[]=',
+    'code=[]',
+    'code=%5B%22%22%5D',
+    'code=0',
+  ]
   const more = ['code=%00', 'code=false', 'code={}', 'code=%20%20', 'code=-', 'code=000000', 'code=NaN', 'code=&code=']
 
   it('prove no mailbox in registration, recovery or change of address', async () => {
@@ -113,7 +125,11 @@ describe('A22: blank codes', () => {
     const recovery = await beginRecovery(recovering, email)
     const registering = target.person()
     const start = await target.open(registering, { prompt: 'create' })
-    const verify = await registering.submit(start, { email: 'a22-new@shop.example', password: FRESH }, { form: '/register' })
+    const verify = await registering.submit(
+      start,
+      { email: 'a22-new@shop.example', password: FRESH },
+      { form: '/register' },
+    )
     const change = await owner.get(`${target.issuer}/account/email`)
     const changing = await owner.submit(change, { email: 'a22-moved@shop.example' }, { form: '/account/email' })
     const before = await rows()
@@ -150,7 +166,13 @@ describe('A23: a code and another address', () => {
     expect(asksNewPassword(await other.submit(otherPage, { code }, { form: '/recover_code' }))).toBe(false)
     // The form may say what it wants: the code proves A's mailbox only.
     const { csrf = '' } = fields(ownPage, '/recover_code')
-    const claim = { identifier: victim.email, email: victim.email, to: victim.email, account: victim.sub, accountId: victim.sub }
+    const claim = {
+      identifier: victim.email,
+      email: victim.email,
+      to: victim.email,
+      account: victim.sub,
+      accountId: victim.sub,
+    }
     const form = await own.post(`${ownPage.url}/recover_code`, { csrf, code, ...claim })
     expect(asksNewPassword(form)).toBe(true)
     await own.post(`${ownPage.url}/new_password`, { csrf, password: FRESH, ...claim })
@@ -245,7 +267,9 @@ describe('A24: a recovery code is good for one password', () => {
     const form = await later.browser.submit(later.page, { code: later.code }, { form: '/recover_code' })
     const page = await owner.get(`${target.issuer}/account/password`)
     await owner.submit(page, { current: PASSWORD, password: FRESH }, { form: '/account/password' })
-    expect(asksNewPassword(await late.browser.submit(late.page, { code: late.code }, { form: '/recover_code' }))).toBe(false)
+    expect(asksNewPassword(await late.browser.submit(late.page, { code: late.code }, { form: '/recover_code' }))).toBe(
+      false,
+    )
     await later.browser.submit(form, { password: `${FRESH} of the thief` }, { form: '/new_password' })
     expect(await signsIn(email, `${FRESH} of the thief`)).toBe(false)
     expect(await signsIn(email, FRESH)).toBe(true)
@@ -256,10 +280,20 @@ describe('A24: a recovery code is good for one password', () => {
     const [late, later] = [await coded(email), await coded(email)]
     const form = await later.browser.submit(later.page, { code: later.code }, { form: '/recover_code' })
     const moved = 'a24-moved@shop.example'
-    const asked = await owner.submit(await owner.get(`${target.issuer}/account/email`), { email: moved }, { form: '/account/email' })
-    const done = await owner.submit(asked, { code: codeFrom(await target.mailbox.to(moved)) }, { form: '/account/email/code' })
+    const asked = await owner.submit(
+      await owner.get(`${target.issuer}/account/email`),
+      { email: moved },
+      { form: '/account/email' },
+    )
+    const done = await owner.submit(
+      asked,
+      { code: codeFrom(await target.mailbox.to(moved)) },
+      { form: '/account/email/code' },
+    )
     expect(done.text).toContain(moved)
-    expect(asksNewPassword(await late.browser.submit(late.page, { code: late.code }, { form: '/recover_code' }))).toBe(false)
+    expect(asksNewPassword(await late.browser.submit(late.page, { code: late.code }, { form: '/recover_code' }))).toBe(
+      false,
+    )
     await later.browser.submit(form, { password: FRESH }, { form: '/new_password' })
     expect(await signsIn(moved, FRESH)).toBe(false)
     expect(await signsIn(moved, PASSWORD)).toBe(true)
@@ -275,7 +309,8 @@ describe('A24: a recovery code is good for one password', () => {
     const page = await beginRecovery(browser, email)
     const newest = codeFrom(await target.mailbox.to(email, { count: 3 }))
     expect(recovery.status).toBe(200)
-    if (newest !== code) expect(asksNewPassword(await browser.submit(page, { code }, { form: '/recover_code' }))).toBe(false)
+    if (newest !== code)
+      expect(asksNewPassword(await browser.submit(page, { code }, { form: '/recover_code' }))).toBe(false)
   })
 })
 
@@ -320,12 +355,21 @@ describe('A25: two change requests', () => {
     expect(corrected?.text).toContain(victim)
     const end = await browser.post(`${page.url}/verify_email`, { csrf, code })
     expect(end.params.has('code')).toBe(false)
-    expect(await target.sql('select 1 from accounts where email = $1 and email_verified_at is not null', [victim])).toEqual([])
+    expect(
+      await target.sql('select 1 from accounts where email = $1 and email_verified_at is not null', [victim]),
+    ).toEqual([])
   })
 })
 
 describe('A26: proving an address by saying so', () => {
-  const SPELLINGS = ['email_verified', 'emailVerified', 'email_verified_at', 'emailVerifiedAt', 'verified', 'isVerified']
+  const SPELLINGS = [
+    'email_verified',
+    'emailVerified',
+    'email_verified_at',
+    'emailVerifiedAt',
+    'verified',
+    'isVerified',
+  ]
   const PHONE = ['phone_number_verified', 'phoneNumberVerified', 'phone_verified']
 
   it('neither registration nor the profile takes it', async () => {
@@ -342,11 +386,19 @@ describe('A26: proving an address by saying so', () => {
 
     const member = await target.signUp('a26@shop.example')
     const profile = await member.browser.get(`${target.issuer}/account/profile`)
-    const form = { ...fields(profile, '/account/profile'), phone_number: '+358401234567', email: 'boss@shop.example', ...claims }
+    const form = {
+      ...fields(profile, '/account/profile'),
+      phone_number: '+358401234567',
+      email: 'boss@shop.example',
+      ...claims,
+    }
     expect((await member.browser.post(`${target.issuer}/account/profile`, form)).status).toBe(200)
     const userinfo = await oidc.fetchUserInfo(target.client, member.tokens.access_token, member.sub)
     expect(userinfo).toMatchObject({ email: 'a26@shop.example', email_verified: true })
-    const [saved] = await target.sql<{ email: string; profile: object }>('select email, profile from accounts where id = $1', [member.sub])
+    const [saved] = await target.sql<{ email: string; profile: object }>(
+      'select email, profile from accounts where id = $1',
+      [member.sub],
+    )
     expect(saved).toEqual({ email: 'a26@shop.example', profile: { phone_number: '+358401234567' } })
   })
 })
@@ -419,7 +471,8 @@ describe(sampleTitle('A28: hostile addresses'), () => {
       else expect([typed, answer.status]).toEqual([typed, 400])
     }
     await expect(target.mailbox.to('victim@shop.example')).resolves.toBeDefined()
-    for (let wait = 0; wait < 100 && target.mailbox.recipients().length < since + accepted.length; wait++) await sleep(50)
+    for (let wait = 0; wait < 100 && target.mailbox.recipients().length < since + accepted.length; wait++)
+      await sleep(50)
     const recipients = target.mailbox.recipients().slice(since)
     expect(recipients.map((to) => to.length)).toEqual(recipients.map(() => 1))
     expect(recipients.flat().sort()).toEqual([...accepted].sort())
@@ -434,7 +487,9 @@ describe(sampleTitle('A28: hostile addresses'), () => {
     const url = `${target.issuer}/account/email`
     const { csrf = '' } = fields(await member.browser.get(url), '/account/email')
     const own = fields(page, '/recover').csrf ?? ''
-    const hostile = HOSTILE.filter((typed) => !/^[\tA-Z]|^victim\+|^o'|＠shop|shöp|。/.test(typed) || typed.includes('evil'))
+    const hostile = HOSTILE.filter(
+      (typed) => !/^[\tA-Z]|^victim\+|^o'|＠shop|shöp|。/.test(typed) || typed.includes('evil'),
+    )
     for (const typed of sample(hostile, { least: 12 })) {
       const asked = await browser.post(`${page.url}/recover`, { csrf: own, identifier: typed })
       const changed = await member.browser.post(url, { csrf, email: typed })

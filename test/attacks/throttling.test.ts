@@ -99,7 +99,8 @@ describe('A33: one counter for all spellings', () => {
 
   /** The same conversation, about somebody else. */
   async function other(browser: Browser, start: Page, identifier: string): Promise<Page> {
-    const back = start.forms.some(({ action }) => action.endsWith('/identifier')) && !touched ? start : await reset(browser)
+    const back =
+      start.forms.some(({ action }) => action.endsWith('/identifier')) && !touched ? start : await reset(browser)
     touched = true
     return browser.submit(back, { identifier }, { form: '/identifier' })
   }
@@ -137,7 +138,10 @@ describe('A35: a locked account has no side door', () => {
     const attacker = await passwordPage(member.email)
     for (let tries = 0; tries < PER_IDENTIFIER; tries++) await guess(attacker.browser, attacker.page, WRONG)
     expect((await guess(attacker.browser, attacker.page, PASSWORD)).status).toBe(429)
-    const changed = await send(member.browser, change, '/account/password', { current: PASSWORD, password: 'nine quiet geese 33' })
+    const changed = await send(member.browser, change, '/account/password', {
+      current: PASSWORD,
+      password: 'nine quiet geese 33',
+    })
     expect(changed.status).toBe(429)
     expect((await guess(member.browser, fresh, PASSWORD)).status).toBe(429)
     const spa = await target.open(target.person(), { prompt: 'login', login_hint: member.email, max_age: '0' })
@@ -154,7 +158,10 @@ describe('A35: a locked account has no side door', () => {
     const member = await target.signUp('guess-current@shop.example')
     const page = await member.browser.get(`${target.issuer}/account/password`)
     for (let tries = 0; tries < PER_IDENTIFIER; tries++) {
-      const { status } = await send(member.browser, page, '/account/password', { current: WRONG, password: 'nine quiet geese 33' })
+      const { status } = await send(member.browser, page, '/account/password', {
+        current: WRONG,
+        password: 'nine quiet geese 33',
+      })
       expect(status).toBe(400)
     }
     const elsewhere = await passwordPage(member.email)
@@ -181,7 +188,9 @@ describe('A36: codes', () => {
       const page = await browser.submit(form, { identifier: email }, { form: '/recover' })
       if (page.status === 429) continue
       for (let tries = 0; tries < PER_CODE; tries++) {
-        const { status, body } = await send(browser, page, '/recover_code', { code: String(100_000 + round * 3 + tries) })
+        const { status, body } = await send(browser, page, '/recover_code', {
+          code: String(100_000 + round * 3 + tries),
+        })
         expect([400, 429]).toContain(status)
         if (status === 400 && body.includes('does not work')) counted++
       }
@@ -191,7 +200,11 @@ describe('A36: codes', () => {
     await later(3601)
     const browser = target.person()
     const start = await target.open(browser, { login_hint: email })
-    const page = await browser.submit(await choose(browser, start, 'recover'), { identifier: email }, { form: '/recover' })
+    const page = await browser.submit(
+      await choose(browser, start, 'recover'),
+      { identifier: email },
+      { form: '/recover' },
+    )
     await target.settled()
     const mails = (await target.mailbox.all()).filter(({ to }) => to.includes(email)).length
     const held = await send(browser, page, '/recover_code', { code: codeFrom(await target.mailbox.to(email)) })
@@ -213,7 +226,11 @@ describe('A36: codes', () => {
     const { email } = await target.signUp('three@shop.example')
     const browser = target.person()
     const start = await target.open(browser, { login_hint: email })
-    const page = await browser.submit(await choose(browser, start, 'recover'), { identifier: email }, { form: '/recover' })
+    const page = await browser.submit(
+      await choose(browser, start, 'recover'),
+      { identifier: email },
+      { form: '/recover' },
+    )
     const code = codeFrom(await target.mailbox.to(email, { count: 2 }))
     const wrong = Array.from({ length: 100 }, (_, i) => String((Number(code) + 1 + i) % 1_000_000).padStart(6, '0'))
     const answers = await Promise.all(wrong.map((each) => send(browser, page, '/recover_code', { code: each })))
@@ -236,7 +253,11 @@ describe('A36: codes', () => {
       if (round % 6 === 5) await later(3601)
       const browser = target.person({ ip })
       const start = await target.open(browser, { login_hint: email })
-      const page = await browser.submit(await choose(browser, start, 'recover'), { identifier: email }, { form: '/recover' })
+      const page = await browser.submit(
+        await choose(browser, start, 'recover'),
+        { identifier: email },
+        { form: '/recover' },
+      )
       if (page.status === 429) continue
       for (let tries = 0; tries < PER_CODE; tries++) await send(browser, page, '/recover_code', { code: '123456' })
     }

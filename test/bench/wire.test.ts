@@ -56,6 +56,7 @@ describe('reading PostgreSQL messages', () => {
 describe('telling jobs from requests', () => {
   it.each([
     ['insert into "outbox" ("id") values ($1)', false],
+    ['with facts as (insert into "outbox" (id) values ($1)) insert into sessions (uid) values ($2)', false],
     ['select * from accounts where id = $1', false],
     ['with live as (select 1 from sessions) select * from live', false],
     ['select 1 from outbox where seq is null limit 1', true],

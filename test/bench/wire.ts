@@ -101,10 +101,10 @@ const SSL_REQUEST = 80_877_103
 
 /**
  * What jobs do for all requests together, once a second: sealing the ledger and delivering facts. Requests only insert into
- * the outbox, so every other statement on these tables is a job's.
+ * the outbox (perhaps as a part of a change's statement), so every other statement on these tables is a job's.
  */
 export function isJobStatement(sql: string): boolean {
-  if (/^\s*insert into "?outbox"?\s/i.test(sql)) return false
+  if (/\binsert into "?outbox"?\s/i.test(sql)) return false
   return /\b(outbox|ledger|ledger_anchors|deliveries|pg_advisory_xact_lock|pg_try_advisory_xact_lock)\b/i.test(sql)
 }
 

@@ -3,7 +3,6 @@ import type { Context } from 'koa'
 import type { EngineInteraction } from '../../src/interaction/engine.ts'
 import type { AccountView, Patch } from '../../src/interaction/step.ts'
 import { createInteractionStore, type InteractionStoreDeps, type OpenedSession } from '../../src/interaction/store.ts'
-import type { Tx } from '../../src/platform/postgres.ts'
 import { createModelKeyValue } from '../contracts/key_value_model.ts'
 
 const START = Date.parse('2026-11-01T12:00:00.000Z')
@@ -65,6 +64,7 @@ beforeEach(() => {
         return id === 'A' ? VIEW : undefined
       },
       state: async () => state,
+      note: async () => undefined,
       canonicalEmail: (input) => (typeof input === 'string' && input.includes('@') ? input.toLowerCase() : undefined),
     },
     sessions: {
@@ -77,7 +77,6 @@ beforeEach(() => {
         ended.push(`${uid} ${reason}`)
       },
     },
-    transaction: (work) => work({} as Tx),
     clock,
     pickLocale: (candidates) => candidates.find((tag) => ['en', 'fi', 'sv'].includes(tag)) ?? 'en',
   }
@@ -135,9 +134,20 @@ describe('Loading', () => {
     expect((await loaded(ctx('browser-1', 'sv'))).state.locale).toBe('en')
   })
 
+  it.each([
+    ['another account’s', { accountId: 'C', uid: 's9' }],
+    ['a later one of the same account', { accountId: 'B', uid: 's9' }],
+    ['gone', undefined],
+  ])('a consent is over when the browser’s session is %s', async (_, now) => {
+    session = now
+    const prompt = { name: 'consent', reasons: [], details: {} }
+    interaction = { ...(interaction as EngineInteraction), prompt, session: { accountId: 'B', uid: 's0' } }
+    expect(await store.load(ctx(), 'u1')).toBeUndefined()
+  })
+
   it('reads no progress for a consent, which belongs to the session that asked for it', async () => {
     const asked = { accountId: 'B', uid: 's0' }
-    session = { accountId: 'C', uid: 's9' }
+    session = asked
     const prompt = { name: 'consent', reasons: [], details: {} }
     interaction = { ...(interaction as EngineInteraction), prompt, session: asked }
     expect((await loaded()).state).toMatchObject({ session: asked, required: ['consent'], progress: { version: 0 } })
@@ -203,6 +213,24 @@ describe('Finishing', () => {
     const { proofs, accountId } = (await loaded()).state.progress
     expect({ proofs, accountId }).toEqual({ proofs: [], accountId: undefined })
     expect(opened).toEqual([])
+  })
+
+  it('takes the state of an account that this request has read, and asks when another has written one since', async () => {
+    const asked: AccountView[] = []
+    let truth: { active: boolean; epoch: number } | undefined
+    const note = async (view: AccountView) => {
+      asked.push(view)
+      return truth ?? { active: true, epoch: view.epoch }
+    }
+    state = undefined
+    const store = createInteractionStore({ ...deps, accounts: { ...deps.accounts, note } })
+    truth = { active: true, epoch: 1 }
+    expect(await store.finish(ctx(), await store.advance(await loaded(), PROVEN), REQUEST)).toBe('void')
+    truth = undefined
+    expect(await store.finish(ctx(), await store.advance(await loaded(), PROVEN), REQUEST)).toMatchObject({
+      url: expect.any(String),
+    })
+    expect(asked).toEqual([VIEW, VIEW])
   })
 
   it('ends its own session when a parallel submit was faster, and lets that one finish', async () => {

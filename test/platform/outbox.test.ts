@@ -48,6 +48,21 @@ describe.each(['embedded', 'postgres'] as const)('outbox on %s', (kind) => {
     for (const row of rows) expect(secretBox.macMatches(canonical(row), 'outbox-mac', row.mac)).toBe(true)
   })
 
+  it('is a part of the change’s statement where it is put there, with the same rows', async () => {
+    await database.db('outbox').delete()
+    const facts: Fact[] = [
+      { type: 'password.verified', accountId: 'a1', clientId: 'c1', data: { z: 1 }, sealed: { code: '1' } },
+      { type: 'session.started', accountId: 'a1' },
+    ]
+    const { sql, bindings } = runInRequest(request, () => outbox.insert(facts))
+    await database.db.raw(`with facts as (${sql}) select 1`, [...bindings])
+    const rows: OutboxRow[] = await database.db('outbox').orderBy('id')
+    expect(rows.map((row) => row.type)).toEqual(['password.verified', 'session.started'])
+    for (const row of rows) expect(secretBox.macMatches(canonical(row), 'outbox-mac', row.mac)).toBe(true)
+    expect(openFact(secretBox, { id: rows[0]?.id ?? '', sealed: rows[0]?.sealed ?? '' })).toEqual({ code: '1' })
+    expect(rows[1]).toMatchObject({ sealed: null, request_id: 'r1', ip: '192.0.2.7', user_agent: 'Firefox' })
+  })
+
   it('keeps a MAC that ignores the address, so that it can be erased, and nothing else', async () => {
     const [row] = await recorded([{ type: 'a.b', data: { n: 1 } }])
     if (row === undefined) throw new Error('no row')
@@ -143,9 +158,11 @@ describe.each(['embedded', 'postgres'] as const)('outbox on %s', (kind) => {
 describe('outbox ids', () => {
   it('sort by the order of recording, also within a millisecond', async () => {
     const ids: string[] = []
-    const tx = (() => ({ insert: async (rows: { id: string }[]) => ids.push(...rows.map(({ id }) => id)) })) as never
     const outbox = createOutbox({ secretBox, clock })
-    for (let i = 0; i < 300; i++) await outbox.record([{ type: 'a.b' }, { type: 'a.c' }], tx)
+    for (let i = 0; i < 300; i++) {
+      const { bindings } = outbox.insert([{ type: 'a.b' }, { type: 'a.c' }])
+      ids.push(...[bindings[0], bindings[bindings.length / 2]].map(String))
+    }
     expect([...ids].sort()).toEqual(ids)
     expect(new Set(ids).size).toBe(600)
   })

@@ -36,7 +36,12 @@ export function rawRequest(line: string, headers: readonly string[], body = ''):
 }
 
 /** A connection that never says all it has to say; resolves with the milliseconds after which the server ended it. */
-export function dribble(port: number, beginning: string, drop: string, everyMs: number): { socket: Socket; ended: Promise<number> } {
+export function dribble(
+  port: number,
+  beginning: string,
+  drop: string,
+  everyMs: number,
+): { socket: Socket; ended: Promise<number> } {
   const started = performance.now()
   const socket = connect(port, '127.0.0.1')
   socket.on('error', () => {})

@@ -55,7 +55,12 @@ let lastAddress = 0
 /** openid-client for `own`. Its requests go straight to the process, whatever stands in front of it for browsers. */
 async function ownClient({ origin, issuer }: Server): Promise<oidc.Configuration> {
   const metadata = await fetch(`${origin}/.well-known/openid-configuration`)
-  const client = new oidc.Configuration((await metadata.json()) as oidc.ServerMetadata, 'own', undefined, oidc.ClientSecretBasic(SECRET))
+  const client = new oidc.Configuration(
+    (await metadata.json()) as oidc.ServerMetadata,
+    'own',
+    undefined,
+    oidc.ClientSecretBasic(SECRET),
+  )
   oidc.allowInsecureRequests(client)
   client[oidc.customFetch] = (url, options) => fetch(url.replace(issuer, origin), options as RequestInit)
   return client

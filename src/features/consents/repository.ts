@@ -1,5 +1,6 @@
 /** Rows of `consents`: one live row for each account and client. */
 import type { Knex } from 'knex'
+import type { Statement } from '../../platform/outbox.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { Agreement, Consent, ResourceScopes } from './types.ts'
 
@@ -19,17 +20,18 @@ export function consentRepository(db: Knex) {
       return (rows as ConsentRow[]).map(toConsent)
     },
 
-    /** Adds to what was agreed before: one statement, so that two tabs never lose one another's answer. */
+    /** Adds to what was agreed before and states the facts: one statement, so that two tabs never lose one another's answer. */
     async grant(
       id: string,
       accountId: string,
       clientId: string,
       added: Agreement,
       now: Date,
-      tx: Tx,
+      facts: Statement,
     ): Promise<Consent> {
-      const { rows } = await tx.raw(
-        `insert into consents (id, account_id, client_id, scopes, claims, resources, granted_at, updated_at)
+      const { rows } = await db.raw(
+        `with facts as (${facts.sql})
+         insert into consents (id, account_id, client_id, scopes, claims, resources, granted_at, updated_at)
          values (?, ?, ?, ?::jsonb, ?::jsonb, ?::jsonb, ?, ?)
          on conflict (account_id, client_id) where revoked_at is null do update set
            scopes = (select coalesce(jsonb_agg(distinct v order by v), '[]')
@@ -44,6 +46,7 @@ export function consentRepository(db: Knex) {
            updated_at = excluded.updated_at
          returning *`,
         [
+          ...facts.bindings,
           ...[id, accountId, clientId],
           ...[JSON.stringify(added.scopes), JSON.stringify(added.claims), JSON.stringify(added.resources)],
           ...[now, now],

@@ -1,14 +1,14 @@
 /** The rules of consent: what a client asks, what is new, and what "Allow" gives it. */
 import type { Fact } from '../../events.ts'
 import type { FlowState } from '../../interaction/step.ts'
+import type { Statement } from '../../platform/outbox.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { ConsentRepository } from './repository.ts'
 import type { Agreement, Consent, Permission, ResourceScopes } from './types.ts'
 
 export interface ConsentDeps {
   readonly repository: ConsentRepository
-  readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
-  readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void>; wake(): void }
+  readonly outbox: { insert(facts: readonly Fact[]): Statement; wake(): void }
   readonly clock: { now(): Date }
   readonly newId: () => string
   /** Makes the engine's Grant for an agreement, or extends the one named if it is this account's and client's; returns its id. */
@@ -19,7 +19,7 @@ export interface ConsentDeps {
 
 export type ConsentService = ReturnType<typeof createConsentService>
 
-export function createConsentService({ repository, transaction, outbox, clock, newId, grantFor }: ConsentDeps) {
+export function createConsentService({ repository, outbox, clock, newId, grantFor }: ConsentDeps) {
   return {
     find: (accountId: string, clientId: string): Promise<Consent | undefined> => repository.find(accountId, clientId),
     listByAccount: (accountId: string): Promise<Consent[]> => repository.listByAccount(accountId),
@@ -34,12 +34,9 @@ export function createConsentService({ repository, transaction, outbox, clock, n
      * In this order a crash leaves an agreement without a Grant, which `loadExistingGrant` mends; never the reverse.
      */
     async allow(accountId: string, clientId: string, asked: Agreement, grantId?: string): Promise<{ grantId: string }> {
-      const consent = await transaction(async (tx) => {
-        const stored = await repository.grant(newId(), accountId, clientId, asked, clock.now(), tx)
-        const data = { scopes: [...asked.scopes], claims: [...asked.claims], resources: { ...asked.resources } }
-        await outbox.record([{ type: 'consent.granted', accountId, clientId, data }], tx)
-        return stored
-      })
+      const data = { scopes: [...asked.scopes], claims: [...asked.claims], resources: { ...asked.resources } }
+      const facts = outbox.insert([{ type: 'consent.granted', accountId, clientId, data }])
+      const consent = await repository.grant(newId(), accountId, clientId, asked, clock.now(), facts)
       outbox.wake()
       const { scopes, claims, resources } = consent
       return { grantId: await grantFor({ accountId, clientId, scopes, claims, resources, grantId }) }
@@ -54,7 +51,7 @@ export function createConsentService({ repository, transaction, outbox, clock, n
 export function askedBy({ prompt, params }: Pick<FlowState, 'prompt' | 'params'>, before?: Agreement): Agreement {
   const { missingOIDCScope, missingOIDCClaims, missingResourceScopes, granted } = prompt.details
   const requested = new Set(strings(typeof params.scope === 'string' ? params.scope.split(' ') : []))
-  const held = [before, heldBy(granted)].filter((agreement) => agreement !== undefined)
+  const held = [before, agreementOf(granted)].filter((agreement) => agreement !== undefined)
   const claims = claimsIn(params.claims)
   return {
     scopes: unique([
@@ -72,8 +69,8 @@ export function askedBy({ prompt, params }: Pick<FlowState, 'prompt' | 'params'>
   }
 }
 
-/** What the present Grant holds, where the engine's details tell. */
-function heldBy(granted: unknown): Agreement | undefined {
+/** An agreement out of the engine's details, where they have one. */
+function agreementOf(granted: unknown): Agreement | undefined {
   if (typeof granted !== 'object' || granted === null) return undefined
   const { scopes, claims, resources } = granted as { readonly [name: string]: unknown }
   return { scopes: strings(scopes), claims: strings(claims), resources: resourceScopes(resources) }
@@ -84,6 +81,15 @@ function claimsIn(parameter: unknown): ReadonlySet<string> {
   if (typeof parameter !== 'string') return new Set()
   const { userinfo, id_token: idToken } = JSON.parse(parameter) as { userinfo?: object | null; id_token?: object | null }
   return new Set([...Object.keys(userinfo ?? {}), ...Object.keys(idToken ?? {})])
+}
+
+/**
+ * What the account had agreed to when the engine asked, as `oidc/grants.ts` found it: the page shows and the answer adds to
+ * one and the same. `null` when there was nothing, undefined when the engine had no reason to look.
+ */
+export function agreedBefore({ prompt }: Pick<FlowState, 'prompt'>): Agreement | null | undefined {
+  const { agreed } = prompt.details
+  return agreed === null ? null : agreementOf(agreed)
 }
 
 /** Known scopes in a fixed order, so that the same request always reads the same; what lasts longest comes last. */

@@ -1,7 +1,8 @@
 /** The consent page's place in the hosted conversation. */
 import type { FlowState, Outcome, Step } from '../../interaction/step.ts'
 import { decisionSchema } from './schema.ts'
-import { askedBy, type ConsentService, permissionsOf } from './service.ts'
+import { agreedBefore, askedBy, type ConsentService, permissionsOf } from './service.ts'
+import type { Agreement } from './types.ts'
 
 type Decision = { readonly action: 'allow' | 'deny' }
 
@@ -13,6 +14,10 @@ export interface ConsentStepDeps {
 }
 
 export function createConsentStep({ consents, accounts }: ConsentStepDeps): Step<Decision> {
+  const beforeOf = async (state: FlowState, accountId: string): Promise<Agreement | undefined> => {
+    const known = agreedBefore(state)
+    return known === undefined ? consents.find(accountId, state.client.clientId) : (known ?? undefined)
+  }
   return {
     name: 'consent',
     feature: 'consents',
@@ -24,7 +29,7 @@ export function createConsentStep({ consents, accounts }: ConsentStepDeps): Step
     async show(state) {
       const accountId = signedIn(state)
       const [before, account] = await Promise.all([
-        accountId === undefined ? undefined : consents.find(accountId, state.client.clientId),
+        accountId === undefined ? undefined : beforeOf(state, accountId),
         accountId === undefined ? undefined : accounts.view(accountId),
       ])
       return {
@@ -42,7 +47,7 @@ export function createConsentStep({ consents, accounts }: ConsentStepDeps): Step
       // Bound to this browser's own session: nobody finishes a request for an account that is not signed in here.
       const accountId = signedIn(state)
       if (accountId === undefined) return { ok: false, code: 'session_ended' }
-      const before = await consents.find(accountId, state.client.clientId)
+      const before = await beforeOf(state, accountId)
       const present = state.prompt.details.grantId
       const asked = askedBy(state, before)
       const grantId = typeof present === 'string' ? present : undefined

@@ -1,5 +1,6 @@
 /** Rows of `sessions` and `session_clients`. */
 import type { Knex } from 'knex'
+import type { Statement } from '../../platform/outbox.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { ClientLink, ConnectedClient, EndReason, OpenSession, Session } from './types.ts'
 
@@ -76,6 +77,21 @@ function reads(db: Knex) {
 
 function beginnings(db: Knex) {
   return {
+    /** Inserts a new session together with its facts: one statement, of which all or nothing is done. */
+    async begin(session: OpenSession, uid: string, facts: Statement, tx?: Tx): Promise<void> {
+      const { accountId, transient, now } = session
+      await (tx ?? db).raw(
+        `with facts as (${facts.sql})
+         insert into sessions (uid, account_id, proofs, amr, transient, ip, user_agent, created_at, authenticated_at, seen_at)
+         values (?, ?, ?::jsonb, ?::jsonb, ?, ?, ?, ?, ?, ?)`,
+        [
+          ...facts.bindings,
+          ...[uid, accountId, JSON.stringify(session.proofs), JSON.stringify(session.amr), transient],
+          ...[session.ip ?? null, session.userAgent?.slice(0, 512) ?? null, now, now, now],
+        ],
+      )
+    },
+
     /**
      * Renews the live row `uid` of the same account, else inserts `freshUid`: one statement, so a row of another account
      * or one that has ended can never be revived.

@@ -1,13 +1,13 @@
 /** The rules of sign-ins: how one begins, whom it reached, and how it ends everywhere at once. */
-import Bowser from 'bowser'
 import type { Fact } from '../../events.ts'
+import type { Outbox } from '../../platform/outbox.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { CutLink, Cutoffs, Ended, SessionRepository } from './repository.ts'
 import {
   type AfterCommit,
   type ClientLink,
   type ConnectedClient,
-  type Device,
+  deviceOf,
   END_REASONS,
   type EndReason,
   type OpenSession,
@@ -19,7 +19,7 @@ import {
 export interface SessionDeps {
   readonly repository: SessionRepository
   readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
-  readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void>; wake(): void }
+  readonly outbox: Outbox
   readonly accounts: {
     /** Voids every proof, cookie and grant of the account at once. */
     advanceEpoch(accountId: string, reason: string, tx: Tx): Promise<unknown>
@@ -58,15 +58,29 @@ function cutoffs(now: Date, limits: SessionDeps['limits']): Cutoffs {
   }
 }
 
-function beginnings({ repository, outbox, clock, newId, limits }: SessionDeps) {
+interface Beginnings {
+  open(session: OpenSession): Promise<string>
+  linkClient(link: ClientLink): Promise<boolean>
+  touch(uid: string, now: Date): Promise<void>
+}
+
+function beginnings({ repository, transaction, outbox, clock, newId, limits }: SessionDeps): Beginnings {
   return {
-    /** Begins a session, or renews the live one `uid` of the same account. Returns the uid for the engine's session. */
-    async open(session: OpenSession, tx: Tx): Promise<string> {
-      const opened = await repository.open(session, newId(), cutoffs(session.now, limits), tx)
-      const type = opened.renewed ? 'session.reauthenticated' : 'session.started'
-      const data = { uid: opened.uid, amr: [...session.amr], transient: session.transient }
-      await outbox.record([...(session.facts ?? []), { type, accountId: session.accountId, data }], tx)
-      return opened.uid
+    /**
+     * Begins a session, or renews the live one `uid` of the same account. Returns the uid for the engine's session. A new
+     * one is a single statement; what a renewal has to state is known only once it is done.
+     */
+    async open(session: OpenSession): Promise<string> {
+      const fresh = newId()
+      if (session.uid === undefined) {
+        await repository.begin(session, fresh, outbox.insert(factsOf(session, fresh, false)))
+        return fresh
+      }
+      return transaction(async (tx) => {
+        const { uid, renewed } = await repository.open(session, fresh, cutoffs(session.now, limits), tx)
+        await outbox.record(factsOf(session, uid, renewed), tx)
+        return uid
+      })
     },
 
     /**
@@ -79,6 +93,12 @@ function beginnings({ repository, outbox, clock, newId, limits }: SessionDeps) {
     touch: (uid: string, now: Date): Promise<void> =>
       repository.touch(uid, now, new Date(now.getTime() - TOUCH_SECONDS * 1000)),
   }
+}
+
+function factsOf(session: OpenSession, uid: string, renewed: boolean): Fact[] {
+  const type = renewed ? 'session.reauthenticated' : 'session.started'
+  const data = { uid, amr: [...session.amr], transient: session.transient }
+  return [...(session.facts ?? []), { type, accountId: session.accountId, data }]
 }
 
 function views({ repository, clock, limits }: SessionDeps) {
@@ -285,16 +305,4 @@ async function logoutFacts({ clients }: SessionDeps, links: readonly CutLink[], 
     if (told.get(clientId)) facts.push({ type: 'logout.requested', accountId, clientId, data: { sid, sub: accountId } })
   }
   return facts
-}
-
-/** The device in words, from the user agent. It names a session for its owner and decides nothing. */
-export function deviceOf(userAgent: string | undefined): Device {
-  if (userAgent === undefined || userAgent === '') return { browser: '', system: '', kind: 'unknown' }
-  const { browser, os, platform } = Bowser.parse(userAgent)
-  const kind = platform.type
-  return {
-    browser: browser.name ?? '',
-    system: os.name ?? '',
-    kind: kind === 'desktop' || kind === 'mobile' || kind === 'tablet' ? kind : 'unknown',
-  }
 }

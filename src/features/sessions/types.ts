@@ -1,4 +1,5 @@
 /** What other rooms may know of a sign-in. */
+import Bowser from 'bowser'
 import type { Fact } from '../../events.ts'
 import type { Proof } from '../../interaction/step.ts'
 
@@ -97,4 +98,16 @@ export type SessionFact = Fact & {
     | 'grant.revoked'
     | 'logout.requested'
     | 'consent.revoked'
+}
+
+/** The device in words, from the user agent. It names a session for its owner and decides nothing. */
+export function deviceOf(userAgent: string | undefined): Device {
+  if (userAgent === undefined || userAgent === '') return { browser: '', system: '', kind: 'unknown' }
+  const { browser, os, platform } = Bowser.parse(userAgent)
+  const kind = platform.type
+  return {
+    browser: browser.name ?? '',
+    system: os.name ?? '',
+    kind: kind === 'desktop' || kind === 'mobile' || kind === 'tablet' ? kind : 'unknown',
+  }
 }

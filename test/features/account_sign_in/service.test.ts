@@ -103,7 +103,9 @@ describe('the account pages as a client', () => {
       const first = leave()
       const second = leave({}, first.pending)
       redeemAs(first.nonce)
-      expect((await service.arrive({ code: 'c', state: first.state, iss: ISSUER }, second.pending)).kind).toBe('signed_in')
+      expect((await service.arrive({ code: 'c', state: first.state, iss: ISSUER }, second.pending)).kind).toBe(
+        'signed_in',
+      )
       let last = second
       for (let tab = 0; tab < 20; tab++) last = leave({}, last.pending)
       expect(last.pending.length).toBeLessThan(2000)
@@ -129,7 +131,9 @@ describe('the account pages as a client', () => {
       const mine = leave()
       const attackers = leave()
       redeemAs(attackers.nonce)
-      expect(await service.arrive({ code: 'c', state: attackers.state, iss: ISSUER }, mine.pending)).toEqual({ kind: 'unknown' })
+      expect(await service.arrive({ code: 'c', state: attackers.state, iss: ISSUER }, mine.pending)).toEqual({
+        kind: 'unknown',
+      })
       expect(redemptions).toEqual([])
     })
 
@@ -191,7 +195,10 @@ describe('the account pages as a client', () => {
     it('a fresh authentication that was none is refused instead of asked for again', async () => {
       const { pending, state, nonce } = leave({ fresh: ann })
       redeemAs(nonce, { authTime: seconds(START) - 3600 })
-      expect(await service.arrive({ code: 'c', state, iss: ISSUER }, pending)).toEqual({ kind: 'refused', error: 'server_error' })
+      expect(await service.arrive({ code: 'c', state, iss: ISSUER }, pending)).toEqual({
+        kind: 'refused',
+        error: 'server_error',
+      })
     })
 
     it('whoever signs in instead does not inherit the act that was begun', async () => {

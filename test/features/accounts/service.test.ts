@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import type { Fact } from '../../../src/events.ts'
 import { createAccounts } from '../../../src/features/accounts/index.ts'
 import { accountRepository } from '../../../src/features/accounts/repository.ts'
+import type { AccountView } from '../../../src/interaction/step.ts'
 import { newId } from '../../../src/platform/ids.ts'
 import type { KeyValue } from '../../../src/platform/key_value.ts'
 import type { Database, Tx } from '../../../src/platform/postgres.ts'
@@ -64,6 +65,29 @@ describe('accounts', () => {
     return id
   }
   const types = () => facts.map(({ type }) => type)
+
+  describe('a state that was just read', () => {
+    const view = async (id: string) => ({ ...(await feature.service.view(id)), passwordAt: START }) as AccountView
+
+    it('is kept while there is none, and gives way to the one that is there', async () => {
+      const id = await active()
+      const before = await view(id)
+      expect(await feature.service.note(before)).toEqual({ active: true, epoch: 0, passwordAt: START })
+      expect(await feature.service.state(id)).toEqual({ active: true, epoch: 0, passwordAt: START })
+      await feature.service.disable(id)
+      expect(await feature.service.note(before)).toMatchObject({ active: false, epoch: 1 })
+      expect(await feature.service.state(id)).toMatchObject({ active: false, epoch: 1 })
+    })
+
+    it('says nothing of an account that has proven no address, is switched off, or was read without its password', async () => {
+      const pending = await view(await register())
+      const known = await view(await active())
+      for (const told of [pending, { ...known, active: false }, { ...known, passwordAt: undefined }]) {
+        expect(await feature.service.note(told)).toBeUndefined()
+        expect(await kv.get(`account:${told.accountId}`)).toBeUndefined()
+      }
+    })
+  })
 
   describe('a new account', () => {
     it('has proven nothing and is not active for the engine', async () => {

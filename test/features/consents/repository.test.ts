@@ -1,10 +1,13 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { consentRepository } from '../../../src/features/consents/repository.ts'
 import type { Agreement } from '../../../src/features/consents/types.ts'
+import { createOutbox } from '../../../src/platform/outbox.ts'
 import type { Database } from '../../../src/platform/postgres.ts'
+import { createSecretBox } from '../../../src/platform/secret_box.ts'
 import { freshDatabase } from '../../support/services.ts'
 
 const NOW = new Date('2026-11-01T12:00:00.000Z')
+const outbox = createOutbox({ secretBox: createSecretBox([Buffer.alloc(32, 1)]), clock: { now: () => NOW } })
 const LATER = new Date('2026-11-02T12:00:00.000Z')
 
 describe.each(['embedded', 'postgres'] as const)('consent repository on %s', (kind) => {
@@ -27,10 +30,12 @@ describe.each(['embedded', 'postgres'] as const)('consent repository on %s', (ki
   afterAll(() => database.close())
 
   const grant = (accountId: string, clientId: string, added: Partial<Agreement>, now = NOW) =>
-    database.transaction((tx) => {
-      const whole = { scopes: [], claims: [], resources: {}, ...added }
-      return consents.grant(`id-${ids++}`, accountId, clientId, whole, now, tx)
-    })
+    consents.grant(
+      ...([`id-${ids++}`, accountId, clientId] as const),
+      { scopes: [], claims: [], resources: {}, ...added },
+      now,
+      outbox.insert([{ type: 'consent.granted', accountId, clientId }]),
+    )
 
   it('adds up scopes, claims and resource scopes', async () => {
     await grant('a', 'web', { scopes: ['openid', 'email'], claims: ['nickname'], resources: { api: ['read'] } })
@@ -50,6 +55,23 @@ describe.each(['embedded', 'postgres'] as const)('consent repository on %s', (ki
       updatedAt: LATER,
     })
     expect(await consents.find('a', 'web')).toEqual(both)
+  })
+
+  it('states its fact in the same statement, and is not stored without it', async () => {
+    const statements: string[] = []
+    const listen = (query: { sql: string }) => statements.push(query.sql)
+    database.db.on('query', listen)
+    await grant('a', 'stated', { scopes: ['openid'] })
+    database.db.removeListener('query', listen)
+    expect(statements).toHaveLength(1)
+    const stated = database.db('outbox').where({ type: 'consent.granted', client_id: 'stated' })
+    expect(await stated.clone()).toHaveLength(1)
+    const { id } = await stated.clone().first()
+    const again = outbox.insert([{ type: 'consent.granted', accountId: 'a', clientId: 'refused' }])
+    const taken = { ...again, bindings: again.bindings.with(0, id) }
+    const empty = { scopes: [], claims: [], resources: {} }
+    await expect(consents.grant('id-refused', 'a', 'refused', empty, NOW, taken)).rejects.toThrow()
+    expect(await consents.find('a', 'refused')).toBeUndefined()
   })
 
   it('an empty consent stays empty', async () => {

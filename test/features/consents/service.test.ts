@@ -5,7 +5,6 @@ import { askedBy, createConsentService, permissionsOf } from '../../../src/featu
 import { createConsentStep } from '../../../src/features/consents/step.ts'
 import type { Agreement, Consent } from '../../../src/features/consents/types.ts'
 import type { FlowState, RequestFacts } from '../../../src/interaction/step.ts'
-import type { Tx } from '../../../src/platform/postgres.ts'
 
 const NOW = new Date('2026-11-01T12:00:00.000Z')
 const REQUEST: RequestFacts = { ip: '192.0.2.1', userAgent: 'Test/1', locale: 'en', requestId: 'r' }
@@ -101,12 +100,13 @@ describe('step consent', () => {
     } as unknown as ConsentRepository
     const service = createConsentService({
       repository,
-      transaction: async (work) => {
-        const result = await work({} as Tx)
-        log.push('commit')
-        return result
+      outbox: {
+        insert: (stated) => {
+          facts.push(...stated)
+          return { sql: '', bindings: [] }
+        },
+        wake: () => {},
       },
-      outbox: { record: async (recorded) => void facts.push(...recorded), wake: () => {} },
       clock: { now: () => NOW },
       newId: () => 'id',
       grantFor: async (grant) => {
@@ -149,13 +149,30 @@ describe('step consent', () => {
     const asked = { scopes: ['openid', 'email'], claims: [], resources: { 'https://api.example': ['read'] } }
     expect(log).toEqual([
       ['stored', 'ann', 'web', asked],
-      'commit',
       [
         'grant',
         { ...asked, accountId: 'ann', clientId: 'web', scopes: ['phone', 'openid', 'email'], grantId: undefined },
       ],
     ])
     expect(facts).toEqual([{ type: 'consent.granted', accountId: 'ann', clientId: 'web', data: asked }])
+  })
+
+  it('shows and adds to what the engine found when it asked, without a look of its own', async () => {
+    const agreed = { scopes: ['openid'], claims: [], resources: {} }
+    const details = { missingOIDCScope: ['email'], agreed }
+    const state = stateOf({ prompt: { name: 'consent', reasons: ['op_scopes_missing'], details } })
+    const { step, log } = build(consentOf({ scopes: ['openid', 'email'] }))
+    expect(await step.show(state, REQUEST)).toMatchObject({
+      hadConsent: true,
+      scopes: [
+        { name: 'openid', isNew: false },
+        { name: 'email', isNew: true },
+      ],
+    })
+    await step.submit({ action: 'allow' }, state, REQUEST)
+    expect(log[0]).toEqual(['stored', 'ann', 'web', { ...agreed, scopes: ['openid', 'email'] }])
+    const none = stateOf({ prompt: { ...state.prompt, details: { ...details, agreed: null } } })
+    expect(await step.show(none, REQUEST)).toMatchObject({ hadConsent: false })
   })
 
   it('deny stores nothing and tells the client access_denied', async () => {

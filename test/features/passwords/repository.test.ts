@@ -41,7 +41,10 @@ describe.each(['embedded', 'postgres'] as const)('password repository on %s', (k
     const id = await account({ locale: 'fi', epoch: 2, profile: JSON.stringify({ name: 'Anna' }) })
     await store(id, 'hash')
     expect(await passwords.findProven(email)).toEqual({
-      account: { accountId: id, email, emailVerified: true, active: true, epoch: 2, name: 'Anna', locale: 'fi' },
+      account: {
+        ...{ accountId: id, email, emailVerified: true, active: true, epoch: 2, name: 'Anna', locale: 'fi' },
+        passwordAt: NOW.getTime(),
+      },
       hash: 'hash',
       changedAt: NOW,
     })

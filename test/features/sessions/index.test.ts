@@ -11,7 +11,7 @@ function build(repository: Partial<SessionRepository> = {}) {
   const deps: SessionFeatureDeps = {
     repository: repository as SessionRepository,
     transaction: (work) => work({} as Tx),
-    outbox: { record: async () => {}, wake: () => {} },
+    outbox: { record: async () => {}, insert: () => ({ sql: '', bindings: [] }), wake: () => {} },
     accounts: { advanceEpoch: async () => {}, publish: async () => {} },
     clients: { backchannelUri: async () => undefined },
     consents: { revoke: async () => false },

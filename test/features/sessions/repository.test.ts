@@ -2,10 +2,13 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { sessionRepository } from '../../../src/features/sessions/repository.ts'
 import type { OpenSession } from '../../../src/features/sessions/types.ts'
+import { createOutbox } from '../../../src/platform/outbox.ts'
 import type { Database } from '../../../src/platform/postgres.ts'
+import { createSecretBox } from '../../../src/platform/secret_box.ts'
 import { freshDatabase } from '../../support/services.ts'
 
 const NOW = new Date('2026-11-01T12:00:00.000Z')
+const outbox = createOutbox({ secretBox: createSecretBox([Buffer.alloc(32, 1)]), clock: { now: () => NOW } })
 const HOUR = 3_600_000
 const at = (hours: number) => new Date(NOW.getTime() + hours * HOUR)
 /** Runs something as if it came from a request of its own. */
@@ -44,6 +47,34 @@ describe.each(['embedded', 'postgres'] as const)('session repository on %s', (ki
 
   const link = (sessionUid: string, accountId: string, clientId: string, grantId: string, offline = false) =>
     sessions.link({ sessionUid, accountId, clientId, grantId, sid: `sid-${grantId}`, offline, scope: 'openid' }, NOW)
+
+  describe('begin', () => {
+    const facts = (accountId: string) => outbox.insert([{ type: 'session.started', accountId }])
+
+    it('inserts session and facts in one statement', async () => {
+      await account('begin-a')
+      const statements: string[] = []
+      const listen = (query: { sql: string }) => statements.push(query.sql)
+      database.db.on('query', listen)
+      await sessions.begin(opening('begin-a', { userAgent: 'x'.repeat(5000) }), 'b1', facts('begin-a'))
+      database.db.removeListener('query', listen)
+      expect(statements).toHaveLength(1)
+      const begun = { accountId: 'begin-a', amr: ['pwd'], transient: false, ip: '192.0.2.1' }
+      expect(await sessions.find('b1')).toMatchObject({ ...begun, createdAt: NOW, authenticatedAt: NOW, seenAt: NOW })
+      expect((await sessions.find('b1'))?.userAgent).toHaveLength(512)
+      expect(await database.db('outbox').where({ account_id: 'begin-a' })).toHaveLength(1)
+    })
+
+    it('begins nothing without its facts, and states none without the session', async () => {
+      await account('begin-b')
+      const first = facts('begin-b')
+      await sessions.begin(opening('begin-b'), 'b2', first)
+      await expect(sessions.begin(opening('begin-b'), 'b3', first)).rejects.toThrow()
+      expect(await sessions.find('b3')).toBeUndefined()
+      await expect(sessions.begin(opening('begin-b'), 'b2', facts('begin-b'))).rejects.toThrow()
+      expect(await database.db('outbox').where({ account_id: 'begin-b' })).toHaveLength(1)
+    })
+  })
 
   describe('open', () => {
     it('inserts a row and renews it for the same account', async () => {

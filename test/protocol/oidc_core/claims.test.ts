@@ -9,7 +9,9 @@ import { type ClientRequests, clientRequests, type Fields, payloadOf, tokensOf }
 const ALL = 'openid profile email address phone'
 const settings = {
   ...SETTINGS,
-  clients: SETTINGS.clients.map((each) => (each.client_id === 'own' ? { ...each, scope: `${ALL} offline_access` } : each)),
+  clients: SETTINGS.clients.map((each) =>
+    each.client_id === 'own' ? { ...each, scope: `${ALL} offline_access` } : each,
+  ),
 }
 const PROFILE = {
   ...{ name: 'Ann Åström', given_name: 'Ann', family_name: 'Åström', nickname: 'annie' },
@@ -44,7 +46,15 @@ describe('scopes', () => {
     ['openid email', { email: 'ann@example.com', email_verified: true }, ['name', 'phone_number']],
     [
       'openid profile',
-      { name: PROFILE.name, given_name: 'Ann', family_name: 'Åström', nickname: 'annie', birthdate: '1990-02-28', website: PROFILE.website, updated_at: expect.any(Number) },
+      {
+        name: PROFILE.name,
+        given_name: 'Ann',
+        family_name: 'Åström',
+        nickname: 'annie',
+        birthdate: '1990-02-28',
+        website: PROFILE.website,
+        updated_at: expect.any(Number),
+      },
       ['email', 'phone_number'],
     ],
     ['openid phone', { phone_number: PROFILE.phone_number, phone_number_verified: false }, ['email', 'name']],
@@ -89,7 +99,12 @@ describe('the claims parameter', () => {
     const code = { clientId: 'web', code: end.params.get('code') ?? '', verifier, redirectUri: redirectUri('web') }
     const { access } = tokensOf(await client.redeem(code))
     expect((await client.userinfo(access)).body).toMatchObject({ nickname: 'annie' })
-    const silent = await ann.browser.get(authorizationRequest(server.issuer, 'web', { prompt: 'none', ...claims({ userinfo: { nickname: null, birthdate: null } }) }).url)
+    const silent = await ann.browser.get(
+      authorizationRequest(server.issuer, 'web', {
+        prompt: 'none',
+        ...claims({ userinfo: { nickname: null, birthdate: null } }),
+      }).url,
+    )
     expect(silent.params.get('error')).toBe('consent_required')
   })
 
@@ -106,7 +121,18 @@ describe('the claims parameter', () => {
   })
 
   it.each([
-    ...['{', '[]', 'null', '1', '"x"', '{}', '{"userinfo":[]}', '{"id_token":"x"}', '{"id_token":1}', '{"userinfo":"email"}'],
+    ...[
+      '{',
+      '[]',
+      'null',
+      '1',
+      '"x"',
+      '{}',
+      '{"userinfo":[]}',
+      '{"id_token":"x"}',
+      '{"id_token":1}',
+      '{"userinfo":"email"}',
+    ],
     ...['{"id_token":{"acr":{"essential":true,"values":"gold"}}}', ''],
   ])('A78 malformed: %s', async (given) => {
     const end = await ann.browser.get(authorizationRequest(server.issuer, 'own', { claims: given }).url)
@@ -117,9 +143,19 @@ describe('the claims parameter', () => {
   it.each([
     ...['{"id_token":{"sub":"x"}}', '{"id_token":{"sub":1}}', '{"id_token":{"sub":[]}}', '{"id_token":{"sub":true}}'],
     ...['{"id_token":{"acr":"x"}}', '{"id_token":{"acr":1}}', '{"id_token":{"acr":[]}}', '{"id_token":{"acr":true}}'],
-    ...['{"userinfo":{"email":"x"}}', '{"userinfo":{"email":1}}', '{"userinfo":{"email":[]}}', '{"userinfo":{"":null}}'],
+    ...[
+      '{"userinfo":{"email":"x"}}',
+      '{"userinfo":{"email":1}}',
+      '{"userinfo":{"email":[]}}',
+      '{"userinfo":{"":null}}',
+    ],
     ...['{"userinfo":{"__proto__":null}}', '{"id_token":{"__proto__":{"a":1}}}', '{"id_token":null,"userinfo":{}}'],
-    ...['{"userinfo":null}', '{"id_token":{"auth_time":"x"}}', '{"id_token":{"sub":{"value":["a"]}}}', '{"userinfo":{"a\\u0000b":null}}'],
+    ...[
+      '{"userinfo":null}',
+      '{"id_token":{"auth_time":"x"}}',
+      '{"id_token":{"sub":{"value":["a"]}}}',
+      '{"userinfo":{"a\\u0000b":null}}',
+    ],
     ...[`{"userinfo":{${Array.from({ length: 200 }, (_, index) => `"c${index}":null`).join()}}}`],
   ])('A78 odd members never are a fault of ours: %s', async (given) => {
     for (const clientId of ['own', 'web']) {

@@ -31,7 +31,10 @@ async function tokensFor(clientId: string, parameters: { [name: string]: string 
   const config = await oidc.discovery(
     new URL(server.issuer),
     clientId,
-    { id_token_signed_response_alg: signed.find(({ client_id: id }) => id === clientId)?.id_token_signed_response_alg ?? 'ES256' },
+    {
+      id_token_signed_response_alg:
+        signed.find(({ client_id: id }) => id === clientId)?.id_token_signed_response_alg ?? 'ES256',
+    },
     oidc.ClientSecretBasic(SECRET),
     { execute: [oidc.allowInsecureRequests, oidc.enableNonRepudiationChecks] },
   )

@@ -2,7 +2,18 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import * as oidc from 'openid-client'
 import { createBrowser } from '../../support/browser.ts'
-import { allow, API, authorization, discover, redeem, register, SETTINGS, signIn, SPA, WEB } from '../../support/journeys.ts'
+import {
+  API,
+  allow,
+  authorization,
+  discover,
+  redeem,
+  register,
+  SETTINGS,
+  SPA,
+  signIn,
+  WEB,
+} from '../../support/journeys.ts'
 import { mailFolder } from '../../support/mailbox.ts'
 import { type Server, startServer } from '../../support/server.ts'
 import { freshDatabaseUrl, startRedis } from '../../support/services.ts'
@@ -10,8 +21,12 @@ import { freshDatabaseUrl, startRedis } from '../../support/services.ts'
 const KINDS = {
   'the embedded default': async () => startServer({ settings: SETTINGS }),
   'PostgreSQL and Redis': async () =>
-    startServer({ settings: SETTINGS, stores: { databaseUrl: await freshDatabaseUrl(), redisUrl: (await startRedis()).url } }),
-  'PostgreSQL alone': async () => startServer({ settings: SETTINGS, stores: { databaseUrl: await freshDatabaseUrl() } }),
+    startServer({
+      settings: SETTINGS,
+      stores: { databaseUrl: await freshDatabaseUrl(), redisUrl: (await startRedis()).url },
+    }),
+  'PostgreSQL alone': async () =>
+    startServer({ settings: SETTINGS, stores: { databaseUrl: await freshDatabaseUrl() } }),
 }
 
 describe.each(Object.entries(KINDS))('on %s', (_name, start) => {

@@ -32,23 +32,26 @@ async function signOut(person: Person) {
 }
 
 describe('with prompt=consent', () => {
-  it.each(['web', 'own', 'spa'])('oidcc-refresh-token: %s asks, gets a refresh token, and it outlives the logout', async (clientId) => {
-    const person = await ann.elsewhere()
-    const { url, verifier } = authorizationRequest(server.issuer, clientId, OFFLINE)
-    const page = await person.browser.get(url)
-    expect(stepOf(page)).toBe('consent')
-    expect(page.text).toMatch(/while you are away|when you are not|not using/i)
-    const end = await allow(person.browser, page)
-    const code = { clientId, code: end.params.get('code') ?? '', verifier, redirectUri: redirectUri(clientId) }
-    const tokens = tokensOf(await client.redeem(code))
-    expect(tokens.scope.split(' ')).toContain('offline_access')
-    expect(tokens.refresh).not.toBe('')
+  it.each(['web', 'own', 'spa'])(
+    'oidcc-refresh-token: %s asks, gets a refresh token, and it outlives the logout',
+    async (clientId) => {
+      const person = await ann.elsewhere()
+      const { url, verifier } = authorizationRequest(server.issuer, clientId, OFFLINE)
+      const page = await person.browser.get(url)
+      expect(stepOf(page)).toBe('consent')
+      expect(page.text).toMatch(/while you are away|when you are not|not using/i)
+      const end = await allow(person.browser, page)
+      const code = { clientId, code: end.params.get('code') ?? '', verifier, redirectUri: redirectUri(clientId) }
+      const tokens = tokensOf(await client.redeem(code))
+      expect(tokens.scope.split(' ')).toContain('offline_access')
+      expect(tokens.refresh).not.toBe('')
 
-    await signOut(person)
-    const renewed = await client.refresh(clientId, tokens.refresh)
-    expect(renewed.status).toBe(200)
-    expect((await client.userinfo(tokensOf(renewed).access)).status).toBe(200)
-  })
+      await signOut(person)
+      const renewed = await client.refresh(clientId, tokens.refresh)
+      expect(renewed.status).toBe(200)
+      expect((await client.userinfo(tokensOf(renewed).access)).status).toBe(200)
+    },
+  )
 
   it('is shown on the account page, and ends there', async () => {
     const { refresh } = await ann.tokens('other', OFFLINE)

@@ -4,7 +4,15 @@ import { API, SETTINGS } from '../../support/journeys.ts'
 import { mailFolder } from '../../support/mailbox.ts'
 import { newPerson, type Person } from '../../support/people.ts'
 import { type Server, startServer } from '../../support/server.ts'
-import { answerOf, type ClientRequests, clientRequests, payloadOf, postForm, type TokenSet, tokensOf } from '../../support/token_requests.ts'
+import {
+  answerOf,
+  type ClientRequests,
+  clientRequests,
+  payloadOf,
+  postForm,
+  type TokenSet,
+  tokensOf,
+} from '../../support/token_requests.ts'
 
 let server: Server
 let client: ClientRequests
@@ -34,7 +42,11 @@ describe('the three ways to bring a token', () => {
     const answer =
       way === 'get'
         ? await client.userinfo(tokens.access)
-        : await postForm(me(), way === 'post_body' ? { access_token: tokens.access } : {}, way === 'post_body' ? {} : bearer())
+        : await postForm(
+            me(),
+            way === 'post_body' ? { access_token: tokens.access } : {},
+            way === 'post_body' ? {} : bearer(),
+          )
     expect(answer.status).toBe(200)
     expect(answer.headers.get('content-type')).toMatch(/^application\/json/)
     expect(answer.headers.get('cache-control')).toContain('no-store')

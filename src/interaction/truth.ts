@@ -1,0 +1,29 @@
+/** What is true of an account at the moment its conversation finishes, and which of its proofs still count. */
+import type { AccountView, Proof } from './step.ts'
+
+export interface AccountTruth {
+  readonly active: boolean
+  readonly epoch: number
+  /** When the present password was set, in milliseconds since the epoch. */
+  readonly passwordAt?: number | undefined
+}
+
+interface Accounts {
+  state(accountId: string): Promise<AccountTruth | undefined>
+  note(account: AccountView): Promise<AccountTruth | undefined>
+}
+
+/** What a step has read in this request need not be read again. A later end of it all is caught when the engine resumes. */
+export async function truthOf(
+  accounts: Accounts,
+  accountId: string,
+  read: AccountView | undefined,
+): Promise<AccountTruth | undefined> {
+  const noted = read?.accountId === accountId ? await accounts.note(read) : undefined
+  return noted ?? accounts.state(accountId)
+}
+
+/** "End everything" voids every proof (A53), a new password those made with the old one (A54). */
+export function stillCounts({ method, at, epoch }: Proof, now: AccountTruth): boolean {
+  return epoch === now.epoch && !(method === 'pwd' && at < (now.passwordAt ?? 0))
+}
