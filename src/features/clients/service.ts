@@ -204,11 +204,6 @@ function switches({ repository, outbox, clock }: ClientsDeps, write: Write) {
     list: (): Promise<ClientRecord[]> => repository.list(),
     /** One client as stored, disabled or not, past the cache. */
     show: (clientId: string): Promise<ClientRecord | undefined> => repository.find(clientId),
-    /** The enabled client as a transaction sees it, past the cache. */
-    async enabled(clientId: string, tx: Tx): Promise<ClientRecord | undefined> {
-      const record = await repository.find(clientId, tx)
-      return record?.disabledAt === undefined ? record : undefined
-    },
 
     /** Ends every use of the client within a second. @returns whether it changed; undefined when there is no such client */
     disable: (clientId: string) => setDisabled(clientId, true),
