@@ -11,9 +11,6 @@ import nunjucks from 'nunjucks'
 
 export type MessageValues = { readonly [name: string]: string | number | boolean | Date }
 
-/** `t` as templates have it: bound to the locale of the page. */
-type Translate = (key: string, values?: MessageValues) => string
-
 export interface Asset {
   readonly path: string
   readonly type: string

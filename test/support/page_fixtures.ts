@@ -1,6 +1,6 @@
 /** One set of values for every hosted page and mail: what the suites of the views render, and what a person may look at. */
 
-export const client = {
+const client = {
   clientId: 'demo-web',
   name: 'Demo Web',
   firstParty: false,
