@@ -42,11 +42,25 @@ export function createRequestContext({ issuer, trustedProxies, pickLocale }: Req
     req.headers['x-forwarded-for'] = ip
     const requestId = newId()
     let nonce: string | undefined
-    Object.assign(ctx.state, { requestId, ip, locale: pickLocale(languages(ctx)) })
-    Object.defineProperty(ctx.state, 'nonce', {
-      get: () => {
-        nonce ??= randomBytes(16).toString('base64')
-        return nonce
+    let locale: string | undefined
+    Object.assign(ctx.state, { requestId, ip })
+    // Only pages ask for these two: protocol endpoints need not work them out.
+    Object.defineProperties(ctx.state, {
+      nonce: {
+        get: () => {
+          nonce ??= randomBytes(16).toString('base64')
+          return nonce
+        },
+      },
+      locale: {
+        enumerable: true,
+        get: () => {
+          locale ??= pickLocale(languages(ctx))
+          return locale
+        },
+        set: (chosen: string) => {
+          locale = chosen
+        },
       },
     })
     ctx.set('X-Request-Id', requestId)

@@ -47,8 +47,9 @@ export function createSecurityHeaders(deps: { issuer: string }): Middleware {
   const secure = deps.issuer.startsWith('https:')
   const headers: Record<string, string> = { ...FIXED, 'Content-Security-Policy': NO_PAGE }
   if (secure) headers['Strict-Transport-Security'] = `max-age=${ONE_YEAR}; includeSubDomains`
+  const fixed = Object.entries(headers)
   return async (ctx, next) => {
-    ctx.set(headers)
+    for (const [name, value] of fixed) ctx.res.setHeader(name, value)
     await next()
   }
 }

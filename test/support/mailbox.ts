@@ -2,6 +2,7 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { domainToASCII } from 'node:url'
 import PostalMime, { type Email } from 'postal-mime'
 import { SMTPServer } from 'smtp-server'
 import { freePort } from './services.ts'
@@ -48,7 +49,7 @@ export async function startMailbox(): Promise<SmtpMailbox> {
       stream.on('end', () => {
         if (refusing) return done(Object.assign(new Error('try later'), { responseCode: 451 }))
         void parse(Buffer.concat(parts)).then((mail) => {
-          recipients.push(envelope.rcptTo.map(({ address }) => address))
+          recipients.push(envelope.rcptTo.map(({ address }) => asciiDomain(address)))
           mails.push(mail)
           done()
         }, done)
@@ -67,6 +68,12 @@ export async function startMailbox(): Promise<SmtpMailbox> {
     },
     stop: () => new Promise((resolve) => server.close(() => resolve())),
   }
+}
+
+/** The server below shows domains decoded; what went over the wire was ASCII (the client offers no SMTPUTF8). */
+function asciiDomain(address: string): string {
+  const cut = address.lastIndexOf('@')
+  return `${address.slice(0, cut)}@${domainToASCII(address.slice(cut + 1))}`
 }
 
 /** The mails under `<dataDir>/mail`, oldest first. */

@@ -6,7 +6,16 @@ import type { AccountView } from '../../interaction/step.ts'
 import type { KeyValue } from '../../platform/key_value.ts'
 import { type Tx, uniqueViolation } from '../../platform/postgres.ts'
 import { type AccountRepository, toView } from './repository.ts'
-import { type Account, type AccountState, canonicalEmail, onlyProfile, type Profile } from './types.ts'
+import {
+  type Account,
+  type AccountState,
+  canonicalEmail,
+  claimsOf,
+  later,
+  onlyProfile,
+  type Profile,
+  toState,
+} from './types.ts'
 
 export interface AccountDeps {
   readonly repository: AccountRepository
@@ -69,17 +78,7 @@ function views({ repository }: AccountDeps) {
     /** Every standard claim of the account (OIDC Core §5.1). Undefined unless it is active. */
     async claims(id: string): Promise<{ [claim: string]: unknown } | undefined> {
       const account = await repository.find(id)
-      if (account?.state !== 'active') return undefined
-      return {
-        // Nobody has proven a number, and a client must not take silence for a proof; an import may know better.
-        ...(account.profile.phone_number === undefined ? {} : { phone_number_verified: false }),
-        ...onlyProfile(account.profile),
-        sub: account.id,
-        email: account.email,
-        email_verified: account.emailVerifiedAt !== undefined,
-        ...(account.locale === undefined ? {} : { locale: account.locale }),
-        updated_at: Math.floor(account.updatedAt.getTime() / 1000),
-      }
+      return account?.state === 'active' ? claimsOf(account) : undefined
     },
   }
 }
@@ -115,12 +114,13 @@ function statesOf({ repository, kv }: AccountDeps) {
      * The state of an account that was just read together with its password: kept if no state is there yet, else the one
      * that is there, which a change may have written since. Undefined when the view does not carry enough to say.
      */
-    async note({ accountId, active, emailVerified, epoch, passwordAt }: AccountView): Promise<AccountState | undefined> {
+    async note(view: AccountView): Promise<AccountState | undefined> {
+      const { accountId, active, emailVerified, epoch, passwordAt } = view
       // A view calls pending accounts active too; whoever has proven the address is none.
       if (!active || !emailVerified || passwordAt === undefined) return undefined
       const state = { active, epoch, passwordAt }
-      if (await kv.add(key(accountId), JSON.stringify(state), STATE_SECONDS)) return state
-      const stored = await kv.get(key(accountId))
+      const added = await kv.add(key(accountId), JSON.stringify(state), STATE_SECONDS)
+      const stored = added ? undefined : await kv.get(key(accountId))
       return stored === undefined ? state : parse(stored)
     },
 
@@ -308,18 +308,7 @@ async function onlyOne<T>(work: Promise<T>): Promise<T> {
   }
 }
 
-function toState({ state, epoch, passwordChangedAt }: Account): AccountState {
-  return { active: state === 'active', epoch, passwordAt: passwordChangedAt?.getTime() }
-}
-
-/** Two changes may be written through in any order; the later one stays. */
-function later(a: AccountState, b: AccountState): boolean {
-  return a.epoch > b.epoch || (a.epoch === b.epoch && (a.passwordAt ?? 0) > (b.passwordAt ?? 0))
-}
-
-function key(id: string): string {
-  return `account:${id}`
-}
+const key = (id: string) => `account:${id}`
 
 function parse(value: string): AccountState {
   return JSON.parse(value) as AccountState

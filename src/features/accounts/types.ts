@@ -56,6 +56,30 @@ export interface AccountState {
   readonly passwordAt?: number | undefined
 }
 
+/** Every standard claim of the account (OIDC Core §5.1). */
+export function claimsOf(account: Account): { [claim: string]: unknown } {
+  return {
+    // Nobody has proven a number, and a client must not take silence for a proof; an import may know better.
+    ...(account.profile.phone_number === undefined ? {} : { phone_number_verified: false }),
+    ...onlyProfile(account.profile),
+    sub: account.id,
+    email: account.email,
+    email_verified: account.emailVerifiedAt !== undefined,
+    ...(account.locale === undefined ? {} : { locale: account.locale }),
+    updated_at: Math.floor(account.updatedAt.getTime() / 1000),
+  }
+}
+
+/** The state of an account as it was read. */
+export function toState({ state, epoch, passwordChangedAt }: Account): AccountState {
+  return { active: state === 'active', epoch, passwordAt: passwordChangedAt?.getTime() }
+}
+
+/** Two changes may be written through in any order; the later one stays. */
+export function later(a: AccountState, b: AccountState): boolean {
+  return a.epoch > b.epoch || (a.epoch === b.epoch && (a.passwordAt ?? 0) > (b.passwordAt ?? 0))
+}
+
 const LONGEST = 254
 /** RFC 5321 atoms, without `%` and `!`, which old relays read as routes. */
 const LOCAL = /^[a-z0-9#$&'*+/=?^_`{|}~-]+(?:\.[a-z0-9#$&'*+/=?^_`{|}~-]+)*$/

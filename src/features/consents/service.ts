@@ -79,7 +79,10 @@ function agreementOf(granted: unknown): Agreement | undefined {
 /** Names in the `claims` parameter (OIDC Core §5.5), which the engine has checked, beside those that need no consent. */
 function claimsIn(parameter: unknown): ReadonlySet<string> {
   if (typeof parameter !== 'string') return new Set()
-  const { userinfo, id_token: idToken } = JSON.parse(parameter) as { userinfo?: object | null; id_token?: object | null }
+  const { userinfo, id_token: idToken } = JSON.parse(parameter) as {
+    userinfo?: object | null
+    id_token?: object | null
+  }
   return new Set([...Object.keys(userinfo ?? {}), ...Object.keys(idToken ?? {})])
 }
 

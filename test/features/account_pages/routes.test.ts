@@ -50,7 +50,9 @@ describe('account pages', () => {
     asked.push(params)
     if (params.get('prompt') === 'login') authTime = now
     live.add('here')
-    ctx.redirect(`/account/callback?code=${params.get('nonce')}&state=${params.get('state')}`)
+    ctx.redirect(
+      `/account/callback?code=${params.get('nonce')}&state=${params.get('state')}&iss=${encodeURIComponent(server.origin)}`,
+    )
   }
 
   const outcome = () => (failure === undefined ? { ok: true, value: undefined } : { ok: false, ...failure })
