@@ -21,7 +21,7 @@ beforeAll(async () => {
   await victim.browser.get(`${target.issuer}/account`)
   attackersToken = tokenOf(await target.open(target.person()))
 })
-afterAll(() => target.close())
+afterAll(() => target?.close())
 
 function tokenOf({ forms }: { readonly forms: Page['forms'] }): string {
   return forms.flatMap(({ fields }) => fields).find(({ name }) => name === 'csrf')?.value ?? ''

@@ -39,7 +39,7 @@ beforeAll(async () => {
   await visit('login', 'nobody')
 })
 afterAll(async () => {
-  await target.close()
+  await target?.close()
   await Promise.all([relays.postgres.close(), relays.redis.close()])
 })
 

@@ -13,7 +13,7 @@ let target: Target
 beforeAll(async () => {
   target = await startTarget()
 })
-afterAll(() => target.close())
+afterAll(() => target?.close())
 
 /** What a requester may say about where it believes to be. */
 const HOSTS: { readonly [name: string]: { readonly [header: string]: string } } = {

@@ -15,7 +15,7 @@ let target: Target
 beforeAll(async () => {
   target = await startTarget()
 })
-afterAll(() => target.close())
+afterAll(() => target?.close())
 
 const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
 

@@ -24,7 +24,7 @@ beforeAll(async () => {
   values = held.values
   places = redeemers(held)
 })
-afterAll(() => target.close())
+afterAll(() => target?.close())
 
 interface Held {
   readonly values: { readonly [kind: string]: string }

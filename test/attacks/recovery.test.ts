@@ -15,7 +15,7 @@ let target: Target
 beforeAll(async () => {
   target = await startTarget()
 })
-afterAll(() => target.close())
+afterAll(() => target?.close())
 
 /** Begins a recovery; ends on the page that asks for the code. */
 async function beginRecovery(browser: Browser, email: string): Promise<Page> {

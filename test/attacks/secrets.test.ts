@@ -38,7 +38,7 @@ beforeAll(async () => {
   target = await startTarget({ env: { GENKAN_LOG_LEVEL: 'trace' } })
   await live()
 }, 120_000)
-afterAll(() => target.close())
+afterAll(() => target?.close())
 
 /** A whole life with the planted secrets, with every mistake that people and clients make. */
 async function live(): Promise<void> {

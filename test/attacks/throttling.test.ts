@@ -17,7 +17,7 @@ let shifted = 0
 beforeAll(async () => {
   target = await startTarget()
 })
-afterAll(() => target.close())
+afterAll(() => target?.close())
 
 /** Time only goes forward here: every test begins with new windows. */
 async function later(seconds: number): Promise<void> {

@@ -154,12 +154,8 @@ async function check(deps: EmailCodeDeps, target: CodeTarget, typed: string): Pr
  * the mailbox, without a single guess and without a mail (A38).
  */
 async function refused({ kv }: EmailCodeDeps, daily: readonly Limit[]): Promise<Checked> {
-  const counts = await Promise.all(daily.map(({ key }) => kv.get(key)))
-  const over = daily.filter(({ limit }, i) => Number(counts[i] ?? 0) >= limit)
-  if (over.length === 0) return 'used_up'
-  // A hit on limits that are used up is refused, and says how long to wait.
-  const { retryAfter } = await kv.hit(over)
-  return { retryAfter: Math.max(1, retryAfter) }
+  const { allowed, retryAfter } = await kv.hit(daily.map((limit) => ({ ...limit, peek: true })))
+  return allowed ? 'used_up' : { retryAfter }
 }
 
 function mailLimits({ mac }: EmailCodeDeps, { to, cid, ip }: CodeRequest) {
