@@ -4,9 +4,13 @@ import { createHash, randomBytes, randomInt, timingSafeEqual } from 'node:crypto
 /** Digits that one draw of `randomInt` (below 2^48) can give without bias. */
 const DIGITS_PER_DRAW = 14
 
-/** A fresh identifier: 128 random bits, base64url (22 characters). Not a secret. */
+/**
+ * A fresh identifier: 128 random bits, base64url (22 characters). Not a secret. Never begins with a hyphen, which command
+ * lines would take for an option.
+ */
 export function newId(): string {
-  return randomBytes(16).toString('base64url')
+  const id = randomBytes(16).toString('base64url')
+  return id.startsWith('-') ? newId() : id
 }
 
 /** A fresh bearer secret: 256 random bits, base64url (43 characters). Store only its `sha256`. */

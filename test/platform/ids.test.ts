@@ -9,6 +9,10 @@ describe('ids', () => {
     expect(new Set(made).size).toBe(2000)
   })
 
+  it('newId can stand on a command line: it never looks like an option', () => {
+    expect(Array.from({ length: 5000 }, newId).filter((id) => id.startsWith('-'))).toEqual([])
+  })
+
   it('digits keeps its length and leading zeros, and each digit is about as frequent as the others', () => {
     for (const count of [1, 6, 14, 15, 40]) expect(digits(count)).toMatch(new RegExp(`^\\d{${count}}$`))
     const text = digits(20_000)
