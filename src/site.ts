@@ -1,7 +1,7 @@
 /** What stands in front of the engine: the middleware of every request, the features' routers, and the engine's own pages. */
 import type { RequestListener } from 'node:http'
 import Router from '@koa/router'
-import type { Context } from 'koa'
+import type { Context, Next } from 'koa'
 import type { Foundation } from './foundation.ts'
 import type { House } from './house.ts'
 import { createAssets } from './http/assets.ts'
@@ -32,6 +32,7 @@ export function createSite(foundation: Foundation, house: House, readiness: Read
     createAssets({ assets: views.assets }),
     house.csrf.offer,
     createPostAsGet(FORM_PATHS),
+    noTypeWithoutContent,
     createCors({ paths: CLIENT_PATHS, ...originsOf(foundation, house) }),
   ]
   return (provider: Engine): RequestListener => {
@@ -43,6 +44,12 @@ export function createSite(foundation: Foundation, house: House, readiness: Read
       onError: (error) => logger.error({ err: error }, 'request failed'),
     })
   }
+}
+
+/** The engine calls its empty answers text; strict clients refuse a type there (RFC 7009 §2.2: no content). */
+async function noTypeWithoutContent(ctx: Context, next: Next): Promise<void> {
+  await next()
+  if (ctx.body === '') ctx.remove('Content-Type')
 }
 
 /** Origins of clients. While the store is away, those last seen: a browser app must be able to read the 503. */

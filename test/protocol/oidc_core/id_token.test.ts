@@ -74,8 +74,8 @@ it('E31 iss, aud, sub, iat, exp, auth_time, nonce, acr and amr are right', async
   expect(claims?.sub).toMatch(/^[\w-]{16,255}$/)
   expect(claims?.iat).toBeGreaterThanOrEqual(before - 1)
   expect((claims?.exp ?? 0) - (claims?.iat ?? 0)).toBe(3600)
-  expect(claims?.['auth_time']).toBeLessThanOrEqual(claims?.iat ?? 0)
-  expect(claims?.['auth_time']).toBeGreaterThan(before - 120)
+  expect(claims?.auth_time).toBeLessThanOrEqual(claims?.iat ?? 0)
+  expect(claims?.auth_time).toBeGreaterThan(before - 120)
 })
 
 it('oidcc-ensure-request-without-nonce: none in, none out', async () => {

@@ -52,7 +52,7 @@ describe.each(Object.entries(KINDS))('on %s', (_name, start) => {
     const spa = await discover(server.issuer, 'spa')
     const silent = await authorization(spa, `${SPA}/callback`, { prompt: 'none' })
     const spaTokens = await redeem(spa, silent, await browser.get(silent.url))
-    expect(spaTokens.claims()).toMatchObject({ sub: claims?.sub, auth_time: claims?.['auth_time'] })
+    expect(spaTokens.claims()).toMatchObject({ sub: claims?.sub, auth_time: claims?.auth_time })
     const renewed = await oidc.refreshTokenGrant(spa, spaTokens.refresh_token ?? '')
     expect(renewed.refresh_token).toBeDefined()
     expect(renewed.refresh_token).not.toBe(spaTokens.refresh_token)

@@ -52,6 +52,13 @@ describe('revoking', () => {
     expect(await client.refresh('spa', tokens.refresh)).toMatchObject(invalidGrant)
   })
 
+  it('is answered without content, and so without a type', async () => {
+    const { refresh } = await ann.tokens('spa')
+    const body = new URLSearchParams({ client_id: 'spa', token: String(refresh) })
+    const answer = await fetch(`${server.issuer}/token/revocation`, { method: 'POST', body })
+    expect([answer.status, answer.headers.get('content-type'), await answer.text()]).toEqual([200, null, ''])
+  })
+
   it('the rotated predecessor ends the family too', async () => {
     const tokens = await ann.tokens('own', OFFLINE)
     const renewed = tokensOf(await client.refresh('own', tokens.refresh))
