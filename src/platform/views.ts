@@ -106,13 +106,21 @@ export function createViews(options: { viewsDir: string; locales?: readonly stri
   }
 }
 
+/** What is wrong with a form: with one of its fields, and with others. */
+interface FormError {
+  readonly field?: string | undefined
+  readonly others?: readonly FormError[] | undefined
+}
+
 function environment(viewsDir: string, autoescape: boolean): nunjucks.Environment {
   const loader = new nunjucks.FileSystemLoader(viewsDir, { watch: false, noCache: false })
   const options = { autoescape, throwOnUndefined: true, trimBlocks: true, lstripBlocks: true }
   // The letter of a picture that is not there: by code point, or half an emoji would be shown.
-  return new nunjucks.Environment(loader, options).addFilter('initial', (name: string) =>
-    ([...name.trim()][0] ?? '').toUpperCase(),
-  )
+  return new nunjucks.Environment(loader, options)
+    .addFilter('initial', (name: string) => ([...name.trim()][0] ?? '').toUpperCase())
+    .addFilter('at', (error: FormError | undefined, field: string) =>
+      error === undefined ? undefined : [error, ...(error.others ?? [])].find((each) => each.field === field),
+    )
 }
 
 /** `<locale>.json`, and `<locale>.<part>.json` beside it for a room with many texts of its own. */

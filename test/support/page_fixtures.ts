@@ -13,6 +13,19 @@ const client = {
 
 const conversation = { uid: 'u1', client, offers: [{ step: 'register', label: 'identifier.create' }] }
 
+const FIELDS = [
+  'name',
+  'given_name',
+  'family_name',
+  'nickname',
+  'birthdate',
+  'zoneinfo',
+  'phone_number',
+  'website',
+].map((claim) => ({ claim, required: ['given_name', 'birthdate'].includes(claim) }))
+const registration = { minLength: 8, passwordOptional: true, fields: [], today: '2026-11-01' }
+const signIn = { offers: [{ step: 'password', label: 'password.offer' }], remember: true }
+
 type Values = { readonly [name: string]: unknown }
 
 /** Values by template; a page with a form appears once more after a failed submit. */
@@ -25,13 +38,48 @@ export const PAGES: readonly (readonly [template: string, values: Values])[] = [
     'accounts/switch_account',
     { ...conversation, current: { email: 'ada@example.com' }, next: { email: 'charles@example.com' } },
   ],
-  ['registration/register', { ...conversation, minLength: 8 }],
+  ['registration/register', { ...conversation, ...registration, passwordOptional: false }],
   [
     'registration/register',
-    { ...conversation, minLength: 8, error: failed('password'), values: { email: 'a@b.example' } },
+    { ...conversation, ...registration, error: failed('password'), values: { email: 'a@b.example' } },
   ],
-  ['passwords/password', { ...conversation, identifier: 'ada@example.com' }],
+  ['registration/register', { ...conversation, ...registration, fields: FIELDS }],
+  [
+    'registration/register',
+    {
+      ...conversation,
+      ...registration,
+      fields: FIELDS,
+      error: {
+        ...{ code: 'email_invalid', field: 'email' },
+        others: [
+          { code: 'claim_required', field: 'given_name' },
+          { code: 'birthdate_invalid', field: 'birthdate' },
+        ],
+      },
+      values: { email: 'ada@', birthdate: '2999-01-01', phone_number: '+358 40 1234567' },
+    },
+  ],
+  [
+    'passwords/password',
+    { ...conversation, identifier: 'ada@example.com', offers: [{ step: 'email_code', label: 'email_code.offer' }] },
+  ],
   ['passwords/password', { ...conversation, identifier: 'ada@example.com', error: failed('password') }],
+  ['email_codes/email_code', { ...conversation, ...signIn, email: 'ada@example.com', minutes: 10, resendIn: 30 }],
+  [
+    'email_codes/email_code',
+    { ...conversation, ...signIn, email: 'ada@example.com', minutes: 10, resendIn: 0, error: failed('code') },
+  ],
+  [
+    'email_codes/email_code',
+    {
+      ...conversation,
+      ...signIn,
+      email: 'ada@example.com',
+      minutes: 10,
+      error: { code: 'too_many_requests', retryAfter: 900 },
+    },
+  ],
   ['email_codes/verify_email', { ...conversation, email: 'ada@example.com', minutes: 10, resendIn: 30, sent: true }],
   ['email_codes/verify_email', { ...conversation, email: 'ada@example.com', minutes: 1, error: failed('code') }],
   ['recovery/recover', conversation],
@@ -97,9 +145,11 @@ export const PAGES: readonly (readonly [template: string, values: Values])[] = [
 /** Values by mail template. */
 export const MAILS: readonly (readonly [template: string, values: Values])[] = [
   ['email_codes/verify_email', { code: '482913', minutes: 10, url: 'https://id.example/i/u1?code=482913&x=1' }],
+  ['email_codes/sign_in', { code: '482913', minutes: 10, url: 'https://id.example/i/u1?code=482913&x=1' }],
+  ['email_codes/no_account', { url: 'https://id.example/account' }],
   ['registration/already_registered', { url: 'https://id.example/account' }],
   ['recovery/recover', { code: '482913', minutes: 10, url: 'https://id.example/i/u1?code=482913&x=1' }],
-  ...['password_changed', 'email_changed', 'account_deleted', 'recovered'].map(
+  ...['password_changed', 'password_set', 'email_changed', 'account_deleted', 'recovered'].map(
     (event) =>
       [
         'accounts/security_notice',
