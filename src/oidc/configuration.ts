@@ -42,6 +42,7 @@ const CLIENT_METADATA = [
   'resource_scopes',
   'start_uri',
   'resource_server_for',
+  'organization_id',
   'cors_origins',
   'access_token_format',
   'access_token_seconds',
@@ -141,6 +142,11 @@ function clientRules(config: Config) {
 function tokenRules(config: Config) {
   const { tokens, sessions } = config
   return {
+    // A machine's token names the organization it acts for; what the client says of itself never does.
+    extraTokenClaims: async ({ oidc }: KoaContextWithOIDC, token: { kind: string }) =>
+      token.kind === 'ClientCredentials' && oidc.client?.organization_id !== undefined
+        ? { org_id: oidc.client.organization_id }
+        : undefined,
     rotateRefreshToken: true,
     // Revoking one access token leaves the grant; everything else ends it whole.
     revokeGrantPolicy: (ctx: KoaContextWithOIDC) =>

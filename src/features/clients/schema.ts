@@ -35,7 +35,7 @@ const displayName = z
 const lifetime = (most: number, least = 60) => z.int().min(least).max(most).optional()
 
 const CLIENT_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/
-const clientIdSchema = z.string().regex(CLIENT_ID, 'must be 1 to 100 letters, digits, dots, hyphens or underscores')
+const ID_PROBLEM = 'must be 1 to 100 letters, digits, dots, hyphens or underscores'
 
 /** Whether a text can be the id of a client at all. */
 export const isClientId = (text: string): boolean => CLIENT_ID.test(text)
@@ -60,7 +60,7 @@ const publicJwk = z
 
 /** The members of metadata. `client_secret` is taken apart before: it is never stored here. */
 export const metadataSchema = z.strictObject({
-  client_id: clientIdSchema,
+  client_id: z.string().regex(CLIENT_ID, ID_PROBLEM),
   client_name: displayName,
   client_uri: uri.optional(),
   logo_uri: uri.optional(),
@@ -81,6 +81,8 @@ export const metadataSchema = z.strictObject({
   /** Resource servers it may ask tokens for (RFC 8707), and those it answers for: it may introspect tokens meant for them. */
   resources: unique(z.url(), 50),
   resource_server_for: unique(z.url(), 50).optional(),
+  /** The organization that a machine acts for: claim `org_id` of its own tokens. */
+  organization_id: z.string().regex(CLIENT_ID, ID_PROBLEM).optional(),
   cors_origins: unique(checked(originProblem), 50),
   first_party: z.boolean(),
   require_pkce: z.boolean(),
@@ -145,6 +147,10 @@ const RULES: readonly ((m: Metadata) => Problem | undefined)[] = [
   (m) =>
     uses(m, 'client_credentials') && isPublic(m)
       ? ['grant_types', 'client_credentials needs a confidential client (token_endpoint_auth_method other than none)']
+      : undefined,
+  (m) =>
+    m.organization_id !== undefined && !uses(m, 'client_credentials')
+      ? ['organization_id', 'is for client_credentials: tokens of people do not carry it']
       : undefined,
   // RFC 9700 §2.1.1: a public client without PKCE loses its codes to whoever intercepts them.
   (m) => (isPublic(m) && !m.require_pkce ? ['require_pkce', 'can be false for confidential clients only'] : undefined),
