@@ -3,6 +3,7 @@
  * misspelt restriction is never silently absent.
  */
 import { z } from 'zod'
+import { publicJwk } from '../../platform/public_jwk.ts'
 import { nativeUriProblem, originProblem, type UriCheck, webUriProblem } from '../../platform/uri_rules.ts'
 
 const YEAR = 31_536_000
@@ -46,17 +47,6 @@ const scope = z
   .transform((value) => [...new Set(value.split(' ').filter(Boolean))].join(' '))
   .refine((value) => value !== '', 'must name at least one scope (an empty one would not limit the client)')
   .refine((value) => /^[\x21\x23-\x5B\x5D-\x7E ]*$/.test(value), 'has a character that scopes cannot have')
-
-const text = z.string().min(1)
-const publicJwk = z
-  .looseObject({ kty: z.enum(['EC', 'RSA', 'OKP']), kid: text.optional(), use: z.literal('sig').optional() })
-  .superRefine((key, context) => {
-    const secret = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'].find((name) => name in key)
-    if (secret !== undefined) context.addIssue({ code: 'custom', message: `has the private member "${secret}"` })
-    const needed = { EC: ['crv', 'x', 'y'], RSA: ['n', 'e'], OKP: ['crv', 'x'] }[key.kty]
-    const missing = needed.filter((name) => typeof key[name] !== 'string')
-    if (missing.length > 0) context.addIssue({ code: 'custom', message: `lacks ${missing.join(', ')}` })
-  })
 
 /** The members of metadata. `client_secret` is taken apart before: it is never stored here. */
 export const metadataSchema = z.strictObject({
