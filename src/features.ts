@@ -38,6 +38,7 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     ...shared,
     invalidation,
     issuer: config.issuer,
+    accountPages: config.modules.accountPages,
     scopes: SCOPES,
     resources: config.resources,
   })
@@ -110,6 +111,7 @@ function createCredentials(foundation: Foundation, accounts: ReturnType<typeof c
     macMatches: (value, mac) => secretBox.macMatches(value, 'email_code', mac),
     accounts: { ...accounts.service, canonicalEmail },
     issuer: config.issuer,
+    home: config.home,
   })
   const mails = createMails({
     send: foundation.mailer.send,

@@ -13,7 +13,7 @@ import type { Config } from '../config.ts'
 import { ACR_VALUES, CLAIMS, SCOPES } from './claims.ts'
 import { isCompactJws } from './compact_jws.ts'
 import { type SigningKey, toEngineKeys } from './keys.ts'
-import { createPolicy } from './policy.ts'
+import { createPolicy, extraPrompts } from './policy.ts'
 import { createResourceServers } from './resource_servers.ts'
 
 export interface ConfigurationDeps {
@@ -71,6 +71,7 @@ const number = (client: Client | undefined, name: string) => client?.[name] as n
 /** Builds the engine's configuration. */
 export function createConfiguration(deps: ConfigurationDeps): Configuration {
   const { config, keys } = deps
+  const prompts = extraPrompts(config.modules)
   return {
     adapter: deps.adapter as never,
     jwks: { keys: toEngineKeys(keys) as never },
@@ -85,13 +86,13 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
     acrValues: [...ACR_VALUES],
     // `prompt_values_supported` is how a client learns of `create` (Initiating User Registration 1.0 §4.1).
     discovery: {
-      prompt_values_supported: ['none', 'login', 'consent', 'select_account', 'create'],
+      prompt_values_supported: ['none', 'login', 'consent', ...prompts],
       ui_locales_supported: [...deps.locales],
     },
     ...clientRules(config),
     ...tokenRules(config),
     interactions: {
-      policy: createPolicy(),
+      policy: createPolicy(prompts),
       url: async (_ctx, { uid, params }) => {
         await deps.interactionOpened(uid, String(params.client_id))
         return `/interaction/${uid}`

@@ -41,7 +41,7 @@ export function createConversationRooms(database: Database, start: number) {
   const engine = createFakeEngine(start)
   const outbox = createOutbox({ secretBox, clock })
   const warn = () => {}
-  const shared = { transaction: database.transaction, outbox, clock, newId, warn, issuer: ISSUER }
+  const shared = { transaction: database.transaction, outbox, clock, newId, warn, issuer: ISSUER, home: '/account' }
   const mac = (value: string) => secretBox.mac(value, 'test')
   const base = { ...shared, database, kv, engine }
   const { accounts, sessions } = createAccountsAndSessions(base)

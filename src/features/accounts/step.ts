@@ -34,6 +34,7 @@ export function createIdentifierStep(): Step<{ identifier: string }> {
     feature: 'accounts',
     prompts: PROMPTS,
     meets: ['account'],
+    begins: 'login',
     needed: ({ progress }) => progress.path === 'login' && progress.identifier === undefined,
     input: z.object({ identifier: z.string().default('') }),
     async show({ progress }) {

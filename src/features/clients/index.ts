@@ -20,6 +20,8 @@ export interface ClientsFeature extends Feature {
 export type ClientsFeatureDeps = Pick<ClientsDeps, 'outbox' | 'invalidation' | 'clock'> & {
   /** Where the account pages' client returns to. */
   readonly issuer: string
+  /** Whether there are account pages; without, nobody may use the id of their client either. */
+  readonly accountPages: boolean
   readonly database: Pick<Database, 'db' | 'transaction'>
   /** Scopes of identity: `openid`, `profile`, … */
   readonly scopes: readonly string[]
@@ -32,7 +34,7 @@ const USES_SECONDS = 30
 
 /** Builds the feature. Its jobs remove ended secrets and write when secrets were last used. */
 export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
-  const { database, outbox, invalidation, clock, issuer, scopes, resources } = deps
+  const { database, outbox, invalidation, clock, scopes, resources } = deps
   const repository = clientRepository(database.db)
   const uses = createLastUses((noted) =>
     database.transaction(async (tx) => {
@@ -47,7 +49,7 @@ export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
     outbox,
     invalidation,
     clock,
-    ownClient: accountClient(issuer),
+    ownClients: deps.accountPages ? [accountClient(deps.issuer)] : [],
     known: {
       scopes: new Set([...scopes, ...resources.flatMap((resource) => resource.scopes)]),
       resources: new Set(resources.map((resource) => resource.identifier)),

@@ -18,7 +18,7 @@ import {
   parseDeclarations,
   parseMetadata,
 } from './schema.ts'
-import { CLIENTS_TOPIC, type ClientMetadata, type ClientRecord, type ClientSecret } from './types.ts'
+import { ACCOUNT_CLIENT_ID, CLIENTS_TOPIC, type ClientMetadata, type ClientRecord, type ClientSecret } from './types.ts'
 
 const MAX_LIVE_SECRETS = 5
 /** Its hash is as long as a digest and equal to none: base64url has no dots. */
@@ -32,7 +32,7 @@ export interface ClientsDeps {
   readonly clock: Clock
   readonly known: Known
   /** The account pages' client, declared by the provider itself. */
-  readonly ownClient: Declaration
+  readonly ownClients: readonly Declaration[]
   readonly newId: () => string
   /** 256 random bits, base64url. */
   readonly newToken: () => string
@@ -142,7 +142,7 @@ function registrations(deps: ClientsDeps, write: Write) {
       const metadata = checkedMetadata(given, deps.known)
       const clientId = metadata.client_id
       return write(clientId, async (tx, record) => {
-        if (record !== undefined || clientId === deps.ownClient.client_id) {
+        if (record !== undefined || clientId === ACCOUNT_CLIENT_ID) {
           throw clientError('client_exists', `client ${clientId} exists already`)
         }
         await repository.insert({ metadata, managed: 'command', now: clock.now() }, tx)
@@ -263,7 +263,7 @@ function declarations(deps: ClientsDeps) {
      * @throws AppError invalid_client_metadata with every problem of every declaration, one a line
      */
     async syncDeclared(declarations: readonly Declaration[], tx: Tx): Promise<string[]> {
-      const { wanted, problems } = parseDeclarations([...declarations, deps.ownClient], deps.known)
+      const { wanted, problems } = parseDeclarations([...declarations, ...deps.ownClients], deps.known)
       if (problems.length > 0) throw clientError('invalid_client_metadata', problems.join('\n'))
       await repository.lock(tx)
       const current = new Map((await repository.list(tx)).map((record) => [record.clientId, record]))

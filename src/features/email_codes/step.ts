@@ -17,6 +17,8 @@ export interface VerifyEmailStepDeps {
   }
   readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
   readonly issuer: string
+  /** The path where somebody who has an account already may sign in. */
+  readonly home: string
 }
 
 export function createVerifyEmailStep(deps: VerifyEmailStepDeps): Step<VerifyEmailForm> {
@@ -89,7 +91,7 @@ function targetOf({ cid, progress: { identifier = '', accountId = '' } }: FlowSt
 
 /** The page is the same for an address that has an account already; only the mail differs. */
 async function requestOf(
-  { accounts, issuer }: VerifyEmailStepDeps,
+  { accounts, issuer, home }: VerifyEmailStepDeps,
   state: FlowState,
   ip: string,
 ): Promise<CodeRequest> {
@@ -100,7 +102,7 @@ async function requestOf(
         to: target.to,
         template: 'registration/already_registered',
         carriesCode: false,
-        values: () => ({ url: `${issuer}/account` }),
+        values: () => ({ url: `${issuer}${home}` }),
       }
     : {
         to: target.to,

@@ -14,6 +14,8 @@ export interface RecoveryDeps {
   readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void>; wake(): void }
   readonly clock: { now(): Date }
   readonly issuer: string
+  /** The path that mails lead to. */
+  readonly home: string
   readonly accounts: {
     proveEmail(id: string, email: string, tx: Tx): Promise<AccountView | undefined>
     view(id: string, tx: Tx): Promise<AccountView | undefined>
@@ -136,11 +138,15 @@ function stampOf(credential: Credential | undefined): string {
   return `${account.accountId} ${account.epoch} ${account.email} ${changedAt?.getTime() ?? 0}`
 }
 
-function noticeOf({ clock, issuer }: RecoveryDeps, { accountId, email, locale }: AccountView, fallback: string): Fact {
+function noticeOf(
+  { clock, issuer, home }: RecoveryDeps,
+  { accountId, email, locale }: AccountView,
+  fallback: string,
+): Fact {
   const language = locale ?? fallback
   const format = new Intl.DateTimeFormat(language, { dateStyle: 'long', timeStyle: 'long', timeZone: 'UTC' })
   const template = 'accounts/security_notice'
-  const values = { event: 'recovered', at: format.format(clock.now()), url: `${issuer}/account` }
+  const values = { event: 'recovered', at: format.format(clock.now()), url: `${issuer}${home}` }
   return {
     type: 'mail.requested',
     accountId,

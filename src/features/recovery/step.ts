@@ -33,6 +33,7 @@ export function createRecoverStep({ canonicalEmail }: Pick<RecoveryStepDeps, 'ca
     feature: 'recovery',
     prompts: PROMPTS,
     meets: ['account'],
+    begins: 'recover',
     needed: ({ progress }) => progress.path === 'recover' && progress.answers.recover === undefined,
     input: recoverForm,
     show: async ({ progress }) => (progress.identifier === undefined ? {} : { identifier: progress.identifier }),

@@ -15,6 +15,7 @@ export function createRegisterStep({ registration, minLength, clock }: RegisterS
     feature: 'registration',
     prompts: ['login', 'create', 'select_account'],
     meets: ['account', 'authentication'],
+    begins: 'create',
     needed: ({ progress }) => progress.path === 'create' && !authenticated(progress),
     input: registerForm,
     show: async ({ progress }) => ({ minLength, ...(progress.identifier && { email: progress.identifier }) }),

@@ -19,13 +19,14 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
   let database: Database
   let now = new Date('2026-11-22T10:00:00Z')
   const clock = { now: () => now }
-  const build = (scopes = ['openid', 'profile', 'email', 'offline_access']) =>
+  const build = (scopes = ['openid', 'profile', 'email', 'offline_access'], accountPages = true) =>
     createClients({
       database,
       outbox: createOutbox({ secretBox: createSecretBox([Buffer.alloc(32, 1)]), clock }),
       invalidation: createLocalInvalidation(),
       clock,
       issuer: ISSUER,
+      accountPages,
       scopes,
       resources: [{ identifier: 'https://api.example.com', scopes: ['orders:read'] }],
     })
@@ -88,6 +89,7 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
       invalidation: createLocalInvalidation(),
       clock,
       issuer: ISSUER,
+      accountPages: true,
       scopes: ['openid', 'profile', 'email'],
       resources: [],
     }).service
@@ -272,6 +274,17 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
       require_pkce: true,
       first_party: true,
     })
+  })
+
+  it('disables the client of account pages that are switched off, and keeps its id from others', async () => {
+    await sync([])
+    const { service } = build(undefined, false)
+    expect(await sync([], service)).toEqual(['genkan-account'])
+    expect(await service.find('genkan-account')).toBeUndefined()
+    const taken = service.create({ client_id: 'genkan-account', redirect_uris: ['https://a.example/'] })
+    await expect(taken).rejects.toMatchObject({ code: 'client_managed_by_file' })
+    await sync([])
+    expect(await build().service.find('genkan-account')).toBeDefined()
   })
 
   it('writes nothing when the file has not changed', async () => {
