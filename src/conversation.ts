@@ -69,6 +69,7 @@ export function createConversation(foundation: Foundation, rooms: Rooms, deps: C
 function createModules(foundation: Foundation, rooms: Rooms): readonly Feature[] {
   const { config, database, clock, keyValue, outbox } = foundation
   const { accounts, passwords, emailCodes, sessions } = rooms
+  const { readEmail } = rooms.identifiers.service
   const { registration, recovery } = config.modules
   const shared = { transaction: database.transaction, clock, outbox, issuer: config.issuer, home: config.home }
   const policy = { ...passwords.service, minLength: config.passwords.minLength }
@@ -76,7 +77,8 @@ function createModules(foundation: Foundation, rooms: Rooms): readonly Feature[]
     createRegistration({
       ...shared,
       kv: keyValue,
-      accounts: { ...accounts.service, canonicalEmail },
+      accounts: accounts.service,
+      readEmail,
       passwords: policy,
     })
   const recover = () =>
@@ -86,7 +88,7 @@ function createModules(foundation: Foundation, rooms: Rooms): readonly Feature[]
       passwords: policy,
       sessions: sessions.service,
       codes: emailCodes.service,
-      canonicalEmail,
+      readEmail,
       minLength: config.passwords.minLength,
     })
   return [...(registration ? [register()] : []), ...(recovery ? [recover()] : [])]
@@ -117,6 +119,7 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
     issuer: config.issuer,
     ownClientId: ACCOUNT_CLIENT_ID,
     accounts: { ...accounts.service, canonicalEmail },
+    readEmail: rooms.identifiers.service.readEmail,
     passwords: passwords.service,
     emailCodes: emailCodes.service,
     kv: foundation.keyValue,

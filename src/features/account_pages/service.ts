@@ -7,6 +7,7 @@ import type { Tx } from '../../platform/postgres.ts'
 import type { SignedIn } from '../account_sign_in/types.ts'
 import type { Agreement, Consent, Permission } from '../consents/types.ts'
 import type { Checked, CodeRequest, CodeTarget } from '../email_codes/types.ts'
+import type { ReadEmail } from '../identifiers/types.ts'
 import type { AfterCommit, ConnectedClient, EndReason, SessionView } from '../sessions/types.ts'
 import { type Act, type ClientRow, PROFILE_FIELDS, type Profile } from './types.ts'
 
@@ -31,6 +32,7 @@ export interface AccountPagesDeps {
     remove(accountId: string, also: (tx: Tx) => Promise<void>): Promise<boolean>
     canonicalEmail(input: unknown): string | undefined
   }
+  readonly readEmail: ReadEmail
   readonly passwords: {
     /** Counts against the limits of the account and of the address. */
     verifyAccount(
@@ -154,7 +156,7 @@ interface EmailActs {
 }
 
 function emailActs(deps: AccountPagesDeps): EmailActs {
-  const { transaction, outbox, accounts, emailCodes, kv } = deps
+  const { transaction, outbox, accounts, emailCodes, kv, readEmail, ownClientId: clientId } = deps
   const key = ({ sessionUid }: SignedIn) => `email_change:${sessionUid}`
   const pending = (me: SignedIn) => kv.get(key(me))
 
@@ -164,7 +166,7 @@ function emailActs(deps: AccountPagesDeps): EmailActs {
      * not told before the person has shown that the mailbox is theirs.
      */
     async startEmailChange(me, input, sender) {
-      const email = accounts.canonicalEmail(input)
+      const email = await readEmail(input, { ip: sender.ip, clientId, accountId: me.accountId })
       if (email === undefined) return { ok: false, code: 'email_invalid', field: 'email' }
       if (email === me.account.email) return { ok: false, code: 'email_same', field: 'email' }
       await kv.set(key(me), email, EMAIL_CHANGE_SECONDS)

@@ -2,6 +2,7 @@
 import { AppError } from '../../errors.ts'
 import { type AccountView, authenticated, type FlowState, type Outcome, type Step } from '../../interaction/step.ts'
 import type { Tx } from '../../platform/postgres.ts'
+import type { ReadEmail } from '../identifiers/types.ts'
 import { type VerifyEmailForm, verifyEmailForm } from './schema.ts'
 import type { EmailCodeService } from './service.ts'
 import { CODE_MINUTES, type CodeRequest, type CodeTarget } from './types.ts'
@@ -13,8 +14,8 @@ export interface VerifyEmailStepDeps {
     proveEmail(id: string, email: string, tx: Tx): Promise<AccountView | undefined>
     correctPending(id: string, email: string, tx: Tx): Promise<AccountView | undefined>
     publish(id: string): Promise<void>
-    canonicalEmail(input: unknown): string | undefined
   }
+  readonly readEmail: ReadEmail
   readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
   readonly issuer: string
   /** The path where somebody who has an account already may sign in. */
@@ -42,7 +43,7 @@ export function createVerifyEmailStep(deps: VerifyEmailStepDeps): Step<VerifyEma
     },
 
     async submit({ action, code, email }, state, { ip }) {
-      if (action === 'change') return correct(deps, state, email)
+      if (action === 'change') return correct(deps, state, email, ip)
       if (action === 'resend') {
         const retryAfter = await codes.resend(await requestOf(deps, state, ip))
         if (retryAfter !== undefined) return { ok: false, code: 'code_resend_too_soon', retryAfter }
@@ -74,10 +75,10 @@ async function prove({ accounts, transaction }: VerifyEmailStepDeps, state: Flow
   }
 }
 
-async function correct(deps: VerifyEmailStepDeps, state: FlowState, typed: string): Promise<Outcome> {
-  const { accounts, transaction } = deps
+async function correct(deps: VerifyEmailStepDeps, state: FlowState, typed: string, ip: string): Promise<Outcome> {
+  const { accounts, readEmail, transaction } = deps
   const { accountId = '' } = state.progress
-  const email = accounts.canonicalEmail(typed)
+  const email = await readEmail(typed, { ip, clientId: state.client.clientId })
   if (email === undefined) return { ok: false, code: 'email_invalid', field: 'email' }
   const account = await transaction((tx) => accounts.correctPending(accountId, email, tx))
   if (account === undefined) return { ok: false, code: 'stale' }

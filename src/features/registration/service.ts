@@ -7,14 +7,15 @@ import type { AccountView } from '../../interaction/step.ts'
 import { networkOf } from '../../platform/client_network.ts'
 import type { KeyValue } from '../../platform/key_value.ts'
 import type { Tx } from '../../platform/postgres.ts'
+import type { ReadEmail } from '../identifiers/types.ts'
 
 export interface RegistrationDeps {
   readonly kv: Pick<KeyValue, 'hit'>
   readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
   readonly accounts: {
-    canonicalEmail(input: unknown): string | undefined
     createPending(account: { email: string; locale?: string | undefined }, tx: Tx): Promise<AccountView>
   }
+  readonly readEmail: ReadEmail
   readonly passwords: {
     readonly minLength: number
     prepare(
@@ -35,14 +36,14 @@ const PER_ADDRESS = 60
 const WINDOW_SECONDS = 600
 
 export function createRegistrationService(deps: RegistrationDeps) {
-  const { kv, transaction, accounts, passwords } = deps
+  const { kv, transaction, accounts, readEmail, passwords } = deps
   return {
     /** Makes a pending account with its password, all or nothing. */
     async register(
       typed: { readonly email: string; readonly password: string },
-      from: { readonly ip: string; readonly locale: string },
+      from: { readonly ip: string; readonly clientId: string; readonly locale: string },
     ): Promise<Registered> {
-      const email = accounts.canonicalEmail(typed.email)
+      const email = await readEmail(typed.email, from)
       if (email === undefined) return { ok: false, code: 'email_invalid', field: 'email' }
       const { allowed, retryAfter } = await kv.hit([
         { key: `register:ip:${networkOf(from.ip)}`, limit: PER_ADDRESS, windowSeconds: WINDOW_SECONDS },

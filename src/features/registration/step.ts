@@ -19,8 +19,8 @@ export function createRegisterStep({ registration, minLength, clock }: RegisterS
     needed: ({ progress }) => progress.path === 'create' && !authenticated(progress),
     input: registerForm,
     show: async ({ progress }) => ({ minLength, ...(progress.identifier && { email: progress.identifier }) }),
-    async submit({ email, password, shared }, { locale }, { ip }) {
-      const registered = await registration.register({ email, password }, { ip, locale })
+    async submit({ email, password, shared }, { locale, client }, { ip }) {
+      const registered = await registration.register({ email, password }, { ip, clientId: client.clientId, locale })
       if (!registered.ok) return registered
       const { account } = registered
       const { accountId, epoch } = account

@@ -21,6 +21,9 @@ const me: SignedIn = {
   },
 }
 
+const canonicalEmail = (input: unknown) =>
+  String(input).includes('@') ? String(input).trim().toLowerCase() : undefined
+
 describe('acts of the account pages', () => {
   let log: unknown[]
   let facts: Fact[]
@@ -77,8 +80,9 @@ describe('acts of the account pages', () => {
           log.push(['remove', accountId])
           return true
         },
-        canonicalEmail: (input) => (String(input).includes('@') ? String(input).trim().toLowerCase() : undefined),
+        canonicalEmail,
       },
+      readEmail: async (typed) => canonicalEmail(typed),
       passwords: {
         verifyAccount: async (accountId, password, from) => {
           log.push(['verify', accountId, password, from])

@@ -4,7 +4,7 @@ import { createRegistrationService } from '../../../src/features/registration/se
 import type { Tx } from '../../../src/platform/postgres.ts'
 import { createModelKeyValue } from '../../contracts/key_value_model.ts'
 
-const FROM = { ip: '203.0.113.7', locale: 'fi' }
+const FROM = { ip: '203.0.113.7', clientId: 'shop', locale: 'fi' }
 const GOOD = { email: ' Anna@Example.com', password: 'correct horse battery' }
 
 describe('Registering', () => {
@@ -28,8 +28,8 @@ describe('Registering', () => {
           throw error
         }
       },
+      readEmail: async (typed) => canonicalEmail(typed),
       accounts: {
-        canonicalEmail,
         createPending: async ({ email, locale }) => {
           rows.push(`account ${email} ${locale}`)
           return { accountId: 'A', email, emailVerified: false, active: true, epoch: 0 }
