@@ -126,6 +126,13 @@ const schema = z.strictObject({
       delivery_days: z.coerce.number().int().positive().default(7),
     })
     .prefault({}),
+  modules: z
+    .strictObject({
+      registration: z.boolean().default(true),
+      recovery: z.boolean().default(true),
+      account_pages: z.boolean().default(true),
+    })
+    .prefault({}),
   resources: z.array(resource).default([]),
   clients: z.array(clientDeclaration).default([]),
 })
@@ -183,6 +190,10 @@ export interface Config {
     readonly windowSeconds: number
   }
   readonly retention: { readonly ipDays: number; readonly pendingAccountDays: number; readonly deliveryDays: number }
+  /** What an operator may switch off. What is off is not built. */
+  readonly modules: { readonly registration: boolean; readonly recovery: boolean; readonly accountPages: boolean }
+  /** The path that people are led to when no client is: the account pages, or the front page without them. */
+  readonly home: '/account' | '/'
   readonly resources: readonly ResourceDeclaration[]
   readonly clients: readonly ClientDeclaration[]
 }
@@ -427,6 +438,12 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
       pendingAccountDays: s.retention.pending_account_days,
       deliveryDays: s.retention.delivery_days,
     },
+    modules: {
+      registration: s.modules.registration,
+      recovery: s.modules.recovery,
+      accountPages: s.modules.account_pages,
+    },
+    home: s.modules.account_pages ? '/account' : '/',
     resources: s.resources,
     clients: s.clients,
   }

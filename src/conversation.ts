@@ -43,32 +43,14 @@ export interface ConversationDeps {
 
 /** Builds what people see: the rooms that only serve pages, and the conversation over all steps. */
 export function createConversation(foundation: Foundation, rooms: Rooms, deps: ConversationDeps): readonly Feature[] {
-  const { config, database, clock, keyValue, metrics, views } = foundation
-  const { accounts, passwords, emailCodes, sessions } = rooms
-  const { transaction } = database
-  const shared = { transaction, clock, outbox: foundation.outbox, issuer: config.issuer }
-  const policy = { ...passwords.service, minLength: config.passwords.minLength }
-
-  const registration = createRegistration({
-    ...shared,
-    kv: keyValue,
-    password: config.registration.password,
-    accounts: { ...accounts.service, canonicalEmail },
-    passwords: policy,
-  })
-  const recovery = createRecovery({
-    ...shared,
-    accounts: accounts.service,
-    passwords: policy,
-    sessions: sessions.service,
-    codes: emailCodes.service,
-    canonicalEmail,
-    minLength: config.passwords.minLength,
-  })
-  const features = [...rooms.all, registration, recovery]
+  const { config, clock, keyValue, metrics, views } = foundation
+  const { accounts, sessions } = rooms
+  const modules = createModules(foundation, rooms)
+  const features = [...rooms.all, ...modules]
   const interaction = createInteraction({
     ...deps,
-    ...shared,
+    clock,
+    home: config.home,
     steps: inOrder(features.flatMap(({ steps = [] }) => steps)),
     kv: keyValue,
     accounts: { ...accounts.service, canonicalEmail },
@@ -78,11 +60,40 @@ export function createConversation(foundation: Foundation, rooms: Rooms, deps: C
     signedIn: (method) => metrics.signIn('success', method),
   })
   return [
-    registration,
-    recovery,
+    ...modules,
     { name: 'interaction', router: interaction.router },
-    ...createOwnPages(foundation, rooms, deps),
+    ...(config.modules.accountPages ? createOwnPages(foundation, rooms, deps) : []),
   ]
+}
+
+/** Parts of the conversation that an operator may switch off. What is off is not built: it has no step to post to (A96). */
+function createModules(foundation: Foundation, rooms: Rooms): readonly Feature[] {
+  const { config, database, clock, keyValue, outbox } = foundation
+  const { accounts, passwords, emailCodes, sessions } = rooms
+  const { readEmail } = rooms.identifiers.service
+  const { registration, recovery } = config.modules
+  const shared = { transaction: database.transaction, clock, outbox, issuer: config.issuer, home: config.home }
+  const policy = { ...passwords.service, minLength: config.passwords.minLength }
+  const register = () =>
+    createRegistration({
+      ...shared,
+      kv: keyValue,
+      password: config.registration.password,
+      accounts: accounts.service,
+      readEmail,
+      passwords: policy,
+    })
+  const recover = () =>
+    createRecovery({
+      ...shared,
+      accounts: accounts.service,
+      passwords: policy,
+      sessions: sessions.service,
+      codes: emailCodes.service,
+      readEmail,
+      minLength: config.passwords.minLength,
+    })
+  return [...(registration ? [register()] : []), ...(recovery ? [recover()] : [])]
 }
 
 /** The account pages: a first-party client of this same provider. */
@@ -108,8 +119,10 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
     outbox,
     clock,
     issuer: config.issuer,
+    home: config.home,
     ownClientId: ACCOUNT_CLIENT_ID,
     accounts: { ...accounts.service, canonicalEmail },
+    readEmail: rooms.identifiers.service.readEmail,
     passwords: passwords.service,
     emailCodes: emailCodes.service,
     kv: foundation.keyValue,

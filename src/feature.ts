@@ -7,6 +7,8 @@ import type { Step } from './interaction/step.ts'
 export interface Job {
   readonly name: string
   readonly everySeconds: number
+  /** Runs once more when the server drains, after the last request: for what is kept in memory until the next run. */
+  readonly atStop?: true
   run(now: Date): Promise<void>
 }
 

@@ -5,11 +5,12 @@
 import type { Feature } from './feature.ts'
 import { createAccounts } from './features/accounts/index.ts'
 import { accountRepository } from './features/accounts/repository.ts'
-import { canonicalEmail } from './features/accounts/types.ts'
 import { createClients } from './features/clients/index.ts'
 import { createConsents } from './features/consents/index.ts'
 import { consentRepository } from './features/consents/repository.ts'
 import { createEmailCodes } from './features/email_codes/index.ts'
+import { createIdentifiers } from './features/identifiers/index.ts'
+import type { ReadEmail } from './features/identifiers/types.ts'
 import { createKeys } from './features/keys/index.ts'
 import { createMails } from './features/mails/index.ts'
 import { createPasswords } from './features/passwords/index.ts'
@@ -38,6 +39,7 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     ...shared,
     invalidation,
     issuer: config.issuer,
+    accountPages: config.modules.accountPages,
     scopes: SCOPES,
     locales: foundation.views.locales,
     resources: config.resources,
@@ -71,20 +73,43 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     deliverLogout: (clientId, sub, sid) => deliverLogout(provider(), clientId, sub, sid),
     retention: { ipDays: config.retention.ipDays, offlineGrantSeconds: config.tokens.refreshAbsoluteSeconds },
   })
+  const identifiers = identifiersOf(foundation)
+  const { readEmail } = identifiers.service
   const accounts = createAccounts({
     ...shared,
+    readEmail,
     repository: accountRepository(db),
     kv: keyValue,
     endSessions: sessions.service.endAll,
     retention: config.retention,
   })
-  const { passwords, emailCodes, mails } = createCredentials(foundation, accounts)
-  const all: readonly Feature[] = [clients, keys, consents, sessions, accounts, passwords, emailCodes, mails]
-  return { clients, keys, consents, sessions, accounts, passwords, emailCodes, all }
+  const { passwords, emailCodes, mails } = createCredentials(foundation, accounts, readEmail)
+  const all: readonly Feature[] = [
+    clients,
+    keys,
+    consents,
+    sessions,
+    identifiers,
+    accounts,
+    passwords,
+    emailCodes,
+    mails,
+  ]
+  return { clients, keys, consents, sessions, identifiers, accounts, passwords, emailCodes, all }
+}
+
+function identifiersOf({ database, outbox, keyValue, secretBox, metrics }: Foundation) {
+  return createIdentifiers({
+    transaction: database.transaction,
+    outbox,
+    kv: keyValue,
+    mac: (value) => secretBox.mac(value, 'identifier'),
+    refused: metrics.identifierRefused,
+  })
 }
 
 /** What a person shows: a password, a code from the mailbox. Mail goes out here too, since sending starts a code's time. */
-function createCredentials(foundation: Foundation, accounts: ReturnType<typeof createAccounts>) {
+function createCredentials(foundation: Foundation, accounts: ReturnType<typeof createAccounts>, readEmail: ReadEmail) {
   const { config, database, outbox, clock, keyValue, secretBox } = foundation
   const { db, transaction } = database
   const shared = { transaction, outbox, clock, newId }
@@ -109,9 +134,11 @@ function createCredentials(foundation: Foundation, accounts: ReturnType<typeof c
     digits,
     mac: (value) => secretBox.mac(value, 'email_code'),
     macMatches: (value, mac) => secretBox.macMatches(value, 'email_code', mac),
-    accounts: { ...accounts.service, canonicalEmail },
+    accounts: accounts.service,
+    readEmail,
     passwords: passwords.service,
     issuer: config.issuer,
+    home: config.home,
   })
   const mails = createMails({
     send: foundation.mailer.send,

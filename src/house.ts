@@ -71,6 +71,7 @@ export function createHouse(foundation: Foundation) {
         ...createEnginePages({
           pages,
           issuer: config.issuer,
+          home: config.home,
           pickLocale: views.pickLocale,
           renderOAuthError: createOAuthErrorPage({ pages, unavailable: foundation.unavailable }),
         }),

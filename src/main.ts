@@ -21,7 +21,7 @@ import { lockDataDir } from './platform/data_lock.ts'
 import { createLedgerAudit } from './platform/ledger_audit.ts'
 import { createLogger, type Logger } from './platform/logger.ts'
 import { pendingMigrations } from './platform/migrate.ts'
-import { listFacts } from './platform/outbox_list.ts'
+import { countFacts, listFacts } from './platform/outbox_list.ts'
 import { resealOutbox } from './platform/outbox_reseal.ts'
 
 const CLOSE_MS = 29_000
@@ -182,6 +182,7 @@ function services(foundation: Foundation, house: House): CommandServices {
     keys: house.keys,
     facts: {
       list: (filter) => listFacts(database, filter),
+      count: (type, since) => countFacts(database, type, since),
       verify: async (known) => {
         await house.ledger.seal()
         return audit.verify(known)

@@ -39,7 +39,7 @@ export function createSite(foundation: Foundation, house: House, readiness: Read
     preserialised.clear()
     return createWeb(provider, {
       middleware,
-      routers: [...house.routers, rootRouter()],
+      routers: [...house.routers, frontRouter(house)],
       preserialised,
       onError: (error) => logger.error({ err: error }, 'request failed'),
     })
@@ -74,13 +74,10 @@ function originsOf({ unavailable }: Foundation, { clients }: House) {
   return { knownOrigin, clientOrigin }
 }
 
-/** The issuer's root leads to the account pages; crawlers have no business on any page. */
-function rootRouter(): Router {
+/** The issuer's root, where no account pages have it; crawlers have no business on any page. */
+function frontRouter({ pages }: Pick<House, 'pages'>): Router {
   const router = new Router()
-  router.get('/', (ctx: Context) => {
-    ctx.status = 303
-    ctx.redirect('/account')
-  })
+  router.get('/', (ctx: Context) => pages.render(ctx, 'front', {}))
   router.get('/robots.txt', (ctx: Context) => {
     ctx.type = 'text/plain'
     ctx.body = 'User-agent: *\nDisallow: /\n'

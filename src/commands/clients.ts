@@ -114,7 +114,13 @@ const list: Command<Needs> = {
       managed,
       disabledAt === undefined ? 'enabled' : 'disabled',
     ]
-    show(input, out, records.map(view), () => table(['CLIENT', 'NAME', 'AUTH', 'MANAGED', 'STATE'], records.map(row)))
+    const secrets = records.flatMap((record) => secretRows(record).map((cells) => [record.clientId, ...cells]))
+    show(input, out, records.map(view), () =>
+      [
+        table(['CLIENT', 'NAME', 'AUTH', 'MANAGED', 'STATE'], records.map(row)),
+        ...(secrets.length === 0 ? [] : ['', table(['CLIENT', ...SECRET_COLUMNS], secrets)]),
+      ].join('\n'),
+    )
   },
 }
 
@@ -129,13 +135,11 @@ const showOne: Command<Needs> = {
       const { metadata, secrets, ...rest } = view(record)
       const rows = Object.entries({ ...metadata, ...rest }).filter(([, value]) => value !== undefined)
       const text = (value: unknown) => (typeof value === 'string' ? value : JSON.stringify(value))
-      const lines = secrets.map(
-        ({ id, created_at, expires_at }) => `${id} of ${created_at}, ends ${expires_at ?? 'never'}`,
-      )
-      return table(
+      const members = table(
         ['MEMBER', 'VALUE'],
-        [...rows.map(([name, value]) => [name, text(value)]), ...lines.map((line) => ['secret', line])],
+        rows.map(([name, value]) => [name, text(value)]),
       )
+      return secrets.length === 0 ? members : `${members}\n\n${table(SECRET_COLUMNS, secretRows(record))}`
     })
   },
 }
@@ -221,6 +225,18 @@ function found<T>(value: T | undefined, clientId: string): T {
   return value
 }
 
+const SECRET_COLUMNS = ['SECRET', 'CREATED', 'EXPIRES', 'LAST USED']
+
+function secretRows({ secrets }: ClientRecord): string[][] {
+  const at = (date: Date | undefined) => date?.toISOString() ?? 'never'
+  return secrets.map(({ id, createdAt, expiresAt, lastUsedAt }) => [
+    id,
+    createdAt.toISOString(),
+    at(expiresAt),
+    at(lastUsedAt),
+  ])
+}
+
 /** What may be shown of a client: never a secret's hash. */
 function view({ clientId, metadata, managed, disabledAt, createdAt, updatedAt, secrets }: ClientRecord) {
   return {
@@ -234,6 +250,7 @@ function view({ clientId, metadata, managed, disabledAt, createdAt, updatedAt, s
       id: secret.id,
       created_at: secret.createdAt.toISOString(),
       expires_at: secret.expiresAt?.toISOString(),
+      last_used_at: secret.lastUsedAt?.toISOString(),
     })),
   }
 }

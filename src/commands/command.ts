@@ -73,6 +73,7 @@ export interface CommandServices {
   }
   readonly facts: {
     list(filter: FactFilter): Promise<readonly ListedFact[]>
+    count(type: string, since: Date): Promise<number>
     /** Seals what is committed, then checks everything; `known` is an anchor that was kept elsewhere. */
     verify(known: Anchor | undefined): Promise<AuditReport>
     /** Renews sealed parts and MACs under the newest secret key. */

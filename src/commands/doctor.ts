@@ -5,7 +5,10 @@ import { checkMailServer } from '../platform/mail_check.ts'
 import { createPasswordHash } from '../platform/password_hash.ts'
 import { type Command, type CommandServices, failure, JSON_OPTION, show } from './command.ts'
 
-export type DoctorNeeds = Pick<CommandServices, 'config' | 'database' | 'keys' | 'now' | 'pendingMigrations' | 'redis'>
+export type DoctorNeeds = Pick<
+  CommandServices,
+  'config' | 'database' | 'keys' | 'facts' | 'now' | 'pendingMigrations' | 'redis'
+>
 
 interface Finding {
   readonly state: 'ok' | 'warn' | 'fail'
@@ -32,6 +35,7 @@ const CHECKS: readonly { readonly name: string; readonly run: (needs: DoctorNeed
   { name: 'redis', run: checkRedis },
   { name: 'mail', run: checkMail },
   { name: 'passwords', run: checkPasswords },
+  { name: 'look-alikes', run: checkLookAlikes },
 ]
 
 export const doctor: Command<DoctorNeeds> = {
@@ -161,6 +165,19 @@ async function checkPasswords({ config }: DoctorNeeds): Promise<Finding> {
   if (median > SLOW_MS)
     return warn(`${text}; that is slow: lower passwords.memory_kib (not below 7168), or use a faster machine`)
   return ok(text)
+}
+
+const REFUSED = 'identifier.refused'
+const WEEK_MS = 7 * 86_400_000
+
+/** Somebody tries addresses that look like those of others (A105). They were refused, but an operator should know. */
+async function checkLookAlikes({ facts, now, pendingMigrations }: DoctorNeeds): Promise<Finding> {
+  if ((await pendingMigrations()).length > 0) return warn('not known before the migrations')
+  const found = await facts.count(REFUSED, new Date(now().getTime() - WEEK_MS))
+  if (found === 0) return ok('no address of mixed script was tried in the last 7 days')
+  return warn(
+    `addresses of mixed script, as look-alikes have, were refused ${found} times or more in the last 7 days: genkan audit list --type ${REFUSED}`,
+  )
 }
 
 function reason(error: unknown): string {

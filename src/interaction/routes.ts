@@ -1,6 +1,7 @@
 /** The routes every step shares: show or finish, submit, switch, abort, and the link of a mail. */
 import Router from '@koa/router'
 import type { Context } from 'koa'
+import { AppError } from '../errors.ts'
 import { next } from './flow.ts'
 import type { InteractionHints } from './hints.ts'
 import type { FieldError, FlowState, Outcome, Patch, RequestFacts, Shown, Step } from './step.ts'
@@ -11,6 +12,8 @@ export interface InteractionRouteDeps {
   readonly steps: readonly Step[]
   readonly store: InteractionStore
   readonly hints: Pick<InteractionHints, 'find'>
+  /** The path that people are led to when no client is. */
+  readonly home: string
   readonly pages: {
     render(ctx: Context, template: string, context: { readonly [name: string]: unknown }, status?: number): void
   }
@@ -49,19 +52,31 @@ export function interactionRoutes(deps: InteractionRouteDeps): Router {
     return dispatch(deps, ctx, conversation)
   })
 
-  router.get('/interaction/:uid/:step', (ctx) => openLink(deps, ctx))
+  router.get('/interaction/:uid/:step', (ctx) => {
+    refuseUnknown(deps.steps, ctx.params.step)
+    return openLink(deps, ctx)
+  })
 
   router.post('/interaction/:uid/:action', async (ctx) => {
     const form = await readForm(ctx)
     csrf.check(ctx, form.csrf)
+    const action = ctx.params.action ?? ''
+    if (!ACTIONS.includes(action)) refuseUnknown(deps.steps, action)
     const conversation = await store.load(ctx, uidOf(ctx))
     if (conversation === undefined) return gone(deps, ctx)
-    const action = ctx.params.action ?? ''
     if (action === 'switch') return switchTo(deps, ctx, conversation, form.to ?? '')
     if (action === 'abort') return redirect(ctx, await store.answer(ctx, uidOf(ctx), ABORTED))
     return submit(deps, ctx, conversation, action, form)
   })
   return router
+}
+
+/** What every page of the conversation may post to beside its step. */
+const ACTIONS = ['switch', 'abort']
+
+/** Of a module that is switched off there is no step: refused, whatever an old page or a forged form says (A96). */
+function refuseUnknown(steps: readonly Step[], name: string | undefined): void {
+  if (!steps.some((step) => step.name === name)) throw new AppError('forbidden')
 }
 
 const ABORTED = { error: 'access_denied', error_description: 'the end-user cancelled' }
@@ -104,7 +119,8 @@ async function show(
     return offer === undefined ? [] : [offer]
   })
   const extras = { ...(failure && { error: failure }), ...(values && { values }), ...(code && { code }) }
-  const context = { ...shown, uid: state.uid, client: state.client, offers, ...extras }
+  const paths = deps.steps.flatMap(({ begins }) => begins ?? [])
+  const context = { ...shown, uid: state.uid, client: state.client, offers, paths, ...extras }
   deps.pages.render(ctx, `${step.feature}/${step.name}`, context, status ?? (failure === undefined ? 200 : 429))
 }
 
@@ -170,15 +186,16 @@ async function switchTo(
   to: string,
 ): Promise<void> {
   const { prompt, progress } = conversation.state
-  const patch = switchPatch(deps.steps, conversation.state, to)
-  if (prompt.name !== 'consent' && patch !== undefined && progress.finished === undefined) {
+  if (!deps.steps.some(({ name, begins }) => name === to || begins === to)) throw new AppError('forbidden')
+  const patch = switchPatch(conversation.state, to)
+  if (prompt.name !== 'consent' && progress.finished === undefined) {
     await deps.store.save(await deps.store.advance(conversation, patch))
   }
   return back(ctx)
 }
 
 /** Every change of path forgets the account and its proofs; what was typed stays, to be corrected instead of typed again. */
-function switchPatch(steps: readonly Step[], { progress }: FlowState, to: string): Patch | undefined {
+function switchPatch({ progress }: FlowState, to: string): Patch {
   const afresh = { accountId: null, chosen: null } as const
   switch (to) {
     case 'login':
@@ -195,7 +212,7 @@ function switchPatch(steps: readonly Step[], { progress }: FlowState, to: string
     case 'recover':
       return { ...afresh, path: 'recover', answers: { recover: null, recover_code: null } }
     default:
-      return steps.some(({ name }) => name === to) ? { chosen: to } : undefined
+      return { chosen: to }
   }
 }
 
@@ -223,20 +240,20 @@ async function gone(deps: InteractionRouteDeps, ctx: Context): Promise<void> {
   ctx.state.locale = deps.store.locale(ctx, client)
   // The cookie was set a moment ago, and the browser sends none of ours at all.
   if (hint?.fresh && !/genkan_interaction=/.test(ctx.get('Cookie'))) {
-    const context = { retryUrl: restartUrl(client), ...(client && { client }) }
+    const context = { retryUrl: restartUrl(deps, client), ...(client && { client }) }
     return deps.pages.render(ctx, 'interaction/cookies_blocked', context, 400)
   }
   return expired(deps, ctx, client)
 }
 
 function expired(deps: InteractionRouteDeps, ctx: Context, client: FlowState['client'] | undefined): void {
-  const context = { restartUrl: restartUrl(client), ...(client && { client }) }
+  const context = { restartUrl: restartUrl(deps, client), ...(client && { client }) }
   deps.pages.render(ctx, 'interaction/expired', context, 400)
 }
 
-/** Only ever an address of the client's own registration (OIDC Core §4, initiate_login_uri), else our account page. */
-function restartUrl(client: FlowState['client'] | undefined): string {
-  return client?.initiateLoginUri ?? '/account'
+/** Only ever an address of the client's own registration (OIDC Core §4, initiate_login_uri), else our own page. */
+function restartUrl({ home }: Pick<InteractionRouteDeps, 'home'>, client: FlowState['client'] | undefined): string {
+  return client?.initiateLoginUri ?? home
 }
 
 function requestOf(ctx: Context): RequestFacts {

@@ -162,6 +162,8 @@ export interface Step<Input = unknown> {
   readonly feature: string
   readonly prompts: readonly PromptName[]
   readonly meets: readonly Requirement[]
+  /** The path whose first page it is; pages lead to a path only when the step that begins it is there. */
+  readonly begins?: Progress['path']
   /** Pure: whether this step is still to be done. */
   needed(state: FlowState): boolean
   show(state: FlowState, request: RequestFacts): Promise<Shown>

@@ -13,7 +13,7 @@ import type { Config } from '../config.ts'
 import { ACR_VALUES, CLAIMS, SCOPES } from './claims.ts'
 import { isCompactJws } from './compact_jws.ts'
 import { type SigningKey, toEngineKeys } from './keys.ts'
-import { createPolicy } from './policy.ts'
+import { createPolicy, extraPrompts } from './policy.ts'
 import { createResourceServers } from './resource_servers.ts'
 
 export interface ConfigurationDeps {
@@ -44,6 +44,7 @@ const CLIENT_METADATA = [
   'registration_fields',
   'default_locale',
   'resource_server_for',
+  'organization_id',
   'cors_origins',
   'access_token_format',
   'access_token_seconds',
@@ -72,6 +73,7 @@ const number = (client: Client | undefined, name: string) => client?.[name] as n
 /** Builds the engine's configuration. */
 export function createConfiguration(deps: ConfigurationDeps): Configuration {
   const { config, keys } = deps
+  const prompts = extraPrompts(config.modules)
   return {
     adapter: deps.adapter as never,
     jwks: { keys: toEngineKeys(keys) as never },
@@ -86,13 +88,13 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
     acrValues: [...ACR_VALUES],
     // `prompt_values_supported` is how a client learns of `create` (Initiating User Registration 1.0 §4.1).
     discovery: {
-      prompt_values_supported: ['none', 'login', 'consent', 'select_account', 'create'],
+      prompt_values_supported: ['none', 'login', 'consent', ...prompts],
       ui_locales_supported: [...deps.locales],
     },
     ...clientRules(config),
     ...tokenRules(config),
     interactions: {
-      policy: createPolicy(),
+      policy: createPolicy(prompts),
       url: async (_ctx, { uid, params }) => {
         await deps.interactionOpened(uid, String(params.client_id))
         return `/interaction/${uid}`
@@ -143,6 +145,11 @@ function clientRules(config: Config) {
 function tokenRules(config: Config) {
   const { tokens, sessions } = config
   return {
+    // A machine's token names the organization it acts for; what the client says of itself never does.
+    extraTokenClaims: async ({ oidc }: KoaContextWithOIDC, token: { kind: string }) =>
+      token.kind === 'ClientCredentials' && oidc.client?.organization_id !== undefined
+        ? { org_id: oidc.client.organization_id }
+        : undefined,
     rotateRefreshToken: true,
     // Revoking one access token leaves the grant; everything else ends it whole.
     revokeGrantPolicy: (ctx: KoaContextWithOIDC) =>

@@ -9,11 +9,13 @@ export interface EnginePagesDeps {
   readonly pages: Pages
   readonly renderOAuthError: OAuthErrorPage
   readonly issuer: string
+  /** The path that people are led to when no client is. */
+  readonly home: string
   readonly pickLocale: (candidates: readonly string[]) => string
 }
 
 /** `renderError`, `logoutSource` and `postLogoutSuccessSource` of the engine. */
-export function createEnginePages({ pages, renderOAuthError, issuer, pickLocale }: EnginePagesDeps) {
+export function createEnginePages({ pages, renderOAuthError, issuer, home, pickLocale }: EnginePagesDeps) {
   /** `ui_locales`, what the browser said, the client's default (OIDC Core §3.1.2.1, RP-Initiated Logout 1.0 §2). */
   const speak = (ctx: KoaContextWithOIDC) => {
     const { ui_locales: wanted } = (ctx.oidc.params ?? {}) as { ui_locales?: unknown }
@@ -41,7 +43,7 @@ export function createEnginePages({ pages, renderOAuthError, issuer, pickLocale 
       pages.render(ctx as unknown as Context, 'logout/confirm', {
         action: `${issuer}/session/end/confirm`,
         xsrf: state?.secret ?? '',
-        stayUrl: stayUrl(state?.postLogoutRedirectUri, (params as { state?: unknown } | undefined)?.state),
+        stayUrl: stayUrl(state?.postLogoutRedirectUri, (params as { state?: unknown } | undefined)?.state) ?? home,
         ...(client === undefined ? {} : { client: viewOf(client) }),
       })
     },
@@ -50,15 +52,16 @@ export function createEnginePages({ pages, renderOAuthError, issuer, pickLocale 
       speak(ctx)
       const client = ctx.oidc.client === undefined ? undefined : viewOf(ctx.oidc.client)
       pages.render(ctx as unknown as Context, 'logout/done', {
+        signInUrl: home,
         ...(client === undefined ? {} : { client, backUrl: client.initiateLoginUri ?? client.clientUri }),
       })
     },
   }
 }
 
-/** The engine has checked the URI against the registered ones; without one the account pages are the place to stay. */
-function stayUrl(registered: string | undefined, state: unknown): string {
-  if (registered === undefined) return '/account'
+/** The engine has checked the URI against the registered ones. */
+function stayUrl(registered: string | undefined, state: unknown): string | undefined {
+  if (registered === undefined) return undefined
   const url = new URL(registered)
   if (typeof state === 'string') url.searchParams.set('state', state)
   return url.href

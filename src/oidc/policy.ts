@@ -1,12 +1,18 @@
 /** When the engine must ask the person: its own checks, ours, and the prompts `create` and `select_account`. */
 import { errors, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider'
+import type { Config } from '../config.ts'
 import { ACR_VALUES } from './claims.ts'
 import { consentIn } from './grants.ts'
 
 const { base, Check, Prompt } = interactionPolicy
 
-/** `interactions.policy` of the engine. */
-export function createPolicy() {
+/** Prompts that a request may name beside the engine's own (`prompt_values_supported`). They come before `login`. */
+export function extraPrompts({ registration }: Config['modules']): readonly string[] {
+  return ['select_account', ...(registration ? ['create'] : [])]
+}
+
+/** `interactions.policy` of the engine. A prompt that is not there is refused as `invalid_request`. */
+export function createPolicy(extra: readonly string[]) {
   const policy = base()
   const login = policy.get('login')
   login?.checks.add(accountGone())
@@ -15,8 +21,7 @@ export function createPolicy() {
   login?.checks.add(essentialAcr())
   const consent = policy.get('consent')
   if (consent !== undefined) consent.details = (ctx) => ({ agreed: consentIn(ctx) })
-  policy.add(new Prompt({ name: 'create', requestable: true }), 0)
-  policy.add(new Prompt({ name: 'select_account', requestable: true }), 1)
+  for (const name of extra) policy.add(new Prompt({ name, requestable: true }), 0)
   return policy
 }
 

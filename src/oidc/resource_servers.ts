@@ -7,10 +7,17 @@ export function createResourceServers(config: Pick<Config, 'resources' | 'tokens
   const declared = new Map(config.resources.map((resource) => [resource.identifier, resource]))
   return {
     enabled: true,
-    // No default: a token is for the resource that was asked for, else for userinfo.
-    defaultResource: (ctx: KoaContextWithOIDC, client: Client) => {
-      refuseWiderScope(ctx, client.scope?.split(' ') ?? [])
-      return undefined as unknown as string
+    // Without one, a person's token is for userinfo. A machine's would be for nobody and everybody: it gets the one resource
+    // server that its client may use, and has to choose when there are several.
+    defaultResource: ({ oidc }: KoaContextWithOIDC, client: Client) => {
+      if (!machineAsks(oidc)) return undefined as unknown as string
+      const [only, ...others] = (client.resources ?? []) as readonly string[]
+      if (only === undefined || others.length > 0) {
+        throw new errors.InvalidTarget(
+          'a resource indicator is required: name the resource server that the token is for',
+        )
+      }
+      return only
     },
     useGrantedResource: () => true,
     getResourceServerInfo(ctx: KoaContextWithOIDC, indicator: string, client: Client): ResourceServer {
@@ -36,10 +43,14 @@ export function createResourceServers(config: Pick<Config, 'resources' | 'tokens
 
 /** The engine drops scopes it does not know; a machine that asks for too much must hear of it (RFC 6749 §5.2, A77). */
 function refuseWiderScope({ oidc }: KoaContextWithOIDC, scopes: readonly string[]): void {
-  const { grant_type: grantType, scope } = oidc.params as { grant_type?: string; scope?: string }
-  if (oidc.route !== 'token' || grantType !== 'client_credentials' || scope === undefined) return
+  const { scope } = oidc.params as { scope?: string }
+  if (!machineAsks(oidc) || scope === undefined) return
   const wider = scope.split(' ').filter((name) => !scopes.includes(name))
   if (wider.length > 0) throw new errors.InvalidScope('requested scope is not allowed', wider.join(' '))
+}
+
+function machineAsks({ route, params }: KoaContextWithOIDC['oidc']): boolean {
+  return route === 'token' && params?.grant_type === 'client_credentials'
 }
 
 /** A JWT cannot be revoked, so it lives five minutes at the most whatever is asked for. */

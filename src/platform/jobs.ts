@@ -1,7 +1,15 @@
 /** Runs repeating work: each job on its own timer with jitter, never beside itself. */
 
+interface RepeatedWork {
+  readonly name: string
+  readonly everySeconds: number
+  /** Runs once more when the runner stops. */
+  readonly atStop?: true
+  run(now: Date): Promise<void>
+}
+
 export interface JobsDeps {
-  readonly jobs: readonly { readonly name: string; readonly everySeconds: number; run(now: Date): Promise<void> }[]
+  readonly jobs: readonly RepeatedWork[]
   readonly logger: { error(facts: object, message: string): void }
   readonly clock: { now(): Date }
   /** Told of every failed run, for the metric. */
@@ -11,7 +19,7 @@ export interface JobsDeps {
 export interface Jobs {
   /** Starts the timers. The first runs are spread over the first seconds. */
   start(): void
-  /** Stops the timers and waits for running work, 20 s at the most. */
+  /** Stops the timers, waits for running work and for what still runs at the stop, 20 s at the most. */
   stop(): Promise<void>
   /** Runs everything that is due by the clock and waits for it: for tests and commands. */
   runDue(): Promise<void>
@@ -21,7 +29,7 @@ const STOP_MS = 20_000
 const FIRST_RUN_MS = 5_000
 
 interface Slot {
-  readonly job: JobsDeps['jobs'][number]
+  readonly job: RepeatedWork
   timer?: NodeJS.Timeout
   running?: Promise<void> | undefined
   nextAt: number
@@ -72,13 +80,19 @@ export function createJobs({ jobs, logger, clock, failed }: JobsDeps): Jobs {
       for (const slot of slots) schedule(slot, Math.random() * Math.min(slot.job.everySeconds * 1000, FIRST_RUN_MS))
     },
     async stop() {
+      const last = stopped ? [] : slots.filter(({ job }) => job.atStop)
       stopped = true
       for (const slot of slots) clearTimeout(slot.timer)
+      const end = async () => {
+        await Promise.all(slots.map((slot) => slot.running))
+        // Not the run that was under way, which may have begun before the last request ended.
+        await Promise.all(last.map(run))
+      }
       let deadline: NodeJS.Timeout | undefined
       const late = new Promise<void>((resolve) => {
         deadline = setTimeout(resolve, STOP_MS)
       })
-      await Promise.race([Promise.all(slots.map((slot) => slot.running)), late])
+      await Promise.race([end(), late])
       clearTimeout(deadline)
     },
     async runDue() {

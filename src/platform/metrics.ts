@@ -5,6 +5,8 @@ export interface Metrics {
   readonly registry: Registry
   /** A finished attempt to sign in. `result`: success, failure, limited, error; `method`: an `amr` value. */
   signIn(result: string, method: string): void
+  /** A typed identifier that was refused: why, and whether it was `stated` as a fact or only `counted`. */
+  identifierRefused(reason: string, as: string): void
   /** A token response, by `grant_type`. */
   token(grantType: string): void
   /** An answered request: the name of its route, its status, its duration in seconds. */
@@ -48,6 +50,12 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
     labelNames: ['result', 'method'],
     registers,
   })
+  const refusals = new Counter({
+    name: 'genkan_identifiers_refused_total',
+    help: 'Typed addresses that were refused as deceptive, stated as a fact or only counted',
+    labelNames: ['reason', 'as'],
+    registers,
+  })
   const tokens = new Counter({
     name: 'genkan_tokens_issued_total',
     help: 'Successful token responses by grant type',
@@ -78,6 +86,8 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
     result: oneOf(RESULTS),
     method: oneOf(METHODS),
     grant: oneOf(GRANTS),
+    reason: oneOf(['mixed_script']),
+    as: oneOf(['stated', 'counted']),
     route: oneOf(routes),
     httpMethod: oneOf(HTTP_METHODS),
     job: oneOf(jobs),
@@ -85,6 +95,7 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
   return {
     registry,
     signIn: (result, method) => signIns.inc({ result: known.result(result), method: known.method(method) }),
+    identifierRefused: (reason, as) => refusals.inc({ reason: known.reason(reason), as: known.as(as) }),
     // Extension grants are URNs: `urn:ietf:params:oauth:grant-type:device_code`.
     token: (grantType) => tokens.inc({ grant: known.grant(grantType.replace(/^.*[:]/, '').replaceAll('-', '_')) }),
     request: (route, method, status, seconds) =>

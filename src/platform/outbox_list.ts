@@ -57,3 +57,12 @@ export async function listFacts({ db }: Pick<Database, 'db'>, filter: FactFilter
     data: row.data,
   }))
 }
+
+/** How many facts of a type were stated since then. */
+export async function countFacts({ db }: Pick<Database, 'db'>, type: string, since: Date): Promise<number> {
+  const { rows } = await db.raw<{ rows: { facts: number }[] }>(
+    'select count(*)::int as facts from outbox where type = ? and occurred_at >= ?',
+    [type, since],
+  )
+  return rows[0]?.facts ?? 0
+}

@@ -1,10 +1,13 @@
-/** Keys that other parties hand us to keep (RFC 7517): public ones, for signatures, with all their members. */
+/** A public key as others hand it to us (RFC 7517): with its needed members, and without the private ones. */
 import { z } from 'zod'
 
-const text = z.string().min(1)
-
+/** A signing key; a private member is refused, so that nobody leaves one here by mistake. */
 export const publicJwk = z
-  .looseObject({ kty: z.enum(['EC', 'RSA', 'OKP']), kid: text.optional(), use: z.literal('sig').optional() })
+  .looseObject({
+    kty: z.enum(['EC', 'RSA', 'OKP']),
+    kid: z.string().min(1).optional(),
+    use: z.literal('sig').optional(),
+  })
   .superRefine((key, context) => {
     const secret = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'].find((name) => name in key)
     if (secret !== undefined) context.addIssue({ code: 'custom', message: `has the private member "${secret}"` })

@@ -2,7 +2,11 @@
 import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto'
 
 export type ClientDeclaration = { readonly client_id: string; readonly [member: string]: unknown }
-export type ResourceDeclaration = { readonly identifier: string; readonly scopes: readonly string[] }
+export type ResourceDeclaration = {
+  readonly identifier: string
+  readonly scopes: readonly string[]
+  readonly access_token_format: 'jwt' | 'opaque'
+}
 
 export interface Setup {
   readonly clients: readonly ClientDeclaration[]
@@ -10,7 +14,9 @@ export interface Setup {
 }
 
 export const REDIRECT_URI = 'http://127.0.0.1:9/callback'
+/** Resource servers that take JWTs and opaque tokens. */
 export const API = 'https://api.bench.example'
+export const LEDGER = 'https://ledger.bench.example'
 export const SECRET = randomBytes(32).toString('base64url')
 
 /** Private half of the key of `bench-key`. */
@@ -23,12 +29,15 @@ const machine = {
   redirect_uris: [],
   response_types: [],
   grant_types: ['client_credentials'],
-  scope: 'orders:read',
-  resources: [API],
+  scope: 'orders:read ledger:read',
+  resources: [API, LEDGER],
 }
 
 export const setup: Setup = {
-  resources: [{ identifier: API, scopes: ['orders:read'] }],
+  resources: [
+    { identifier: API, scopes: ['orders:read'], access_token_format: 'jwt' },
+    { identifier: LEDGER, scopes: ['ledger:read'], access_token_format: 'opaque' },
+  ],
   clients: [
     { client_id: 'bench-first', ...browser, ...confidential, grant_types: ['authorization_code'], first_party: true },
     { client_id: 'bench-third', ...browser, ...confidential, grant_types: ['authorization_code'] },

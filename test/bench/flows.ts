@@ -1,6 +1,6 @@
 /** The protocol flows that are measured, as a browser and a client would run them together. */
 import { createHash, randomBytes } from 'node:crypto'
-import { API, REDIRECT_URI, SECRET } from './clients.ts'
+import { API, LEDGER, REDIRECT_URI, SECRET } from './clients.ts'
 import { type Answer, type CookieJar, createCookieJar, type Http } from './http.ts'
 
 export const PASSWORD = 'correct horse battery staple 42'
@@ -43,8 +43,8 @@ export async function tokens(
 }
 
 export function clientCredentials(target: Target, jwt: boolean): Promise<Tokens> {
-  const form = { grant_type: 'client_credentials', ...(jwt ? { resource: API, scope: 'orders:read' } : {}) }
-  return tokens(target, form, 'bench-machine')
+  const asked = jwt ? { resource: API, scope: 'orders:read' } : { resource: LEDGER }
+  return tokens(target, { grant_type: 'client_credentials', ...asked }, 'bench-machine')
 }
 
 export function refresh(target: Target, refreshToken: string): Promise<Tokens> {

@@ -1,6 +1,6 @@
 /** The scenarios as a table: what one request or flow is, and what is expected of it. */
 import { randomBytes, sign } from 'node:crypto'
-import { assertionKey } from './clients.ts'
+import { assertionKey, LEDGER } from './clients.ts'
 import { clientCredentials, newBrowser, post, refresh, signIn, type Target, tokens } from './flows.ts'
 
 export interface Scenario {
@@ -41,6 +41,7 @@ export const CREDENTIALS_KEY: Scenario = {
   prepare: async (target) => () =>
     tokens(target, {
       grant_type: 'client_credentials',
+      resource: LEDGER,
       client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
       client_assertion: assertion(target.issuer),
     }),

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { API, SETTINGS } from '../support/journeys.ts'
 import { runCommand, type Server, startServer } from '../support/server.ts'
 import { freshDatabaseUrl, startPostgres, startRedis } from '../support/services.ts'
 
@@ -90,7 +91,7 @@ describe.each(['embedded', 'postgres'] as const)('beside a running server on %s'
     fetch(`${server.origin}/token`, {
       method: 'POST',
       headers: { authorization: `Basic ${Buffer.from(`machine:${secret}`).toString('base64')}` },
-      body: new URLSearchParams({ grant_type: 'client_credentials', scope: 'openid' }),
+      body: new URLSearchParams({ grant_type: 'client_credentials', scope: 'orders:read' }),
     })
   const untilStatus = async (secret: string, status: number): Promise<number> => {
     const start = Date.now()
@@ -104,13 +105,13 @@ describe.each(['embedded', 'postgres'] as const)('beside a running server on %s'
       kind === 'embedded'
         ? {}
         : { stores: { databaseUrl: await freshDatabaseUrl(), redisUrl: (await startRedis()).url } }
-    server = await startServer(stores)
+    server = await startServer({ settings: { resources: SETTINGS.resources }, ...stores })
   })
   afterAll(() => server.close())
 
   it('acts on what the server serves, within a second', async () => {
-    const create = ['clients', 'create', 'machine', '--grant-type', 'client_credentials', '--scope', 'openid', '--json']
-    const made = await server.run(...create)
+    const machine = ['--grant-type', 'client_credentials', '--scope', 'orders:read', '--resource', API]
+    const made = await server.run('clients', 'create', 'machine', ...machine, '--json')
     expect(made).toMatchObject({ code: 0, stderr: '' })
     const { client_secret: first } = JSON.parse(made.stdout) as { client_secret: string }
     expect((await token(first)).status).toBe(200)

@@ -23,6 +23,7 @@ describe('doctor', () => {
       config: { ...config, passwords: { ...config.passwords, memoryKib: 7168, passes: 1 } },
       database,
       keys: { current: async () => [{ alg: 'ES256', kid: 'k', state: 'signing' }] } as unknown as DoctorNeeds['keys'],
+      facts: { count: async () => 0 } as unknown as DoctorNeeds['facts'],
       now: () => new Date(),
       pendingMigrations: async () => [],
       ...needs,
@@ -61,6 +62,7 @@ describe('doctor', () => {
       'redis',
       'mail',
       'passwords',
+      'look-alikes',
     ])
     expect(of('passwords')?.text).toMatch(/m=7168 t=1 p=1 takes \d+ ms/)
     expect(of('clock')?.state).toBe('ok')
@@ -70,7 +72,7 @@ describe('doctor', () => {
     const away = { ...database, ping: async () => Promise.reject(new Error('connect ECONNREFUSED')) }
     const keys = { current: async () => Promise.reject(new Error('signing key k1 cannot be opened')) }
     const { failed, of } = await examine({ database: away, keys: keys as never })
-    expect(failed).toContain('2 of 10')
+    expect(failed).toContain('2 of 11')
     expect(of('database')).toMatchObject({ state: 'fail', text: 'connect ECONNREFUSED' })
     expect(of('signing keys')).toMatchObject({ state: 'fail', text: expect.stringContaining('k1') })
     expect(of('passwords')?.state).not.toBe('fail')
@@ -109,6 +111,17 @@ describe('doctor', () => {
       text: expect.stringContaining('chmod 600'),
     })
     chmodSync(join(dataDir, 'secret.key'), 0o600)
+  })
+
+  it('tells of look-alike addresses that were refused, and asks nothing of a database that is not migrated', async () => {
+    const asked: unknown[] = []
+    const count = async (...filter: unknown[]) => asked.push(filter) + 6
+    const needs = { facts: { count } as unknown as DoctorNeeds['facts'], now: () => new Date('2026-12-08T00:00:00Z') }
+    const { of } = await examine(needs)
+    expect(of('look-alikes')).toMatchObject({ state: 'warn', text: expect.stringContaining('refused 7 times') })
+    expect(asked).toEqual([['identifier.refused', new Date('2026-12-01T00:00:00Z')]])
+    expect((await examine({ ...needs, pendingMigrations: async () => ['one'] })).of('look-alikes')?.state).toBe('warn')
+    expect(asked).toHaveLength(1)
   })
 
   it('sees a mail server that does not answer', async () => {

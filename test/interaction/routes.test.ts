@@ -915,9 +915,20 @@ describe('Where a request does not fit', () => {
   it('a POST for another step than the one due is led back, and changes nothing', async () => {
     const { browser, interaction } = open()
     await browser.visit(interaction)
-    for (const step of ['password', 'consent', 'unknown', 'verify_email', '..%2f', 'new_password']) {
+    for (const step of ['password', 'consent', 'verify_email', 'new_password']) {
       const answer = await browser.post(interaction, step, { password: PASSWORD, code: '123456', action: 'allow' })
       expect(answer).toMatchObject({ status: 303, location: `/interaction/${interaction.uid}` })
+    }
+    expect((await browser.visit(interaction)).step).toBe('identifier')
+  })
+
+  it('a POST, a switch or an address of a step that is not there is refused (A96)', async () => {
+    const { browser, interaction } = open()
+    await browser.visit(interaction)
+    for (const step of ['unknown', '..%2f', '__proto__', 'constructor']) {
+      expect(await browser.post(interaction, step, { password: PASSWORD })).toMatchObject({ status: 403 })
+      expect(await browser.post(interaction, 'switch', { to: step })).toMatchObject({ status: 403 })
+      expect(await browser.visit(interaction, `/${step}`)).toMatchObject({ status: 403 })
     }
     expect((await browser.visit(interaction)).step).toBe('identifier')
   })

@@ -142,4 +142,34 @@ describe('jobs', () => {
     await jobs.runDue()
     expect(times).toHaveLength(2)
   })
+
+  it('runs what is kept in memory once more at the stop, after the run that was under way', async () => {
+    jest.useFakeTimers()
+    const order: string[] = []
+    const slow = async () => {
+      order.push('begins')
+      await new Promise((resolve) => setTimeout(resolve, 1000))
+      order.push('ends')
+    }
+    const jobs = createJobs({
+      jobs: [
+        { name: 'kept', everySeconds: 10, atStop: true, run: slow },
+        { name: 'plain', everySeconds: 3600, run: async () => void order.push('plain') },
+      ],
+      logger: quiet,
+      clock,
+    })
+    await jobs.stop()
+    expect(order).toEqual([])
+    jobs.start()
+    await jest.advanceTimersByTimeAsync(5000)
+    while (order.at(-1) !== 'begins') await jest.advanceTimersByTimeAsync(100)
+    order.length = 0
+    const stopped = jobs.stop()
+    await jest.advanceTimersByTimeAsync(3000)
+    await stopped
+    expect(order).toEqual(['ends', 'begins', 'ends'])
+    await jobs.stop()
+    expect(order).toHaveLength(3)
+  })
 })

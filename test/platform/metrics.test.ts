@@ -17,6 +17,7 @@ describe('metrics', () => {
     metrics.signIn('success', 'pwd')
     metrics.signIn('success', 'pwd')
     metrics.token('client_credentials')
+    metrics.identifierRefused('mixed_script', 'counted')
     metrics.token('urn:ietf:params:oauth:grant-type:device_code')
     metrics.request('token', 'POST', 200, 0.02)
     metrics.jobFailed('dispatch')
@@ -26,6 +27,7 @@ describe('metrics', () => {
       expect.arrayContaining([
         'genkan_sign_ins_total{result="success",method="pwd"} 2',
         'genkan_tokens_issued_total{grant="client_credentials"} 1',
+        'genkan_identifiers_refused_total{reason="mixed_script",as="counted"} 1',
         'genkan_tokens_issued_total{grant="device_code"} 1',
         'genkan_http_request_duration_seconds_count{route="token",method="POST",status_class="2xx"} 1',
         'genkan_jobs_failed_total{job="dispatch"} 1',

@@ -209,7 +209,7 @@ describe('pages', () => {
     }),
     ['recovery/recover_code', 'code', 'one-time-code', { email: 'a@b.example', minutes: 10 }],
   ])('%s: field %s says %s to password managers', (template, name, autocomplete, values) => {
-    const html = render(template, { uid: 'u1', client: { name: 'Demo' }, ...values })
+    const html = render(template, { uid: 'u1', paths: [], client: { name: 'Demo' }, ...values })
     const input = [...html.matchAll(/<input [^>]*>/g)]
       .map(([tag]) => tag)
       .find((tag) => tag.includes(` name="${name}"`))
@@ -239,7 +239,7 @@ describe('pages', () => {
   })
 
   it('are whole or an error: a missing value throws', () => {
-    expect(() => render('passwords/password', { uid: 'u1', client: { name: 'Demo' } })).toThrow(/undefined/)
+    expect(() => render('passwords/password', { uid: 'u1', paths: [], client: { name: 'Demo' } })).toThrow(/undefined/)
     expect(() => views.render('error', { ...base, locale: 'sv' })).toThrow('no messages for locale sv')
     expect(() => render('no/such/page', {})).toThrow('template not found')
   })

@@ -1,8 +1,8 @@
 /** The rooms behind the conversation with real SQL and a key/value store in memory; hashing costs a count, not time. */
 import { createAccounts } from '../../src/features/accounts/index.ts'
 import { accountRepository } from '../../src/features/accounts/repository.ts'
-import { canonicalEmail } from '../../src/features/accounts/types.ts'
 import { createEmailCodes } from '../../src/features/email_codes/index.ts'
+import { createIdentifiers } from '../../src/features/identifiers/index.ts'
 import { createPasswords } from '../../src/features/passwords/index.ts'
 import { passwordRepository } from '../../src/features/passwords/repository.ts'
 import { createRecovery } from '../../src/features/recovery/index.ts'
@@ -41,9 +41,10 @@ export function createConversationRooms(database: Database, start: number) {
   const engine = createFakeEngine(start)
   const outbox = createOutbox({ secretBox, clock })
   const warn = () => {}
-  const shared = { transaction: database.transaction, outbox, clock, newId, warn, issuer: ISSUER }
+  const shared = { transaction: database.transaction, outbox, clock, newId, warn, issuer: ISSUER, home: '/account' }
   const mac = (value: string) => secretBox.mac(value, 'test')
-  const base = { ...shared, database, kv, engine }
+  const { readEmail } = createIdentifiers({ ...shared, kv, mac, refused: () => {} }).service
+  const base = { ...shared, database, kv, engine, readEmail }
   const { accounts, sessions } = createAccountsAndSessions(base)
   const passwords = createPasswords({
     ...shared,
@@ -55,22 +56,23 @@ export function createConversationRooms(database: Database, start: number) {
   })
   const emailCodes = createEmailCodes({
     ...{ ...shared, kv, digits, mac, macMatches: (value, tag) => secretBox.macMatches(value, 'test', tag) },
-    accounts: { ...accounts.service, canonicalEmail },
+    accounts: accounts.service,
+    readEmail,
     passwords: passwords.service,
   })
   const registration = createRegistration({
-    ...{ ...shared, kv, password: 'optional', accounts: { ...accounts.service, canonicalEmail } },
+    ...{ ...shared, kv, password: 'optional', accounts: accounts.service, readEmail },
     passwords: { ...passwords.service, minLength: 8 },
   })
   const recovery = createRecovery({
     ...{ ...shared, accounts: accounts.service, passwords: passwords.service, sessions: sessions.service },
-    ...{ codes: emailCodes.service, canonicalEmail, minLength: 8 },
+    ...{ codes: emailCodes.service, readEmail, minLength: 8 },
   })
   const features = [accounts, passwords, emailCodes, registration, recovery, consentStep()]
   return { world, clock, cost, kv, secretBox, mac, engine, shared, accounts, sessions, passwords, emailCodes, features }
 }
 
-type Base = Pick<Parameters<typeof createAccounts>[0], 'transaction' | 'clock' | 'newId' | 'warn'> & {
+type Base = Pick<Parameters<typeof createAccounts>[0], 'transaction' | 'clock' | 'newId' | 'warn' | 'readEmail'> & {
   readonly outbox: ReturnType<typeof createOutbox>
   readonly database: Database
   readonly kv: KeyValue

@@ -11,7 +11,8 @@ const client = {
   initiateLoginUri: 'https://demo.example/login',
 }
 
-const conversation = { uid: 'u1', client, offers: [{ step: 'register', label: 'identifier.create' }] }
+const paths = ['login', 'create', 'recover']
+const conversation = { uid: 'u1', client, paths, offers: [{ step: 'register', label: 'identifier.create' }] }
 
 const FIELDS = [
   'name',
@@ -30,7 +31,7 @@ type Values = { readonly [name: string]: unknown }
 
 /** Values by template; a page with a form appears once more after a failed submit. */
 export const PAGES: readonly (readonly [template: string, values: Values])[] = [
-  ['accounts/identifier', { uid: 'u1', client: { ...client, logoUri: undefined } }],
+  ['accounts/identifier', { uid: 'u1', paths: ['login'], client: { ...client, logoUri: undefined } }],
   ['accounts/identifier', { ...conversation, error: failed('identifier'), values: { identifier: 'ada@' } }],
   ['accounts/choose_account', { ...conversation, account: { email: 'ada@example.com', name: 'Ada Lovelace' } }],
   ['accounts/choose_account', { ...conversation, account: { email: 'ada@example.com' } }],
@@ -116,12 +117,13 @@ export const PAGES: readonly (readonly [template: string, values: Values])[] = [
   ],
   ['logout/confirm', { action: 'https://id.example/session/end/confirm', xsrf: 'xsrf', stayUrl: '/account', client }],
   ['logout/confirm', { action: 'https://id.example/session/end/confirm', xsrf: 'xsrf', stayUrl: '/account' }],
-  ['logout/done', {}],
+  ['logout/done', { signInUrl: '/account' }],
   ['logout/done', { client, backUrl: 'https://demo.example', signInUrl: '/account' }],
   ['interaction/expired', { client, restartUrl: 'https://demo.example/login' }],
   ['interaction/expired', { restartUrl: '/account' }],
   ['interaction/cookies_blocked', { retryUrl: '/account' }],
   ['interaction/other_browser', { code: '482913', client }],
+  ['front', {}],
   ['error', { failure: { code: 'not_found', heading: 'Heading', text: 'Text.' }, requestId: '' }],
   [
     'error',

@@ -5,7 +5,8 @@
  */
 import type { Feature } from '../../feature.ts'
 import { type AccountPagesRouteDeps, createAccountRouter } from './routes.ts'
-import { type AccountPagesDeps, createAccountActs } from './service.ts'
+import { createAccountActs } from './service.ts'
+import type { AccountPagesDeps } from './types.ts'
 
 export type AccountPagesFeatureDeps = AccountPagesDeps & Omit<AccountPagesRouteDeps, 'acts'>
 

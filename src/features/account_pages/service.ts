@@ -1,82 +1,11 @@
 /** What a person may do to their own account, and what each act drags along. */
 import { AppError } from '../../errors.ts'
 import type { Fact } from '../../events.ts'
-import type { AccountView, ClientView } from '../../interaction/step.ts'
-import type { KeyValue } from '../../platform/key_value.ts'
-import type { Tx } from '../../platform/postgres.ts'
 import type { SignedIn } from '../account_sign_in/types.ts'
 import { OWN_CLAIMS, securityNotice } from '../accounts/types.ts'
-import type { Agreement, Consent, Permission } from '../consents/types.ts'
-import { type Checked, type CodeRequest, type CodeTarget, codeFailure } from '../email_codes/types.ts'
-import type { AfterCommit, ConnectedClient, EndReason, SessionView } from '../sessions/types.ts'
-import type { Act, ClientRow, Profile } from './types.ts'
-
-type Claims = { readonly [claim: string]: unknown }
-
-export interface AccountPagesDeps {
-  readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
-  readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void>; wake(): void }
-  readonly clock: { now(): Date }
-  readonly issuer: string
-  /** The client of these pages themselves: it is not listed and cannot be revoked. */
-  readonly ownClientId: string
-  /** Keeps the address that a session is about to prove. */
-  readonly kv: Pick<KeyValue, 'get' | 'set' | 'delete'>
-  readonly accounts: {
-    find(accountId: string): Promise<{ readonly profile: Claims } | undefined>
-    /** States the change. A given profile replaces the one before. */
-    update(accountId: string, changes: { locale?: string; profile?: Claims }, tx: Tx): Promise<unknown>
-    /** States the change. Throws AppError `already_exists` when another account has proven the address. */
-    changeEmail(accountId: string, email: string, tx: Tx): Promise<AccountView | undefined>
-    /** Deletes the account and all that hangs on it, ends its sessions and states both, with `also` in one transaction. */
-    remove(accountId: string, also: (tx: Tx) => Promise<void>): Promise<boolean>
-    canonicalEmail(input: unknown): string | undefined
-  }
-  readonly passwords: {
-    isSet(accountId: string): Promise<boolean>
-    /** Refuses when there is a password by then; `facts` are stated in the same transaction. */
-    setFirst(
-      account: AccountView,
-      password: string,
-      facts: readonly Fact[],
-    ): Promise<{ readonly ok: true } | { readonly ok: false; readonly code: string }>
-    /** Counts against the limits of the account and of the address. */
-    verifyAccount(
-      accountId: string,
-      password: string,
-      from: { ip: string; clientId?: string | undefined },
-    ): Promise<{ readonly ok: true } | { readonly ok: false; readonly retryAfter?: number }>
-    /** Judges and hashes a new password; to be done before a transaction is open. */
-    prepare(
-      password: string,
-      ownWords: readonly (string | undefined)[],
-    ): Promise<{ readonly ok: true; readonly hash: string } | { readonly ok: false; readonly code: string }>
-    store(accountId: string, hash: string, tx: Tx): Promise<unknown>
-  }
-  readonly emailCodes: {
-    /** Seconds to wait when a code left for the same mailbox a moment ago. Throws AppError `too_many_requests`. */
-    resend(request: CodeRequest): Promise<number | undefined>
-    resendIn(target: CodeTarget): Promise<number>
-    check(target: CodeTarget, typed: string): Promise<Checked>
-  }
-  readonly sessions: {
-    list(accountId: string): Promise<SessionView[]>
-    connectedClients(accountId: string): Promise<ConnectedClient[]>
-    end(uid: string, reason: 'ended_by_account'): Promise<unknown>
-    endAll(
-      accountId: string,
-      reason: EndReason,
-      options: { exceptUid?: string | undefined },
-      tx?: Tx,
-    ): Promise<AfterCommit>
-    revokeClient(accountId: string, clientId: string): Promise<boolean>
-  }
-  readonly consents: {
-    listByAccount(accountId: string): Promise<Consent[]>
-    permissionsOf(agreement: Agreement): Permission[]
-  }
-  readonly clients: { view(clientId: string): Promise<ClientView | undefined> }
-}
+import { type CodeTarget, codeFailure } from '../email_codes/types.ts'
+import type { SessionView } from '../sessions/types.ts'
+import type { AccountPagesDeps, Act, Claims, ClientRow, Profile } from './types.ts'
 
 export type AccountActs = ReturnType<typeof createAccountActs>
 
@@ -174,7 +103,7 @@ interface EmailActs {
 }
 
 function emailActs(deps: AccountPagesDeps): EmailActs {
-  const { transaction, outbox, accounts, emailCodes, kv } = deps
+  const { transaction, outbox, accounts, emailCodes, kv, readEmail, ownClientId: clientId } = deps
   const key = ({ sessionUid }: SignedIn) => `email_change:${sessionUid}`
   const pending = (me: SignedIn) => kv.get(key(me))
 
@@ -184,7 +113,7 @@ function emailActs(deps: AccountPagesDeps): EmailActs {
      * not told before the person has shown that the mailbox is theirs.
      */
     async startEmailChange(me, input, sender) {
-      const email = accounts.canonicalEmail(input)
+      const email = await readEmail(input, { ip: sender.ip, clientId, accountId: me.accountId })
       if (email === undefined) return { ok: false, code: 'email_invalid', field: 'email' }
       if (email === me.account.email) return { ok: false, code: 'email_same', field: 'email' }
       await kv.set(key(me), email, EMAIL_CHANGE_SECONDS)

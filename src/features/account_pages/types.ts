@@ -1,7 +1,84 @@
-/** What the account pages show and let a person say about themselves, and how an act ends. */
-import type { ClientView } from '../../interaction/step.ts'
+/** What the account pages ask of the other rooms, show, let a person say about themselves, and how an act ends. */
+import type { Fact } from '../../events.ts'
+import type { AccountView, ClientView } from '../../interaction/step.ts'
+import type { KeyValue } from '../../platform/key_value.ts'
+import type { Tx } from '../../platform/postgres.ts'
 import type { OwnClaim } from '../accounts/types.ts'
-import type { Permission } from '../consents/types.ts'
+import type { Agreement, Consent, Permission } from '../consents/types.ts'
+import type { Checked, CodeRequest, CodeTarget } from '../email_codes/types.ts'
+import type { ReadEmail } from '../identifiers/types.ts'
+import type { AfterCommit, ConnectedClient, EndReason, SessionView } from '../sessions/types.ts'
+
+/** Claims by name, as they are stored. */
+export type Claims = { readonly [claim: string]: unknown }
+
+export interface AccountPagesDeps {
+  readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
+  readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void>; wake(): void }
+  readonly clock: { now(): Date }
+  readonly issuer: string
+  /** The path that notices lead to. */
+  readonly home: string
+  /** The client of these pages themselves: it is not listed and cannot be revoked. */
+  readonly ownClientId: string
+  /** Keeps the address that a session is about to prove. */
+  readonly kv: Pick<KeyValue, 'get' | 'set' | 'delete'>
+  readonly accounts: {
+    find(accountId: string): Promise<{ readonly profile: Claims } | undefined>
+    /** States the change. A given profile replaces the one before. */
+    update(accountId: string, changes: { locale?: string; profile?: Claims }, tx: Tx): Promise<unknown>
+    /** States the change. Throws AppError `already_exists` when another account has proven the address. */
+    changeEmail(accountId: string, email: string, tx: Tx): Promise<AccountView | undefined>
+    /** Deletes the account and all that hangs on it, ends its sessions and states both, with `also` in one transaction. */
+    remove(accountId: string, also: (tx: Tx) => Promise<void>): Promise<boolean>
+    canonicalEmail(input: unknown): string | undefined
+  }
+  readonly readEmail: ReadEmail
+  readonly passwords: {
+    isSet(accountId: string): Promise<boolean>
+    /** Refuses when there is a password by then; `facts` are stated in the same transaction. */
+    setFirst(
+      account: AccountView,
+      password: string,
+      facts: readonly Fact[],
+    ): Promise<{ readonly ok: true } | { readonly ok: false; readonly code: string }>
+    /** Counts against the limits of the account and of the address. */
+    verifyAccount(
+      accountId: string,
+      password: string,
+      from: { ip: string; clientId?: string | undefined },
+    ): Promise<{ readonly ok: true } | { readonly ok: false; readonly retryAfter?: number }>
+    /** Judges and hashes a new password; to be done before a transaction is open. */
+    prepare(
+      password: string,
+      ownWords: readonly (string | undefined)[],
+    ): Promise<{ readonly ok: true; readonly hash: string } | { readonly ok: false; readonly code: string }>
+    store(accountId: string, hash: string, tx: Tx): Promise<unknown>
+  }
+  readonly emailCodes: {
+    /** Seconds to wait when a code left for the same mailbox a moment ago. Throws AppError `too_many_requests`. */
+    resend(request: CodeRequest): Promise<number | undefined>
+    resendIn(target: CodeTarget): Promise<number>
+    check(target: CodeTarget, typed: string): Promise<Checked>
+  }
+  readonly sessions: {
+    list(accountId: string): Promise<SessionView[]>
+    connectedClients(accountId: string): Promise<ConnectedClient[]>
+    end(uid: string, reason: 'ended_by_account'): Promise<unknown>
+    endAll(
+      accountId: string,
+      reason: EndReason,
+      options: { exceptUid?: string | undefined },
+      tx?: Tx,
+    ): Promise<AfterCommit>
+    revokeClient(accountId: string, clientId: string): Promise<boolean>
+  }
+  readonly consents: {
+    listByAccount(accountId: string): Promise<Consent[]>
+    permissionsOf(agreement: Agreement): Permission[]
+  }
+  readonly clients: { view(clientId: string): Promise<ClientView | undefined> }
+}
 
 /** What a person says on the profile page; all else in a form is dropped (A87). `undefined` removes the claim. */
 export type Profile = { readonly [claim in OwnClaim]: string | undefined }

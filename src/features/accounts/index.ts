@@ -6,9 +6,14 @@
 import type { Feature, Job, Subscription } from '../../feature.ts'
 import type { Step } from '../../interaction/step.ts'
 import { type AccountDeps, type AccountService, createAccountService } from './service.ts'
-import { createChooseAccountStep, createIdentifierStep, createSwitchAccountStep } from './step.ts'
+import {
+  createChooseAccountStep,
+  createIdentifierStep,
+  createSwitchAccountStep,
+  type IdentifierStepDeps,
+} from './step.ts'
 
-export interface AccountFeatureDeps extends AccountDeps {
+export interface AccountFeatureDeps extends AccountDeps, IdentifierStepDeps {
   readonly retention: { readonly pendingAccountDays: number }
 }
 
@@ -24,7 +29,7 @@ export function createAccounts(deps: AccountFeatureDeps): Feature & { readonly s
     service,
     steps: [
       createChooseAccountStep({ accounts: service }) as Step,
-      createIdentifierStep() as Step,
+      createIdentifierStep(deps) as Step,
       createSwitchAccountStep({ accounts: service }) as Step,
     ],
     jobs: [purge(service, deps.retention.pendingAccountDays)],

@@ -1,10 +1,14 @@
 /** Whom the conversation is about: the identifier, the account of this browser, and the change from one to another. */
 import { z } from 'zod'
 import { type AccountView, authenticated, needsSwitch, type PromptName, type Step } from '../../interaction/step.ts'
-import { canonicalEmail } from './types.ts'
+import type { ReadEmail } from '../identifiers/types.ts'
 
 export interface AccountStepDeps {
   readonly accounts: { view(accountId: string): Promise<AccountView | undefined> }
+}
+
+export interface IdentifierStepDeps {
+  readonly readEmail: ReadEmail
 }
 
 const PROMPTS: readonly PromptName[] = ['login', 'create', 'select_account']
@@ -28,20 +32,21 @@ export function createChooseAccountStep({ accounts }: AccountStepDeps): Step<{ a
 }
 
 /** Who is signing in. Nothing is looked up: the answer is the same whoever has an account (A31). */
-export function createIdentifierStep(): Step<{ identifier: string }> {
+export function createIdentifierStep({ readEmail }: IdentifierStepDeps): Step<{ identifier: string }> {
   return {
     name: 'identifier',
     feature: 'accounts',
     prompts: PROMPTS,
     meets: ['account'],
+    begins: 'login',
     needed: ({ progress }) => progress.path === 'login' && progress.identifier === undefined,
     input: z.object({ identifier: z.string().default('') }),
     async show({ progress }) {
       const typed = progress.answers.identifier
       return typeof typed === 'string' ? { identifier: typed } : {}
     },
-    async submit({ identifier }) {
-      const email = canonicalEmail(identifier)
+    async submit({ identifier }, { client }, { ip }) {
+      const email = await readEmail(identifier, { ip, clientId: client.clientId })
       if (email === undefined) return { ok: false, code: 'email_invalid', field: 'identifier' }
       return { ok: true, patch: { identifier: email, answers: { identifier: null } } }
     },

@@ -6,6 +6,7 @@
  */
 import type { Feature } from '../../feature.ts'
 import { equal, newId, newToken, sha256 } from '../../platform/ids.ts'
+import { createLastUses } from '../../platform/last_uses.ts'
 import type { Database } from '../../platform/postgres.ts'
 import { clientRepository } from './repository.ts'
 import type { Declaration } from './schema.ts'
@@ -19,6 +20,8 @@ export interface ClientsFeature extends Feature {
 export type ClientsFeatureDeps = Pick<ClientsDeps, 'outbox' | 'invalidation' | 'clock'> & {
   /** Where the account pages' client returns to. */
   readonly issuer: string
+  /** Whether there are account pages; without, nobody may use the id of their client either. */
+  readonly accountPages: boolean
   readonly database: Pick<Database, 'db' | 'transaction'>
   /** Scopes of identity: `openid`, `profile`, … */
   readonly scopes: readonly string[]
@@ -28,17 +31,27 @@ export type ClientsFeatureDeps = Pick<ClientsDeps, 'outbox' | 'invalidation' | '
   readonly resources: readonly { readonly identifier: string; readonly scopes: readonly string[] }[]
 }
 
-/** Builds the feature. Its job removes ended secrets. */
+/** How precise the last use of a secret is. */
+const USES_SECONDS = 30
+
+/** Builds the feature. Its jobs remove ended secrets and write when secrets were last used. */
 export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
-  const { database, outbox, invalidation, clock, issuer, scopes, resources, locales } = deps
+  const { database, outbox, invalidation, clock, scopes, resources, locales } = deps
   const repository = clientRepository(database.db)
+  const uses = createLastUses((noted) =>
+    database.transaction(async (tx) => {
+      // Two instances that update the same rows in different orders would wait for each other.
+      await repository.lock(tx)
+      await repository.updateSecretUses(noted, tx)
+    }),
+  )
   const service = createClientsService({
     repository,
     transaction: database.transaction,
     outbox,
     invalidation,
     clock,
-    ownClient: accountClient(issuer),
+    ownClients: deps.accountPages ? [accountClient(deps.issuer)] : [],
     known: {
       scopes: new Set([...scopes, ...resources.flatMap((resource) => resource.scopes)]),
       resources: new Set(resources.map((resource) => resource.identifier)),
@@ -47,12 +60,14 @@ export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
     newId,
     newToken,
     sha256,
+    secretUsed: uses.note,
     equal,
   })
   return {
     name: 'clients',
     service,
     jobs: [
+      { name: 'clients.secret_uses', everySeconds: USES_SECONDS, atStop: true, run: uses.flush },
       {
         name: 'clients.purge_secrets',
         everySeconds: 3600,

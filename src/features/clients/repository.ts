@@ -9,6 +9,7 @@ interface SecretJson {
   managed: Managed
   created_at: string
   expires_at: string | null
+  last_used_at: string | null
 }
 
 interface ClientRow {
@@ -107,6 +108,15 @@ export function clientRepository(db: Knex) {
         .update({ expires_at: at })
     },
 
+    /** Notes uses, all in one statement. Instances report in any order: the latest time stays. */
+    async updateSecretUses(uses: ReadonlyMap<string, Date>, tx: Tx): Promise<void> {
+      await tx.raw(
+        `update client_secrets s set last_used_at = greatest(s.last_used_at, used.at)
+         from unnest(?::text[], ?::timestamptz[]) as used (id, at) where s.id = used.id`,
+        [[...uses.keys()], [...uses.values()]],
+      )
+    },
+
     async deleteSecrets(ids: readonly string[], tx: Tx): Promise<void> {
       if (ids.length > 0)
         await tx('client_secrets')
@@ -142,6 +152,7 @@ function toSecret(row: SecretJson): ClientSecret {
     managed: row.managed,
     createdAt: new Date(row.created_at),
     expiresAt: row.expires_at === null ? undefined : new Date(row.expires_at),
+    lastUsedAt: row.last_used_at === null ? undefined : new Date(row.last_used_at),
   }
 }
 

@@ -3,6 +3,7 @@
  * misspelt restriction is never silently absent.
  */
 import { z } from 'zod'
+import { displayName } from '../../platform/display_name.ts'
 import { publicJwk } from '../../platform/public_jwk.ts'
 import { nativeUriProblem, originProblem, type UriCheck, webUriProblem } from '../../platform/uri_rules.ts'
 import { registrationFieldsSchema } from '../registration/types.ts'
@@ -26,18 +27,10 @@ const unique = <T extends z.ZodType<string>>(item: T, most: number) =>
     .max(most)
     .refine((list) => new Set(list).size === list.length, 'has an entry twice')
 
-/** Shown on pages: no control, format or line-separating characters that could re-order or hide what a person reads. */
-const displayName = z
-  .string()
-  .trim()
-  .min(1)
-  .max(100)
-  .refine((value) => !/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u.test(value), 'must not have control or invisible characters')
-
 const lifetime = (most: number, least = 60) => z.int().min(least).max(most).optional()
 
 const CLIENT_ID = /^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$/
-const clientIdSchema = z.string().regex(CLIENT_ID, 'must be 1 to 100 letters, digits, dots, hyphens or underscores')
+const ID_PROBLEM = 'must be 1 to 100 letters, digits, dots, hyphens or underscores'
 
 /** Whether a text can be the id of a client at all. */
 export const isClientId = (text: string): boolean => CLIENT_ID.test(text)
@@ -51,7 +44,7 @@ const scope = z
 
 /** The members of metadata. `client_secret` is taken apart before: it is never stored here. */
 export const metadataSchema = z.strictObject({
-  client_id: clientIdSchema,
+  client_id: z.string().regex(CLIENT_ID, ID_PROBLEM),
   client_name: displayName,
   client_uri: uri.optional(),
   logo_uri: uri.optional(),
@@ -72,6 +65,8 @@ export const metadataSchema = z.strictObject({
   /** Resource servers it may ask tokens for (RFC 8707), and those it answers for: it may introspect tokens meant for them. */
   resources: unique(z.url(), 50),
   resource_server_for: unique(z.url(), 50).optional(),
+  /** The organization that a machine acts for: claim `org_id` of its own tokens. */
+  organization_id: z.string().regex(CLIENT_ID, ID_PROBLEM).optional(),
   cors_origins: unique(checked(originProblem), 50),
   first_party: z.boolean(),
   require_pkce: z.boolean(),
@@ -139,6 +134,10 @@ const RULES: readonly ((m: Metadata) => Problem | undefined)[] = [
   (m) =>
     uses(m, 'client_credentials') && isPublic(m)
       ? ['grant_types', 'client_credentials needs a confidential client (token_endpoint_auth_method other than none)']
+      : undefined,
+  (m) =>
+    m.organization_id !== undefined && !uses(m, 'client_credentials')
+      ? ['organization_id', 'is for client_credentials: tokens of people do not carry it']
       : undefined,
   // RFC 9700 §2.1.1: a public client without PKCE loses its codes to whoever intercepts them.
   (m) => (isPublic(m) && !m.require_pkce ? ['require_pkce', 'can be false for confidential clients only'] : undefined),

@@ -18,11 +18,11 @@ import {
   parseDeclarations,
   parseMetadata,
 } from './schema.ts'
-import { CLIENTS_TOPIC, type ClientMetadata, type ClientRecord, type ClientSecret } from './types.ts'
+import { ACCOUNT_CLIENT_ID, CLIENTS_TOPIC, type ClientMetadata, type ClientRecord, type ClientSecret } from './types.ts'
 
 const MAX_LIVE_SECRETS = 5
-/** As long as a digest and equal to none: base64url has no dots. */
-const NO_DIGEST = '.'.repeat(43)
+/** Its hash is as long as a digest and equal to none: base64url has no dots. */
+const NO_SECRET = { id: '', hash: '.'.repeat(43) }
 
 export interface ClientsDeps {
   readonly repository: ClientRepository
@@ -32,11 +32,13 @@ export interface ClientsDeps {
   readonly clock: Clock
   readonly known: Known
   /** The account pages' client, declared by the provider itself. */
-  readonly ownClient: Declaration
+  readonly ownClients: readonly Declaration[]
   readonly newId: () => string
   /** 256 random bits, base64url. */
   readonly newToken: () => string
   readonly sha256: (value: string) => string
+  /** Notes a use of a secret without a statement: it is written later. */
+  readonly secretUsed: (secretId: string, at: Date) => void
   /** Constant-time comparison. */
   readonly equal: (a: string, b: string) => boolean
 }
@@ -48,6 +50,9 @@ export function createClientsService(deps: ClientsDeps) {
   return { ...lookups(deps), ...registrations(deps, write), ...switches(deps, write), ...declarations(deps) }
 }
 
+/** A client that was only used has not changed, and keeps its object in the cache. */
+const withoutUses = (name: string, value: unknown) => (name === 'lastUsedAt' ? undefined : value)
+
 /** Reads on the path of requests. */
 function lookups(deps: ClientsDeps) {
   const { repository, invalidation, known } = deps
@@ -56,7 +61,7 @@ function lookups(deps: ClientsDeps) {
       const record = await repository.find(id)
       return record === undefined || record.disabledAt !== undefined ? undefined : limitTo(record, known)
     },
-    fingerprint: JSON.stringify,
+    fingerprint: (record) => JSON.stringify(record, withoutUses),
     invalidation,
     topic: CLIENTS_TOPIC,
   })
@@ -94,8 +99,10 @@ function lookups(deps: ClientsDeps) {
       const now = deps.clock.now()
       const hash = deps.sha256(secret)
       const live = record === undefined || !hasSecrets(record.metadata) ? [] : liveSecrets(record, now)
-      const hashes = live.length === 0 ? [NO_DIGEST] : live.map((known) => known.hash)
-      return hashes.filter((known) => deps.equal(hash, known)).length > 0
+      const candidates = live.length === 0 ? [NO_SECRET] : live
+      const matching = candidates.filter((known) => deps.equal(hash, known.hash))
+      for (const { id } of matching) deps.secretUsed(id, now)
+      return matching.length > 0
     },
   }
 }
@@ -135,7 +142,7 @@ function registrations(deps: ClientsDeps, write: Write) {
       const metadata = checkedMetadata(given, deps.known)
       const clientId = metadata.client_id
       return write(clientId, async (tx, record) => {
-        if (record !== undefined || clientId === deps.ownClient.client_id) {
+        if (record !== undefined || clientId === ACCOUNT_CLIENT_ID) {
           throw clientError('client_exists', `client ${clientId} exists already`)
         }
         await repository.insert({ metadata, managed: 'command', now: clock.now() }, tx)
@@ -256,7 +263,7 @@ function declarations(deps: ClientsDeps) {
      * @throws AppError invalid_client_metadata with every problem of every declaration, one a line
      */
     async syncDeclared(declarations: readonly Declaration[], tx: Tx): Promise<string[]> {
-      const { wanted, problems } = parseDeclarations([...declarations, deps.ownClient], deps.known)
+      const { wanted, problems } = parseDeclarations([...declarations, ...deps.ownClients], deps.known)
       if (problems.length > 0) throw clientError('invalid_client_metadata', problems.join('\n'))
       await repository.lock(tx)
       const current = new Map((await repository.list(tx)).map((record) => [record.clientId, record]))

@@ -16,6 +16,8 @@ export interface ClientSecret {
   readonly managed: Managed
   readonly createdAt: Date
   readonly expiresAt?: Date | undefined
+  /** Precise to the half minute in which uses are written. */
+  readonly lastUsedAt?: Date | undefined
 }
 
 export interface ClientRecord {

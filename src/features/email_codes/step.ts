@@ -10,6 +10,7 @@ import {
   type Step,
 } from '../../interaction/step.ts'
 import type { Tx } from '../../platform/postgres.ts'
+import type { ReadEmail } from '../identifiers/types.ts'
 import { type Credential, stampOf } from '../passwords/types.ts'
 import { type EmailCodeForm, emailCodeForm, type VerifyEmailForm, verifyEmailForm } from './schema.ts'
 import type { EmailCodeService } from './service.ts'
@@ -18,6 +19,8 @@ import { CODE_MINUTES, type CodeRequest, type CodeTarget, codeFailure } from './
 interface CodeStepDeps {
   readonly codes: Pick<EmailCodeService, 'ensure' | 'resend' | 'resendIn' | 'check'>
   readonly issuer: string
+  /** The path where somebody who has an account already may sign in, or who has none may make one. */
+  readonly home: string
   readonly clock: { now(): Date }
 }
 
@@ -27,8 +30,8 @@ export interface VerifyEmailStepDeps extends CodeStepDeps {
     proveEmail(id: string, email: string, tx: Tx): Promise<AccountView | undefined>
     correctPending(id: string, email: string, tx: Tx): Promise<AccountView | undefined>
     publish(id: string): Promise<void>
-    canonicalEmail(input: unknown): string | undefined
   }
+  readonly readEmail: ReadEmail
   readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
 }
 
@@ -67,7 +70,7 @@ export function createVerifyEmailStep(deps: VerifyEmailStepDeps): Step<VerifyEma
     },
 
     async submit({ action, code, email }, state, { ip }) {
-      if (action === 'change') return correct(deps, state, email)
+      if (action === 'change') return correct(deps, state, email, ip)
       if (action === 'resend') return resend(codes, await verifyRequest(deps, state, ip), 'verify_email')
       const checked = await codes.check(verifyTarget(state), code)
       return checked === 'right' ? prove(deps, state) : codeFailure(checked)
@@ -151,10 +154,10 @@ async function prove({ accounts, transaction, clock }: VerifyEmailStepDeps, stat
   }
 }
 
-async function correct(deps: VerifyEmailStepDeps, state: FlowState, typed: string): Promise<Outcome> {
-  const { accounts, transaction } = deps
+async function correct(deps: VerifyEmailStepDeps, state: FlowState, typed: string, ip: string): Promise<Outcome> {
+  const { accounts, readEmail, transaction } = deps
   const { accountId = '' } = state.progress
-  const email = accounts.canonicalEmail(typed)
+  const email = await readEmail(typed, { ip, clientId: state.client.clientId })
   if (email === undefined) return { ok: false, code: 'email_invalid', field: 'email' }
   const account = await transaction((tx) => accounts.correctPending(accountId, email, tx))
   if (account === undefined) return { ok: false, code: 'stale' }
@@ -168,14 +171,14 @@ function verifyTarget({ cid, progress: { identifier = '', accountId = '' } }: Fl
 
 /** The page is the same for an address that has an account already; only the mail differs. */
 async function verifyRequest(
-  { accounts, issuer }: VerifyEmailStepDeps,
+  { accounts, issuer, home }: VerifyEmailStepDeps,
   state: FlowState,
   ip: string,
 ): Promise<CodeRequest> {
   const target = verifyTarget(state)
   const taken = await accounts.emailTaken(target.to, target.bound)
   const mail = taken
-    ? mailWithoutCode(target.to, 'registration/already_registered', issuer)
+    ? mailWithoutCode(target.to, 'registration/already_registered', `${issuer}${home}`)
     : mailWithCode(target.to, 'email_codes/verify_email', linkTo(issuer, state, 'verify_email'))
   return { ...target, ip, locale: state.locale, accountId: target.bound, mail }
 }
@@ -185,7 +188,7 @@ async function verifyRequest(
  * dead (A24, A53). An address without an account is told so in the mail. A disabled account gets none: it cannot be used.
  */
 async function signInRequest(
-  { passwords, issuer }: EmailCodeStepDeps,
+  { passwords, issuer, home }: EmailCodeStepDeps,
   state: FlowState,
   ip: string,
 ): Promise<{ request: CodeRequest; account: AccountView | undefined }> {
@@ -195,7 +198,7 @@ async function signInRequest(
   const account = credential?.account.active ? credential.account : undefined
   const mail =
     credential === undefined
-      ? mailWithoutCode(to, 'email_codes/no_account', issuer)
+      ? mailWithoutCode(to, 'email_codes/no_account', `${issuer}${home}`)
       : mailWithCode(account && to, 'email_codes/sign_in', linkTo(issuer, state, 'email_code'))
   const target: CodeTarget = { purpose: 'sign_in', cid, to, bound: stampOf(credential) }
   return { request: { ...target, ip, locale, accountId: account?.accountId, mail }, account }
@@ -207,8 +210,8 @@ function mailWithCode(to: string | undefined, template: string, link: (code: str
   return { to: to ?? null, template, carriesCode: true, values: (code) => ({ url: link(code) }) }
 }
 
-function mailWithoutCode(to: string, template: string, issuer: string): CodeMail {
-  return { to, template, carriesCode: false, values: () => ({ url: `${issuer}/account` }) }
+function mailWithoutCode(to: string, template: string, url: string): CodeMail {
+  return { to, template, carriesCode: false, values: () => ({ url }) }
 }
 
 function linkTo(issuer: string, { uid }: FlowState, step: string): (code: string) => string {

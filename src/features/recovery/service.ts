@@ -15,6 +15,8 @@ export interface RecoveryDeps {
   readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void>; wake(): void }
   readonly clock: { now(): Date }
   readonly issuer: string
+  /** The path that mails lead to. */
+  readonly home: string
   readonly accounts: {
     proveEmail(id: string, email: string, tx: Tx): Promise<AccountView | undefined>
     view(id: string, tx: Tx): Promise<AccountView | undefined>

@@ -1,6 +1,7 @@
 /** The three pages of recovery: whose mailbox, the code, the new password. */
 import { type FlowState, MAILBOX, type Outcome, type PromptName, type Step } from '../../interaction/step.ts'
 import { type Checked, CODE_MINUTES, type CodeRequest, type CodeTarget, codeFailure } from '../email_codes/types.ts'
+import type { ReadEmail } from '../identifiers/types.ts'
 import {
   type NewPasswordForm,
   newPasswordForm,
@@ -19,7 +20,7 @@ export interface RecoveryStepDeps {
     resendIn(target: CodeTarget): Promise<number>
     check(target: CodeTarget, typed: string): Promise<Checked>
   }
-  readonly canonicalEmail: (input: unknown) => string | undefined
+  readonly readEmail: ReadEmail
   readonly minLength: number
   readonly clock: { now(): Date }
 }
@@ -27,17 +28,18 @@ export interface RecoveryStepDeps {
 const PROMPTS: readonly PromptName[] = ['login', 'create', 'select_account']
 
 /** Nothing is looked up here: the answer is the same whoever has an account. */
-export function createRecoverStep({ canonicalEmail }: Pick<RecoveryStepDeps, 'canonicalEmail'>): Step<RecoverForm> {
+export function createRecoverStep({ readEmail }: Pick<RecoveryStepDeps, 'readEmail'>): Step<RecoverForm> {
   return {
     name: 'recover',
     feature: 'recovery',
     prompts: PROMPTS,
     meets: ['account'],
+    begins: 'recover',
     needed: ({ progress }) => progress.path === 'recover' && progress.answers.recover === undefined,
     input: recoverForm,
     show: async ({ progress }) => (progress.identifier === undefined ? {} : { identifier: progress.identifier }),
-    async submit({ identifier }) {
-      const email = canonicalEmail(identifier)
+    async submit({ identifier }, { client }, { ip }) {
+      const email = await readEmail(identifier, { ip, clientId: client.clientId })
       if (email === undefined) return { ok: false, code: 'email_invalid', field: 'identifier' }
       return { ok: true, patch: { identifier: email, answers: { recover: 'asked', recover_code: null } } }
     },

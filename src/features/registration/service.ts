@@ -8,6 +8,7 @@ import { networkOf } from '../../platform/client_network.ts'
 import type { KeyValue } from '../../platform/key_value.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import { LONGEST_CLAIM, OWN_CLAIMS, type OwnClaim, ownClaimFields } from '../accounts/types.ts'
+import type { ReadEmail } from '../identifiers/types.ts'
 import { REGISTRATION_CODES, type RegistrationErrorCode } from './errors.ts'
 
 export interface RegistrationDeps {
@@ -17,12 +18,12 @@ export interface RegistrationDeps {
   /** Whether an account may begin without a password: the code of the mail is then its proof, now and later. */
   readonly password: 'optional' | 'required'
   readonly accounts: {
-    canonicalEmail(input: unknown): string | undefined
     createPending(
       account: { email: string; locale?: string | undefined; profile?: Claims },
       tx: Tx,
     ): Promise<AccountView>
   }
+  readonly readEmail: ReadEmail
   readonly passwords: {
     readonly minLength: number
     prepare(
@@ -56,6 +57,7 @@ interface Typed {
 
 interface Circumstances {
   readonly ip: string
+  readonly clientId: string
   readonly locale: string
   /** What the client asks for; nothing else that was typed is stored (A87). */
   readonly fields: readonly RegistrationField[]
@@ -65,7 +67,7 @@ const PER_ADDRESS = 60
 const WINDOW_SECONDS = 600
 
 export function createRegistrationService(deps: RegistrationDeps) {
-  const { kv, transaction, accounts, passwords, clock } = deps
+  const { kv, transaction, accounts, readEmail, passwords, clock } = deps
 
   /** The password's hash; undefined for an account without one. */
   async function secret(password: string, ownWords: readonly (string | undefined)[]) {
@@ -75,8 +77,9 @@ export function createRegistrationService(deps: RegistrationDeps) {
 
   return {
     /** Makes a pending account with its password and profile, all or nothing. */
-    async register(typed: Typed, { ip, locale, fields }: Circumstances): Promise<Registered> {
-      const email = accounts.canonicalEmail(typed.email)
+    async register(typed: Typed, from: Circumstances): Promise<Registered> {
+      const { ip, locale, fields } = from
+      const email = await readEmail(typed.email, from)
       const { profile, wrong } = readProfile(fields, typed.claims, clock.now().toISOString().slice(0, 10))
       if (email === undefined) wrong.unshift({ code: 'email_invalid', field: 'email' })
       const [first, ...others] = wrong

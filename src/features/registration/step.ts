@@ -16,6 +16,7 @@ export function createRegisterStep({ registration, minLength, password, clock }:
     feature: 'registration',
     prompts: ['login', 'create', 'select_account'],
     meets: ['account', 'authentication'],
+    begins: 'create',
     needed: ({ progress }) => progress.path === 'create' && progress.accountId === undefined,
     input: registerForm,
     show: async (state) => ({
@@ -27,7 +28,9 @@ export function createRegisterStep({ registration, minLength, password, clock }:
     }),
     async submit({ email, password, shared, ...claims }, state, { ip }) {
       const fields = fieldsOf(state)
-      const registered = await registration.register({ email, password, claims }, { ip, locale: state.locale, fields })
+      const { locale, client } = state
+      const from = { ip, clientId: client.clientId, locale, fields }
+      const registered = await registration.register({ email, password, claims }, from)
       if (!registered.ok) return { ...registered, values: shownAgain(state, claims) }
       const { account, hasPassword } = registered
       const { accountId, epoch } = account

@@ -60,7 +60,7 @@ export function bareConfiguration(
           return {
             audience: indicator,
             scope: resource.scopes.join(' '),
-            accessTokenFormat: 'jwt',
+            accessTokenFormat: resource.access_token_format,
             accessTokenTTL: 300,
             jwt: { sign: { alg: 'ES256' } },
           }

@@ -2,7 +2,8 @@ import { beforeEach, describe, expect, it } from '@jest/globals'
 import { AppError } from '../../../src/errors.ts'
 import type { Fact } from '../../../src/events.ts'
 import { profileSchema } from '../../../src/features/account_pages/schema.ts'
-import { type AccountPagesDeps, createAccountActs } from '../../../src/features/account_pages/service.ts'
+import { createAccountActs } from '../../../src/features/account_pages/service.ts'
+import type { AccountPagesDeps } from '../../../src/features/account_pages/types.ts'
 import type { SignedIn } from '../../../src/features/account_sign_in/types.ts'
 import type { Checked, CodeRequest } from '../../../src/features/email_codes/types.ts'
 import type { Tx } from '../../../src/platform/postgres.ts'
@@ -20,6 +21,9 @@ const me: SignedIn = {
     ...{ name: 'Ann', locale: 'fi' },
   },
 }
+
+const canonicalEmail = (input: unknown) =>
+  String(input).includes('@') ? String(input).trim().toLowerCase() : undefined
 
 describe('acts of the account pages', () => {
   let log: unknown[]
@@ -62,6 +66,7 @@ describe('acts of the account pages', () => {
       },
       clock: { now: () => NOW },
       issuer: 'https://id.example',
+      home: '/account',
       ownClientId: 'genkan-account',
       kv: {
         get: async (key) => stored.get(key),
@@ -77,8 +82,9 @@ describe('acts of the account pages', () => {
           log.push(['remove', accountId])
           return true
         },
-        canonicalEmail: (input) => (String(input).includes('@') ? String(input).trim().toLowerCase() : undefined),
+        canonicalEmail,
       },
+      readEmail: async (typed) => canonicalEmail(typed),
       passwords: {
         verifyAccount: async (accountId, password, from) => {
           log.push(['verify', accountId, password, from])

@@ -34,6 +34,7 @@ describe('accounts', () => {
     ended = []
     email = `${newId().toLowerCase()}@example.com`
     feature = createAccounts({
+      readEmail: async () => undefined,
       repository: accountRepository(database.db),
       kv,
       transaction: database.transaction,

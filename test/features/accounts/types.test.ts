@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
-import { canonicalEmail, onlyProfile } from '../../../src/features/accounts/types.ts'
+import { canonicalEmail, mixedScripts, onlyProfile } from '../../../src/features/accounts/types.ts'
 
 const LONG = 'x'.repeat(64)
 
@@ -18,6 +18,7 @@ describe('canonicalEmail', () => {
     ['anna@bu\u0308cher.example', 'anna@xn--bcher-kva.example'],
     ['anna@xn--bcher-kva.example', 'anna@xn--bcher-kva.example'],
     ['anna@пример.рф', 'anna@xn--e1afmkfd.xn--p1ai'],
+    ['anna@東京タワーのshop.example', 'anna@xn--shop-4c4crs0kodv073ay09b.example'],
     [`${LONG}@example.com`, `${LONG}@example.com`],
   ])('folds %j into one key', (typed, canonical) => {
     expect(canonicalEmail(typed)).toBe(canonical)
@@ -48,6 +49,9 @@ describe('canonicalEmail', () => {
     ['a Cyrillic twin in the local part', '\u0430nna@example.com'],
     ['a Turkish dotless i', 'adm\u0131n@example.com'],
     ['a Turkish dotted I', 'ADM\u0130N@example.com'],
+    ['a Cyrillic twin in a label of the domain', 'anna@\u0430pple.com'],
+    ['the same in punycode', 'anna@xn--pple-43d.com'],
+    ['a Greek omicron in a label of the domain', 'anna@g\u03bf\u03bfgle.com'],
     ['an accent in the local part', 'ánna@example.com'],
     ['an encoded word', '=?utf-8?q?anna=40evil.example=3E?=@example.com'],
     ['a percent route', 'anna%evil.example@example.com'],
@@ -107,6 +111,40 @@ describe('canonicalEmail', () => {
     for (const text of [`${'a.'.repeat(250)}@example.com`, `a@${'a-'.repeat(250)}`, `${'@'.repeat(500)}`])
       canonicalEmail(text)
     expect(performance.now() - started).toBeLessThan(100)
+  })
+})
+
+describe('mixedScripts (A105)', () => {
+  it.each([
+    ['\u0430nna@example.com', 'local', ['Cyrillic', 'Latin']],
+    ['\u0410NNA@EXAMPLE.COM', 'local', ['Cyrillic', 'Latin']],
+    [' \u0430nna\uff20example.com ', 'local', ['Cyrillic', 'Latin']],
+    ['\u043e\u043e@example.com', 'local', ['Cyrillic', 'Latin']],
+    ['\u043e\u043e@b\u00fccher.example', 'local', ['Cyrillic', 'Latin']],
+    ['an\u200d\u03b1@example.com', 'local', ['Greek', 'Latin']],
+    ['anna@\u0430pple.com', 'domain', ['Cyrillic', 'Latin']],
+    ['anna@xn--pple-43d.com', 'domain', ['Cyrillic', 'Latin']],
+    ['\u0430nna@\u043f\u0440\u0438\u043c\u0435\u0440.\u0440\u0444', 'local', ['Cyrillic', 'Latin']],
+  ])('sees %j: %s', (typed, part, scripts) => {
+    expect(canonicalEmail(typed)).toBeUndefined()
+    expect(mixedScripts(typed)).toMatchObject({ part, scripts })
+  })
+
+  it.each([
+    'anna@example.com',
+    'anna@localhost',
+    'ánna@example.com',
+    'adm\u0131n@example.com',
+    'an na@example.com',
+    '\u6771@example.com',
+    '\u0438\u0432\u0430\u043d@\u043f\u0440\u0438\u043c\u0435\u0440.\u0440\u0444',
+    '\u0438\u0432\u0430\u043d',
+    'hello \u0438\u0432\u0430\u043d',
+    '',
+    '@',
+    '\u0430nna@'.padEnd(60_000, 'x'),
+  ])('does not see one in %j', (typed) => {
+    expect(mixedScripts(typed)).toBeUndefined()
   })
 })
 

@@ -19,13 +19,14 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
   let database: Database
   let now = new Date('2026-11-22T10:00:00Z')
   const clock = { now: () => now }
-  const build = (scopes = ['openid', 'profile', 'email', 'offline_access']) =>
+  const build = (scopes = ['openid', 'profile', 'email', 'offline_access'], accountPages = true) =>
     createClients({
       database,
       outbox: createOutbox({ secretBox: createSecretBox([Buffer.alloc(32, 1)]), clock }),
       invalidation: createLocalInvalidation(),
       clock,
       issuer: ISSUER,
+      accountPages,
       scopes,
       locales: ['en', 'fi'],
       resources: [{ identifier: 'https://api.example.com', scopes: ['orders:read'] }],
@@ -89,6 +90,7 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
       invalidation: createLocalInvalidation(),
       clock,
       issuer: ISSUER,
+      accountPages: true,
       scopes: ['openid', 'profile', 'email'],
       locales: ['en', 'fi'],
       resources: [],
@@ -159,10 +161,44 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
     const { service, jobs } = build()
     await service.create({ client_id: 'web', redirect_uris: ['https://a.example/'] })
     await service.rotateSecret('web', 60)
-    await jobs?.[0]?.run(new Date(now.getTime() + 3_600_000))
+    const purge = jobs?.find(({ name }) => name === 'clients.purge_secrets')
+    await purge?.run(new Date(now.getTime() + 3_600_000))
     expect(await database.db('client_secrets')).toHaveLength(2)
-    await jobs?.[0]?.run(new Date(now.getTime() + 90_000_000))
+    await purge?.run(new Date(now.getTime() + 90_000_000))
     expect(await database.db('client_secrets')).toHaveLength(1)
+  })
+
+  it('notes the last use of each secret in memory, and writes the latest of all instances', async () => {
+    const [one, other] = [build(), build()]
+    const flush = ({ jobs }: typeof one) => jobs?.find(({ name }) => name === 'clients.secret_uses')?.run(now)
+    const uses = async () => (await one.service.show('web'))?.secrets.map(({ lastUsedAt }) => lastUsedAt)
+    const { secret: first = '' } = await one.service.create({ client_id: 'web', redirect_uris: ['https://a.example/'] })
+    now = new Date(now.getTime() + 1000)
+    const second = (await one.service.rotateSecret('web', 3600)) ?? ''
+    await one.service.secretMatches('web', first)
+    await one.service.secretMatches('web', `${second}x`)
+    expect(await uses()).toEqual([undefined, undefined])
+    await flush(one)
+    const early = now
+    expect(await uses()).toEqual([early, undefined])
+    await other.service.secretMatches('web', first)
+    now = new Date(now.getTime() + 5000)
+    await one.service.secretMatches('web', first)
+    await one.service.secretMatches('web', second)
+    await flush(one)
+    await flush(other)
+    expect(await uses()).toEqual([now, now])
+  })
+
+  it('keeps the object of a client that was only used', async () => {
+    const { service, jobs } = build()
+    const { secret = '' } = await service.create({ client_id: 'web', redirect_uris: ['https://a.example/'] })
+    const before = await service.find('web')
+    await service.secretMatches('web', secret)
+    await jobs?.find(({ name }) => name === 'clients.secret_uses')?.run(now)
+    await service.announce(['web'])
+    expect((await service.show('web'))?.secrets[0]?.lastUsedAt).toEqual(now)
+    expect(await service.find('web')).toBe(before)
   })
 
   it('finds no disabled client, and finds it again when enabled', async () => {
@@ -240,6 +276,17 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
       require_pkce: true,
       first_party: true,
     })
+  })
+
+  it('disables the client of account pages that are switched off, and keeps its id from others', async () => {
+    await sync([])
+    const { service } = build(undefined, false)
+    expect(await sync([], service)).toEqual(['genkan-account'])
+    expect(await service.find('genkan-account')).toBeUndefined()
+    const taken = service.create({ client_id: 'genkan-account', redirect_uris: ['https://a.example/'] })
+    await expect(taken).rejects.toMatchObject({ code: 'client_managed_by_file' })
+    await sync([])
+    expect(await build().service.find('genkan-account')).toBeDefined()
   })
 
   it('writes nothing when the file has not changed', async () => {

@@ -35,6 +35,7 @@ describe('Recovery', () => {
       },
       clock: { now: () => new Date('2026-11-01T12:00:00.000Z') },
       issuer: 'https://id.example',
+      home: '/account',
       accounts: {
         proveEmail: async (id, email) => {
           if (taken) throw new AppError('already_exists')

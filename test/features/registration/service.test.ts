@@ -5,7 +5,7 @@ import type { Tx } from '../../../src/platform/postgres.ts'
 import { createModelKeyValue } from '../../contracts/key_value_model.ts'
 
 const NOW = new Date('2026-11-01T12:00:00.000Z')
-const FROM = { ip: '203.0.113.7', locale: 'fi', fields: [] }
+const FROM = { ip: '203.0.113.7', clientId: 'shop', locale: 'fi', fields: [] }
 const GOOD = { email: ' Anna@Example.com', password: 'correct horse battery', claims: {} }
 
 describe('Registering', () => {
@@ -39,8 +39,8 @@ describe('Registering', () => {
           throw error
         }
       },
+      readEmail: async (typed) => canonicalEmail(typed),
       accounts: {
-        canonicalEmail,
         createPending: async ({ email, locale, profile }) => {
           profiles.push(profile)
           rows.push(`account ${email} ${locale}`)
