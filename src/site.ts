@@ -31,7 +31,7 @@ export function createSite(foundation: Foundation, house: House, readiness: Read
     createHealth(readiness),
     createAssets({ assets: views.assets }),
     house.csrf.offer,
-    createPostAsGet(FORM_PATHS),
+    createPostAsGet({ paths: FORM_PATHS, keyValue: foundation.keyValue }),
     noTypeWithoutContent,
     createCors({ paths: CLIENT_PATHS, ...originsOf(foundation, house) }),
   ]
