@@ -3,7 +3,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { migrate, pendingMigrations } from '../../src/platform/migrate.ts'
-import { type Database, databaseUnavailable, openDatabase, type Tx, uniqueViolation } from '../../src/platform/postgres.ts'
+import {
+  type Database,
+  databaseUnavailable,
+  openDatabase,
+  type Tx,
+  uniqueViolation,
+} from '../../src/platform/postgres.ts'
 import { type FaultProxy, startFaultProxy } from '../support/fault_proxy.ts'
 import { freshDatabase, freshDatabaseUrl, startPostgres } from '../support/services.ts'
 
