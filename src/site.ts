@@ -34,6 +34,7 @@ export function createSite(foundation: Foundation, house: House, readiness: Read
     createPostAsGet({ paths: FORM_PATHS, keyValue: foundation.keyValue }),
     noTypeWithoutContent,
     createCors({ paths: CLIENT_PATHS, ...originsOf(foundation, house) }),
+    house.introspectJwt,
   ]
   return (provider: Engine): RequestListener => {
     preserialised.clear()
