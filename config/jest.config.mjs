@@ -11,6 +11,7 @@ export default {
       { jsc: { parser: { syntax: 'typescript' }, target: 'es2024' }, module: { type: 'es6' } },
     ],
   },
+  setupFiles: ['<rootDir>/test/support/quick_wasm.ts'],
   globalSetup: '<rootDir>/test/support/global_setup.ts',
   globalTeardown: '<rootDir>/test/support/global_teardown.ts',
   maxWorkers: 2,

@@ -59,13 +59,19 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
     mailer,
     passwordHash,
     http: createHttpClient({ allowedNetworks: config.outboundPrivateNetworks }),
-    unavailable: (error: unknown) => databaseUnavailable(error) || redisUnavailable(error),
+    unavailable,
     async close() {
       mailer.close()
       await Promise.allSettled([invalidation.close(), database.close()])
       redis?.disconnect()
     },
   }
+}
+
+/** Whether a store is away or busy. Where our own routes ask the engine for a record, the driver's error is the cause of its. */
+function unavailable(error: unknown): boolean {
+  const { cause } = (error ?? {}) as { cause?: unknown }
+  return databaseUnavailable(error) || redisUnavailable(error) || (cause !== undefined && unavailable(cause))
 }
 
 /** With Redis, short-lived state goes there; without, into the database. */

@@ -16,6 +16,7 @@ import { createInteractionHints } from './interaction/hints.ts'
 import { cookies } from './oidc/configuration.ts'
 import { createRedeemCode } from './oidc/first_party_code.ts'
 import { createEngineInteractions } from './oidc/interactions.ts'
+import { createJwtIntrospection } from './oidc/jwt_introspection.ts'
 import { createEnginePages } from './oidc/pages.ts'
 import { createProvider, type Engine } from './oidc/provider.ts'
 import { createDeliveries } from './platform/deliveries.ts'
@@ -57,6 +58,7 @@ export function createHouse(foundation: Foundation) {
     csrf,
     clients: rooms.clients.service,
     keys: rooms.keys.service,
+    introspectJwt: introspectionOf(foundation, rooms),
     rooms,
     routers: features.flatMap(({ router }) => (router === undefined ? [] : [router])) as readonly Router[],
     /** Brings schema, declared clients and keys up to date, or refuses when it may not. */
@@ -97,6 +99,16 @@ async function prepare(foundation: Foundation, rooms: Rooms, options: { readonly
     await rooms.keys.service.ensure(tx)
   })
   await rooms.clients.service.announce(changed)
+}
+
+function introspectionOf({ config, clock }: Foundation, { keys, clients, accounts }: Rooms) {
+  return createJwtIntrospection({
+    issuer: config.issuer,
+    now: () => clock.now(),
+    publicKeys: () => keys.service.current(clock.now()),
+    findClient: clients.service.find,
+    accountState: accounts.service.state,
+  })
 }
 
 type EngineParts = Pick<

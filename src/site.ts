@@ -31,9 +31,10 @@ export function createSite(foundation: Foundation, house: House, readiness: Read
     createHealth(readiness),
     createAssets({ assets: views.assets }),
     house.csrf.offer,
-    createPostAsGet(FORM_PATHS),
+    createPostAsGet({ paths: FORM_PATHS, keyValue: foundation.keyValue }),
     noTypeWithoutContent,
     createCors({ paths: CLIENT_PATHS, ...originsOf(foundation, house) }),
+    house.introspectJwt,
   ]
   return (provider: Engine): RequestListener => {
     preserialised.clear()

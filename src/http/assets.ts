@@ -1,8 +1,9 @@
 /**
  * Stylesheet, script and icon of the pages. Their names carry the hash of their content, so that they are kept for ever
- * and a new version is a new name; they are served from memory, compressed once at start.
+ * and a new version is a new name; they are served from memory, compressed once when first asked for.
  */
-import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
+import { promisify } from 'node:util'
+import { brotliCompress, constants, gzip } from 'node:zlib'
 import type { Middleware } from 'koa'
 import type { Asset } from '../platform/views.ts'
 
@@ -10,7 +11,7 @@ interface Encoded {
   readonly type: string
   readonly body: Buffer
   /** Smallest first: browsers list gzip before brotli and mean no preference by it. */
-  readonly encodings: readonly { readonly name: string; readonly body: Buffer }[]
+  readonly encodings: readonly { readonly name: string; body(): Promise<Buffer> }[]
 }
 
 const ONE_YEAR = 31_536_000
@@ -26,21 +27,29 @@ export function createAssets(deps: { assets: readonly Asset[] }): Middleware {
     if (encoding) ctx.set('Content-Encoding', encoding.name)
     ctx.status = 200
     ctx.type = asset.type
-    ctx.body = encoding?.body ?? asset.body
+    ctx.body = (await encoding?.body()) ?? asset.body
     ctx.set('Cache-Control', `public, max-age=${ONE_YEAR}, immutable`)
   }
 }
 
 function encode({ type, body }: Asset): Encoded {
   if (!/^text\/|svg/.test(type)) return { type, body, encodings: [] }
-  const br = brotliCompressSync(body, { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } })
-  const gzip = gzipSync(body, { level: 9 })
+  const best = { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } }
   return {
     type,
     body,
     encodings: [
-      { name: 'br', body: br },
-      { name: 'gzip', body: gzip },
+      { name: 'br', body: once(() => promisify(brotliCompress)(body, best)) },
+      { name: 'gzip', body: once(() => promisify(gzip)(body, { level: 9 })) },
     ],
+  }
+}
+
+/** The best compression takes a tenth of a second: nobody waits for it at the start, and it is done beside the thread. */
+function once(work: () => Promise<Buffer>): () => Promise<Buffer> {
+  let done: Promise<Buffer> | undefined
+  return () => {
+    done ??= work()
+    return done
   }
 }

@@ -177,9 +177,9 @@ function requestId(ctx: Context): string {
   return (ctx.state as { requestId?: string }).requestId ?? ''
 }
 
-/** Path and query of this request. A request for `//evil.example` must not become a link to that host. */
+/** Path and query as they were asked for. A request for `//evil.example` must not become a link to that host. */
 function ownUrl(ctx: Context): string {
-  return `${ctx.path.replace(/^[/\\]+/, '/')}${ctx.search}`
+  return ctx.originalUrl.replace(/^[/\\]+/, '/')
 }
 
 /** What the routers left without an answer: no route (404), no such method (405), not implemented (501). */

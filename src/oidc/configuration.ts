@@ -210,7 +210,7 @@ function features(deps: ConfigurationDeps) {
 }
 
 /** A client learns of its own tokens and, as a resource server, of those meant for it; nothing else, and of no dead client's. */
-function createIntrospectionPolicy(findClient: ConfigurationDeps['findClient']) {
+export function createIntrospectionPolicy(findClient: ConfigurationDeps['findClient']) {
   return async (_ctx: KoaContextWithOIDC, client: Client, token: { clientId?: string; aud?: unknown }) => {
     if (token.clientId === undefined || (await findClient(token.clientId)) === undefined) return false
     if (token.clientId === client.clientId) return true

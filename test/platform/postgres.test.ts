@@ -1,10 +1,17 @@
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { migrate, pendingMigrations } from '../../src/platform/migrate.ts'
-import { type Database, databaseUnavailable, openDatabase, uniqueViolation } from '../../src/platform/postgres.ts'
-import { freshDatabase, startPostgres } from '../support/services.ts'
+import {
+  type Database,
+  databaseUnavailable,
+  openDatabase,
+  type Tx,
+  uniqueViolation,
+} from '../../src/platform/postgres.ts'
+import { type FaultProxy, startFaultProxy } from '../support/fault_proxy.ts'
+import { freshDatabase, freshDatabaseUrl, startPostgres } from '../support/services.ts'
 
 describe.each(['embedded', 'postgres'] as const)('%s', (kind) => {
   let database: Database
@@ -81,5 +88,64 @@ describe('openDatabase', () => {
     const error = await away.ping().catch((reason: unknown) => reason)
     expect(databaseUnavailable(error)).toBe(true)
     await away.close()
+  })
+})
+
+/** Each of these was a 500 for somebody once: a store that is away or busy is a 503. */
+describe('databaseUnavailable', () => {
+  let proxy: FaultProxy
+  let database: Database
+  beforeEach(async () => {
+    proxy = await startFaultProxy(await freshDatabaseUrl())
+    database = await openDatabase({ databaseUrl: proxy.url })
+  })
+  afterEach(async () => {
+    proxy.set({ kind: 'none' })
+    await database.close()
+    await proxy.stop()
+  })
+  const failure = (work: Promise<unknown>) =>
+    work.then(
+      () => 'it did not fail',
+      (error: unknown) => error,
+    )
+
+  it('is true when connections do not come up in time, for all who wait', async () => {
+    proxy.set({ kind: 'blackhole' })
+    const errors = await Promise.all([
+      ...Array.from({ length: 30 }, () => failure(database.ping())),
+      failure(database.transaction((tx) => tx('outbox').select())),
+    ])
+    // Pool and driver give up in words of their own; which of them is first is a matter of luck.
+    expect(errors.filter((error) => !databaseUnavailable(error))).toEqual([])
+  })
+
+  it.each([
+    ['in the middle', async (tx: Tx) => tx('outbox').select()],
+    ['before the commit', async () => {}],
+  ])('is true when the connection of a transaction breaks %s', async (_, then) => {
+    const broken = database.transaction(async (tx) => {
+      await tx('outbox').select()
+      proxy.set({ kind: 'reset' })
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      await then(tx)
+    })
+    expect(databaseUnavailable(await failure(broken))).toBe(true)
+  })
+
+  it('is true when a statement takes longer than it may', async () => {
+    const slow = database.transaction(async (tx) => {
+      await tx.raw('set local statement_timeout = 50')
+      await tx.raw('select pg_sleep(10)')
+    })
+    expect(databaseUnavailable(await failure(slow))).toBe(true)
+  })
+
+  it('is true when all connections are taken', async () => {
+    const narrow = await openDatabase({ databaseUrl: proxy.url, pool: 1 })
+    const slow = failure(narrow.db.raw('select pg_sleep(3)'))
+    expect(databaseUnavailable(await failure(narrow.ping()))).toBe(true)
+    await slow
+    await narrow.close()
   })
 })

@@ -152,6 +152,11 @@ export function embeddedSnapshot(): Promise<string> {
   return ask('snapshot')
 }
 
+/** Path of the same data directory, unpacked: to be copied, never opened. */
+export function embeddedFolder(): Promise<string> {
+  return ask('folder')
+}
+
 /** A migrated, empty database of its own: a PostgreSQL database or an in-memory PGlite. Close it after use. */
 export async function freshDatabase(kind: Database['kind']): Promise<Database> {
   if (kind === 'postgres') return openDatabase({ databaseUrl: await freshDatabaseUrl() })

@@ -2,9 +2,8 @@
  * The rules of passwords: which may be chosen (NIST SP 800-63B-4 §3.1.1, ASVS 6.2), and how one is verified so that known
  * and unknown, live and disabled identifiers cost and answer the same.
  */
-import { ZxcvbnFactory } from '@zxcvbn-ts/core'
-import * as common from '@zxcvbn-ts/language-common'
-import * as english from '@zxcvbn-ts/language-en'
+import { createRequire } from 'node:module'
+import type { ZxcvbnFactory } from '@zxcvbn-ts/core'
 import type { Fact } from '../../events.ts'
 import type { AccountView } from '../../interaction/step.ts'
 import { networkOf } from '../../platform/client_network.ts'
@@ -231,10 +230,17 @@ function estimate(password: string, own: readonly string[]): PasswordProblem | u
   return isOwn ? 'password_contains_own_words' : 'password_too_common'
 }
 
+const require = createRequire(import.meta.url)
+
 let factory: ZxcvbnFactory | undefined
 
+/** Loaded when first needed: unpacking the dictionaries takes a tenth of a second of every command's start. */
 function zxcvbn(): ZxcvbnFactory {
-  factory ??= new ZxcvbnFactory({
+  if (factory !== undefined) return factory
+  const core = require('@zxcvbn-ts/core') as typeof import('@zxcvbn-ts/core')
+  const common = require('@zxcvbn-ts/language-common') as typeof import('@zxcvbn-ts/language-common')
+  const english = require('@zxcvbn-ts/language-en') as typeof import('@zxcvbn-ts/language-en')
+  factory = new core.ZxcvbnFactory({
     dictionary: { ...common.dictionary, ...english.dictionary },
     graphs: common.adjacencyGraphs,
     l33tMaxSubstitutions: SUBSTITUTIONS,

@@ -110,7 +110,8 @@ describe('canonicalEmail', () => {
     const started = performance.now()
     for (const text of [`${'a.'.repeat(250)}@example.com`, `a@${'a-'.repeat(250)}`, `${'@'.repeat(500)}`])
       canonicalEmail(text)
-    expect(performance.now() - started).toBeLessThan(100)
+    // A pattern that runs away takes minutes; a busy machine may well take a moment.
+    expect(performance.now() - started).toBeLessThan(2000)
   })
 })
 

@@ -1,5 +1,8 @@
 /** RFC 7662: token introspection, and attack A79: who may ask about what. */
+
+import type { JsonWebKey } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { forgeries } from '../../support/forged_jwts.ts'
 import { API, SECRET, SETTINGS } from '../../support/journeys.ts'
 import { mailFolder } from '../../support/mailbox.ts'
 import { mutations } from '../../support/mutations.ts'
@@ -9,6 +12,7 @@ import {
   basic,
   type ClientRequests,
   clientRequests,
+  headerOf,
   payloadOf,
   postForm,
   tokensOf,
@@ -147,11 +151,64 @@ describe('does not answer', () => {
     expect((await fetch(`${url}?token=${access}`, { headers: basic('own') })).status).toBeGreaterThanOrEqual(400)
     expect((await postForm(`${url}?token=${access}`, {}, basic('own'))).body.error).toBe('invalid_request')
   })
+})
 
-  it('about JWTs, which their audience verifies by itself', async () => {
-    const fields = { grant_type: 'client_credentials', resource: API, scope: 'orders:read' }
-    const { access } = tokensOf(await client.token('machine', fields))
-    const answer = await client.introspect('api', access)
-    expect([answer.status, answer.body.error]).toEqual([400, 'unsupported_token_type'])
+describe('a JWT access token (RFC 9068)', () => {
+  const fields = { grant_type: 'client_credentials', resource: API, scope: 'orders:read' }
+  const machineToken = async () => tokensOf(await client.token('machine', fields)).access
+  const personToken = async (person: Person) => {
+    const code = await person.code('spa', { scope: 'openid orders:read', resource: API })
+    return tokensOf(await client.redeem(code, { resource: API })).access
+  }
+
+  it('is told as its audience reads it, to its audience and its client', async () => {
+    const token = await machineToken()
+    const { iss, sub, aud, client_id, scope, exp, iat, jti } = payloadOf(token)
+    for (const asker of ['api', 'machine']) {
+      const answer = await client.introspect(asker, token)
+      const told = { iss, sub, aud, client_id, scope, exp, iat, jti }
+      expect([answer.status, answer.body]).toEqual([200, { active: true, ...told, token_type: 'Bearer' }])
+      expect(answer.headers.get('cache-control')).toContain('no-store')
+    }
+    const { sub: person } = payloadOf((await ann.tokens('own')).id)
+    const answer = await client.introspect('api', await personToken(ann), 'access_token')
+    expect(answer.body).toMatchObject({ active: true, sub: person, client_id: 'spa' })
+  })
+
+  it('is inactive to everybody else, also in another spelling, late, or of another type (A68, A69, A79)', async () => {
+    const token = await machineToken()
+    for (const asker of ['own', 'other', 'ledger', 'web'])
+      expect((await client.introspect(asker, token)).body).toEqual(INACTIVE)
+    expect((await postForm(`${server.issuer}/token/introspection`, { token }, basic('api', 'wrong'))).status).toBe(401)
+    const { id } = await ann.tokens('own')
+    expect((await client.introspect('own', id)).body).toEqual(INACTIVE)
+    const { keys } = (await (await fetch(`${server.issuer}/jwks`)).json()) as { keys: JsonWebKey[] }
+    const publicJwk = keys.find((key) => key.kid === headerOf(token).kid) ?? {}
+    const forged = { header: headerOf(token), claims: payloadOf(token), publicJwk, canary: 'http://127.0.0.1:1/' }
+    const wrong = [...mutations(token, 100), ...forgeries(forged).map(({ jwt }) => jwt)]
+    for (const value of wrong) {
+      const { status, body } = await client.introspect('api', value)
+      expect([value, status, body]).toEqual([value, 200, INACTIVE])
+    }
+    expect((await client.introspect('api', token)).body.active).toBe(true)
+    clock += 301
+    await server.shiftDate(clock)
+    expect((await client.introspect('api', token)).body).toEqual(INACTIVE)
+  })
+
+  it('is inactive at once when its person or its client is disabled, unlike for those who only verify it', async () => {
+    const eve = await newPerson(server.issuer, mailFolder(server.dataDir), 'eve@example.com')
+    const [hers, his] = [await personToken(eve), await personToken(ann)]
+    expect((await client.introspect('api', hers)).body.active).toBe(true)
+    expect(await server.run('accounts', 'disable', eve.email)).toMatchObject({ code: 0 })
+    expect((await client.introspect('api', hers)).body).toEqual(INACTIVE)
+    expect((await client.introspect('api', his)).body.active).toBe(true)
+    const flags = ['--grant-type', 'client_credentials', '--scope', 'orders:read', '--resource', API, '--json']
+    const { stdout } = await server.run('clients', 'create', 'robot', ...flags)
+    const { client_secret: secret } = JSON.parse(stdout) as { client_secret: string }
+    const robots = tokensOf(await postForm(`${server.issuer}/token`, fields, basic('robot', secret))).access
+    expect((await client.introspect('api', robots)).body.active).toBe(true)
+    expect(await server.run('clients', 'disable', 'robot')).toMatchObject({ code: 0 })
+    expect((await client.introspect('api', robots)).body).toEqual(INACTIVE)
   })
 })
