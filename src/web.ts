@@ -35,21 +35,29 @@ export function createWeb(provider: Engine, { middleware, routers, preserialised
   const app = provider as unknown as Koa
   for (const layer of middleware) app.use(layer)
   app.use(preserialised.keep)
-  for (const layer of ownRoutes(routers)) app.use(layer)
+  app.use(ownRoutes(routers))
   app.on('error', onError)
   return preserialised.serve(app.callback())
 }
 
-/** The routers, passed by where the path begins as none of their routes does: the engine's endpoints are most of the traffic. */
-function ownRoutes(routers: readonly Router[]): Middleware[] {
+/**
+ * The routers as one layer, passed by where the path begins as none of their routes does: the engine's endpoints are most
+ * of the traffic.
+ */
+function ownRoutes(routers: readonly Router[]): Middleware {
   const beginnings = new Set(routers.flatMap(({ stack }) => stack.map(({ path }) => segmentOf(String(path)))))
+  if ([...beginnings].some((segment) => !/^[\w.-]*$/.test(segment))) throw new Error('a route must begin with a word')
   const layers = routers.flatMap((router) => [router.routes(), router.allowedMethods()] as unknown as Middleware[])
-  if ([...beginnings].some((segment) => !/^[\w.-]*$/.test(segment))) return layers
-  return layers.map((layer) => (ctx, next) => (beginnings.has(segmentOf(ctx.path)) ? layer(ctx, next) : next()))
+  const own = layers.reduceRight<Middleware>(
+    (rest, layer) => (ctx, next) => layer(ctx, () => rest(ctx, next)),
+    (_ctx, next) => next(),
+  )
+  return (ctx, next) => (beginnings.has(segmentOf(ctx.path)) ? own(ctx, next) : next())
 }
 
 function segmentOf(path: string): string {
-  return path.split('/', 2)[1]?.toLowerCase() ?? ''
+  const end = path.indexOf('/', 1)
+  return path.slice(1, end < 0 ? undefined : end).toLowerCase()
 }
 
 /** Names of routes in metrics: a closed set, unlike paths (A107). Ours by their first segment. */
@@ -69,11 +77,12 @@ const ENGINE_ROUTES = [
   'end_session_success',
 ]
 export const ROUTES: readonly string[] = [...OWN_ROUTES, ...ENGINE_ROUTES, 'other']
+const KNOWN = new Set(ROUTES)
 
 function routeOf(ctx: Context): string {
   const engine = (ctx as { oidc?: { route?: string } }).oidc?.route
-  const name = engine ?? ctx.path.split('/', 2)[1] ?? ''
-  return ROUTES.includes(name) ? name : 'other'
+  const name = engine ?? segmentOf(ctx.path)
+  return KNOWN.has(name) ? name : 'other'
 }
 
 /** Counts and times each request. */

@@ -32,7 +32,7 @@ export function createCsrf({ issuer, mac, macMatches }: CsrfDeps): Csrf {
     return value !== undefined && /^[\w-]{20,64}$/.test(value) ? value : undefined
   }
   return {
-    async offer(ctx: Context, next: Next) {
+    offer(ctx: Context, next: Next) {
       let value: string | undefined
       Object.defineProperty(ctx.state, 'csrf', {
         get: () => {
@@ -44,7 +44,7 @@ export function createCsrf({ issuer, mac, macMatches }: CsrfDeps): Csrf {
           return mac(value)
         },
       })
-      await next()
+      return next()
     },
     check(ctx, token) {
       const origin = ctx.get('Origin')

@@ -9,12 +9,14 @@ const READS = ['GET', 'HEAD']
 
 /** Answers `/livez` (process only) and `/readyz` (stores, migrations, keys; 503 while draining). */
 export function createHealth(readiness: Readiness): Middleware {
-  return async (ctx: Context, next: Next) => {
-    if (!PATHS.includes(ctx.path) || !READS.includes(ctx.method)) return next()
-    ctx.set('Cache-Control', 'no-store')
-    const missing = ctx.path === '/livez' ? [] : await readiness()
-    ctx.status = missing.length === 0 ? 200 : 503
-    if (missing.length > 0) ctx.set('Retry-After', '2')
-    ctx.body = { status: missing.length === 0 ? 'ok' : 'unavailable', ...(missing.length > 0 ? { missing } : {}) }
-  }
+  return (ctx: Context, next: Next) =>
+    PATHS.includes(ctx.path) && READS.includes(ctx.method) ? answer(ctx, readiness) : next()
+}
+
+async function answer(ctx: Context, readiness: Readiness): Promise<void> {
+  ctx.set('Cache-Control', 'no-store')
+  const missing = ctx.path === '/livez' ? [] : await readiness()
+  ctx.status = missing.length === 0 ? 200 : 503
+  if (missing.length > 0) ctx.set('Retry-After', '2')
+  ctx.body = { status: missing.length === 0 ? 'ok' : 'unavailable', ...(missing.length > 0 ? { missing } : {}) }
 }

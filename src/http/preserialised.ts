@@ -7,8 +7,12 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import type { Context, Middleware, Next } from 'koa'
 
 interface Document {
-  readonly body: Buffer
+  /** A text, not bytes: Node then sends headers and body in one write. */
+  readonly body: string
+  readonly etag: string
   readonly headers: { readonly [name: string]: string }
+  /** Names and values in turn, as Node takes them without looking at each. */
+  readonly raw: readonly string[]
 }
 
 export interface Preserialised {
@@ -53,29 +57,25 @@ const KEPT = [
 ]
 
 function documentOf(ctx: Context, maxAgeSeconds: number): Document {
-  const body = Buffer.from(JSON.stringify(ctx.body))
+  const body = JSON.stringify(ctx.body)
+  const etag = `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`
   const kept = KEPT.map((name) => [name.toLowerCase(), String(ctx.response.get(name) ?? '')] as const)
-  return {
-    body,
-    headers: {
-      'content-type': 'application/json; charset=utf-8',
-      ...Object.fromEntries(kept.filter(([, value]) => value !== '')),
-      'access-control-allow-origin': '*',
-      'cache-control': `public, max-age=${maxAgeSeconds}`,
-      'content-length': String(body.length),
-      'cross-origin-resource-policy': 'cross-origin',
-      etag: `"${createHash('sha256').update(body).digest('base64url').slice(0, 22)}"`,
-    },
+  const headers = {
+    'content-type': 'application/json; charset=utf-8',
+    ...Object.fromEntries(kept.filter(([, value]) => value !== '')),
+    'access-control-allow-origin': '*',
+    'cache-control': `public, max-age=${maxAgeSeconds}`,
+    'cross-origin-resource-policy': 'cross-origin',
+    etag,
   }
+  return { body, etag, headers, raw: Object.entries(headers).flat() }
 }
 
-function answer(req: IncomingMessage, res: ServerResponse, { body, headers }: Document): void {
-  for (const [name, value] of Object.entries(headers)) res.setHeader(name, value)
-  if (req.headers['if-none-match'] === headers.etag) {
-    res.removeHeader('content-length')
-    res.statusCode = 304
-    res.end()
+function answer(req: IncomingMessage, res: ServerResponse, { body, etag, raw }: Document): void {
+  if (req.headers['if-none-match'] === etag) {
+    res.writeHead(304, [...raw]).end()
     return
   }
+  res.writeHead(200, [...raw, 'content-length', String(Buffer.byteLength(body))])
   res.end(req.method === 'HEAD' ? undefined : body)
 }

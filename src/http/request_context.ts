@@ -33,7 +33,7 @@ const FORWARDED = [
 export function createRequestContext({ issuer, trustedProxies, pickLocale }: RequestContextDeps): Middleware {
   const { host, protocol } = new URL(issuer)
   const trusted = blockList(trustedProxies)
-  return async (ctx: Context, next: Next) => {
+  return (ctx: Context, next: Next) => {
     const { req } = ctx
     const ip = clientAddress(req.socket.remoteAddress ?? '', ctx.get('X-Forwarded-For'), trusted)
     for (const name of FORWARDED) delete req.headers[name]
@@ -41,44 +41,43 @@ export function createRequestContext({ issuer, trustedProxies, pickLocale }: Req
     req.headers['x-forwarded-proto'] = protocol.slice(0, -1)
     req.headers['x-forwarded-for'] = ip
     const requestId = newId()
-    let nonce: string | undefined
-    let locale: string | undefined
-    let tags: readonly string[] | undefined
-    Object.assign(ctx.state, { requestId, ip })
-    const languages = () => {
+    ctx.state = createState(ctx, requestId, ip, pickLocale)
+    ctx.res.setHeader('X-Request-Id', requestId)
+    return runInRequest({ requestId, ip, userAgent: ctx.get('User-Agent').slice(0, 512) }, next)
+  }
+}
+
+/** What the chain knows of a request. Only pages ask for nonce and locale: protocol endpoints need not work them out. */
+function createState(ctx: Context, requestId: string, ip: string, pickLocale: RequestContextDeps['pickLocale']) {
+  let nonce: string | undefined
+  let locale: string | undefined
+  let tags: readonly string[] | undefined
+  return {
+    requestId,
+    ip,
+    get nonce() {
+      nonce ??= randomBytes(16).toString('base64')
+      return nonce
+    },
+    /** What the browser asks for, best first; `locale` is what becomes of it. */
+    get languages() {
       tags ??= languagesOf(ctx)
       return tags
-    }
-    // Only pages ask for these: protocol endpoints need not work them out.
-    Object.defineProperties(ctx.state, {
-      nonce: {
-        get: () => {
-          nonce ??= randomBytes(16).toString('base64')
-          return nonce
-        },
-      },
-      /** What the browser asks for, best first; `locale` is what becomes of it. */
-      languages: { get: languages },
-      locale: {
-        enumerable: true,
-        get: () => {
-          locale ??= pickLocale(languages())
-          return locale
-        },
-        set: (chosen: string) => {
-          locale = chosen
-        },
-      },
-    })
-    ctx.set('X-Request-Id', requestId)
-    await runInRequest({ requestId, ip, userAgent: ctx.get('User-Agent').slice(0, 512) }, next)
+    },
+    get locale() {
+      locale ??= pickLocale(this.languages)
+      return locale
+    },
+    set locale(chosen: string) {
+      locale = chosen
+    },
   }
 }
 
 /** Refuses an absolute-form target (RFC 9112 §3.2.2), which would make its own host the base of every URL (A20). */
-export async function refuseAbsoluteTarget(ctx: Context, next: Next): Promise<void> {
+export function refuseAbsoluteTarget(ctx: Context, next: Next): Promise<void> {
   if (!ctx.req.url?.startsWith('/')) throw new AppError('invalid_request', { detail: 'request target must be a path' })
-  await next()
+  return next()
 }
 
 function languagesOf(ctx: Context): string[] {
@@ -103,6 +102,7 @@ export function byQuality(header: string): string[] {
 /** The nearest address that no trusted proxy stands behind, read from the right. */
 export function clientAddress(peer: string, forwardedFor: string, trusted: BlockList): string {
   let address = plain(peer)
+  if (!isTrusted(address, trusted)) return address
   const hops = forwardedFor.length > 2048 ? [] : forwardedFor.split(',').map((hop) => plain(hop.trim()))
   while (isTrusted(address, trusted)) {
     const hop = hops.pop()

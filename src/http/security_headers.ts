@@ -48,8 +48,8 @@ export function createSecurityHeaders(deps: { issuer: string }): Middleware {
   const headers: Record<string, string> = { ...FIXED, 'Content-Security-Policy': NO_PAGE }
   if (secure) headers['Strict-Transport-Security'] = `max-age=${ONE_YEAR}; includeSubDomains`
   const fixed = Object.entries(headers)
-  return async (ctx, next) => {
+  return (ctx, next) => {
     for (const [name, value] of fixed) ctx.res.setHeader(name, value)
-    await next()
+    return next()
   }
 }

@@ -5,14 +5,11 @@ type Asynchronous = (...args: never[]) => Promise<unknown>
 
 /** Returns what turns driver errors of a function into the OAuth error; other errors pass through. */
 export function createAvailability(unavailable: (error: unknown) => boolean) {
-  return <F extends Asynchronous>(work: F): F =>
-    (async (...args: Parameters<F>) => {
-      try {
-        return await work(...args)
-      } catch (cause) {
-        if (!unavailable(cause)) throw cause
-        const error = new errors.CustomOIDCProviderError('temporarily_unavailable', 'the server is busy; try again')
-        throw Object.assign(error, { status: 503, statusCode: 503, expose: true, cause })
-      }
-    }) as F
+  const translate = (cause: unknown): never => {
+    if (!unavailable(cause)) throw cause
+    const error = new errors.CustomOIDCProviderError('temporarily_unavailable', 'the server is busy; try again')
+    throw Object.assign(error, { status: 503, statusCode: 503, expose: true, cause })
+  }
+  // Not awaited here: this stands around every read and write of the engine.
+  return <F extends Asynchronous>(work: F): F => ((...args: Parameters<F>) => work(...args).catch(translate)) as F
 }

@@ -1,5 +1,5 @@
 /** What we change in the engine's models, all in one place; each change says which attack or trap it answers. */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import Provider, { errors } from 'oidc-provider'
 import { browserOf } from '../http/csrf.ts'
 import type { OidcStore } from './adapter/store.ts'
@@ -160,7 +160,7 @@ function adaptTokens(provider: Provider, { store, successorOf, now }: ModelDeps)
   }
   // Find-then-save lets parallel replays through: one conditional write decides (RFC 7523 §3, RFC 9449 §11.1).
   ;(provider.ReplayDetection as unknown as Loose).unique = async (iss: string, jti: string, exp: number) => {
-    const id = createHash('sha256').update(`${iss}\n${jti}`).digest('base64url')
+    const id = hash('sha256', `${iss}\n${jti}`, 'base64url')
     const ttl = Math.max(1, exp - Math.floor(now().getTime() / 1000))
     return store.save('ReplayDetection', id, { iss, exp, kind: 'ReplayDetection' }, ttl, true)
   }

@@ -110,7 +110,9 @@ function defineScripts(redis: Redis): Scripts {
 }
 
 function parse(record: string | null, now: number): Versioned | undefined {
-  const parts = record === null ? null : /^(\d+)\.(\d+)\.(.*)$/s.exec(record)
-  if (parts === null || Number(parts[2]) <= now) return undefined
-  return { version: Number(parts[1]), value: parts[3] ?? '' }
+  if (record === null) return undefined
+  const first = record.indexOf('.')
+  const second = record.indexOf('.', first + 1)
+  if (!(Number(record.slice(first + 1, second)) > now)) return undefined
+  return { version: Number(record.slice(0, first)), value: record.slice(second + 1) }
 }

@@ -70,7 +70,8 @@ function plainAdapter(model: string, { store, clock }: AdapterDeps): Adapter {
     },
     async find(id) {
       const payload = await store.find(model, id)
-      return payload === undefined ? undefined : { ...payload, jti: id }
+      if (payload !== undefined) payload.jti = id
+      return payload
     },
     findByUid: async (uid) => store.findByUid(uid),
     findByUserCode: async (userCode) => store.findByUserCode(userCode),

@@ -2,7 +2,7 @@
  * Where the engine's state lives. Two implementations, Redis and one SQL table, behind one contract
  * (`test/contracts/oidc_adapter.ts`). Ids are stored hashed and never inside the payload, so a dump redeems nothing.
  */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 
 /** A model's payload as the engine gives it: any JSON, unknown keys survive. */
 export type Payload = { [key: string]: unknown }
@@ -33,7 +33,7 @@ export interface OidcStore {
 
 /** The stored form of an id: SHA-256, base64url. Ids are 256-bit random, so no salt is needed. */
 export function hashId(id: string): string {
-  return createHash('sha256').update(id).digest('base64url')
+  return hash('sha256', id, 'base64url')
 }
 
 /** A payload without its bearer value. */
