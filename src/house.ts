@@ -6,6 +6,7 @@ import type Router from '@koa/router'
 import { createConversation } from './conversation.ts'
 import type { Feature } from './feature.ts'
 import { ACCOUNT_CLIENT_ID } from './features/clients/types.ts'
+import { createDevPages } from './features/dev_pages/index.ts'
 import { loadDictionaries } from './features/passwords/service.ts'
 import { createRooms } from './features.ts'
 import type { Foundation } from './foundation.ts'
@@ -49,6 +50,9 @@ export function createHouse(foundation: Foundation) {
   const features = [
     ...rooms.all,
     ...createConversation(foundation, rooms, { engine: interactions, pages, csrf, hints, redeem }),
+    ...(config.devPages
+      ? [createDevPages({ fixtures: views.fixtures(), locales: views.locales, pages, mail: views.mail })]
+      : []),
   ]
   const work = createWork(foundation, features)
 

@@ -39,7 +39,7 @@ export function createSite(foundation: Foundation, house: House, readiness: Read
     preserialised.clear()
     return createWeb(provider, {
       middleware,
-      routers: [...house.routers, rootRouter()],
+      routers: [...house.routers, rootRouter(views.asset('favicon.svg'))],
       preserialised,
       onError: (error) => logger.error({ err: error }, 'request failed'),
     })
@@ -74,12 +74,15 @@ function originsOf({ unavailable }: Foundation, { clients }: House) {
   return { knownOrigin, clientOrigin }
 }
 
-/** The issuer's root leads to the account pages; crawlers have no business on any page. */
-function rootRouter(): Router {
+/** The issuer's root leads to the account pages, the icon's old address to the icon; crawlers have no business on any page. */
+function rootRouter(icon: string): Router {
   const router = new Router()
   router.get('/', (ctx: Context) => {
     ctx.status = 303
     ctx.redirect('/account')
+  })
+  router.get('/favicon.ico', (ctx: Context) => {
+    ctx.redirect(icon)
   })
   router.get('/robots.txt', (ctx: Context) => {
     ctx.type = 'text/plain'

@@ -8,6 +8,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { extname, join } from 'node:path'
 import { IntlMessageFormat } from 'intl-messageformat'
 import nunjucks from 'nunjucks'
+import { encode } from 'uqr'
 
 export type MessageValues = { readonly [name: string]: string | number | boolean | Date }
 
@@ -39,6 +40,20 @@ export interface Views {
   /** The public path of `views/assets/<name>`, its content hash in the name. Throws for an unknown name. */
   asset(name: string): string
   readonly assets: readonly Asset[]
+  /** One set of values for every page and mail in each of its states: for previews and for the suites of pages. */
+  fixtures(): Fixtures
+}
+
+/** A template in one state, with the values that it takes. */
+export interface Fixture {
+  readonly template: string
+  readonly state: string
+  readonly values: { readonly [name: string]: unknown }
+}
+
+export interface Fixtures {
+  readonly pages: readonly Fixture[]
+  readonly mails: readonly Fixture[]
 }
 
 const TYPES: { readonly [extension: string]: string } = {
@@ -81,6 +96,7 @@ export function createViews(options: { viewsDir: string; locales?: readonly stri
     asset,
     assets: [...assets.values()],
     has,
+    fixtures: () => JSON.parse(readFileSync(join(options.viewsDir, 'fixtures.json'), 'utf8')) as Fixtures,
     pickLocale: (candidates) => pickLocale(locales, candidates),
     render: (template, context) =>
       pages.render(`${template}.njk`, { ...context, ...base(String(context.locale)), page: template }),
@@ -109,10 +125,20 @@ export function createViews(options: { viewsDir: string; locales?: readonly stri
 function environment(viewsDir: string, autoescape: boolean): nunjucks.Environment {
   const loader = new nunjucks.FileSystemLoader(viewsDir, { watch: false, noCache: false })
   const options = { autoescape, throwOnUndefined: true, trimBlocks: true, lstripBlocks: true }
-  // The letter of a picture that is not there: by code point, or half an emoji would be shown.
-  return new nunjucks.Environment(loader, options).addFilter('initial', (name: string) =>
-    ([...name.trim()][0] ?? '').toUpperCase(),
+  return (
+    new nunjucks.Environment(loader, options)
+      // The letter of a picture that is not there: by code point, or half an emoji would be shown.
+      .addFilter('initial', (name: string) => ([...name.trim()][0] ?? '').toUpperCase())
+      .addFilter('qr', qrSquares)
+      .addFilter('most', (rows: readonly { value: number }[]) => Math.max(1, ...rows.map(({ value }) => value)))
   )
+}
+
+/** The dark squares of a QR code (ISO/IEC 18004) as one path, with the quiet zone of four squares that scanners need. */
+function qrSquares(text: string): { size: number; path: string } {
+  const { size, data } = encode(text, { ecc: 'M', border: 4 })
+  const path = data.flatMap((row, y) => row.flatMap((dark, x) => (dark ? [`M${x} ${y}h1v1h-1z`] : []))).join('')
+  return { size, path }
 }
 
 /** `<locale>.json`, and `<locale>.<part>.json` beside it for a room with many texts of its own. */

@@ -4,14 +4,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from '@jest/globals'
 import { createViews } from '../../src/platform/views.ts'
-import { MAILS, PAGES } from '../support/page_fixtures.ts'
 
 const viewsDir = join(process.cwd(), 'views')
 const views = createViews({ viewsDir, brandName: 'Genkan' })
 const base = { brand: { name: 'Genkan' }, nonce: 'n0nce', csrf: 'csrf-token' }
 const render = (template: string, values: object, locale = 'en') =>
   views.render(template, { ...base, ...values, locale })
-const named = PAGES.map(([template, values], index) => ({ name: `${template} #${index}`, template, values }))
+const { pages: PAGES, mails: MAILS } = views.fixtures()
+const named = PAGES.map(({ template, state, values }) => ({ name: `${template} (${state})`, template, values }))
 
 const catalogue = (locale: string): Record<string, string> =>
   Object.assign(
@@ -142,7 +142,7 @@ describe.each(named)('page $name', ({ template, values }) => {
 })
 
 /** Every text of the values with the payload behind it, but what selects a message or must stay a URL of its own kind. */
-const UNTOUCHED = ['error.code', 'error.field', 'label', 'restartUrl', 'stayUrl']
+const UNTOUCHED = ['error.code', 'error.field', 'label', 'restartUrl', 'stayUrl', 'done', 'current', 'logoUri']
 
 function poisoned(value: unknown, payload: string, key = ''): never {
   if (typeof value === 'string') return (UNTOUCHED.includes(key) ? value : value + payload) as never
@@ -159,9 +159,9 @@ describe('pages', () => {
   it('all have a fixture here', () => {
     const written = readdirSync(viewsDir, { recursive: true, encoding: 'utf8' }).filter(
       (file) =>
-        /^(?!mails\/|account_\w+\/).*\.njk$/.test(file) && !/(^|\/)(layout|macros)\.njk$|\.mail\.njk$/.test(file),
+        /^(?!mails\/|dev_pages\/).*\.njk$/.test(file) && !/(^|\/)(layout|macros|frame)\.njk$|\.mail\.njk$/.test(file),
     )
-    const covered = new Set(PAGES.map(([template]) => `${template}.njk`))
+    const covered = new Set(PAGES.map(({ template }) => `${template}.njk`))
     expect(written.filter((file) => !covered.has(file))).toEqual([])
   })
 
@@ -204,7 +204,7 @@ describe('pages', () => {
   })
 
   it('give Allow and Deny the same weight', () => {
-    const html = render('consents/consent', PAGES.find(([template]) => template === 'consents/consent')?.[1] ?? {})
+    const html = render('consents/consent', PAGES.find(({ template }) => template === 'consents/consent')?.values ?? {})
     const classes = [...html.matchAll(/<button type="submit" class="([^"]*)" name="action" value="(allow|deny)">/g)]
     expect(classes.map((m) => m[2]).sort()).toEqual(['allow', 'deny'])
     expect(classes[0]?.[1]).toBe(classes[1]?.[1])
@@ -232,16 +232,18 @@ describe('pages', () => {
 })
 
 describe('mails', () => {
-  it.each(MAILS)('%s is whole in every locale, as HTML and as text', (template, values) => {
+  it.each(MAILS)('$template ($state) is whole in every locale, as HTML and as text', ({ template, values }) => {
     for (const locale of views.locales) {
       const mail = views.mail(template, locale, values)
       expect(mail.subject).toMatch(/^\S.*\S$/)
       expect(mail.html).toContain(`<html lang="${locale}"`)
       expect(mail.html).not.toMatch(/<img|<script|src=/)
       expect(mail.text).not.toMatch(/<[a-z/]|&amp;|&#|\n{3}/)
-      const { url, code } = values as { url: string; code?: string }
-      expect(mail.text).toContain(`\n${url}\n`)
-      expect(mail.html).toContain(`href="${url.replaceAll('&', '&amp;')}"`)
+      const { url, code } = values as { url?: string; code?: string }
+      if (url !== undefined) {
+        expect(mail.text).toContain(`\n${url}\n`)
+        expect(mail.html).toContain(`href="${url.replaceAll('&', '&amp;')}"`)
+      }
       if (code !== undefined) for (const part of [mail.text, mail.html, mail.subject]) expect(part).toContain(code)
     }
   })
