@@ -109,16 +109,15 @@ const cases = SCRIPT_PAYLOADS.flatMap((payload, index) =>
 
 describe(sampleTitle('A97: no payload runs in any variable of a page'), () => {
   it('a page that does not escape is found out: the check can fail', async () => {
+    const quiet: string[] = []
     for (const [index, payload] of SCRIPT_PAYLOADS.entries()) {
-      const mark = `raw${index}`
-      await load(
-        `<!doctype html><title>x</title><body><p>${payload(mark)}</p><a href="${payload(mark)}">x</a><input value="${payload(mark)}"><input value='${payload(mark)}'><input value=${payload(mark)}></body>`,
-        undefined,
-      )
-      // Three of them need a template engine, another encoding, or a decoder; they must not run here.
-      if (![34, 36, 37, 38].includes(index))
-        expect([index, payload('m'), ran.length + dialogs.length > 0]).toEqual([index, payload('m'), true])
+      const value = payload(`raw${index}`)
+      const sinks = `<p>${value}</p><a href="${value}">x</a><input value="${value}"><input value='${value}'><input value=${value}>`
+      await load(`<!doctype html><title>x</title><body>${sinks}</body>`, undefined)
+      if (ran.length + dialogs.length === 0) quiet.push(payload('m'))
     }
+    // These need a template engine, a text in another encoding, or somebody who decodes what was encoded.
+    expect(quiet.filter((payload) => !/^(\{\{ range|\$\{|＜|\+ADw|&lt;)/.test(payload))).toEqual([])
   })
 
   const chosen = sample(cases)
