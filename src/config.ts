@@ -97,6 +97,7 @@ const schema = z.strictObject({
       queue_ms: z.coerce.number().int().min(10).max(10_000).default(1000),
     })
     .prefault({}),
+  registration: z.strictObject({ password: z.enum(['optional', 'required']).default('optional') }).prefault({}),
   sessions: z
     .strictObject({ idle_seconds: seconds(8 * 3600, 60), absolute_seconds: seconds(30 * 86_400, 60) })
     .prefault({}),
@@ -166,6 +167,7 @@ export interface Config {
     readonly maxConcurrent: number
     readonly queueMs: number
   }
+  readonly registration: Settings['registration']
   readonly sessions: { readonly idleSeconds: number; readonly absoluteSeconds: number }
   readonly tokens: {
     readonly accessTokenSeconds: number
@@ -411,6 +413,7 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
       maxConcurrent: s.passwords.max_concurrent ?? Math.max(1, Math.min(availableParallelism() - 1, threads(env) - 2)),
       queueMs: s.passwords.queue_ms,
     },
+    registration: s.registration,
     sessions: { idleSeconds: s.sessions.idle_seconds, absoluteSeconds: s.sessions.absolute_seconds },
     tokens: {
       accessTokenSeconds: s.tokens.access_token_seconds,

@@ -27,6 +27,7 @@ const STEPS = [
   'recover_code',
   'new_password',
   'password',
+  'email_code',
   'verify_email',
   'switch_account',
   'consent',
@@ -51,6 +52,7 @@ export function createConversation(foundation: Foundation, rooms: Rooms, deps: C
   const registration = createRegistration({
     ...shared,
     kv: keyValue,
+    password: config.registration.password,
     accounts: { ...accounts.service, canonicalEmail },
     passwords: policy,
   })

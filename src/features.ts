@@ -39,6 +39,7 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     invalidation,
     issuer: config.issuer,
     scopes: SCOPES,
+    locales: foundation.views.locales,
     resources: config.resources,
   })
   const keys = createKeys({
@@ -109,6 +110,7 @@ function createCredentials(foundation: Foundation, accounts: ReturnType<typeof c
     mac: (value) => secretBox.mac(value, 'email_code'),
     macMatches: (value, mac) => secretBox.macMatches(value, 'email_code', mac),
     accounts: { ...accounts.service, canonicalEmail },
+    passwords: passwords.service,
     issuer: config.issuer,
   })
   const mails = createMails({

@@ -147,4 +147,13 @@ describe('loadConfig', () => {
   ])('refuses %j', (text, reason) => {
     expect(problemsOf({ GENKAN_CONFIG: yaml(text) }).join()).toMatch(reason)
   })
+
+  it('lets people join without a password unless told otherwise', () => {
+    const load = (text: string) => loadConfig({ DATA_DIR: directory(), GENKAN_CONFIG: yaml(text) }).registration
+    expect(load('{}')).toEqual({ password: 'optional' })
+    expect(load('registration: { password: required }')).toEqual({ password: 'required' })
+    expect(problemsOf({ GENKAN_CONFIG: yaml('registration: { password: never }') })).toEqual([
+      expect.stringMatching(/^registration\.password: /),
+    ])
+  })
 })

@@ -45,6 +45,12 @@ const MEMBERS: readonly (Option & { readonly option: string; readonly member: st
   { option: 'resource', member: 'resources', flags: '--resource <uri...>', description: 'resource servers it may use' },
   { option: 'corsOrigin', member: 'cors_origins', flags: '--cors-origin <origin...>', description: 'browser origins' },
   {
+    option: 'defaultLocale',
+    member: 'default_locale',
+    flags: '--default-locale <tag>',
+    description: 'language of its pages when nothing else decides',
+  },
+  {
     option: 'backchannelLogoutUri',
     member: 'backchannel_logout_uri',
     flags: '--backchannel-logout-uri <uri>',
@@ -54,6 +60,10 @@ const MEMBERS: readonly (Option & { readonly option: string; readonly member: st
 
 const WRITE_OPTIONS: readonly Option[] = [
   ...MEMBERS,
+  {
+    flags: '--registration-field <claim...>',
+    description: 'what its registration page asks for; claim=required makes it a must',
+  },
   { flags: '--public', description: 'a browser or native client: no secret, PKCE' },
   { flags: '--first-party', description: 'our own client: consent is not asked' },
   {
@@ -178,9 +188,20 @@ function metadata(input: CommandInput): Record<string, unknown> {
   return {
     ...fromText(textOption(input, 'metadata')),
     ...Object.fromEntries(flags.filter(([, value]) => value !== undefined)),
+    ...registrationFields(listOption(input, 'registrationField')),
     ...(input.options.public === true ? { token_endpoint_auth_method: 'none' } : {}),
     ...(input.options.firstParty === true ? { first_party: true } : {}),
   }
+}
+
+/** `given_name` or `given_name=required`. What is neither is refused by the schema, which names it. */
+function registrationFields(given: readonly string[] | undefined): Record<string, unknown> {
+  if (given === undefined) return {}
+  const fields = given.map((text) => {
+    const required = text.endsWith('=required')
+    return { claim: required ? text.slice(0, -'=required'.length) : text, required }
+  })
+  return { registration_fields: fields }
 }
 
 function fromText(text: string | undefined): Record<string, unknown> {

@@ -43,8 +43,13 @@ export function createRequestContext({ issuer, trustedProxies, pickLocale }: Req
     const requestId = newId()
     let nonce: string | undefined
     let locale: string | undefined
+    let tags: readonly string[] | undefined
     Object.assign(ctx.state, { requestId, ip })
-    // Only pages ask for these two: protocol endpoints need not work them out.
+    const languages = () => {
+      tags ??= languagesOf(ctx)
+      return tags
+    }
+    // Only pages ask for these: protocol endpoints need not work them out.
     Object.defineProperties(ctx.state, {
       nonce: {
         get: () => {
@@ -52,10 +57,12 @@ export function createRequestContext({ issuer, trustedProxies, pickLocale }: Req
           return nonce
         },
       },
+      /** What the browser asks for, best first; `locale` is what becomes of it. */
+      languages: { get: languages },
       locale: {
         enumerable: true,
         get: () => {
-          locale ??= pickLocale(languages(ctx))
+          locale ??= pickLocale(languages())
           return locale
         },
         set: (chosen: string) => {
@@ -74,7 +81,7 @@ export async function refuseAbsoluteTarget(ctx: Context, next: Next): Promise<vo
   await next()
 }
 
-function languages(ctx: Context): string[] {
+function languagesOf(ctx: Context): string[] {
   const accepted = ctx.get('Accept-Language').slice(0, 256)
   const chosen = ctx.cookies.get(LOCALE_COOKIE, { signed: false })
   return [...(chosen === undefined ? [] : [chosen]), ...byQuality(accepted)]

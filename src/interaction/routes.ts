@@ -3,7 +3,7 @@ import Router from '@koa/router'
 import type { Context } from 'koa'
 import { next } from './flow.ts'
 import type { InteractionHints } from './hints.ts'
-import type { FlowState, Outcome, Patch, RequestFacts, Step } from './step.ts'
+import type { FieldError, FlowState, Outcome, Patch, RequestFacts, Shown, Step } from './step.ts'
 import type { Conversation, InteractionStore } from './store.ts'
 
 export interface InteractionRouteDeps {
@@ -18,13 +18,16 @@ export interface InteractionRouteDeps {
   readonly readForm: (ctx: Context) => Promise<{ readonly [name: string]: string }>
 }
 
+interface PageError {
+  readonly code: string
+  readonly field?: string | undefined
+  readonly retryAfter?: number | undefined
+  readonly others?: readonly FieldError[] | undefined
+}
+
 /** What a page shows beside its step: an error, what was typed, the code of a link. */
 interface Extras {
-  readonly error?: {
-    readonly code: string
-    readonly field?: string | undefined
-    readonly retryAfter?: number | undefined
-  }
+  readonly error?: PageError
   readonly values?: { readonly [name: string]: string }
   readonly code?: string
   readonly status?: number
@@ -33,7 +36,7 @@ interface Extras {
 /** Fields that are shown again after an error. Never a password or a code. */
 const SHOWN_AGAIN = ['identifier', 'email', 'shared']
 /** Steps that the link of a mail leads to. */
-const LINKED = ['verify_email', 'recover_code']
+const LINKED = ['verify_email', 'email_code', 'recover_code']
 const CODE = /^\d{6}$/
 
 export function interactionRoutes(deps: InteractionRouteDeps): Router {
@@ -80,6 +83,7 @@ async function startOver(deps: InteractionRouteDeps, ctx: Context, { state, ...r
   const patch: Patch = { path: 'login', identifier: null, accountId: null, chosen: null }
   const fresh = await deps.store.advance({ ...rest, state }, patch)
   const step = next(deps.steps, fresh.state)
+  ctx.state.locale = state.locale
   if (step === undefined || !(await deps.store.save(fresh))) return expired(deps, ctx, state.client)
   return show(deps, ctx, fresh, step)
 }
@@ -89,17 +93,19 @@ async function show(
   ctx: Context,
   { state }: Conversation,
   step: Step,
-  { status = 200, error, values, code }: Extras = {},
+  { status, error, values, code }: Extras = {},
 ): Promise<void> {
   ctx.state.locale = state.locale
   const shown = await step.show(state, requestOf(ctx))
+  const failure = error ?? (shown as Shown & { readonly error?: PageError }).error
+  if (failure?.retryAfter !== undefined) ctx.set('Retry-After', String(failure.retryAfter))
   const offers = deps.steps.flatMap((other) => {
     const offer = other === step || !other.prompts.includes(state.prompt.name) ? undefined : other.offer?.(state)
     return offer === undefined ? [] : [offer]
   })
-  const extras = { ...(error && { error }), ...(values && { values }), ...(code && { code }) }
+  const extras = { ...(failure && { error: failure }), ...(values && { values }), ...(code && { code }) }
   const context = { ...shown, uid: state.uid, client: state.client, offers, ...extras }
-  deps.pages.render(ctx, `${step.feature}/${step.name}`, context, status)
+  deps.pages.render(ctx, `${step.feature}/${step.name}`, context, status ?? (failure === undefined ? 200 : 429))
 }
 
 async function submit(
@@ -144,16 +150,15 @@ async function refuse(
   ctx: Context,
   conversation: Conversation,
   step: Step,
-  { code, field, retryAfter, values }: Extract<Outcome, { ok: false }>,
+  { code, field, retryAfter, others, values }: Extract<Outcome, { ok: false }>,
   typed: { readonly [name: string]: string },
 ): Promise<void> {
   if (code === 'stale') return back(ctx)
-  if (retryAfter !== undefined) ctx.set('Retry-After', String(retryAfter))
   const status = retryAfter === undefined ? 400 : 429
   return show(deps, ctx, conversation, step, {
     status,
     values: { ...typed, ...values },
-    error: { code, field, retryAfter },
+    error: { code, field, retryAfter, others },
   })
 }
 
@@ -215,6 +220,7 @@ async function openLink(deps: InteractionRouteDeps, ctx: Context): Promise<void>
 async function gone(deps: InteractionRouteDeps, ctx: Context): Promise<void> {
   const hint = await deps.hints.find(uidOf(ctx))
   const client = hint === undefined ? undefined : await deps.store.client(hint.clientId)
+  ctx.state.locale = deps.store.locale(ctx, client)
   // The cookie was set a moment ago, and the browser sends none of ours at all.
   if (hint?.fresh && !/genkan_interaction=/.test(ctx.get('Cookie'))) {
     const context = { retryUrl: restartUrl(client), ...(client && { client }) }

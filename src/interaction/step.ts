@@ -52,6 +52,15 @@ export interface ClientView {
   readonly tosUri?: string | undefined
   readonly clientUri?: string | undefined
   readonly initiateLoginUri?: string | undefined
+  /** Claims that its registration page asks for, in this order. */
+  readonly registrationFields?: readonly RegistrationField[] | undefined
+  /** The language of its pages when nothing else decides. */
+  readonly defaultLocale?: string | undefined
+}
+
+export interface RegistrationField {
+  readonly claim: string
+  readonly required: boolean
 }
 
 /** The account as steps may see it. */
@@ -95,7 +104,10 @@ export interface RequestFacts {
   readonly requestId: string
 }
 
-/** What a step shows: values for its template `views/<feature>/<step>.njk`. */
+/**
+ * What a step shows: values for its template `views/<feature>/<step>.njk`. An `error` { code, retryAfter } in it is answered
+ * with status 429.
+ */
 export type Shown = { readonly [key: string]: unknown }
 
 /** A button or challenge on another step's page. */
@@ -117,6 +129,11 @@ export interface Patch {
   readonly answers?: { readonly [step: string]: unknown }
 }
 
+export interface FieldError {
+  readonly code: string
+  readonly field: string
+}
+
 export type Outcome =
   | { readonly ok: true; readonly patch: Patch }
   /** The consent was given: the engine's Grant to finish with. */
@@ -132,6 +149,8 @@ export type Outcome =
       readonly code: string
       readonly field?: string
       readonly retryAfter?: number
+      /** Other fields of the same form that are wrong. */
+      readonly others?: readonly FieldError[]
       /** Values to show again; never passwords. */
       readonly values?: { readonly [key: string]: string }
     }
@@ -151,10 +170,10 @@ export interface Step<Input = unknown> {
   submit(input: Input, state: FlowState, request: RequestFacts): Promise<Outcome>
 }
 
-/** The method of a proof by a code that reached the mailbox. It allows a new password; it signs nobody in (ASVS 6.3.6). */
+/** The method of a proof by the code of a recovery. It allows a new password; by itself it signs nobody in. */
 export const MAILBOX = 'mailbox'
 
-/** Whether something stronger than a mail's code was shown for the named account. */
+/** Whether something that signs in was shown for the named account. */
 export function authenticated({ accountId, proofs }: Progress): boolean {
   return accountId !== undefined && proofs.some((proof) => proof.accountId === accountId && proof.method !== MAILBOX)
 }

@@ -12,6 +12,7 @@ import { amrOf, begin, finished, merge, requirementsOf } from './flow.ts'
 import {
   type AccountView,
   authenticated,
+  type ClientView,
   type FlowState,
   type Patch,
   type Progress,
@@ -73,7 +74,7 @@ export type InteractionStore = ReturnType<typeof createInteractionStore>
 /** The one authentication level there is. */
 const BASIC = 'urn:genkan:acr:basic'
 const PROMPTS: readonly string[] = ['select_account', 'create', 'login', 'consent'] satisfies PromptName[]
-const FACTS: { readonly [method: string]: Fact['type'] } = { pwd: 'password.verified' }
+const FACTS: { readonly [method: string]: Fact['type'] } = { pwd: 'password.verified', otp: 'email_code.verified' }
 
 export function createInteractionStore(deps: InteractionStoreDeps) {
   const { engine } = deps
@@ -97,6 +98,8 @@ export function createInteractionStore(deps: InteractionStoreDeps) {
     /** Hands the engine an outcome that is not a sign-in (a consent, a refusal) and returns where it resumes. */
     answer: (ctx: Context, uid: string, result: { readonly [key: string]: unknown }) => engine.finish(ctx, uid, result),
     client: (clientId: string) => engine.client(clientId),
+    /** The language of a page outside of a conversation. */
+    locale: (ctx: Context, client: ClientView | undefined) => localeOf(deps, ctx, { client }),
   }
 }
 
@@ -132,7 +135,11 @@ async function load(deps: InteractionStoreDeps, ctx: Context, uid: string): Prom
       account,
       progress,
       required: requirementsOf(prompt.name),
-      locale: localeOf(deps, ctx, found.params, progress, account),
+      locale: localeOf(deps, ctx, {
+        client,
+        uiLocales: found.params.ui_locales,
+        account: authenticated(progress) ? account : undefined,
+      }),
     },
     exp: found.exp,
     began: found.session,
@@ -169,18 +176,22 @@ async function accountOf(
   return accounts.view(accountId)
 }
 
-/** `ui_locales`, then the account's language once the account is proven, then what the browser said. */
+/** `ui_locales`, then the account's language once it is proven, then what the browser said, then the client's default. */
 function localeOf(
   { pickLocale }: InteractionStoreDeps,
   ctx: Context,
-  params: FlowState['params'],
-  progress: Progress,
-  account: AccountView | undefined,
+  said: {
+    readonly client: ClientView | undefined
+    readonly uiLocales?: unknown
+    readonly account?: AccountView | undefined
+  },
 ): string {
-  const wanted = typeof params.ui_locales === 'string' ? params.ui_locales.slice(0, 200).split(' ') : []
-  const own = authenticated(progress) && account?.locale !== undefined ? [account.locale] : []
-  const { locale } = ctx.state as { locale?: string }
-  return pickLocale([...wanted, ...own, ...(locale === undefined ? [] : [locale])])
+  const { client, uiLocales, account } = said
+  const wanted = typeof uiLocales === 'string' ? uiLocales.slice(0, 200).split(' ') : []
+  const { languages = [] } = ctx.state as { languages?: readonly string[] }
+  return pickLocale(
+    [...wanted, account?.locale, ...languages, client?.defaultLocale].filter((tag) => tag !== undefined),
+  )
 }
 
 /**

@@ -41,6 +41,8 @@ const CLIENT_METADATA = [
   'resources',
   'resource_scopes',
   'start_uri',
+  'registration_fields',
+  'default_locale',
   'resource_server_for',
   'cors_origins',
   'access_token_format',

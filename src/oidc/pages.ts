@@ -14,13 +14,16 @@ export interface EnginePagesDeps {
 
 /** `renderError`, `logoutSource` and `postLogoutSuccessSource` of the engine. */
 export function createEnginePages({ pages, renderOAuthError, issuer, pickLocale }: EnginePagesDeps) {
-  /** `ui_locales`, then what the browser said (OIDC Core §3.1.2.1, RP-Initiated Logout 1.0 §2). */
+  /** `ui_locales`, what the browser said, the client's default (OIDC Core §3.1.2.1, RP-Initiated Logout 1.0 §2). */
   const speak = (ctx: KoaContextWithOIDC) => {
     const { ui_locales: wanted } = (ctx.oidc.params ?? {}) as { ui_locales?: unknown }
-    const state = ctx.state as { locale?: string }
-    if (typeof wanted !== 'string') return
-    const candidates = wanted.slice(0, 200).split(' ')
-    state.locale = pickLocale(state.locale === undefined ? candidates : [...candidates, state.locale])
+    const state = ctx.state as { locale?: string; readonly languages?: readonly string[] }
+    const fallback = ctx.oidc.client === undefined ? undefined : viewOf(ctx.oidc.client).defaultLocale
+    state.locale = pickLocale([
+      ...(typeof wanted === 'string' ? wanted.slice(0, 200).split(' ') : []),
+      ...(state.languages ?? []),
+      ...(fallback === undefined ? [] : [fallback]),
+    ])
   }
   return {
     async renderError(ctx: KoaContextWithOIDC, out: ErrorOut, error: Error): Promise<void> {
@@ -44,6 +47,7 @@ export function createEnginePages({ pages, renderOAuthError, issuer, pickLocale 
     },
 
     async renderLoggedOut(ctx: KoaContextWithOIDC): Promise<void> {
+      speak(ctx)
       const client = ctx.oidc.client === undefined ? undefined : viewOf(ctx.oidc.client)
       pages.render(ctx as unknown as Context, 'logout/done', {
         ...(client === undefined ? {} : { client, backUrl: client.initiateLoginUri ?? client.clientUri }),
@@ -71,5 +75,7 @@ export function viewOf(client: Client): ClientView {
     tosUri: client.tosUri,
     clientUri: client.clientUri,
     initiateLoginUri: client.start_uri as string | undefined,
+    registrationFields: client.registration_fields as ClientView['registrationFields'],
+    defaultLocale: client.default_locale as string | undefined,
   }
 }

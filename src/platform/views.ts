@@ -122,6 +122,12 @@ export function createViews(options: { viewsDir: string; locales?: readonly stri
   }
 }
 
+/** What is wrong with a form: with one of its fields, and with others. */
+interface FormError {
+  readonly field?: string | undefined
+  readonly others?: readonly FormError[] | undefined
+}
+
 function environment(viewsDir: string, autoescape: boolean): nunjucks.Environment {
   const loader = new nunjucks.FileSystemLoader(viewsDir, { watch: false, noCache: false })
   const options = { autoescape, throwOnUndefined: true, trimBlocks: true, lstripBlocks: true }
@@ -129,6 +135,9 @@ function environment(viewsDir: string, autoescape: boolean): nunjucks.Environmen
     new nunjucks.Environment(loader, options)
       // The letter of a picture that is not there: by code point, or half an emoji would be shown.
       .addFilter('initial', (name: string) => ([...name.trim()][0] ?? '').toUpperCase())
+      .addFilter('at', (error: FormError | undefined, field: string) =>
+        error === undefined ? undefined : [error, ...(error.others ?? [])].find((each) => each.field === field),
+      )
       .addFilter('qr', qrSquares)
       .addFilter('most', (rows: readonly { value: number }[]) => Math.max(1, ...rows.map(({ value }) => value)))
   )

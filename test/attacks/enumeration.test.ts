@@ -13,6 +13,8 @@ const WHO = {
   nobody: 'nobdy@enum.example',
   disabled: 'disab@enum.example',
   pending: 'pendg@enum.example',
+  /** Without a password. */
+  bare: 'barep@enum.example',
 }
 type Who = keyof typeof WHO
 const STATES = Object.keys(WHO) as Who[]
@@ -32,6 +34,7 @@ beforeAll(async () => {
   await target.signUp(WHO.known)
   const { sub } = await target.signUp(WHO.disabled)
   expect(await target.server.run('accounts', 'disable', sub)).toMatchObject({ code: 0, stderr: '' })
+  await target.signUp(WHO.bare, '')
   const browser = target.person()
   const page = await target.open(browser, { prompt: 'create' })
   await browser.submit(page, { email: WHO.pending, password: PASSWORD }, { form: '/register' })
@@ -75,6 +78,20 @@ const JOURNEYS: { readonly [name: string]: Journey } = {
     })
     await step(page, '/verify_email', { code: '000000' })
     await step(page, '/verify_email', { action: 'resend' })
+  },
+  'register without a password': async (browser, email, step) => {
+    const page = await step(await start(browser, { prompt: 'create' }), '/register', { email, password: '' })
+    await step(page, '/verify_email', { code: '000000' })
+    await step(page, '/verify_email', { action: 'resend' })
+  },
+  'sign in by a code': async (browser, email, step) => {
+    const page = await step(await start(browser, { login_hint: email }), '/switch', { to: 'email_code' })
+    await step(page, '/email_code', { code: '000000' })
+    await step(page, '/email_code', { action: 'resend' })
+    await step(page, '/email_code', { code: '111111' })
+    await step(page, '/email_code', { code: '222222' })
+    await step(page, '/email_code', { code: '333333' })
+    await step(page, '/switch', { to: 'password' })
   },
   'register with a weak password': async (browser, email, step) => {
     await step(await start(browser, { prompt: 'create' }), '/register', { email, password: 'password1' })
@@ -178,7 +195,7 @@ function normal({ status, headers, body }: Answer, email: string): string {
 }
 
 describe.each(Object.keys(JOURNEYS))('%s', (journey) => {
-  it('A31: known, unknown, disabled and pending addresses get equal answers', async () => {
+  it('A31: known, unknown, disabled and pending addresses, with and without a password, get equal answers', async () => {
     const seen = new Map<Who, Seen>()
     for (const who of STATES) seen.set(who, await visit(journey, who, false))
     const { answers = [] } = seen.get('nobody') ?? {}

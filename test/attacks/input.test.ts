@@ -188,7 +188,15 @@ describe('A87: fields that are nobody’s to set', () => {
     expect(end.params.has('code')).toBe(true)
     const profile = await browser.get(`${target.issuer}/account/profile`)
     const form = new URLSearchParams({
-      ...{ csrf: csrfOf(profile), name: 'Ada', given_name: '', family_name: '', nickname: '', birthdate: '' },
+      ...{
+        csrf: csrfOf(profile),
+        name: 'Ada',
+        given_name: '',
+        family_name: '',
+        nickname: '',
+        birthdate: '',
+        zoneinfo: '',
+      },
       ...{ phone_number: '', website: '', ...MORE },
     })
     expect((await post(browser, profile, '/account/profile', form.toString())).status).toBe(303)

@@ -31,6 +31,7 @@ interface Held {
   readonly verifier: string
   readonly verifying: { readonly browser: Browser; readonly page: Page }
   readonly recovering: { readonly browser: Browser; readonly page: Page }
+  readonly coding: { readonly browser: Browser; readonly page: Page }
   readonly open: { readonly browser: Browser; readonly page: Page }
   readonly profile: Page
 }
@@ -66,6 +67,11 @@ async function collect(): Promise<Held> {
   )
   const recover = codeFrom(await target.mailbox.to(member.email, { count: 2 }))
 
+  const coding = { browser: target.person(), page: undefined as unknown as Page }
+  const asked = await target.open(coding.browser, { login_hint: member.email })
+  coding.page = await choose(coding.browser, asked, 'email_code')
+  const signIn = codeFrom(await target.mailbox.to(member.email, { count: 3 }))
+
   const first = await tokens('openid offline_access')
   const again = await authorization(target.client, CALLBACK, { prompt: 'none', scope: 'openid' })
   const code = (await browser.get(again.url)).params.get('code') ?? ''
@@ -91,6 +97,7 @@ async function collect(): Promise<Held> {
     mail_code_verify: verify,
     mail_code_recover: recover,
     mail_code_change: changing,
+    mail_code_sign_in: signIn,
     session: cookieOf(browser, 'genkan_session'),
     ticket: cookieOf(browser, 'genkan_account'),
     pending: cookieOf(leaving, 'genkan_account_pending'),
@@ -110,7 +117,7 @@ async function collect(): Promise<Held> {
     })
     found.request_uri = (JSON.parse(answer.body) as { request_uri: string }).request_uri
   }
-  return { values: found, verifier: again.checks.pkceCodeVerifier, verifying, recovering, open, profile }
+  return { values: found, verifier: again.checks.pkceCodeVerifier, verifying, recovering, coding, open, profile }
 }
 
 async function tokens(scope: string): Promise<{ access_token: string; refresh_token: string; id_token: string }> {
@@ -147,7 +154,7 @@ function withCookie(path: string, cookie: string): Promise<Answer> {
 }
 
 /** Where values are redeemed: which kinds are good there, and whether a given value was taken. */
-function redeemers({ verifier, verifying, recovering, open, profile }: Held): typeof places {
+function redeemers({ verifier, verifying, recovering, coding, open, profile }: Held): typeof places {
   const own = { ...FORM }
   const submit = async (
     { browser, page }: { browser: Browser; page: Page },
@@ -245,6 +252,7 @@ function redeemers({ verifier, verifying, recovering, open, profile }: Held): ty
     },
     'code of a new address': { takes: ['mail_code_verify'], try: onPage(verifying, 'verify_email') },
     'code of a recovery': { takes: ['mail_code_recover'], try: onPage(recovering, 'recover_code') },
+    'code that signs in': { takes: ['mail_code_sign_in'], try: onPage(coding, 'email_code') },
     'code of a change of address': {
       takes: ['mail_code_change'],
       try: async (code) =>

@@ -57,7 +57,16 @@ describe('A21: the new-password form without the mailed code', () => {
     const page = await beginRecovery(browser, email)
     const { origin, pathname } = new URL(page.url)
     const { csrf = '' } = fields(page, '/recover_code')
-    const steps = ['identifier', 'password', 'register', 'recover', 'recover_code', 'new_password', 'verify_email']
+    const steps = [
+      'identifier',
+      'password',
+      'register',
+      'recover',
+      'recover_code',
+      'new_password',
+      'verify_email',
+      'email_code',
+    ]
     const more = ['choose_account', 'switch_account', 'consent', 'switch']
     const everything = { identifier: email, email, password: FRESH, action: 'continue', shared: 'yes' }
     const before = await rows()
@@ -70,7 +79,16 @@ describe('A21: the new-password form without the mailed code', () => {
       for (const step of steps.filter((name) => name !== 'register')) {
         seen.push(await browser.post(`${origin}${pathname}/${step}`, { csrf, ...everything }))
       }
-      for (const to of ['login', 'create', 'recover', 'identifier', 'new_password', 'recover_code', 'recover']) {
+      for (const to of [
+        'login',
+        'create',
+        'recover',
+        'identifier',
+        'new_password',
+        'recover_code',
+        'email_code',
+        'recover',
+      ]) {
         seen.push(await browser.post(`${origin}${pathname}/switch`, { csrf, to }))
         seen.push(await browser.post(`${origin}${pathname}/new_password`, { csrf, ...everything }))
         seen.push(await browser.post(`${origin}${pathname}/recover`, { csrf, identifier: email }))

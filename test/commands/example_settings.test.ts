@@ -27,6 +27,7 @@ describe('settings that people copy', () => {
     const { wanted, problems } = parseDeclarations(config.clients, {
       scopes: new Set([...SCOPES, ...config.resources.flatMap(({ scopes }) => scopes)]),
       resources: new Set(config.resources.map(({ identifier }) => identifier)),
+      locales: new Set(['en', 'fi']),
     })
     expect(problems).toEqual([])
     expect(wanted.length).toBeGreaterThan(3)

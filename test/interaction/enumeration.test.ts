@@ -6,12 +6,12 @@ import type { Cost } from '../support/conversation_rooms.ts'
 import { freshDatabase } from '../support/services.ts'
 
 /**
- * A31, A32: known, unknown, disabled and pending identifiers. Each kind walks the same path; of every request the status,
+ * A31, A32: known, unknown, disabled and pending identifiers, with and without a password. Each kind walks the same path; of every request the status,
  * redirect, headers, page bytes, hashes, SQL statements, key/value commands and outbox rows must be equal.
  */
 
 const PASSWORD = 'correct horse battery'
-const KINDS = ['known', 'unknown', 'disabled', 'pending'] as const
+const KINDS = ['known', 'unknown', 'disabled', 'pending', 'bare'] as const
 type Kind = (typeof KINDS)[number]
 
 interface Seen {
@@ -44,6 +44,8 @@ async function address(kind: Kind, path: string): Promise<string> {
     await house.accounts.state(id)
     if (kind === 'disabled') await house.accounts.disable(id)
   }
+  // Without a password: it looks like every other.
+  if (kind === 'bare') await house.member(email)
   if (kind === 'pending') await database.transaction((tx) => house.accounts.createPending({ email }, tx))
   return email
 }
@@ -112,6 +114,39 @@ const WALKS: readonly (readonly [string, 'login' | 'create', (email: string) => 
       ['password', { password: '' }],
       ['password', { password: 'x'.repeat(300) }],
       ...Array.from({ length: 9 }, () => ['password', { password: 'another guess' }] as const),
+    ],
+  ],
+  [
+    'mailing a code',
+    'login',
+    (email) => [
+      ['identifier', { identifier: email }],
+      ['switch', { to: 'email_code' }],
+      ['email_code', { code: '123456' }],
+      ['email_code', { code: '' }],
+      ['email_code', { action: 'resend' }],
+      ['switch', { to: 'password' }],
+      ['password', { password: 'not the right one' }],
+      ['switch', { to: 'email_code' }],
+      ['wait', {}],
+      ['email_code', { action: 'resend' }],
+      ...Array.from({ length: 4 }, () => ['email_code', { code: '654321' }] as const),
+      ...Array.from({ length: 6 }, () => [['wait', {}] as const, ['email_code', { action: 'resend' }] as const]).flat(),
+      ['switch', { to: 'create' }],
+    ],
+  ],
+  [
+    'joining without a password',
+    'create',
+    (email) => [
+      ['register', { email, password: '' }],
+      ['verify_email', { code: '123456' }],
+      ['wait', {}],
+      ['verify_email', { action: 'resend' }],
+      ...Array.from({ length: 4 }, () => ['verify_email', { code: '654321' }] as const),
+      ['verify_email', { action: 'change', email }],
+      ['switch', { to: 'login' }],
+      ['switch', { to: 'email_code' }],
     ],
   ],
   [

@@ -217,6 +217,340 @@ describe('Registering', () => {
   })
 })
 
+describe('Registering without a password', () => {
+  async function register(browser: Browser, interaction: { uid: string }) {
+    await browser.visit(interaction)
+    return browser.submit(interaction, 'register', { email, password: '' })
+  }
+
+  it('says that the password may be left empty', async () => {
+    const { browser, interaction } = open('create')
+    const { html } = await browser.visit(interaction)
+    expect(textOf(html)).toContain('sign in with codes sent to your e-mail')
+    expect(html).toMatch(/<input id="password"(?![^>]* required)/)
+  })
+
+  it('signs in by the code of the mail alone, as `otp`, and not before', async () => {
+    const { browser, interaction } = open('create')
+    expect((await register(browser, interaction)).step).toBe('verify_email')
+    const { values, template } = await house.send()
+    expect(template).toBe('email_codes/verify_email')
+    for (const step of ['register', 'password', 'email_code', 'switch_account', 'consent']) {
+      expect((await browser.submit(interaction, step, { email, password: '', code: '' })).step).toBe('verify_email')
+    }
+    expect(sessionOf(interaction)).toBeUndefined()
+    const done = await browser.post(interaction, 'verify_email', { code: values.code ?? '' })
+    expect(done.location).toBe(`https://id.example/auth/${interaction.uid}`)
+    expect(sessionOf(interaction)).toMatchObject({ login: { amr: ['otp'], epoch: 0 }, create: {} })
+    const account = await house.accounts.findByIdentifier(email)
+    expect(account).toMatchObject({ state: 'active', id: loginOf(interaction).accountId })
+    expect(await house.passwords.isSet(account?.id ?? '')).toBe(false)
+    expect((await house.facts()).slice(-2).sort()).toEqual(['email_code.verified', 'session.started'])
+  })
+
+  it('mails the owner of a known address instead, and no code opens the page', async () => {
+    await house.member(email)
+    const { browser, interaction } = open('create')
+    await register(browser, interaction)
+    expect(await house.send()).toMatchObject({ to: email, template: 'registration/already_registered' })
+    expect(await browser.post(interaction, 'verify_email', { code: '123456' })).toMatchObject({ status: 400 })
+  })
+
+  it('A01: an account that was recovered meanwhile is not signed in to by the conversation that began it', async () => {
+    const { browser, interaction } = open('create')
+    await register(browser, interaction)
+    const owner = open()
+    await owner.browser.visit(owner.interaction)
+    await owner.browser.submit(owner.interaction, 'switch', { to: 'recover' })
+    await owner.browser.submit(owner.interaction, 'recover', { identifier: email })
+    const { values } = await house.send()
+    await owner.browser.submit(owner.interaction, 'recover_code', { code: values.code ?? '' })
+    await owner.browser.post(owner.interaction, 'new_password', { password: 'violet tangent 8' })
+    expect(sessionOf(owner.interaction)).toMatchObject({ login: { amr: ['pwd'] } })
+    expect((await browser.visit(interaction)).step).toBe('verify_email')
+    const moved = await browser.post(interaction, 'verify_email', { action: 'change', email: 'evil@example.net' })
+    expect(moved.status).toBe(303)
+    expect((await browser.visit(interaction)).step).toBe('verify_email')
+    expect(await house.accounts.findByIdentifier('evil@example.net')).toBeUndefined()
+    expect(sessionOf(interaction)).toBeUndefined()
+  })
+})
+
+describe('Registering with what the client asks for', () => {
+  const asking = () => open('create', { clientId: 'asking' })
+  const FIELDS = { password: PASSWORD, given_name: 'Anna', birthdate: '1990-05-21' }
+
+  it('shows its fields in its language, and stores them and nothing else (A87)', async () => {
+    const { browser, interaction } = asking()
+    const { html } = await browser.visit(interaction)
+    expect(html).toContain('<html lang="fi"')
+    expect(html).toMatch(/<input id="given_name"[^>]* autocomplete="given-name"[^>]* required/)
+    expect(html).toMatch(
+      /<input id="birthdate"[^>]* type="date"[^>]* autocomplete="bday" max="2026-11-01"(?! required)/,
+    )
+    expect(textOf(html)).toContain('Syntymäpäivä (valinnainen)')
+    const more = { name: 'x', nickname: 'x', website: 'https://x.example', email_verified: 'true', sub: 'x', role: 'x' }
+    await browser.submit(interaction, 'register', { ...FIELDS, ...more, email })
+    const account = await house.accounts.findByIdentifier(email)
+    expect(account).toMatchObject({ state: 'pending', locale: 'fi' })
+    expect(account?.profile).toEqual({ given_name: 'Anna', birthdate: '1990-05-21' })
+  })
+
+  it('says at each field what is wrong with it, and keeps what was typed', async () => {
+    const { browser, interaction } = asking()
+    await browser.visit(interaction)
+    const typed = { ...FIELDS, email: 'x', given_name: ' ', birthdate: '2027-01-01' }
+    const page = await browser.post(interaction, 'register', typed)
+    expect(page).toMatchObject({ status: 400, step: 'register' })
+    for (const field of ['email', 'given_name', 'birthdate']) {
+      expect(page.html).toMatch(new RegExp(`<input id="${field}"[^>]* aria-invalid="true"`))
+      expect(page.html).toContain(`id="${field}-error"`)
+      expect(page.html).toContain(`<a href="#${field}">`)
+    }
+    expect(page.html).toMatch(/<input id="birthdate"[^>]* value="2027-01-01"/)
+    expect(page.html).not.toContain(PASSWORD)
+  })
+
+  it('keeps what was typed when only the password is refused', async () => {
+    const { browser, interaction } = asking()
+    await browser.visit(interaction)
+    const page = await browser.post(interaction, 'register', { ...FIELDS, email, password: 'password1' })
+    expect(page.html).toMatch(/<input id="given_name"[^>]* value="Anna"/)
+    expect(page.html).toContain('id="password-error"')
+  })
+
+  it('a client that asks for nothing gets nothing', async () => {
+    const { browser, interaction } = open('create')
+    expect((await browser.visit(interaction)).html).not.toContain('given_name')
+    await browser.submit(interaction, 'register', { ...FIELDS, email })
+    expect((await house.accounts.findByIdentifier(email))?.profile).toEqual({})
+  })
+})
+
+describe('The language of a client', () => {
+  it.each([
+    ['nothing', {}, {}, 'fi'],
+    ['a language of the browser that there is not', { 'Accept-Language': 'sv, de;q=0.5' }, {}, 'fi'],
+    ['a language of the browser', { 'Accept-Language': 'sv, en;q=0.5' }, {}, 'en'],
+    ['the cookie', { Cookie: 'genkan_locale=en' }, {}, 'en'],
+    ['ui_locales', { 'Accept-Language': 'fi' }, { ui_locales: 'en' }, 'en'],
+    ['ui_locales that there are not', {}, { ui_locales: 'sv' }, 'fi'],
+  ])('with %s', async (_, headers, params, locale) => {
+    const browser = house.browser({ headers: { 'Accept-Language': '', ...headers } })
+    const interaction = house.engine.open('login', { clientId: 'asking', params })
+    browser.hold(interaction)
+    const cookie = 'Cookie' in headers ? { Cookie: `${headers.Cookie}; genkan_interaction=${interaction.uid}` } : {}
+    const page = await browser.request(`/interaction/${interaction.uid}`, { headers: cookie })
+    expect([page.status, page.headers.get('content-language')]).toEqual([200, locale])
+  })
+
+  it('is that of the page that says what went wrong, too', async () => {
+    const browser = house.browser({ headers: { 'Accept-Language': '' } })
+    const interaction = house.engine.open('login', { clientId: 'asking' })
+    await house.hints.opened(interaction.uid, 'asking')
+    const page = await browser.visit(interaction)
+    expect([page.status, page.headers.get('content-language')]).toEqual([400, 'fi'])
+  })
+
+  it('gives way to that of the account, once it is proven', async () => {
+    const id = await house.member(email, PASSWORD)
+    await database.transaction((tx) => house.accounts.update(id, { locale: 'en' }, tx))
+    const browser = house.browser({ headers: { 'Accept-Language': '' } })
+    const interaction = house.engine.open('login', { clientId: 'asking', params: { login_hint: email } })
+    browser.hold(interaction)
+    browser.signIn({ accountId: await house.member(`b-${email}`, PASSWORD), uid: 'live' })
+    expect((await browser.visit(interaction)).headers.get('content-language')).toBe('fi')
+    const page = await browser.submit(interaction, 'password', { password: PASSWORD })
+    expect([page.step, page.headers.get('content-language')]).toEqual(['switch_account', 'en'])
+  })
+})
+
+describe('Signing in by a code', () => {
+  async function ask(who = email, more: Parameters<typeof open>[1] = {}) {
+    const { browser, interaction } = open('login', { ...more, params: { login_hint: who } })
+    await browser.visit(interaction)
+    const page = await browser.submit(interaction, 'switch', { to: 'email_code' })
+    return { browser, interaction, page }
+  }
+
+  it.each([
+    ['without a password', undefined],
+    ['with one', PASSWORD],
+  ])('signs in to an account %s, as `otp`', async (_, password) => {
+    const id = await house.member(email, password)
+    const { browser, interaction, page } = await ask()
+    expect(page).toMatchObject({ status: 200, step: 'email_code' })
+    const { to, template, values } = await house.send()
+    expect([to, template]).toEqual([email, 'email_codes/sign_in'])
+    expect(values.url).toBe(`https://id.example/interaction/${interaction.uid}/email_code?code=${values.code}`)
+    const done = await browser.post(interaction, 'email_code', { code: values.code ?? '', shared: 'yes' })
+    expect(done.location).toBe(`https://id.example/auth/${interaction.uid}`)
+    expect(sessionOf(interaction)).toMatchObject({ login: { accountId: id, amr: ['otp'], remember: false } })
+    expect(await house.sessions.list(id)).toMatchObject([{ amr: ['otp'], transient: true }])
+  })
+
+  it('is offered on the password page, which is the same for all, and leads back to it', async () => {
+    await house.member(email)
+    const { browser, interaction, page } = await ask()
+    expect(textOf(page.html)).toContain('Use your password')
+    const back = await browser.submit(interaction, 'switch', { to: 'password' })
+    expect(back.step).toBe('password')
+    expect(textOf(back.html)).toContain('E-mail me a code instead')
+    expect(await browser.post(interaction, 'password', { password: '' })).toMatchObject({ status: 400 })
+  })
+
+  it('is on no page where it would prove nothing', async () => {
+    const { browser, interaction } = open()
+    expect((await browser.visit(interaction)).html).not.toContain('value="email_code"')
+    expect((await browser.submit(interaction, 'switch', { to: 'email_code' })).step).toBe('identifier')
+    expect((await browser.submit(interaction, 'switch', { to: 'create' })).html).not.toContain('value="email_code"')
+  })
+
+  it('tells an address without an account in the mail, and how to create one', async () => {
+    const { page, browser, interaction } = await ask()
+    expect(page.step).toBe('email_code')
+    expect(await house.send()).toMatchObject({ to: email, template: 'email_codes/no_account' })
+    const register = await browser.submit(interaction, 'switch', { to: 'create' })
+    expect(register.html).toContain(`value="${email}"`)
+  })
+
+  it('tells a disabled account nothing, and no code of it is right', async () => {
+    const id = await house.member(email, PASSWORD)
+    await house.accounts.disable(id)
+    const { browser, interaction } = await ask()
+    const { to, values } = (await house.mails()).at(-1) ?? { to: '', values: {} as { code?: string } }
+    expect(to).toBeNull()
+    expect(await browser.post(interaction, 'email_code', { code: values.code ?? '' })).toMatchObject({ status: 400 })
+  })
+
+  it('is not the way into an account that has proven nothing', async () => {
+    await database.transaction((tx) => house.accounts.createPending({ email }, tx))
+    await ask()
+    expect((await house.send()).template).toBe('email_codes/no_account')
+  })
+
+  it('an account that is disabled between the code and its use is not signed in', async () => {
+    const id = await house.member(email, PASSWORD)
+    const { browser, interaction } = await ask()
+    const { values } = await house.send()
+    await house.accounts.disable(id)
+    expect(await browser.post(interaction, 'email_code', { code: values.code ?? '' })).toMatchObject({ status: 400 })
+    expect(sessionOf(interaction)).toBeUndefined()
+  })
+
+  it.each([
+    ['a new password', (id: string) => database.transaction((tx) => house.passwords.store(id, 'hash of another', tx))],
+    ['"end everything"', (id: string) => house.sessions.endAll(id, 'ended_by_account')],
+    ['another address', (id: string) => database.transaction((tx) => house.accounts.changeEmail(id, `n-${email}`, tx))],
+  ])('A24: a code from before %s is dead', async (_, change) => {
+    const id = await house.member(email, PASSWORD)
+    const { browser, interaction } = await ask()
+    const { values } = await house.send()
+    house.world.time += 1000
+    await change(id)
+    expect(await browser.post(interaction, 'email_code', { code: values.code ?? '' })).toMatchObject({ status: 400 })
+    expect(sessionOf(interaction)).toBeUndefined()
+  })
+
+  it('A53: "end everything" between the code and the end voids the proof', async () => {
+    const id = await house.member(email)
+    const otherId = await house.member(`b-${email}`)
+    const { browser, interaction } = await ask()
+    browser.signIn({ accountId: otherId, uid: 'live' })
+    const { values } = await house.send()
+    expect((await browser.submit(interaction, 'email_code', { code: values.code ?? '' })).step).toBe('switch_account')
+    await house.sessions.endAll(id, 'ended_by_account')
+    await house.accounts.publish(id)
+    expect((await browser.submit(interaction, 'switch_account', { action: 'switch' })).step).toBe('password')
+    expect(sessionOf(interaction)).toBeUndefined()
+  })
+
+  it('A24: one code signs in once, in the conversation that asked', async () => {
+    const id = await house.member(email, PASSWORD)
+    const { browser, interaction } = await ask()
+    const { values } = await house.send()
+    const other = await ask()
+    const code = { code: values.code ?? '' }
+    expect((await other.browser.post(other.interaction, 'email_code', code)).status).toBe(400)
+    await Promise.all([1, 2, 3].map(() => browser.post(interaction, 'email_code', code)))
+    expect(await house.sessions.list(id)).toHaveLength(1)
+  })
+
+  it('A23: a code of one address is none of another', async () => {
+    await house.member(email, PASSWORD)
+    const victim = `v-${email}`
+    await house.member(victim, PASSWORD)
+    const { browser, interaction } = await ask()
+    const { values } = await house.send()
+    await browser.submit(interaction, 'switch', { to: 'identifier' })
+    await browser.submit(interaction, 'identifier', { identifier: victim })
+    expect((await browser.submit(interaction, 'switch', { to: 'email_code' })).step).toBe('email_code')
+    expect(await browser.post(interaction, 'email_code', { code: values.code ?? '' })).toMatchObject({ status: 400 })
+  })
+
+  it('A27: a code that signs in recovers nothing, and one that recovers signs nobody in', async () => {
+    await house.member(email, PASSWORD)
+    const { browser, interaction } = await ask()
+    const { values } = await house.send()
+    await browser.submit(interaction, 'switch', { to: 'recover' })
+    await browser.submit(interaction, 'recover', { identifier: email })
+    const recover = await house.send()
+    expect(await browser.post(interaction, 'recover_code', { code: values.code ?? '' })).toMatchObject({ status: 400 })
+    await browser.submit(interaction, 'switch', { to: 'login' })
+    await browser.submit(interaction, 'switch', { to: 'email_code' })
+    const code = { code: recover.values.code ?? '' }
+    expect(await browser.post(interaction, 'email_code', code)).toMatchObject({ status: 400 })
+  })
+
+  it('A36: takes three tries a code', async () => {
+    await house.member(email, PASSWORD)
+    const { browser, interaction } = await ask()
+    const { values } = await house.send()
+    const wrong = { code: values.code === '000000' ? '000001' : '000000' }
+    for (let tries = 0; tries < 3; tries++) await browser.post(interaction, 'email_code', wrong)
+    const page = await browser.post(interaction, 'email_code', { code: values.code ?? '' })
+    expect([page.status, page.html.includes('tried too often')]).toEqual([400, true])
+  })
+
+  it('A38: when too many mails were asked for, the page says so and still leads to the password', async () => {
+    const id = await house.member(email, PASSWORD)
+    for (let mails = 0; mails < 6; mails++) await ask()
+    const { browser, interaction, page } = await ask()
+    expect(page).toMatchObject({ status: 429, step: 'email_code' })
+    expect(page.headers.get('retry-after')).toMatch(/^\d+$/)
+    expect(textOf(page.html)).not.toContain('on its way')
+    await browser.submit(interaction, 'switch', { to: 'password' })
+    expect((await browser.post(interaction, 'password', { password: PASSWORD })).status).toBe(303)
+    expect(loginOf(interaction).accountId).toBe(id)
+  })
+
+  it('A30: the link of the mail opens the page with the code, and uses nothing up', async () => {
+    await house.member(email)
+    const { browser, interaction } = await ask()
+    const { values } = await house.send()
+    for (let opened = 0; opened < 4; opened++) {
+      const page = await browser.visit(interaction, `/email_code?code=${values.code}`)
+      expect(page.html).toMatch(new RegExp(`name="code"[^>]* value="${values.code}"`))
+    }
+    const elsewhere = await house.browser().visit(interaction, `/email_code?code=${values.code}`)
+    expect(elsewhere.step).toBeUndefined()
+    expect(textOf(elsewhere.html)).toContain(values.code)
+    expect((await browser.post(interaction, 'email_code', { code: values.code ?? '' })).status).toBe(303)
+  })
+
+  it('sends one mail however often the page is opened, and another after the cool-down', async () => {
+    await house.member(email)
+    const { browser, interaction } = await ask()
+    const before = (await house.mails()).length
+    await browser.visit(interaction)
+    expect(await browser.post(interaction, 'email_code', { action: 'resend' })).toMatchObject({ status: 429 })
+    house.world.time += 30_000
+    const page = await browser.submit(interaction, 'email_code', { action: 'resend' })
+    expect(textOf(page.html)).toContain('A new code is on its way')
+    expect(await house.mails()).toHaveLength(before + 1)
+  })
+})
+
 describe('Recovering', () => {
   async function ask(browser: Browser, interaction: { uid: string }) {
     await browser.visit(interaction)
@@ -265,6 +599,24 @@ describe('Recovering', () => {
     expect(sessionOf(attacker.interaction)).toBeUndefined()
     const other = open()
     expect(await login(other.browser, other.interaction, email, 'attackers own words 7')).toMatchObject({ status: 400 })
+  })
+
+  it('gives an account without a password its first one, by the same pages', async () => {
+    const pages: string[] = []
+    for (const password of [undefined, PASSWORD]) {
+      email = `${newId().toLowerCase().replaceAll('-', 'x').replaceAll('_', 'y')}@example.com`
+      const id = await house.member(email, password)
+      const { browser, interaction } = open()
+      const seen = [await ask(browser, interaction)]
+      const { values } = await house.send()
+      seen.push(await browser.submit(interaction, 'recover_code', { code: values.code ?? '' }))
+      seen.push(await browser.post(interaction, 'new_password', { password: 'violet tangent 8' }))
+      expect(loginOf(interaction)).toMatchObject({ accountId: id, amr: ['pwd'] })
+      expect(await house.passwords.isSet(id)).toBe(true)
+      const hide = (text: string) => text.replaceAll(email, '*').replaceAll(interaction.uid, '*')
+      pages.push(seen.map(({ status, html }) => hide(`${status} ${textOf(html)}`)).join('\n'))
+    }
+    expect(pages[0]).toBe(pages[1])
   })
 
   it('A21: shows no new-password page without the mailed code, whatever is visited or posted', async () => {

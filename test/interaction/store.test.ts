@@ -28,7 +28,8 @@ let failing: string | undefined
 let views: string[]
 let deps: InteractionStoreDeps
 let store: ReturnType<typeof createInteractionStore>
-const ctx = (csrf = 'browser-1', locale = 'en') => ({ state: { csrf, locale } }) as unknown as Context
+const ctx = (csrf = 'browser-1', locale = 'en') =>
+  ({ state: { csrf, locale, languages: [locale] } }) as unknown as Context
 
 function fail(name: string): void {
   if (failing === name) throw new Error(`${name} failed`)

@@ -142,11 +142,14 @@ describe.each(named)('page $name', ({ template, values }) => {
 })
 
 /** Every text of the values with the payload behind it, but what selects a message or must stay a URL of its own kind. */
-const UNTOUCHED = ['error.code', 'error.field', 'label', 'restartUrl', 'stayUrl', 'done', 'current', 'logoUri']
+const UNTOUCHED = [
+  ...['error.code', 'error.field', 'claim', 'label', 'restartUrl', 'stayUrl', 'done', 'current', 'logoUri'],
+]
 
 function poisoned(value: unknown, payload: string, key = ''): never {
   if (typeof value === 'string') return (UNTOUCHED.includes(key) ? value : value + payload) as never
-  if (Array.isArray(value)) return value.map((entry) => poisoned(entry, payload)) as never
+  if (Array.isArray(value))
+    return value.map((entry) => poisoned(entry, payload, key === 'error.others' ? 'error' : '')) as never
   if (typeof value !== 'object' || value === null) return value as never
   const entries = Object.entries(value).map(([name, entry]) => [
     name,
@@ -193,6 +196,19 @@ describe('pages', () => {
     ['recovery/new_password', 'password', 'new-password', { identifier: 'a@b.example', minLength: 8 }],
     ['recovery/new_password', 'identifier', 'username', { identifier: 'a@b.example', minLength: 8 }],
     ['email_codes/verify_email', 'code', 'one-time-code', { email: 'a@b.example', minutes: 10 }],
+    ['email_codes/email_code', 'code', 'one-time-code', { email: 'a@b.example', minutes: 10 }],
+    ...[
+      ['name', 'name'],
+      ['given_name', 'given-name'],
+      ['family_name', 'family-name'],
+      ['nickname', 'nickname'],
+      ['birthdate', 'bday'],
+      ['phone_number', 'tel'],
+      ['website', 'url'],
+    ].map(([claim = '', token = '']) => {
+      const fields = [{ claim, required: false }]
+      return ['registration/register', claim, token, { minLength: 8, today: '2026-11-01', fields }] as const
+    }),
     ['recovery/recover_code', 'code', 'one-time-code', { email: 'a@b.example', minutes: 10 }],
   ])('%s: field %s says %s to password managers', (template, name, autocomplete, values) => {
     const html = render(template, { uid: 'u1', client: { name: 'Demo' }, ...values })

@@ -22,7 +22,7 @@ import { serveKoa } from './koa_server.ts'
 const START = Date.parse('2026-11-01T12:00:00.000Z')
 const STEPS = [
   ...['choose_account', 'identifier', 'register', 'recover', 'recover_code', 'password', 'new_password'],
-  ...['verify_email', 'switch_account', 'consent'],
+  ...['email_code', 'verify_email', 'switch_account', 'consent'],
 ]
 
 export type Conversation = Awaited<ReturnType<typeof startConversation>>
@@ -50,13 +50,13 @@ export async function startConversation(database: Database) {
       const rows = await database.db('outbox').orderBy('id').select('type')
       return rows.map(({ type }: { type: string }) => type)
     },
-    /** An account with a proven address. */
-    async member(email: string, password: string): Promise<string> {
-      const prepared = await passwords.service.prepare(password, [])
-      if (!prepared.ok) throw new Error(prepared.code)
+    /** An account with a proven address, and a password unless it has none. */
+    async member(email: string, password?: string): Promise<string> {
+      const prepared = password === undefined ? undefined : await passwords.service.prepare(password, [])
+      if (prepared?.ok === false) throw new Error(prepared.code)
       return database.transaction(async (tx) => {
         const { accountId } = await accounts.service.createPending({ email }, tx)
-        await passwords.service.store(accountId, prepared.hash, tx)
+        if (prepared !== undefined) await passwords.service.store(accountId, prepared.hash, tx)
         await accounts.service.proveEmail(accountId, email, tx)
         return accountId
       })

@@ -22,6 +22,16 @@ export function createFakeEngine(start: number) {
       { clientId: 'demo-web', name: 'Demo shop', firstParty: false, initiateLoginUri: 'https://shop.example/login' },
     ],
     ['plain', { clientId: 'plain', name: 'Plain', firstParty: false }],
+    [
+      'asking',
+      {
+        ...{ clientId: 'asking', name: 'Asking', firstParty: false, defaultLocale: 'fi' },
+        registrationFields: [
+          { claim: 'given_name', required: true },
+          { claim: 'birthdate', required: false },
+        ],
+      },
+    ],
   ])
   const browserOf = (ctx: Context) => ctx.cookies.get('browser') ?? ''
   const interactions: EngineInteractions = {

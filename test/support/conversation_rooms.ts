@@ -56,9 +56,10 @@ export function createConversationRooms(database: Database, start: number) {
   const emailCodes = createEmailCodes({
     ...{ ...shared, kv, digits, mac, macMatches: (value, tag) => secretBox.macMatches(value, 'test', tag) },
     accounts: { ...accounts.service, canonicalEmail },
+    passwords: passwords.service,
   })
   const registration = createRegistration({
-    ...{ ...shared, kv, accounts: { ...accounts.service, canonicalEmail } },
+    ...{ ...shared, kv, password: 'optional', accounts: { ...accounts.service, canonicalEmail } },
     passwords: { ...passwords.service, minLength: 8 },
   })
   const recovery = createRecovery({

@@ -5,11 +5,13 @@ import type { ZodType } from 'zod'
 import { AppError } from '../../errors.ts'
 import { type Form, readForm } from '../../http/form.ts'
 import { LOCALE_COOKIE } from '../../http/request_context.ts'
+import { agoIn } from '../../platform/relative_time.ts'
 import type { SignedIn } from '../account_sign_in/types.ts'
+import { OWN_CLAIMS } from '../accounts/types.ts'
 import { ACCOUNT_PAGES_CODES } from './errors.ts'
 import { deleteSchema, emailCodeSchema, emailSchema, languageSchema, passwordSchema, profileSchema } from './schema.ts'
 import type { AccountActs } from './service.ts'
-import { type Act, DONE_CODES, type DoneCode, PROFILE_FIELDS } from './types.ts'
+import { type Act, DONE_CODES, type DoneCode } from './types.ts'
 
 export interface AccountPagesRouteDeps {
   readonly issuer: string
@@ -49,12 +51,16 @@ const overview: Routes = (router, { gate, acts }, { show, redirect }) => {
   router.get('/account', async (ctx) => {
     const me = await gate.enter(ctx, '/account')
     if (me === undefined) return
-    const [live, connected] = await Promise.all([acts.sessions(me.accountId), acts.clients(me.accountId)])
-    show(ctx, me, 'overview', { sessionCount: live.length, clientCount: connected.length })
+    const [live, connected, hasPassword] = await Promise.all([
+      acts.sessions(me.accountId),
+      acts.clients(me.accountId),
+      acts.hasPassword(me),
+    ])
+    show(ctx, me, 'overview', { sessionCount: live.length, clientCount: connected.length, hasPassword })
   })
 }
 
-const profile: Routes = (router, { gate, acts }, { show, fail, done, form, parse }) => {
+const profile: Routes = (router, { gate, acts, clock }, { show, fail, done, form, parse }) => {
   router.get('/account/profile', async (ctx) => {
     const me = await gate.enter(ctx, '/account/profile')
     if (me !== undefined) show(ctx, me, 'profile', { values: profileValues(await acts.profile(me.accountId)) })
@@ -63,7 +69,7 @@ const profile: Routes = (router, { gate, acts }, { show, fail, done, form, parse
     const fields = await form(ctx)
     const me = await gate.enter(ctx, '/account/profile')
     if (me === undefined) return
-    const { data, field } = parse(profileSchema, fields)
+    const { data, field } = parse(profileSchema(clock.now().toISOString().slice(0, 10)), fields)
     if (data === undefined) {
       return fail(ctx, me, 'profile', { code: 'profile_invalid', field }, { values: profileValues(fields) })
     }
@@ -73,19 +79,22 @@ const profile: Routes = (router, { gate, acts }, { show, fail, done, form, parse
 }
 
 const password: Routes = (router, { gate, acts, passwordMinLength }, { show, fail, done, form, need }) => {
-  const values = { minLength: passwordMinLength }
+  const values = async (me: SignedIn) => ({ minLength: passwordMinLength, hasPassword: await acts.hasPassword(me) })
   router.get('/account/password', async (ctx) => {
     const me = await gate.enterFresh(ctx, '/account/password')
-    if (me !== undefined) show(ctx, me, 'password', { ...values, others: true })
+    if (me !== undefined) show(ctx, me, 'password', { ...(await values(me)), others: true })
   })
   router.post('/account/password', async (ctx) => {
     const fields = need(passwordSchema, await form(ctx))
     const me = await gate.enterFresh(ctx, '/account/password')
     if (me === undefined) return
     const others = fields.others === 'yes'
-    const act = await acts.changePassword(me, { ...fields, others }, requestOf(ctx))
-    if (!act.ok) return fail(ctx, me, 'password', act, { ...values, others })
-    done(ctx, '/account', 'password_changed')
+    const first = !(await acts.hasPassword(me))
+    const act = first
+      ? await acts.setPassword(me, fields.password, requestOf(ctx).locale)
+      : await acts.changePassword(me, { ...fields, others }, requestOf(ctx))
+    if (!act.ok) return fail(ctx, me, 'password', act, { ...(await values(me)), others: others || first })
+    done(ctx, '/account', first ? 'password_set' : 'password_changed')
   })
 }
 
@@ -284,17 +293,5 @@ function requestOf(ctx: Context): { ip: string; locale: string } {
 
 function profileValues(claims: { readonly [claim: string]: unknown }): { [field: string]: string } {
   const text = (value: unknown) => (typeof value === 'string' ? value : '')
-  return Object.fromEntries(PROFILE_FIELDS.map((field) => [field, text(claims[field])]))
-}
-
-/** "5 minutes ago" in the person's language: needs no time zone. */
-function agoIn(locale: string, now: Date): (then: Date) => string {
-  const format = new Intl.RelativeTimeFormat(locale, { numeric: 'auto' })
-  return (then) => {
-    const minutes = Math.max(0, Math.floor((now.getTime() - then.getTime()) / 60_000))
-    if (minutes < 5) return format.format(0, 'second')
-    if (minutes < 60) return format.format(-minutes, 'minute')
-    if (minutes < 48 * 60) return format.format(-Math.floor(minutes / 60), 'hour')
-    return format.format(-Math.floor(minutes / 1440), 'day')
-  }
+  return Object.fromEntries(OWN_CLAIMS.map((field) => [field, text(claims[field])]))
 }

@@ -1,14 +1,15 @@
 /** What a person may do to their own account, and what each act drags along. */
 import { AppError } from '../../errors.ts'
-import type { Fact, Json } from '../../events.ts'
+import type { Fact } from '../../events.ts'
 import type { AccountView, ClientView } from '../../interaction/step.ts'
 import type { KeyValue } from '../../platform/key_value.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { SignedIn } from '../account_sign_in/types.ts'
+import { OWN_CLAIMS, securityNotice } from '../accounts/types.ts'
 import type { Agreement, Consent, Permission } from '../consents/types.ts'
-import type { Checked, CodeRequest, CodeTarget } from '../email_codes/types.ts'
+import { type Checked, type CodeRequest, type CodeTarget, codeFailure } from '../email_codes/types.ts'
 import type { AfterCommit, ConnectedClient, EndReason, SessionView } from '../sessions/types.ts'
-import { type Act, type ClientRow, PROFILE_FIELDS, type Profile } from './types.ts'
+import type { Act, ClientRow, Profile } from './types.ts'
 
 type Claims = { readonly [claim: string]: unknown }
 
@@ -32,6 +33,13 @@ export interface AccountPagesDeps {
     canonicalEmail(input: unknown): string | undefined
   }
   readonly passwords: {
+    isSet(accountId: string): Promise<boolean>
+    /** Refuses when there is a password by then; `facts` are stated in the same transaction. */
+    setFirst(
+      account: AccountView,
+      password: string,
+      facts: readonly Fact[],
+    ): Promise<{ readonly ok: true } | { readonly ok: false; readonly code: string }>
     /** Counts against the limits of the account and of the address. */
     verifyAccount(
       accountId: string,
@@ -95,7 +103,7 @@ function personal({ transaction, accounts }: AccountPagesDeps) {
       const { phone_number_verified, ...before } = await profileOf(accountId)
       const isSameNumber = before.phone_number === profile.phone_number
       const proven = isSameNumber && phone_number_verified !== undefined ? { phone_number_verified } : {}
-      const kept = Object.entries(before).filter(([claim]) => !(PROFILE_FIELDS as readonly string[]).includes(claim))
+      const kept = Object.entries(before).filter(([claim]) => !(OWN_CLAIMS as readonly string[]).includes(claim))
       const edited = Object.entries(profile).filter(([, value]) => value !== undefined)
       const whole = { ...Object.fromEntries([...kept, ...edited]), ...proven }
       await transaction((tx) => accounts.update(accountId, { profile: whole }, tx))
@@ -110,6 +118,18 @@ function personal({ transaction, accounts }: AccountPagesDeps) {
 function passwordAct(deps: AccountPagesDeps) {
   const { transaction, outbox, passwords, sessions } = deps
   return {
+    hasPassword: ({ accountId }: SignedIn): Promise<boolean> => passwords.isSet(accountId),
+
+    /** The first password of an account that was signed in to by codes. */
+    async setPassword({ accountId, account }: SignedIn, password: string, locale: string): Promise<Act> {
+      const set: Fact = { type: 'account.password_changed', accountId, data: { reason: 'first' } }
+      const first = await passwords.setFirst(account, password, [
+        set,
+        securityNotice(deps, 'password_set', account, locale),
+      ])
+      return first.ok ? done : { ...first, field: 'password' }
+    },
+
     /** Changes the password; ends all other sessions and their refresh tokens when asked to, in the same transaction. */
     async changePassword(
       { accountId, sessionUid, account }: SignedIn,
@@ -126,7 +146,7 @@ function passwordAct(deps: AccountPagesDeps) {
       if (!prepared.ok) return { ...prepared, field: 'password' }
       const after = await transaction(async (tx) => {
         await passwords.store(accountId, prepared.hash, tx)
-        const notice = noticeOf(deps, 'password_changed', account, locale)
+        const notice = securityNotice(deps, 'password_changed', account, locale)
         await outbox.record([{ type: 'account.password_changed', accountId }, notice], tx)
         return form.others ? sessions.endAll(accountId, 'password_changed', { exceptUid: sessionUid }, tx) : undefined
       })
@@ -193,7 +213,8 @@ function emailActs(deps: AccountPagesDeps): EmailActs {
       try {
         const changed = await transaction(async (tx) => {
           const account = await accounts.changeEmail(me.accountId, email, tx)
-          if (account !== undefined) await outbox.record([noticeOf(deps, 'email_changed', me.account, locale)], tx)
+          if (account !== undefined)
+            await outbox.record([securityNotice(deps, 'email_changed', me.account, locale)], tx)
           return account
         })
         return changed === undefined ? { ok: false, code: 'email_change_gone' } : done
@@ -219,11 +240,6 @@ async function send({ emailCodes }: AccountPagesDeps, me: SignedIn, to: string, 
     if (!(error instanceof AppError) || error.code !== 'too_many_requests') throw error
     return { ok: false, code: 'too_many_requests', retryAfter: error.retryAfter }
   }
-}
-
-function codeFailure(checked: Exclude<Checked, 'right'>): Act {
-  if (typeof checked === 'object') return { ok: false, code: 'too_many_requests', retryAfter: checked.retryAfter }
-  return { ok: false, code: checked === 'used_up' ? 'code_used_up' : 'code_invalid', field: 'code' }
 }
 
 function sessionActs({ sessions }: AccountPagesDeps) {
@@ -279,22 +295,9 @@ function ending(deps: AccountPagesDeps) {
       if (accounts.canonicalEmail(confirmation) !== account.email) {
         return { ok: false, code: 'confirmation_wrong', field: 'confirmation' }
       }
-      const notice = noticeOf(deps, 'account_deleted', account, locale)
+      const notice = securityNotice(deps, 'account_deleted', account, locale)
       await accounts.remove(accountId, (tx) => outbox.record([notice], tx))
       return done
     },
   }
-}
-
-type Notice = 'password_changed' | 'email_changed' | 'account_deleted'
-
-/** A mail that tells an address what was done; the address itself is sealed and erased once the mail is sent. */
-function noticeOf({ clock, issuer }: AccountPagesDeps, event: Notice, account: AccountView, pageLocale: string): Fact {
-  const locale = account.locale ?? pageLocale
-  const time = new Intl.DateTimeFormat(locale, { dateStyle: 'long', timeStyle: 'long', timeZone: 'UTC' })
-  const url = event === 'account_deleted' ? {} : { url: `${issuer}/account` }
-  const template = 'accounts/security_notice'
-  const values: { [key: string]: Json } = { event, at: time.format(clock.now()), ...url }
-  const { accountId, email: to } = account
-  return { type: 'mail.requested', accountId, data: { template }, sealed: { to, template, locale, values } }
 }

@@ -1,22 +1,10 @@
 /** What the account pages show and let a person say about themselves, and how an act ends. */
 import type { ClientView } from '../../interaction/step.ts'
+import type { OwnClaim } from '../accounts/types.ts'
 import type { Permission } from '../consents/types.ts'
 
-/** Standard claims (OIDC Core §5.1) that a person edits; all else in a form is dropped (A87). */
-export const PROFILE_FIELDS = [
-  'name',
-  'given_name',
-  'family_name',
-  'nickname',
-  'birthdate',
-  'phone_number',
-  'website',
-] as const
-
-export type ProfileField = (typeof PROFILE_FIELDS)[number]
-
-/** `undefined` removes the claim. */
-export type Profile = { readonly [field in ProfileField]: string | undefined }
+/** What a person says on the profile page; all else in a form is dropped (A87). `undefined` removes the claim. */
+export type Profile = { readonly [claim in OwnClaim]: string | undefined }
 
 /** An act's end: the code of what to say on the next page, or why it could not be. */
 export type Act<Done = unknown> =
@@ -27,6 +15,7 @@ export type Act<Done = unknown> =
 export const DONE_CODES = [
   'profile_saved',
   'password_changed',
+  'password_set',
   'email_changed',
   'code_sent',
   'session_ended',

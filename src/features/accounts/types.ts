@@ -1,5 +1,8 @@
-/** What other rooms may know of an account, and the one form of an e-mail address. */
+/** What other rooms may know of an account, what people may say of themselves, and the one form of an e-mail address. */
 import { domainToASCII } from 'node:url'
+import { z } from 'zod'
+import type { Fact, Json } from '../../events.ts'
+import type { AccountView } from '../../interaction/step.ts'
 
 export type AccountLifecycle = 'pending' | 'active' | 'disabled' | 'closing'
 
@@ -41,6 +44,77 @@ const PROFILE_CLAIMS = [
   'address',
 ] as const
 
+/** Standard claims (OIDC Core §5.1) that people say of themselves: on the account page, or when a client asks at registration. */
+export const OWN_CLAIMS = [
+  'name',
+  'given_name',
+  'family_name',
+  'nickname',
+  'birthdate',
+  'zoneinfo',
+  'phone_number',
+  'website',
+] as const
+
+export type OwnClaim = (typeof OWN_CLAIMS)[number]
+
+export const LONGEST_CLAIM = 200
+
+/** One line without controls or direction overrides: a name is shown to clients and in mails. */
+const line = z
+  .string()
+  .normalize('NFC')
+  .trim()
+  .max(LONGEST_CLAIM)
+  .regex(/^[^\p{Cc}\p{Cs}\u2028\u2029\u202a-\u202e\u2066-\u2069]*$/u)
+
+const orNothing = (value: string): string | undefined => (value === '' ? undefined : value)
+const name = line.transform(orNothing)
+
+/** How each of these claims is typed, and what of it is stored: `undefined` for nothing. `today` is an ISO 8601 date. */
+export function ownClaimFields(today: string): { readonly [claim in OwnClaim]: z.ZodType<string | undefined> } {
+  return {
+    name,
+    given_name: name,
+    family_name: name,
+    nickname: name,
+    birthdate: line.refine((value) => value === '' || (isDay(value) && value <= today)).transform(orNothing),
+    zoneinfo: line
+      .transform(zoneOf)
+      .refine((zone) => zone !== null)
+      .transform((zone) => zone ?? undefined),
+    phone_number: line
+      .transform((value) => value.replace(/[\s().-]/g, ''))
+      .refine((value) => /^(\+[1-9]\d{5,14})?$/.test(value))
+      .transform(orNothing),
+    website: line.refine(isWebAddress).transform(orNothing),
+  }
+}
+
+/** Only the web: a client may make a link of it, and `javascript:` is a link too. */
+function isWebAddress(value: string): boolean {
+  return value === '' || (URL.canParse(value) && /^https?:$/.test(new URL(value).protocol))
+}
+
+/** A day that exists, in ISO 8601 (OIDC Core §5.1); year 0000 stands for a year that is not told. */
+function isDay(value: string): boolean {
+  const [, year = '', month = '', day = ''] = /^(\d{4})-(\d\d)-(\d\d)$/.exec(value) ?? []
+  // Of a year that is not told, the 29th of February may be.
+  const date = new Date(Date.UTC(Number(year) || 2000, Number(month) - 1, Number(day)))
+  return year !== '' && date.getUTCMonth() === Number(month) - 1 && date.getUTCDate() === Number(day)
+}
+
+/** The name of a time zone as the IANA database spells it; null when there is none (an offset is no zone). */
+function zoneOf(value: string): string | undefined | null {
+  if (value === '') return undefined
+  if (!/^[A-Za-z][\w+-]*(\/[\w+-]+)*$/.test(value)) return null
+  try {
+    return new Intl.DateTimeFormat('en', { timeZone: value }).resolvedOptions().timeZone
+  } catch {
+    return null
+  }
+}
+
 /** A profile without what is none of its claims, such as `sub` or `email_verified` (A26, A87). */
 export function onlyProfile(profile: Profile): Profile {
   return Object.fromEntries(
@@ -78,6 +152,24 @@ export function toState({ state, epoch, passwordChangedAt }: Account): AccountSt
 /** Two changes may be written through in any order; the later one stays. */
 export function later(a: AccountState, b: AccountState): boolean {
   return a.epoch > b.epoch || (a.epoch === b.epoch && (a.passwordAt ?? 0) > (b.passwordAt ?? 0))
+}
+
+type Notice = 'password_changed' | 'password_set' | 'email_changed' | 'account_deleted' | 'recovered'
+
+/** A mail that tells an address what was done; the address itself is sealed and erased once the mail is sent. */
+export function securityNotice(
+  { clock, issuer }: { readonly clock: { now(): Date }; readonly issuer: string },
+  event: Notice,
+  account: AccountView,
+  pageLocale: string,
+): Fact {
+  const locale = account.locale ?? pageLocale
+  const time = new Intl.DateTimeFormat(locale, { dateStyle: 'long', timeStyle: 'long', timeZone: 'UTC' })
+  const url = event === 'account_deleted' ? {} : { url: `${issuer}/account` }
+  const template = 'accounts/security_notice'
+  const values: { [key: string]: Json } = { event, at: time.format(clock.now()), ...url }
+  const { accountId, email: to } = account
+  return { type: 'mail.requested', accountId, data: { template }, sealed: { to, template, locale, values } }
 }
 
 const LONGEST = 254

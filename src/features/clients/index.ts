@@ -22,13 +22,15 @@ export type ClientsFeatureDeps = Pick<ClientsDeps, 'outbox' | 'invalidation' | '
   readonly database: Pick<Database, 'db' | 'transaction'>
   /** Scopes of identity: `openid`, `profile`, … */
   readonly scopes: readonly string[]
+  /** Languages that the pages have. */
+  readonly locales: readonly string[]
   /** Configured resource servers; their scopes are known too. */
   readonly resources: readonly { readonly identifier: string; readonly scopes: readonly string[] }[]
 }
 
 /** Builds the feature. Its job removes ended secrets. */
 export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
-  const { database, outbox, invalidation, clock, issuer, scopes, resources } = deps
+  const { database, outbox, invalidation, clock, issuer, scopes, resources, locales } = deps
   const repository = clientRepository(database.db)
   const service = createClientsService({
     repository,
@@ -40,6 +42,7 @@ export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
     known: {
       scopes: new Set([...scopes, ...resources.flatMap((resource) => resource.scopes)]),
       resources: new Set(resources.map((resource) => resource.identifier)),
+      locales: new Set(locales),
     },
     newId,
     newToken,

@@ -3,7 +3,9 @@
  * misspelt restriction is never silently absent.
  */
 import { z } from 'zod'
+import { publicJwk } from '../../platform/public_jwk.ts'
 import { nativeUriProblem, originProblem, type UriCheck, webUriProblem } from '../../platform/uri_rules.ts'
+import { registrationFieldsSchema } from '../registration/types.ts'
 
 const YEAR = 31_536_000
 
@@ -47,17 +49,6 @@ const scope = z
   .refine((value) => value !== '', 'must name at least one scope (an empty one would not limit the client)')
   .refine((value) => /^[\x21\x23-\x5B\x5D-\x7E ]*$/.test(value), 'has a character that scopes cannot have')
 
-const text = z.string().min(1)
-const publicJwk = z
-  .looseObject({ kty: z.enum(['EC', 'RSA', 'OKP']), kid: text.optional(), use: z.literal('sig').optional() })
-  .superRefine((key, context) => {
-    const secret = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'].find((name) => name in key)
-    if (secret !== undefined) context.addIssue({ code: 'custom', message: `has the private member "${secret}"` })
-    const needed = { EC: ['crv', 'x', 'y'], RSA: ['n', 'e'], OKP: ['crv', 'x'] }[key.kty]
-    const missing = needed.filter((name) => typeof key[name] !== 'string')
-    if (missing.length > 0) context.addIssue({ code: 'custom', message: `lacks ${missing.join(', ')}` })
-  })
-
 /** The members of metadata. `client_secret` is taken apart before: it is never stored here. */
 export const metadataSchema = z.strictObject({
   client_id: clientIdSchema,
@@ -87,6 +78,9 @@ export const metadataSchema = z.strictObject({
   require_auth_time: z.boolean().optional(),
   default_max_age: z.int().min(0).max(YEAR).optional(),
   initiate_login_uri: uri.optional(),
+  registration_fields: registrationFieldsSchema.optional(),
+  /** Language of its pages when neither request, account nor browser says one that there is. */
+  default_locale: z.string().optional(),
   backchannel_logout_uri: uri.optional(),
   backchannel_logout_session_required: z.boolean(),
   access_token_format: z.enum(['jwt', 'opaque']).optional(),
@@ -199,10 +193,11 @@ function usesKeys(metadata: Metadata): boolean {
   return metadata.token_endpoint_auth_method === 'private_key_jwt'
 }
 
-/** Scopes and resource servers that this provider knows; anything else would fail in the engine at the first request. */
+/** Scopes, resource servers and languages of pages that this provider knows; any other scope or resource would fail in the engine at the first request. */
 export interface Known {
   readonly scopes: ReadonlySet<string>
   readonly resources: ReadonlySet<string>
+  readonly locales: ReadonlySet<string>
 }
 
 /** A secret given in a declaration: as long as a random one, since it is hashed without salt or stretching. */
@@ -245,7 +240,12 @@ function unknownNames(metadata: Metadata, known: Known): Problem[] {
   const servers = (['resources', 'resource_server_for'] as const).flatMap((field) =>
     (metadata[field] ?? []).filter((name) => !known.resources.has(name)).map((name) => ({ field, name })),
   )
+  const { default_locale: locale } = metadata
+  const languages = [...known.locales].join(', ')
   return [
+    ...(locale === undefined || known.locales.has(locale)
+      ? []
+      : [['default_locale', `${JSON.stringify(locale)} is none of ${languages}`] as const]),
     ...scopes.map((name): Problem => ['scope', `${JSON.stringify(name)} is not a scope of this provider`]),
     ...servers.map(
       ({ field, name }): Problem => [field, `${JSON.stringify(name)} is not a configured resource server`],

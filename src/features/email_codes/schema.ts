@@ -13,4 +13,11 @@ export const verifyEmailForm = z.object({
   email: z.string().default(''),
 })
 
+export const emailCodeForm = z.object({
+  code,
+  action: z.enum(['resend']).optional(),
+  shared: z.string().optional(),
+})
+
 export type VerifyEmailForm = z.output<typeof verifyEmailForm>
+export type EmailCodeForm = z.output<typeof emailCodeForm>

@@ -2,7 +2,7 @@
 
 /** One mailbox, asked from one conversation, for one purpose: what a code is bound to (A23, A27). */
 export interface CodeTarget {
-  readonly purpose: 'verify_email' | 'recover' | 'change_email'
+  readonly purpose: 'verify_email' | 'sign_in' | 'recover' | 'change_email'
   /** The conversation (or the session) that asks. */
   readonly cid: string
   /** Canonical address. */
@@ -33,6 +33,14 @@ export interface CodeRequest extends CodeTarget {
 }
 
 export type Checked = 'right' | 'wrong' | 'used_up' | { readonly retryAfter: number }
+
+/** A page's answer to a code that did not work, or that is right for nobody. */
+export function codeFailure(checked: Checked) {
+  if (typeof checked === 'object') {
+    return { ok: false, code: 'too_many_requests', retryAfter: checked.retryAfter } as const
+  }
+  return { ok: false, code: checked === 'used_up' ? 'code_used_up' : 'code_invalid', field: 'code' } as const
+}
 
 /** How long a code works, counted from its sending. */
 export const CODE_MINUTES = 10

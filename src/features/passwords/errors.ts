@@ -7,6 +7,8 @@ export const PASSWORD_CODES = {
   password_too_long: 400,
   password_too_common: 400,
   password_contains_own_words: 400,
+  /** It has one by now: another page was faster. */
+  password_set_already: 400,
 } as const
 
 export type PasswordErrorCode = keyof typeof PASSWORD_CODES

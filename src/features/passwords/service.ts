@@ -6,12 +6,13 @@ import { ZxcvbnFactory } from '@zxcvbn-ts/core'
 import * as common from '@zxcvbn-ts/language-common'
 import * as english from '@zxcvbn-ts/language-en'
 import type { Fact } from '../../events.ts'
+import type { AccountView } from '../../interaction/step.ts'
 import { networkOf } from '../../platform/client_network.ts'
 import type { KeyValue } from '../../platform/key_value.ts'
 import type { PasswordHash } from '../../platform/password_hash.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { PasswordRepository } from './repository.ts'
-import type { Credential, OwnWords, PasswordProblem, Prepared, Verified } from './types.ts'
+import type { Credential, FirstSet, OwnWords, PasswordProblem, Prepared, Verified } from './types.ts'
 
 export interface PasswordDeps {
   readonly repository: PasswordRepository
@@ -43,19 +44,40 @@ const MOST_BYTES = 1024
 export function createPasswordService(deps: PasswordDeps) {
   const { repository, passwordHash, clock, settings } = deps
   const verify = verification(deps)
+  const prepare = async (password: string, words: OwnWords): Promise<Prepared> => {
+    const code = problemOf(password, settings.minLength, [...words, ...settings.brandWords])
+    return code === undefined ? { ok: true, hash: await passwordHash.hash(normalise(password)) } : { ok: false, code }
+  }
 
   return {
     /** Checks a new password against the policy and hashes it. Call it before a transaction, never inside. */
-    async prepare(password: string, words: OwnWords): Promise<Prepared> {
-      const code = problemOf(password, settings.minLength, [...words, ...settings.brandWords])
-      return code === undefined ? { ok: true, hash: await passwordHash.hash(normalise(password)) } : { ok: false, code }
-    },
+    prepare,
 
     /** Stores a new password. Its fact, and ending sessions, is the caller's act in the same transaction. */
     store: (accountId: string, hash: string, tx: Tx): Promise<void> =>
       repository.store(accountId, hash, clock.now(), tx),
+    findProven: repository.findProven,
     findByEmail: repository.findByEmail,
     findForUpdate: repository.findForUpdate,
+
+    /** Whether the account has a password: without one it is signed in to by codes. */
+    isSet: async (accountId: string): Promise<boolean> =>
+      (await repository.findByAccount(accountId))?.hash !== undefined,
+
+    /** Stores the first password of an account, `facts` with it. One that has got a password meanwhile keeps it. */
+    async setFirst(account: AccountView, password: string, facts: readonly Fact[]): Promise<FirstSet> {
+      const { accountId, email, name } = account
+      const prepared = await prepare(password, [email, name])
+      if (!prepared.ok) return prepared
+      return deps.transaction(async (tx): Promise<FirstSet> => {
+        const credential = await repository.findForUpdate(accountId, tx)
+        if (credential === undefined || credential.hash !== undefined)
+          return { ok: false, code: 'password_set_already' }
+        await repository.store(accountId, prepared.hash, clock.now(), tx)
+        await deps.outbox.record(facts, tx)
+        return { ok: true }
+      })
+    },
 
     /** Verifies a sign-in. One look-up and one hash whatever is behind the identifier (canonical). */
     verifyIdentifier: (identifier: string, password: string, from: Origin): Promise<Verified> =>

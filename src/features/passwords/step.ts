@@ -1,5 +1,5 @@
 /** The password page: the proof that goes with the identifier. */
-import type { Step } from '../../interaction/step.ts'
+import { authenticated, type FlowState, type Step } from '../../interaction/step.ts'
 import { type PasswordForm, passwordForm } from './schema.ts'
 import type { PasswordService } from './service.ts'
 
@@ -8,16 +8,19 @@ export interface PasswordStepDeps {
   readonly clock: { now(): Date }
 }
 
+/** The same for every identifier: whether the account has a password is told to nobody (A31). */
+function needed({ progress }: FlowState): boolean {
+  return progress.path === 'login' && progress.identifier !== undefined && !authenticated(progress)
+}
+
 export function createPasswordStep({ passwords, clock }: PasswordStepDeps): Step<PasswordForm> {
   return {
     name: 'password',
     feature: 'passwords',
     prompts: ['login', 'create', 'select_account'],
     meets: ['authentication'],
-    needed: ({ progress }) =>
-      progress.path === 'login' &&
-      progress.identifier !== undefined &&
-      !progress.proofs.some(({ method }) => method === 'pwd'),
+    needed,
+    offer: (state) => (needed(state) ? { step: 'password', label: 'password.offer' } : undefined),
     input: passwordForm,
     async show({ progress: { identifier, remember } }) {
       return { identifier: identifier ?? '', remember: remember !== false }

@@ -6,8 +6,9 @@ import { AppError } from '../../errors.ts'
 import type { Fact } from '../../events.ts'
 import type { AccountView } from '../../interaction/step.ts'
 import type { Tx } from '../../platform/postgres.ts'
+import { securityNotice } from '../accounts/types.ts'
 import type { CodeRequest, CodeTarget } from '../email_codes/types.ts'
-import type { Credential } from '../passwords/types.ts'
+import { type Credential, stampOf } from '../passwords/types.ts'
 
 export interface RecoveryDeps {
   readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
@@ -114,7 +115,7 @@ async function newPassword(
     await passwords.store(accountId, prepared.hash, tx)
     const after = await sessions.endAll(accountId, 'password_recovered', {}, tx)
     const changed: Fact = { type: 'account.password_changed', accountId, data: { reason: 'recovery' } }
-    await outbox.record([changed, noticeOf(deps, now.account, locale)], tx)
+    await outbox.record([changed, securityNotice(deps, 'recovered', now.account, locale)], tx)
     // Read last: the epoch that the new sign-in must carry.
     const account = await accounts.view(accountId, tx)
     return account === undefined ? undefined : { account, after }
@@ -127,24 +128,4 @@ async function newPassword(
   outbox.wake()
   await done.after()
   return { ok: true, account: done.account }
-}
-
-/** What must not change between the code and the new password: the account, its epoch, its address, its password. */
-function stampOf(credential: Credential | undefined): string {
-  if (credential === undefined) return 'none'
-  const { account, changedAt } = credential
-  return `${account.accountId} ${account.epoch} ${account.email} ${changedAt?.getTime() ?? 0}`
-}
-
-function noticeOf({ clock, issuer }: RecoveryDeps, { accountId, email, locale }: AccountView, fallback: string): Fact {
-  const language = locale ?? fallback
-  const format = new Intl.DateTimeFormat(language, { dateStyle: 'long', timeStyle: 'long', timeZone: 'UTC' })
-  const template = 'accounts/security_notice'
-  const values = { event: 'recovered', at: format.format(clock.now()), url: `${issuer}/account` }
-  return {
-    type: 'mail.requested',
-    accountId,
-    data: { template },
-    sealed: { to: email, template, locale: language, values },
-  }
 }

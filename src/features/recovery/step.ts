@@ -1,6 +1,6 @@
 /** The three pages of recovery: whose mailbox, the code, the new password. */
 import { type FlowState, MAILBOX, type Outcome, type PromptName, type Step } from '../../interaction/step.ts'
-import { type Checked, CODE_MINUTES, type CodeRequest, type CodeTarget } from '../email_codes/types.ts'
+import { type Checked, CODE_MINUTES, type CodeRequest, type CodeTarget, codeFailure } from '../email_codes/types.ts'
 import {
   type NewPasswordForm,
   newPasswordForm,
@@ -75,11 +75,6 @@ export function createRecoverCodeStep({ recovery, codes, clock }: RecoveryStepDe
       return { ok: true, patch: { accountId, account, proof, answers: { recover_code: stamp } } }
     },
   }
-}
-
-function codeFailure(checked: Checked): Outcome {
-  if (typeof checked === 'object') return { ok: false, code: 'too_many_requests', retryAfter: checked.retryAfter }
-  return { ok: false, code: checked === 'used_up' ? 'code_used_up' : 'code_invalid', field: 'code' }
 }
 
 /** There is no way to this page but a mailed code of this conversation (A21). */

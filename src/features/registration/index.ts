@@ -1,19 +1,19 @@
 /**
- * Registration: e-mail and password make a pending account. Owns no table; the account row belongs to accounts, the hash to
- * passwords, proving the address to email_codes.
+ * Registration: an e-mail, a password unless it is optional, and what the client asks for make a pending account. Owns no
+ * table; the account row and what a profile may hold belong to accounts, the hash to passwords, proving the address to
+ * email_codes.
  */
 import type { Feature } from '../../feature.ts'
 import type { Step } from '../../interaction/step.ts'
 import { createRegistrationService, type RegistrationDeps } from './service.ts'
 import { createRegisterStep } from './step.ts'
 
-export type RegistrationFeatureDeps = RegistrationDeps & { readonly clock: { now(): Date } }
-
-export function createRegistration(deps: RegistrationFeatureDeps): Feature {
+export function createRegistration(deps: RegistrationDeps): Feature {
   const registration = createRegistrationService(deps)
-  const { minLength } = deps.passwords
+  const { clock, password, passwords } = deps
+  const { minLength } = passwords
   return {
     name: 'registration',
-    steps: [createRegisterStep({ registration, minLength, clock: deps.clock }) as Step],
+    steps: [createRegisterStep({ registration, minLength, password, clock }) as Step],
   }
 }

@@ -1,10 +1,10 @@
-/** The form of the registration page. Other fields are dropped (A87). */
+/** The form of the registration page. Other fields are dropped, and so are claims that the client does not ask for (A87). */
 import { z } from 'zod'
+import { OWN_CLAIMS, type OwnClaim } from '../accounts/types.ts'
 
-export const registerForm = z.object({
-  email: z.string().default(''),
-  password: z.string().default(''),
-  shared: z.string().optional(),
-})
+const text = z.string().default('')
+const claims = Object.fromEntries(OWN_CLAIMS.map((claim) => [claim, text])) as { [claim in OwnClaim]: typeof text }
+
+export const registerForm = z.object({ email: text, password: text, shared: z.string().optional(), ...claims })
 
 export type RegisterForm = z.output<typeof registerForm>

@@ -3,23 +3,31 @@
  * not: same answer, same statements, same hashes (A31, A32). What differs is the mail, which only the mailbox's owner sees;
  * a pending account cannot sign in outside of its own conversation, so nothing else can tell the two apart either.
  */
-import type { AccountView } from '../../interaction/step.ts'
+import type { AccountView, FieldError, RegistrationField } from '../../interaction/step.ts'
 import { networkOf } from '../../platform/client_network.ts'
 import type { KeyValue } from '../../platform/key_value.ts'
 import type { Tx } from '../../platform/postgres.ts'
+import { LONGEST_CLAIM, OWN_CLAIMS, type OwnClaim, ownClaimFields } from '../accounts/types.ts'
+import { REGISTRATION_CODES, type RegistrationErrorCode } from './errors.ts'
 
 export interface RegistrationDeps {
   readonly kv: Pick<KeyValue, 'hit'>
   readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
+  readonly clock: { now(): Date }
+  /** Whether an account may begin without a password: the code of the mail is then its proof, now and later. */
+  readonly password: 'optional' | 'required'
   readonly accounts: {
     canonicalEmail(input: unknown): string | undefined
-    createPending(account: { email: string; locale?: string | undefined }, tx: Tx): Promise<AccountView>
+    createPending(
+      account: { email: string; locale?: string | undefined; profile?: Claims },
+      tx: Tx,
+    ): Promise<AccountView>
   }
   readonly passwords: {
     readonly minLength: number
     prepare(
       password: string,
-      ownWords: readonly string[],
+      ownWords: readonly (string | undefined)[],
     ): Promise<{ readonly ok: true; readonly hash: string } | { readonly ok: false; readonly code: string }>
     store(accountId: string, hash: string, tx: Tx): Promise<unknown>
   }
@@ -27,35 +35,92 @@ export interface RegistrationDeps {
 
 export type RegistrationService = ReturnType<typeof createRegistrationService>
 
+/** Claims by name, as typed or as stored. */
+export type Claims = { readonly [claim: string]: string }
+
 export type Registered =
-  | { readonly ok: true; readonly account: AccountView }
-  | { readonly ok: false; readonly code: string; readonly field?: 'email' | 'password'; readonly retryAfter?: number }
+  | { readonly ok: true; readonly account: AccountView; readonly hasPassword: boolean }
+  | {
+      readonly ok: false
+      readonly code: string
+      readonly field?: string
+      readonly others?: readonly FieldError[]
+      readonly retryAfter?: number
+    }
+
+interface Typed {
+  readonly email: string
+  readonly password: string
+  readonly claims: Claims
+}
+
+interface Circumstances {
+  readonly ip: string
+  readonly locale: string
+  /** What the client asks for; nothing else that was typed is stored (A87). */
+  readonly fields: readonly RegistrationField[]
+}
 
 const PER_ADDRESS = 60
 const WINDOW_SECONDS = 600
 
 export function createRegistrationService(deps: RegistrationDeps) {
-  const { kv, transaction, accounts, passwords } = deps
+  const { kv, transaction, accounts, passwords, clock } = deps
+
+  /** The password's hash; undefined for an account without one. */
+  async function secret(password: string, ownWords: readonly (string | undefined)[]) {
+    if (password === '' && deps.password === 'optional') return { ok: true, hash: undefined } as const
+    return passwords.prepare(password, ownWords)
+  }
+
   return {
-    /** Makes a pending account with its password, all or nothing. */
-    async register(
-      typed: { readonly email: string; readonly password: string },
-      from: { readonly ip: string; readonly locale: string },
-    ): Promise<Registered> {
+    /** Makes a pending account with its password and profile, all or nothing. */
+    async register(typed: Typed, { ip, locale, fields }: Circumstances): Promise<Registered> {
       const email = accounts.canonicalEmail(typed.email)
-      if (email === undefined) return { ok: false, code: 'email_invalid', field: 'email' }
+      const { profile, wrong } = readProfile(fields, typed.claims, clock.now().toISOString().slice(0, 10))
+      if (email === undefined) wrong.unshift({ code: 'email_invalid', field: 'email' })
+      const [first, ...others] = wrong
+      if (email === undefined || first !== undefined) return { ok: false, code: 'email_invalid', ...first, others }
       const { allowed, retryAfter } = await kv.hit([
-        { key: `register:ip:${networkOf(from.ip)}`, limit: PER_ADDRESS, windowSeconds: WINDOW_SECONDS },
+        { key: `register:ip:${networkOf(ip)}`, limit: PER_ADDRESS, windowSeconds: WINDOW_SECONDS },
       ])
       if (!allowed) return { ok: false, code: 'too_many_requests', retryAfter }
-      const prepared = await passwords.prepare(typed.password, [email])
+      const ownWords = [profile.name, profile.given_name, profile.family_name, profile.nickname]
+      const prepared = await secret(typed.password, [email, ...ownWords])
       if (!prepared.ok) return { ok: false, code: prepared.code, field: 'password' }
+      const { hash } = prepared
       const account = await transaction(async (tx) => {
-        const pending = await accounts.createPending({ email, locale: from.locale }, tx)
-        await passwords.store(pending.accountId, prepared.hash, tx)
+        const pending = await accounts.createPending({ email, locale, profile }, tx)
+        if (hash !== undefined) await passwords.store(pending.accountId, hash, tx)
         return pending
       })
-      return { ok: true, account }
+      return { ok: true, account, hasPassword: hash !== undefined }
     },
   }
+}
+
+/** What was typed into the client's fields, and all that is wrong with it, so that a person corrects a form once. */
+function readProfile(fields: readonly RegistrationField[], typed: Claims, today: string) {
+  const read = ownClaimFields(today)
+  const profile: { [claim: string]: string } = {}
+  const wrong: FieldError[] = []
+  for (const { claim, required } of fields) {
+    if (!isOwnClaim(claim)) continue
+    const text = typed[claim] ?? ''
+    const parsed = read[claim].safeParse(text)
+    if (!parsed.success) wrong.push({ code: problemOf(claim, text), field: claim })
+    else if (parsed.data !== undefined) profile[claim] = parsed.data
+    else if (required) wrong.push({ code: 'claim_required', field: claim })
+  }
+  return { profile, wrong }
+}
+
+function isOwnClaim(claim: string): claim is OwnClaim {
+  return (OWN_CLAIMS as readonly string[]).includes(claim)
+}
+
+function problemOf(claim: OwnClaim, text: string): RegistrationErrorCode {
+  if (text.trim().length > LONGEST_CLAIM) return 'claim_too_long'
+  const own = `${claim}_invalid`
+  return own in REGISTRATION_CODES ? (own as RegistrationErrorCode) : 'claim_invalid'
 }

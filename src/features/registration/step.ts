@@ -1,38 +1,56 @@
 /** The registration page. */
-import { authenticated, type Step } from '../../interaction/step.ts'
+import type { FlowState, Step } from '../../interaction/step.ts'
 import { type RegisterForm, registerForm } from './schema.ts'
-import type { RegistrationService } from './service.ts'
+import type { Claims, RegistrationService } from './service.ts'
 
 export interface RegisterStepDeps {
   readonly registration: RegistrationService
   readonly minLength: number
+  readonly password: 'optional' | 'required'
   readonly clock: { now(): Date }
 }
 
-export function createRegisterStep({ registration, minLength, clock }: RegisterStepDeps): Step<RegisterForm> {
+export function createRegisterStep({ registration, minLength, password, clock }: RegisterStepDeps): Step<RegisterForm> {
   return {
     name: 'register',
     feature: 'registration',
     prompts: ['login', 'create', 'select_account'],
     meets: ['account', 'authentication'],
-    needed: ({ progress }) => progress.path === 'create' && !authenticated(progress),
+    needed: ({ progress }) => progress.path === 'create' && progress.accountId === undefined,
     input: registerForm,
-    show: async ({ progress }) => ({ minLength, ...(progress.identifier && { email: progress.identifier }) }),
-    async submit({ email, password, shared }, { locale }, { ip }) {
-      const registered = await registration.register({ email, password }, { ip, locale })
-      if (!registered.ok) return registered
-      const { account } = registered
+    show: async (state) => ({
+      minLength,
+      passwordOptional: password === 'optional',
+      fields: fieldsOf(state),
+      today: clock.now().toISOString().slice(0, 10),
+      ...(state.progress.identifier && { email: state.progress.identifier }),
+    }),
+    async submit({ email, password, shared, ...claims }, state, { ip }) {
+      const fields = fieldsOf(state)
+      const registered = await registration.register({ email, password, claims }, { ip, locale: state.locale, fields })
+      if (!registered.ok) return { ...registered, values: shownAgain(state, claims) }
+      const { account, hasPassword } = registered
       const { accountId, epoch } = account
+      const at = clock.now().getTime()
       return {
         ok: true,
         patch: {
           identifier: account.email,
           accountId,
           account,
-          proof: { method: 'pwd', accountId, at: clock.now().getTime(), epoch },
+          // Without a password nothing is proven yet: the code of the mail will be the proof.
+          ...(hasPassword && { proof: { method: 'pwd', accountId, at, epoch } }),
           remember: shared !== 'yes',
         },
       }
     },
   }
+}
+
+function fieldsOf({ client }: FlowState) {
+  return client.registrationFields ?? []
+}
+
+function shownAgain(state: FlowState, typed: Claims): Claims {
+  return Object.fromEntries(fieldsOf(state).map(({ claim }) => [claim, typed[claim] ?? '']))
 }

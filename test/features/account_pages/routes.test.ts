@@ -37,6 +37,7 @@ describe('account pages', () => {
   let log: unknown[]
   let failure: { code: string; field?: string; retryAfter?: number } | undefined
   let pendingEmail: string | undefined
+  let hasPassword: boolean
   /** Parameters of the authorization requests that the provider saw. */
   let asked: URLSearchParams[]
   let browser: Browser
@@ -61,6 +62,7 @@ describe('account pages', () => {
       if (name === 'sessions') return async () => [session('there'), session('here')]
       if (name === 'clients') return async () => clients
       if (name === 'profile') return async () => ({ name: 'Ann', website: 'https://ann.example', role: 'x' })
+      if (name === 'hasPassword') return async () => hasPassword
       if (name === 'pendingEmail') return async () => pendingEmail
       if (name === 'resendIn') return async () => 0
       return async (...values: unknown[]) => {
@@ -152,6 +154,7 @@ describe('account pages', () => {
     account = ann
     log = []
     failure = undefined
+    hasPassword = true
     pendingEmail = undefined
     asked = []
     browser = createBrowser()
@@ -314,6 +317,27 @@ describe('account pages', () => {
           expect.anything(),
         ],
       ])
+    })
+
+    it('sets the first password of an account without one, and asks for no current one', async () => {
+      hasPassword = false
+      expect((await pageOf('/account')).text).toContain('Set a password')
+      const form = await pageOf('/account/password')
+      expect(form.title).toContain('Set a password')
+      const fields = form.forms.flatMap((each) => each.fields)
+      const autocomplete = fields.map(({ attributes }) => attributes.autocomplete).filter(Boolean)
+      expect(autocomplete).toEqual(['username', 'new-password'])
+      const page = await browser.submit(form, { password: 'new' }, { form: '/account/password' })
+      expect(page.text).toContain('Your password is set.')
+      expect(log).toEqual([['setPassword', 'new', 'en']])
+    })
+
+    it('a stale page cannot set a password past the current one', async () => {
+      hasPassword = false
+      const form = await pageOf('/account/password')
+      hasPassword = true
+      await browser.submit(form, { password: 'new' }, { form: '/account/password' })
+      expect(log).toEqual([['changePassword', expect.objectContaining({ current: '' }), expect.anything()]])
     })
 
     it('unticked, other sessions stay', async () => {

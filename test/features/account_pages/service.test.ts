@@ -87,6 +87,13 @@ describe('acts of the account pages', () => {
         prepare: async (password) =>
           password.length < 8 ? { ok: false, code: 'password_too_short' } : { ok: true, hash: `hash of ${password}` },
         store: async (accountId, hash) => log.push(['store', accountId, hash]),
+        isSet: async () => true,
+        setFirst: async (account, password, stated) => {
+          if (password.length < 8) return { ok: false, code: 'password_too_short' }
+          log.push(['first', account.accountId, password])
+          facts.push(...stated)
+          return { ok: true }
+        },
       },
       emailCodes: {
         resend: async (request) => {
@@ -144,24 +151,25 @@ describe('acts of the account pages', () => {
       family_name: '',
       nickname: '',
       birthdate: '',
+      zoneinfo: '',
       phone_number: '',
       website: '',
     }
 
     it('replaces what the page shows and keeps other claims', async () => {
-      profile = { name: 'Old', nickname: 'Annie', zoneinfo: 'Europe/Helsinki', phone_number: '+358401234567' }
-      await acts.saveProfile(me, profileSchema.parse({ ...form, phone_number: '+358 40 123 4567' }))
+      profile = { name: 'Old', nickname: 'Annie', gender: 'female', phone_number: '+358401234567' }
+      await acts.saveProfile(me, profileSchema('2026-11-01').parse({ ...form, phone_number: '+358 40 123 4567' }))
       expect(log).toContainEqual([
         'update',
         'ann',
-        { profile: { zoneinfo: 'Europe/Helsinki', name: 'Ann', phone_number: '+358401234567' } },
+        { profile: { gender: 'female', name: 'Ann', phone_number: '+358401234567' } },
       ])
     })
 
     it('a changed number is not proven any more', async () => {
       profile = { phone_number: '+358401234567', phone_number_verified: true }
-      await acts.saveProfile(me, profileSchema.parse({ ...form, phone_number: '+358401234567' }))
-      await acts.saveProfile(me, profileSchema.parse({ ...form, phone_number: '+358409999999' }))
+      await acts.saveProfile(me, profileSchema('2026-11-01').parse({ ...form, phone_number: '+358401234567' }))
+      await acts.saveProfile(me, profileSchema('2026-11-01').parse({ ...form, phone_number: '+358409999999' }))
       const saved = log.filter((entry) => Array.isArray(entry)).map(([, , changes]) => changes)
       expect(saved).toEqual([
         { profile: { name: 'Ann', phone_number: '+358401234567', phone_number_verified: true } },
@@ -179,7 +187,9 @@ describe('acts of the account pages', () => {
         epoch: '0',
         locale: 'x',
       }
-      expect(Object.keys(profileSchema.parse({ ...form, ...extra })).sort()).toEqual(Object.keys(form).sort())
+      expect(Object.keys(profileSchema('2026-11-01').parse({ ...form, ...extra })).sort()).toEqual(
+        Object.keys(form).sort(),
+      )
     })
 
     it.each([
@@ -195,18 +205,40 @@ describe('acts of the account pages', () => {
       ['name', 'a\u202eb'],
       ['name', 'a\u0000b'],
       ['name', 'two\nlines'],
-      ['name', 'x'.repeat(121)],
+      ['name', 'x'.repeat(201)],
+      ['birthdate', '2026-11-02'],
+      ['birthdate', '1990-02-29'],
+      ['zoneinfo', 'Europe/Atlantis'],
+      ['zoneinfo', '+02:00'],
     ])('refuses %s %j', (field, value) => {
-      expect(profileSchema.safeParse({ ...form, [field]: value }).success).toBe(false)
+      expect(profileSchema('2026-11-01').safeParse({ ...form, [field]: value }).success).toBe(false)
     })
 
     it.each([
       ['birthdate', '1990-05-21'],
+      ['birthdate', '2026-11-01'],
+      ['zoneinfo', 'Europe/Helsinki'],
       ['birthdate', '0000-02-29'],
       ['name', 'Zoë O’Brien-Ängström 山田'],
       ['website', 'https://example.com/~ann'],
     ])('takes %s %j', (field, value) => {
-      expect(profileSchema.safeParse({ ...form, [field]: value }).data).toMatchObject({ [field]: value })
+      expect(profileSchema('2026-11-01').safeParse({ ...form, [field]: value }).data).toMatchObject({ [field]: value })
+    })
+  })
+
+  describe('first password', () => {
+    it('is set, stated and told to the person', async () => {
+      expect(await acts.setPassword(me, 'long enough', 'en')).toMatchObject({ ok: true })
+      expect(log).toContainEqual(['first', 'ann', 'long enough'])
+      expect(facts[0]).toMatchObject({ type: 'account.password_changed', accountId: 'ann', data: { reason: 'first' } })
+      expect(mails()).toMatchObject([{ to: 'ann@example.com', locale: 'fi', values: { event: 'password_set' } }])
+    })
+
+    it('that is refused marks its field, and nothing is stated', async () => {
+      expect(await acts.setPassword(me, 'short', 'en')).toEqual({
+        ...{ ok: false, code: 'password_too_short', field: 'password' },
+      })
+      expect(facts).toEqual([])
     })
   })
 

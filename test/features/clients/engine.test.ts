@@ -55,6 +55,7 @@ describe('metadata that was accepted is taken by the engine', () => {
   const known = {
     scopes: new Set<string>([...SCOPES, ...RESOURCE.scopes]),
     resources: new Set([RESOURCE.identifier]),
+    locales: new Set(['en', 'fi']),
   }
   const web = { client_id: 'web', redirect_uris: ['https://app.example.com/callback'] }
 

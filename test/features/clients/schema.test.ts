@@ -4,6 +4,7 @@ import { parseDeclarations, parseMetadata } from '../../../src/features/clients/
 const known = {
   scopes: new Set(['openid', 'profile', 'email', 'offline_access', 'orders:read']),
   resources: new Set(['https://api.example.com']),
+  locales: new Set(['en', 'fi']),
 }
 const web = {
   client_id: 'web',
@@ -195,5 +196,34 @@ describe('declarations', () => {
       'clients.three',
     ])
     expect(wanted.map(({ metadata }) => metadata.client_id)).toContain('three')
+  })
+})
+
+describe('what the registration page asks for, and its language', () => {
+  it('takes claims, optional unless they are required, and a language that there is', () => {
+    const fields = [{ claim: 'given_name', required: true }, { claim: 'birthdate' }]
+    const parsed = parse({ registration_fields: fields, default_locale: 'fi' })
+    expect(parsed).toMatchObject({ ok: true, metadata: { default_locale: 'fi' } })
+    expect(parsed.ok && parsed.metadata.registration_fields).toEqual([
+      { claim: 'given_name', required: true },
+      { claim: 'birthdate', required: false },
+    ])
+    expect(parse({})).not.toHaveProperty('metadata.registration_fields')
+  })
+
+  it.each([
+    ['a claim that people do not say of themselves (A26, A87)', { registration_fields: [{ claim: 'email_verified' }] }],
+    ['a claim that there is not', { registration_fields: [{ claim: 'role' }] }],
+    ['a claim twice', { registration_fields: [{ claim: 'name' }, { claim: 'name', required: true }] }],
+    ['a misspelt member', { registration_fields: [{ claim: 'name', requird: true }] }],
+    ['a list of names', { registration_fields: ['name'] }],
+    ['a language without pages', { default_locale: 'sv' }],
+    ['another spelling of a language', { default_locale: 'FI' }],
+  ])('refuses %s', (_, given) => {
+    expect(problems(given)).toEqual([expect.stringMatching(/^(registration_fields|default_locale)/)])
+  })
+
+  it('names the languages that there are', () => {
+    expect(problems({ default_locale: 'sv' })).toEqual(['default_locale: "sv" is none of en, fi'])
   })
 })

@@ -27,6 +27,7 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
       clock,
       issuer: ISSUER,
       scopes,
+      locales: ['en', 'fi'],
       resources: [{ identifier: 'https://api.example.com', scopes: ['orders:read'] }],
     })
   const facts = async () => {
@@ -89,6 +90,7 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
       clock,
       issuer: ISSUER,
       scopes: ['openid', 'profile', 'email'],
+      locales: ['en', 'fi'],
       resources: [],
     }).service
     await expect(broken.create({ client_id: 'web', redirect_uris: ['https://a.example/'] })).rejects.toThrow(

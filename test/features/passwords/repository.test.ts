@@ -1,7 +1,9 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { passwordRepository } from '../../../src/features/passwords/repository.ts'
+import { createPasswordService } from '../../../src/features/passwords/service.ts'
 import { newId } from '../../../src/platform/ids.ts'
 import type { Database } from '../../../src/platform/postgres.ts'
+import { createModelKeyValue } from '../../contracts/key_value_model.ts'
 import { freshDatabase } from '../../support/services.ts'
 
 const NOW = new Date('2026-11-01T12:00:00.000Z')
@@ -91,5 +93,26 @@ describe.each(['embedded', 'postgres'] as const)('password repository on %s', (k
     await store(id, 'hash')
     await database.db('accounts').where({ id }).delete()
     expect(await database.db('passwords').where({ account_id: id })).toEqual([])
+  })
+
+  it('of many first passwords at once one is stored', async () => {
+    const id = await account()
+    const hash = async (password: string) => `hash of ${password}`
+    const service = createPasswordService({
+      repository: passwords,
+      passwordHash: { hash, verify: async () => false, verifyDummy: async () => false, needsRehash: () => false },
+      kv: createModelKeyValue({ now: () => NOW }),
+      transaction: database.transaction,
+      outbox: { record: async () => {} },
+      clock: { now: () => NOW },
+      mac: (value) => value,
+      settings: { minLength: 8, brandWords: [], perAddress: 9, perIdentifier: 9, windowSeconds: 9 },
+    })
+    const me = { accountId: id, email, emailVerified: true, active: true, epoch: 0 }
+    const words = ['violet tangent 8', 'orange meridian 9', 'crimson parabola 3', 'silver ellipse 5']
+    const ends = await Promise.all(words.map((word) => service.setFirst(me, word, [])))
+    const winner = words[ends.findIndex(({ ok }) => ok)]
+    expect(ends.filter(({ ok }) => ok)).toHaveLength(1)
+    expect((await passwords.findByAccount(id))?.hash).toBe(`hash of ${winner}`)
   })
 })

@@ -166,6 +166,24 @@ describe('Verifying a password', () => {
     expect(facts).toEqual([])
   })
 
+  it('stores the first password of an account without one, with its facts', async () => {
+    credential = { account, hash: undefined, changedAt: undefined }
+    const set: Fact = { type: 'account.password_changed', accountId: 'A' }
+    expect(await service.setFirst(account, 'password1', [set])).toEqual({ ok: false, code: 'password_too_common' })
+    expect(facts).toEqual([])
+    expect(await service.isSet('A')).toBe(false)
+    expect(await service.setFirst(account, GOOD, [set])).toEqual({ ok: true })
+    expect(facts).toEqual([set])
+  })
+
+  it.each([
+    ['has a password', () => credential],
+    ['is gone', () => undefined],
+  ])('stores no first password for an account that %s', async (_, found) => {
+    credential = found()
+    expect(await service.setFirst(account, GOOD, [])).toEqual({ ok: false, code: 'password_set_already' })
+  })
+
   it('takes composed and decomposed spellings of one password', async () => {
     const prepared = await service.prepare('brûlée à la crème', [])
     credential = { account, hash: prepared.ok ? prepared.hash : '', changedAt: undefined }
