@@ -75,7 +75,7 @@ export interface FlowState {
     readonly reasons: readonly string[]
     readonly details: { readonly [key: string]: unknown }
   }
-  /** Validated authorization request parameters (`scope`, `login_hint`, `ui_locales`, …), verbatim. */
+  /** Validated authorization request parameters (`scope`, `login_hint`, …), verbatim; `ui_locales` may be the person's own choice. */
   readonly params: { readonly [key: string]: unknown }
   readonly client: ClientView
   /** The live session of this browser, when there is one. */
@@ -95,8 +95,11 @@ export interface RequestFacts {
   readonly requestId: string
 }
 
-/** What a step shows: values for its template `views/<feature>/<step>.njk`. */
-export type Shown = { readonly [key: string]: unknown }
+/**
+ * What a step shows: values for its template `views/<feature>/<step>.njk`. With `accountLocale`, the language of an account
+ * whose session this is and that the step has read, the page speaks it as after a proof.
+ */
+export type Shown = { readonly [key: string]: unknown; readonly accountLocale?: string | undefined }
 
 /** A button or challenge on another step's page. */
 export interface Offer {

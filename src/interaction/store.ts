@@ -6,6 +6,7 @@
 import type { Context } from 'koa'
 import type { Fact } from '../events.ts'
 import { browserOf } from '../http/csrf.ts'
+import type { Languages } from '../http/language.ts'
 import type { KeyValue } from '../platform/key_value.ts'
 import type { EngineInteraction, EngineInteractions } from './engine.ts'
 import { amrOf, begin, finished, merge, requirementsOf } from './flow.ts'
@@ -38,7 +39,7 @@ export interface InteractionStoreDeps {
     end(uid: string, reason: 'account_switched' | 'expired'): Promise<unknown>
   }
   readonly clock: { now(): Date }
-  readonly pickLocale: (candidates: readonly string[]) => string
+  readonly languages: Pick<Languages, 'of'>
   readonly signedIn?: ((method: string) => void) | undefined
 }
 
@@ -96,6 +97,7 @@ export function createInteractionStore(deps: InteractionStoreDeps) {
       finish(deps, ctx, conversation, request),
     /** Hands the engine an outcome that is not a sign-in (a consent, a refusal) and returns where it resumes. */
     answer: (ctx: Context, uid: string, result: { readonly [key: string]: unknown }) => engine.finish(ctx, uid, result),
+    speak: (ctx: Context, uid: string, locale: string) => engine.speak(ctx, uid, locale),
     client: (clientId: string) => engine.client(clientId),
   }
 }
@@ -121,6 +123,13 @@ async function load(deps: InteractionStoreDeps, ctx: Context, uid: string): Prom
   const progress =
     stored !== undefined && usable ? stored : begin(prompt.name, await firstIdentifier(deps, found), stored?.version)
   const account = await accountOf(deps, progress)
+  const locale = deps.languages.of(ctx, {
+    uiLocales: found.params.ui_locales,
+    // Not before the proof: the language of an account would tell that there is one.
+    account: authenticated(progress) ? account?.locale : undefined,
+  })
+  // Failures speak it too.
+  ctx.state.locale = locale
   return {
     state: {
       uid,
@@ -132,7 +141,7 @@ async function load(deps: InteractionStoreDeps, ctx: Context, uid: string): Prom
       account,
       progress,
       required: requirementsOf(prompt.name),
-      locale: localeOf(deps, ctx, found.params, progress, account),
+      locale,
     },
     exp: found.exp,
     began: found.session,
@@ -167,20 +176,6 @@ async function accountOf(
   if (accountId === undefined) return undefined
   for (const known of [patch.account, before?.account]) if (known?.accountId === accountId) return known
   return accounts.view(accountId)
-}
-
-/** `ui_locales`, then the account's language once the account is proven, then what the browser said. */
-function localeOf(
-  { pickLocale }: InteractionStoreDeps,
-  ctx: Context,
-  params: FlowState['params'],
-  progress: Progress,
-  account: AccountView | undefined,
-): string {
-  const wanted = typeof params.ui_locales === 'string' ? params.ui_locales.slice(0, 200).split(' ') : []
-  const own = authenticated(progress) && account?.locale !== undefined ? [account.locale] : []
-  const { locale } = ctx.state as { locale?: string }
-  return pickLocale([...wanted, ...own, ...(locale === undefined ? [] : [locale])])
 }
 
 /**

@@ -3,6 +3,7 @@ import { AppError } from '../../errors.ts'
 import type { Fact, Json } from '../../events.ts'
 import type { AccountView, ClientView } from '../../interaction/step.ts'
 import type { KeyValue } from '../../platform/key_value.ts'
+import { momentIn } from '../../platform/locales.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { SignedIn } from '../account_sign_in/types.ts'
 import type { Agreement, Consent, Permission } from '../consents/types.ts'
@@ -291,10 +292,9 @@ type Notice = 'password_changed' | 'email_changed' | 'account_deleted'
 /** A mail that tells an address what was done; the address itself is sealed and erased once the mail is sent. */
 function noticeOf({ clock, issuer }: AccountPagesDeps, event: Notice, account: AccountView, pageLocale: string): Fact {
   const locale = account.locale ?? pageLocale
-  const time = new Intl.DateTimeFormat(locale, { dateStyle: 'long', timeStyle: 'long', timeZone: 'UTC' })
   const url = event === 'account_deleted' ? {} : { url: `${issuer}/account` }
   const template = 'accounts/security_notice'
-  const values: { [key: string]: Json } = { event, at: time.format(clock.now()), ...url }
+  const values: { [key: string]: Json } = { event, at: momentIn(locale, clock.now()), ...url }
   const { accountId, email: to } = account
   return { type: 'mail.requested', accountId, data: { template }, sealed: { to, template, locale, values } }
 }

@@ -5,6 +5,7 @@
 import { AppError } from '../../errors.ts'
 import type { Fact } from '../../events.ts'
 import type { AccountView } from '../../interaction/step.ts'
+import { momentIn } from '../../platform/locales.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { CodeRequest, CodeTarget } from '../email_codes/types.ts'
 import type { Credential } from '../passwords/types.ts'
@@ -76,7 +77,9 @@ export function createRecoveryService(deps: RecoveryDeps) {
       const { cid, uid, email } = asked
       return {
         ...{ purpose: 'recover', cid, to: email, bound: stampOf(credential) },
-        ...from,
+        ip: from.ip,
+        // Mails speak the language of the account they go to; whoever asks need not be its owner.
+        locale: credential?.account.locale ?? from.locale,
         accountId: credential?.account.accountId,
         mail: {
           to: credential === undefined ? null : email,
@@ -138,9 +141,8 @@ function stampOf(credential: Credential | undefined): string {
 
 function noticeOf({ clock, issuer }: RecoveryDeps, { accountId, email, locale }: AccountView, fallback: string): Fact {
   const language = locale ?? fallback
-  const format = new Intl.DateTimeFormat(language, { dateStyle: 'long', timeStyle: 'long', timeZone: 'UTC' })
   const template = 'accounts/security_notice'
-  const values = { event: 'recovered', at: format.format(clock.now()), url: `${issuer}/account` }
+  const values = { event: 'recovered', at: momentIn(language, clock.now()), url: `${issuer}/account` }
   return {
     type: 'mail.requested',
     accountId,
