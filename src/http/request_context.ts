@@ -9,14 +9,13 @@ import type { Context, Middleware, Next } from 'koa'
 import { AppError } from '../errors.ts'
 import { newId } from '../platform/ids.ts'
 import { runInRequest } from '../platform/request_scope.ts'
+import type { Languages } from './language.ts'
 
 export interface RequestContextDeps {
   readonly issuer: string
   readonly trustedProxies: readonly string[]
-  readonly pickLocale: (candidates: readonly string[]) => string
+  readonly languages: Pick<Languages, 'of'>
 }
-
-export const LOCALE_COOKIE = 'genkan_locale'
 
 const FORWARDED = [
   'forwarded',
@@ -30,7 +29,7 @@ const FORWARDED = [
 ]
 
 /** Builds the first middleware of the chain. */
-export function createRequestContext({ issuer, trustedProxies, pickLocale }: RequestContextDeps): Middleware {
+export function createRequestContext({ issuer, trustedProxies, languages }: RequestContextDeps): Middleware {
   const { host, protocol } = new URL(issuer)
   const trusted = blockList(trustedProxies)
   return async (ctx: Context, next: Next) => {
@@ -43,13 +42,8 @@ export function createRequestContext({ issuer, trustedProxies, pickLocale }: Req
     const requestId = newId()
     let nonce: string | undefined
     let locale: string | undefined
-    let tags: readonly string[] | undefined
     Object.assign(ctx.state, { requestId, ip })
-    const languages = () => {
-      tags ??= languagesOf(ctx)
-      return tags
-    }
-    // Only pages ask for these: protocol endpoints need not work them out.
+    // Only pages ask for these two: protocol endpoints need not work them out.
     Object.defineProperties(ctx.state, {
       nonce: {
         get: () => {
@@ -57,12 +51,10 @@ export function createRequestContext({ issuer, trustedProxies, pickLocale }: Req
           return nonce
         },
       },
-      /** What the browser asks for, best first; `locale` is what becomes of it. */
-      languages: { get: languages },
       locale: {
         enumerable: true,
         get: () => {
-          locale ??= pickLocale(languages())
+          locale ??= languages.of(ctx)
           return locale
         },
         set: (chosen: string) => {
@@ -79,25 +71,6 @@ export function createRequestContext({ issuer, trustedProxies, pickLocale }: Req
 export async function refuseAbsoluteTarget(ctx: Context, next: Next): Promise<void> {
   if (!ctx.req.url?.startsWith('/')) throw new AppError('invalid_request', { detail: 'request target must be a path' })
   await next()
-}
-
-function languagesOf(ctx: Context): string[] {
-  const accepted = ctx.get('Accept-Language').slice(0, 256)
-  const chosen = ctx.cookies.get(LOCALE_COOKIE, { signed: false })
-  return [...(chosen === undefined ? [] : [chosen]), ...byQuality(accepted)]
-}
-
-/** Language tags of an Accept-Language header, best first (RFC 9110 §12.5.4). */
-export function byQuality(header: string): string[] {
-  return header
-    .split(',')
-    .map((part, index) => {
-      const [tag = '', quality = ''] = part.trim().split(/\s*;\s*q=/)
-      return { tag, quality: quality === '' ? 1 : Number(quality) || 0, index }
-    })
-    .filter(({ tag, quality }) => /^[a-z]{2,8}(-[a-z0-9]{1,8})*$/i.test(tag) && quality > 0)
-    .sort((a, b) => b.quality - a.quality || a.index - b.index)
-    .map(({ tag }) => tag)
 }
 
 /** The nearest address that no trusted proxy stands behind, read from the right. */

@@ -9,6 +9,7 @@ import { extname, join } from 'node:path'
 import { IntlMessageFormat } from 'intl-messageformat'
 import nunjucks from 'nunjucks'
 import { encode } from 'uqr'
+import { directionOf, pickLocale } from './locales.ts'
 
 export type MessageValues = { readonly [name: string]: string | number | boolean | Date }
 
@@ -24,10 +25,17 @@ export interface Mail {
   readonly text: string
 }
 
+export interface Language {
+  readonly value: string
+  readonly label: string
+}
+
 export interface Views {
   /** The locales with a catalogue; the first is the default. */
   readonly locales: readonly string[]
-  /** Renders `views/<template>.njk`. `context.locale` must be one of `locales`; `t`, `dir`, `asset` and `page` are added. */
+  /** The same by their own names, so that who cannot read a page finds theirs; sorted for the eye, not by code. */
+  readonly languages: readonly Language[]
+  /** Renders `views/<template>.njk`. `context.locale` must be one of `locales`; `t`, `dir`, `asset`, `languages` and `page` are added. */
   render(template: string, context: { readonly [name: string]: unknown }): string
   /** Renders `views/<template>.mail.njk` three times: subject, HTML part and text part. */
   mail(template: string, locale: string, values: { readonly [name: string]: unknown }): Mail
@@ -64,8 +72,6 @@ const TYPES: { readonly [extension: string]: string } = {
   '.woff2': 'font/woff2',
 }
 
-const RIGHT_TO_LEFT = new Set(['ar', 'fa', 'he', 'ur'])
-
 export function createViews(options: { viewsDir: string; locales?: readonly string[]; brandName?: string }): Views {
   const catalogues = readCatalogues(join(options.viewsDir, 'messages'))
   const locales = options.locales ?? [...catalogues.keys()].sort((a, b) => Number(b === 'en') - Number(a === 'en'))
@@ -78,11 +84,15 @@ export function createViews(options: { viewsDir: string; locales?: readonly stri
   )
   const keys = catalogues.get(locales[0] ?? '') ?? new Map<string, string>()
 
+  const languages = locales
+    .map((value) => ({ value, label: t(value, 'language.name') }))
+    .sort((a, b) => new Intl.Collator('en').compare(a.label, b.label))
+
   const has = (key: string) => keys.has(key)
   const base = (locale: string) => {
     const translate = translators.get(locale)
     if (!translate) throw new Error(`no messages for locale ${locale}`)
-    return { t: translate, has, locale, dir: direction(locale), asset }
+    return { t: translate, has, locale, dir: directionOf(locale), asset, languages }
   }
   const asset = (name: string): string => {
     const found = assets.get(name)
@@ -92,6 +102,7 @@ export function createViews(options: { viewsDir: string; locales?: readonly stri
 
   return {
     locales,
+    languages,
     t,
     asset,
     assets: [...assets.values()],
@@ -180,8 +191,18 @@ function createTranslator(catalogues: Map<string, Map<string, string>>): Views['
       format = isPlain ? message : new IntlMessageFormat(message, locale, undefined, { ignoreTag: true })
       parsed.set(id, format)
     }
-    return typeof format === 'string' ? format : String(format.format(values))
+    return typeof format === 'string' ? format : String(format.format(isolate(locale, values)))
   }
+}
+
+/** Values in right-to-left text are isolated (UAX #9): an address or a name may not move the words around it. */
+function isolate(locale: string, values: MessageValues | undefined): MessageValues | undefined {
+  if (values === undefined || directionOf(locale) === 'ltr') return values
+  const isolated = Object.entries(values).map(([name, value]) => [
+    name,
+    typeof value === 'string' ? `\u2068${value}\u2069` : value,
+  ])
+  return Object.fromEntries(isolated) as MessageValues
 }
 
 function readAssets(directory: string): Map<string, Asset> {
@@ -196,22 +217,4 @@ function readAssets(directory: string): Map<string, Asset> {
     assets.set(name, { path, type, body })
   }
   return assets
-}
-
-function pickLocale(locales: readonly string[], candidates: readonly string[]): string {
-  for (const candidate of candidates) {
-    // RFC 4647 §3.4: shorten the tag from its end until something fits.
-    const subtags = candidate.toLowerCase().replaceAll('_', '-').split('-').slice(0, 8)
-    while (subtags.length > 0) {
-      const tag = subtags.join('-')
-      const found = locales.find((locale) => locale.toLowerCase() === tag)
-      if (found !== undefined) return found
-      subtags.pop()
-    }
-  }
-  return locales[0] ?? 'en'
-}
-
-function direction(locale: string): 'ltr' | 'rtl' {
-  return RIGHT_TO_LEFT.has(locale.split('-')[0] ?? '') ? 'rtl' : 'ltr'
 }

@@ -213,6 +213,7 @@ describe('an https issuer', () => {
     await register(page, 'back@example.com')
     await page.goto(`${front.origin}/account/profile`)
     await press(page, 'Sign out')
+    await page.waitForURL('**/account/signed-out')
     await page.goBack()
     await page.waitForLoadState()
     expect(await page.content()).not.toContain('back@example.com')

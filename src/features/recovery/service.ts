@@ -5,6 +5,7 @@
 import { AppError } from '../../errors.ts'
 import type { Fact } from '../../events.ts'
 import type { AccountView } from '../../interaction/step.ts'
+import { momentIn } from '../../platform/locales.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import { securityNotice } from '../accounts/types.ts'
 import type { CodeRequest, CodeTarget } from '../email_codes/types.ts'
@@ -77,7 +78,9 @@ export function createRecoveryService(deps: RecoveryDeps) {
       const { cid, uid, email } = asked
       return {
         ...{ purpose: 'recover', cid, to: email, bound: stampOf(credential) },
-        ...from,
+        ip: from.ip,
+        // Mails speak the language of the account they go to; whoever asks need not be its owner.
+        locale: credential?.account.locale ?? from.locale,
         accountId: credential?.account.accountId,
         mail: {
           to: credential === undefined ? null : email,
