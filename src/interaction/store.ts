@@ -101,7 +101,8 @@ export function createInteractionStore(deps: InteractionStoreDeps) {
     speak: (ctx: Context, uid: string, locale: string) => engine.speak(ctx, uid, locale),
     client: (clientId: string) => engine.client(clientId),
     /** The language of a page outside of a conversation. */
-    locale: (ctx: Context, client: ClientView | undefined) => deps.languages.of(ctx, { fallback: client?.defaultLocale }),
+    locale: (ctx: Context, client: ClientView | undefined) =>
+      deps.languages.of(ctx, { fallback: client?.defaultLocale }),
   }
 }
 

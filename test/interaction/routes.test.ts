@@ -413,11 +413,11 @@ describe('Registering with what the client asks for', () => {
 describe('The language of a client', () => {
   it.each([
     ['nothing', {}, {}, 'fi'],
-    ['a language of the browser that there is not', { 'Accept-Language': 'sv, de;q=0.5' }, {}, 'fi'],
-    ['a language of the browser', { 'Accept-Language': 'sv, en;q=0.5' }, {}, 'en'],
-    ['the cookie', { Cookie: 'genkan_locale=en' }, {}, 'en'],
+    ['a language of the browser that there is not', { 'Accept-Language': 'nl, de;q=0.5' }, {}, 'fi'],
+    ['a language of the browser', { 'Accept-Language': 'nl, en;q=0.5' }, {}, 'en'],
+    ['the cookie', { Cookie: '__Host-genkan_locale=en' }, {}, 'en'],
     ['ui_locales', { 'Accept-Language': 'fi' }, { ui_locales: 'en' }, 'en'],
-    ['ui_locales that there are not', {}, { ui_locales: 'sv' }, 'fi'],
+    ['ui_locales that there are not', {}, { ui_locales: 'nl' }, 'fi'],
   ])('with %s', async (_, headers, params, locale) => {
     const browser = house.browser({ headers: { 'Accept-Language': '', ...headers } })
     const interaction = house.engine.open('login', { clientId: 'asking', params })

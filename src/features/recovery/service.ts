@@ -5,7 +5,6 @@
 import { AppError } from '../../errors.ts'
 import type { Fact } from '../../events.ts'
 import type { AccountView } from '../../interaction/step.ts'
-import { momentIn } from '../../platform/locales.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import { securityNotice } from '../accounts/types.ts'
 import type { CodeRequest, CodeTarget } from '../email_codes/types.ts'
