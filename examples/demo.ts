@@ -44,6 +44,7 @@ processes.start('genkan', [join(here, '../src/main.ts'), 'serve'], {
   HOST: '127.0.0.1',
   MANAGEMENT_PORT: String(ports[4]),
   DATA_DIR: dataDir,
+  GENKAN_DEV_PAGES: '1',
   DEMO_WEB_URL: web,
   DEMO_SPA_URL: spa,
 })
@@ -77,6 +78,7 @@ say(`
   Web example       ${web}    sign in or register here first
   SPA example       ${spa}    then here: no second login
   Partner example   npm run partner          calls ${api}
+  Every page        ${issuer}/dev/pages
 
   Mails go to       ${mailDir} and are shown below
   Data and logs     ${dataDir}

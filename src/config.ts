@@ -135,6 +135,7 @@ const schema = z.strictObject({
     .prefault({}),
   resources: z.array(resource).default([]),
   clients: z.array(clientDeclaration).default([]),
+  dev_pages: z.stringbool().or(z.boolean()).default(false),
 })
 
 type Settings = z.output<typeof schema>
@@ -196,6 +197,8 @@ export interface Config {
   readonly home: '/account' | '/'
   readonly resources: readonly ResourceDeclaration[]
   readonly clients: readonly ClientDeclaration[]
+  /** Shows every page and mail at /dev/pages, from fixtures. On a loopback issuer only. */
+  readonly devPages: boolean
 }
 
 export type Environment = { readonly [name: string]: string | undefined }
@@ -217,6 +220,7 @@ const VARIABLES: { readonly [name: string]: string } = {
   GENKAN_OUTBOUND_PRIVATE_NETWORKS: 'outbound_private_networks',
   GENKAN_LOG_LEVEL: 'log_level',
   GENKAN_DATABASE_POOL: 'database_pool',
+  GENKAN_DEV_PAGES: 'dev_pages',
 }
 /** Read by this file or by the command line, but not settings of the schema. */
 const OTHER_VARIABLES = ['GENKAN_CONFIG', 'GENKAN_EMBEDDED', 'NODE_ENV']
@@ -357,6 +361,9 @@ function crossChecks(settings: Settings, env: Environment): string[] {
   if (!embedded && settings.secret_keys.length === 0) {
     problems.push('GENKAN_SECRET_KEYS: PostgreSQL needs at least one key (openssl rand -base64 32)')
   }
+  if (settings.dev_pages && !LOOPBACK.has(new URL(settings.issuer).hostname)) {
+    problems.push('GENKAN_DEV_PAGES: is for a loopback issuer only')
+  }
   const twice = settings.clients.map((c) => c.client_id).filter((id, i, all) => all.indexOf(id) !== i)
   for (const id of new Set(twice)) problems.push(`clients: ${id} is declared twice`)
   return problems
@@ -446,6 +453,7 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     home: s.modules.account_pages ? '/account' : '/',
     resources: s.resources,
     clients: s.clients,
+    devPages: s.dev_pages,
   }
 }
 

@@ -10,6 +10,7 @@ import type { Rooms } from './features.ts'
 import type { Foundation } from './foundation.ts'
 import type { Csrf } from './http/csrf.ts'
 import { readForm } from './http/form.ts'
+import type { Languages } from './http/language.ts'
 import type { Pages } from './http/page.ts'
 import type { InteractionHints } from './interaction/hints.ts'
 import { createInteraction } from './interaction/index.ts'
@@ -38,12 +39,13 @@ export interface ConversationDeps {
   readonly pages: Pages
   readonly csrf: Csrf
   readonly hints: InteractionHints
+  readonly languages: Languages
   readonly redeem: (code: string, verifier: string, redirectUri: string) => Promise<RedeemedCode | undefined>
 }
 
 /** Builds what people see: the rooms that only serve pages, and the conversation over all steps. */
 export function createConversation(foundation: Foundation, rooms: Rooms, deps: ConversationDeps): readonly Feature[] {
-  const { config, clock, keyValue, metrics, views } = foundation
+  const { config, clock, keyValue, metrics } = foundation
   const { accounts, sessions } = rooms
   const modules = createModules(foundation, rooms)
   const features = [...rooms.all, ...modules]
@@ -55,7 +57,6 @@ export function createConversation(foundation: Foundation, rooms: Rooms, deps: C
     kv: keyValue,
     accounts: { ...accounts.service, canonicalEmail },
     sessions: sessions.service,
-    pickLocale: views.pickLocale,
     readForm,
     signedIn: (method) => metrics.signIn('success', method),
   })
@@ -98,7 +99,7 @@ function createModules(foundation: Foundation, rooms: Rooms): readonly Feature[]
 
 /** The account pages: a first-party client of this same provider. */
 function createOwnPages(foundation: Foundation, rooms: Rooms, deps: ConversationDeps): readonly Feature[] {
-  const { config, database, clock, outbox, secretBox, views } = foundation
+  const { config, database, clock, outbox, secretBox } = foundation
   const { accounts, passwords, emailCodes, sessions, consents } = rooms
   const { pages, csrf, engine } = deps
   const signIn = createAccountSignIn({
@@ -113,6 +114,7 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
     accounts: accounts.service,
     pages,
     csrf,
+    languages: deps.languages,
   })
   const own = createAccountPages({
     transaction: database.transaction,
@@ -132,16 +134,10 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
     gate: signIn.gate,
     pages,
     csrf,
-    languages: views.locales.map((value) => ({ value, label: languageName(value) })),
+    languages: deps.languages,
     passwordMinLength: config.passwords.minLength,
   })
   return [signIn, own]
-}
-
-/** A language by its own name: a reader who cannot read the page must find it. */
-function languageName(locale: string): string {
-  const name = new Intl.DisplayNames([locale], { type: 'language' }).of(locale) ?? locale
-  return name.charAt(0).toLocaleUpperCase(locale) + name.slice(1)
 }
 
 function inOrder(steps: readonly Step[]): readonly Step[] {

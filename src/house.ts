@@ -6,11 +6,13 @@ import type Router from '@koa/router'
 import { createConversation } from './conversation.ts'
 import type { Feature } from './feature.ts'
 import { ACCOUNT_CLIENT_ID } from './features/clients/types.ts'
+import { createDevPages } from './features/dev_pages/index.ts'
 import { loadDictionaries } from './features/passwords/service.ts'
 import { createRooms } from './features.ts'
 import type { Foundation } from './foundation.ts'
 import { createCsrf } from './http/csrf.ts'
 import { createOAuthErrorPage } from './http/error_handler.ts'
+import { createLanguageRouter, createLanguages } from './http/language.ts'
 import { createPages } from './http/page.ts'
 import { createInteractionHints } from './interaction/hints.ts'
 import { cookies } from './oidc/configuration.ts'
@@ -43,24 +45,33 @@ export function createHouse(foundation: Foundation) {
     mac: (value) => secretBox.mac(value, 'csrf'),
     macMatches: (value, mac) => secretBox.macMatches(value, 'csrf', mac),
   })
+  const { locales, pickLocale } = views
+  const languages = createLanguages({ issuer: config.issuer, locales, pickLocale })
   const interactions = createEngineInteractions(current, cookies(config.https))
   const hints = createInteractionHints({ kv: keyValue, clock })
   const rooms = createRooms(foundation, interactions, current)
   const redeem = createRedeemCode(current, ACCOUNT_CLIENT_ID)
   const features = [
     ...rooms.all,
-    ...createConversation(foundation, rooms, { engine: interactions, pages, csrf, hints, redeem }),
+    ...createConversation(foundation, rooms, { engine: interactions, pages, csrf, hints, languages, redeem }),
+    ...(config.devPages
+      ? [createDevPages({ fixtures: views.fixtures(), locales: views.locales, pages, mail: views.mail })]
+      : []),
   ]
   const work = createWork(foundation, features)
 
   return {
     pages,
     csrf,
+    languages,
     clients: rooms.clients.service,
     keys: rooms.keys.service,
     introspectJwt: introspectionOf(foundation, rooms),
     rooms,
-    routers: features.flatMap(({ router }) => (router === undefined ? [] : [router])) as readonly Router[],
+    routers: [
+      createLanguageRouter({ languages, csrf }),
+      ...features.flatMap(({ router }) => (router === undefined ? [] : [router])),
+    ] as readonly Router[],
     /** Brings schema, declared clients and keys up to date, or refuses when it may not. */
     async prepare(options: { readonly migrate: boolean }): Promise<void> {
       await prepare(foundation, rooms, options)
@@ -74,7 +85,8 @@ export function createHouse(foundation: Foundation) {
           pages,
           issuer: config.issuer,
           home: config.home,
-          pickLocale: views.pickLocale,
+          languages,
+          languageOf: async (accountId) => (await rooms.accounts.service.view(accountId))?.locale,
           renderOAuthError: createOAuthErrorPage({ pages, unavailable: foundation.unavailable }),
         }),
       })

@@ -14,10 +14,12 @@ import type { Command, CommandServices } from './commands/command.ts'
 import { COMMANDS, describe, execute } from './commands/execute.ts'
 import { onDrain, supervise } from './commands/supervise.ts'
 import { type Config, ConfigError, loadConfig } from './config.ts'
+import { canonicalEmail } from './features/accounts/types.ts'
 import type { Foundation } from './foundation.ts'
 import type { House } from './house.ts'
 import { type CommandRequest, type CommandResult, listenForCommands, sendCommand } from './platform/command_socket.ts'
 import { lockDataDir } from './platform/data_lock.ts'
+import { newId } from './platform/ids.ts'
 import { createLedgerAudit } from './platform/ledger_audit.ts'
 import { createLogger, type Logger } from './platform/logger.ts'
 import { pendingMigrations } from './platform/migrate.ts'
@@ -74,6 +76,7 @@ function groupOf(root: Program, name: string): Program {
     accounts: 'people who sign in',
     keys: 'signing keys and secret keys',
     audit: 'the ledger of what happened',
+    mail: 'what people are written',
     backup: 'database and keys together',
   }
   return (
@@ -157,7 +160,7 @@ async function connected({ redis }: Foundation): Promise<void> {
 }
 
 function services(foundation: Foundation, house: House): CommandServices {
-  const { config, database, clock, redis, secretBox } = foundation
+  const { config, database, clock, redis, secretBox, views, mailer } = foundation
   const { accounts, sessions } = house.rooms
   const audit = createLedgerAudit({ database, secretBox })
   return {
@@ -188,6 +191,13 @@ function services(foundation: Foundation, house: House): CommandServices {
         return audit.verify(known)
       },
       reseal: () => resealOutbox({ database, secretBox }),
+    },
+    mails: {
+      locales: views.locales,
+      fixtures: () => views.fixtures().mails,
+      render: views.mail,
+      send: (message) => mailer.send({ ...message, id: newId() }),
+      canonicalEmail,
     },
     pendingMigrations: () => pendingMigrations(database),
     migrate: async () => {

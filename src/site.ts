@@ -23,7 +23,7 @@ export function createSite(foundation: Foundation, house: House, readiness: Read
   const { issuer } = config
   const preserialised = createPreserialised(DOCUMENTS, DOCUMENT_SECONDS)
   const middleware = [
-    createRequestContext({ issuer, trustedProxies: config.trustedProxies, pickLocale: views.pickLocale }),
+    createRequestContext({ issuer, trustedProxies: config.trustedProxies, languages: house.languages }),
     createObserver(metrics.request),
     createSecurityHeaders({ issuer }),
     createErrorHandler({ pages: house.pages, logger, unavailable }),
@@ -40,7 +40,7 @@ export function createSite(foundation: Foundation, house: House, readiness: Read
     preserialised.clear()
     return createWeb(provider, {
       middleware,
-      routers: [...house.routers, frontRouter(house)],
+      routers: [...house.routers, frontRouter(house, views.asset('favicon.svg'))],
       preserialised,
       onError: (error) => logger.error({ err: error }, 'request failed'),
     })
@@ -75,10 +75,13 @@ function originsOf({ unavailable }: Foundation, { clients }: House) {
   return { knownOrigin, clientOrigin }
 }
 
-/** The issuer's root, where no account pages have it; crawlers have no business on any page. */
-function frontRouter({ pages }: Pick<House, 'pages'>): Router {
+/** The issuer's root, where no account pages have it; the icon's old address; crawlers have no business on any page. */
+function frontRouter({ pages }: Pick<House, 'pages'>, icon: string): Router {
   const router = new Router()
   router.get('/', (ctx: Context) => pages.render(ctx, 'front', {}))
+  router.get('/favicon.ico', (ctx: Context) => {
+    ctx.redirect(icon)
+  })
   router.get('/robots.txt', (ctx: Context) => {
     ctx.type = 'text/plain'
     ctx.body = 'User-agent: *\nDisallow: /\n'

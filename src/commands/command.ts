@@ -9,6 +9,7 @@ import type { KeyAlg, SigningKey } from '../features/keys/types.ts'
 import type { AuditReport } from '../platform/ledger_audit.ts'
 import type { FactFilter, ListedFact } from '../platform/outbox_list.ts'
 import type { Database } from '../platform/postgres.ts'
+import type { Fixture, Mail } from '../platform/views.ts'
 
 /** An account as operators see it. */
 export interface CommandAccount {
@@ -78,6 +79,13 @@ export interface CommandServices {
     verify(known: Anchor | undefined): Promise<AuditReport>
     /** Renews sealed parts and MACs under the newest secret key. */
     reseal(): Promise<{ readonly renewed: number; readonly forged: number }>
+  }
+  readonly mails: {
+    readonly locales: readonly string[]
+    fixtures(): readonly Fixture[]
+    render(template: string, locale: string, values: Fixture['values']): Mail
+    send(message: Mail & { readonly to: string; readonly locale: string; readonly date: Date }): Promise<void>
+    canonicalEmail(input: unknown): string | undefined
   }
   readonly pendingMigrations: () => Promise<readonly string[]>
   /** Schema, declared clients and first keys, under the migration lock. */

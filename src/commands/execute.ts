@@ -8,6 +8,7 @@ import { clientCommands } from './clients.ts'
 import type { Command, CommandServices } from './command.ts'
 import { doctor } from './doctor.ts'
 import { keyCommands } from './keys.ts'
+import { mailCommands } from './mail.ts'
 import { migrate } from './migrate.ts'
 
 export const COMMANDS: readonly Command[] = [
@@ -16,6 +17,7 @@ export const COMMANDS: readonly Command[] = [
   ...accountCommands,
   ...keyCommands,
   ...auditCommands,
+  ...mailCommands,
   doctor,
   ...backupCommands,
 ]

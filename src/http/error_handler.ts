@@ -5,6 +5,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { Context, Middleware } from 'koa'
 import { AppError, SHARED_CODES, type SharedCode } from '../errors.ts'
+import { ownPathOf } from './own_path.ts'
 import type { Pages, PageTexts } from './page.ts'
 
 /** The slice of the logger that is used here. */
@@ -106,7 +107,7 @@ function errorPage(ctx: Context, pages: ErrorPages, failure: Failure): { readonl
     requestId: requestId(ctx),
     // The text of a 503 says "in a moment" already.
     ...(failure.retryAfter === undefined || failure.status === 503 ? {} : { retryAfter: failure.retryAfter }),
-    ...(canRetry ? { retryUrl: ownUrl(ctx) } : {}),
+    ...(canRetry ? { retryUrl: ownPathOf(ctx) } : {}),
   }
 }
 
@@ -175,11 +176,6 @@ function webUrl(uri: string | undefined): string | undefined {
 
 function requestId(ctx: Context): string {
   return (ctx.state as { requestId?: string }).requestId ?? ''
-}
-
-/** Path and query as they were asked for. A request for `//evil.example` must not become a link to that host. */
-function ownUrl(ctx: Context): string {
-  return ctx.originalUrl.replace(/^[/\\]+/, '/')
 }
 
 /** What the routers left without an answer: no route (404), no such method (405), not implemented (501). */

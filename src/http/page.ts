@@ -5,6 +5,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Context } from 'koa'
 import type { Views } from '../platform/views.ts'
+import { chooserOf } from './language.ts'
 import { pagePolicy } from './security_headers.ts'
 
 export interface Pages {
@@ -37,7 +38,11 @@ export function createPages(deps: { views: Views; brand: { readonly name: string
       const state = ctx.state as PageState
       const locale = localeOf(ctx)
       const nonce = state.nonce ?? randomBytes(16).toString('base64url')
-      const body = views.render(template, { brand, ...context, locale, nonce, csrf: state.csrf ?? '' })
+      const body = views.render(template, {
+        ...{ brand, chooser: chooserOf(ctx, template, context.uid) },
+        ...context,
+        ...{ locale, nonce, csrf: state.csrf ?? '' },
+      })
       ctx.status = status
       ctx.body = body
       ctx.type = 'text/html; charset=utf-8'

@@ -9,14 +9,13 @@ import type { Context, Middleware, Next } from 'koa'
 import { AppError } from '../errors.ts'
 import { newId } from '../platform/ids.ts'
 import { runInRequest } from '../platform/request_scope.ts'
+import type { Languages } from './language.ts'
 
 export interface RequestContextDeps {
   readonly issuer: string
   readonly trustedProxies: readonly string[]
-  readonly pickLocale: (candidates: readonly string[]) => string
+  readonly languages: Pick<Languages, 'of'>
 }
-
-export const LOCALE_COOKIE = 'genkan_locale'
 
 const FORWARDED = [
   'forwarded',
@@ -30,7 +29,7 @@ const FORWARDED = [
 ]
 
 /** Builds the first middleware of the chain. */
-export function createRequestContext({ issuer, trustedProxies, pickLocale }: RequestContextDeps): Middleware {
+export function createRequestContext({ issuer, trustedProxies, languages }: RequestContextDeps): Middleware {
   const { host, protocol } = new URL(issuer)
   const trusted = blockList(trustedProxies)
   return (ctx: Context, next: Next) => {
@@ -41,17 +40,16 @@ export function createRequestContext({ issuer, trustedProxies, pickLocale }: Req
     req.headers['x-forwarded-proto'] = protocol.slice(0, -1)
     req.headers['x-forwarded-for'] = ip
     const requestId = newId()
-    ctx.state = createState(ctx, requestId, ip, pickLocale)
+    ctx.state = createState(ctx, requestId, ip, languages)
     ctx.res.setHeader('X-Request-Id', requestId)
     return runInRequest({ requestId, ip, userAgent: ctx.get('User-Agent').slice(0, 512) }, next)
   }
 }
 
 /** What the chain knows of a request. Only pages ask for nonce and locale: protocol endpoints need not work them out. */
-function createState(ctx: Context, requestId: string, ip: string, pickLocale: RequestContextDeps['pickLocale']) {
+function createState(ctx: Context, requestId: string, ip: string, languages: RequestContextDeps['languages']) {
   let nonce: string | undefined
   let locale: string | undefined
-  let tags: readonly string[] | undefined
   return {
     requestId,
     ip,
@@ -59,13 +57,8 @@ function createState(ctx: Context, requestId: string, ip: string, pickLocale: Re
       nonce ??= randomBytes(16).toString('base64')
       return nonce
     },
-    /** What the browser asks for, best first; `locale` is what becomes of it. */
-    get languages() {
-      tags ??= languagesOf(ctx)
-      return tags
-    },
     get locale() {
-      locale ??= pickLocale(this.languages)
+      locale ??= languages.of(ctx)
       return locale
     },
     set locale(chosen: string) {
@@ -78,25 +71,6 @@ function createState(ctx: Context, requestId: string, ip: string, pickLocale: Re
 export function refuseAbsoluteTarget(ctx: Context, next: Next): Promise<void> {
   if (!ctx.req.url?.startsWith('/')) throw new AppError('invalid_request', { detail: 'request target must be a path' })
   return next()
-}
-
-function languagesOf(ctx: Context): string[] {
-  const accepted = ctx.get('Accept-Language').slice(0, 256)
-  const chosen = ctx.cookies.get(LOCALE_COOKIE, { signed: false })
-  return [...(chosen === undefined ? [] : [chosen]), ...byQuality(accepted)]
-}
-
-/** Language tags of an Accept-Language header, best first (RFC 9110 §12.5.4). */
-export function byQuality(header: string): string[] {
-  return header
-    .split(',')
-    .map((part, index) => {
-      const [tag = '', quality = ''] = part.trim().split(/\s*;\s*q=/)
-      return { tag, quality: quality === '' ? 1 : Number(quality) || 0, index }
-    })
-    .filter(({ tag, quality }) => /^[a-z]{2,8}(-[a-z0-9]{1,8})*$/i.test(tag) && quality > 0)
-    .sort((a, b) => b.quality - a.quality || a.index - b.index)
-    .map(({ tag }) => tag)
 }
 
 /** The nearest address that no trusted proxy stands behind, read from the right. */

@@ -28,6 +28,8 @@ export interface EngineInteractions {
     result: { readonly [key: string]: unknown },
     options?: { replaceSession?: boolean },
   ): Promise<string>
+  /** Puts the person's own choice of language in the place of the request's `ui_locales`, for all that follows. */
+  speak(ctx: Context, uid: string, locale: string): Promise<void>
   endBrowserSession(ctx: Context): Promise<void>
   /** The session of this browser now: another tab may have signed in or out since the interaction was opened. */
   browserSession(ctx: Context): Promise<{ readonly accountId: string; readonly uid: string } | undefined>

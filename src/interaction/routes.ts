@@ -1,7 +1,8 @@
-/** The routes every step shares: show or finish, submit, switch, abort, and the link of a mail. */
+/** The routes every step shares: show or finish, submit, switch, abort, choose a language, and the link of a mail. */
 import Router from '@koa/router'
 import type { Context } from 'koa'
 import { AppError } from '../errors.ts'
+import type { Languages } from '../http/language.ts'
 import { next } from './flow.ts'
 import type { InteractionHints } from './hints.ts'
 import type { FieldError, FlowState, Outcome, Patch, RequestFacts, Shown, Step } from './step.ts'
@@ -17,6 +18,7 @@ export interface InteractionRouteDeps {
   readonly pages: {
     render(ctx: Context, template: string, context: { readonly [name: string]: unknown }, status?: number): void
   }
+  readonly languages: Languages
   readonly csrf: { check(ctx: Context, token: string | undefined): void }
   readonly readForm: (ctx: Context) => Promise<{ readonly [name: string]: string }>
 }
@@ -61,6 +63,7 @@ export function interactionRoutes(deps: InteractionRouteDeps): Router {
     const form = await readForm(ctx)
     csrf.check(ctx, form.csrf)
     const action = ctx.params.action ?? ''
+    if (action === 'language') return speak(deps, ctx, form)
     if (!ACTIONS.includes(action)) refuseUnknown(deps.steps, action)
     const conversation = await store.load(ctx, uidOf(ctx))
     if (conversation === undefined) return gone(deps, ctx)
@@ -110,8 +113,11 @@ async function show(
   step: Step,
   { status, error, values, code }: Extras = {},
 ): Promise<void> {
-  ctx.state.locale = state.locale
-  const shown = await step.show(state, requestOf(ctx))
+  const { accountLocale, ...shown } = await step.show(state, requestOf(ctx))
+  if (accountLocale !== undefined) {
+    const fallback = state.client.defaultLocale
+    ctx.state.locale = deps.languages.of(ctx, { uiLocales: state.params.ui_locales, account: accountLocale, fallback })
+  }
   const failure = error ?? (shown as Shown & { readonly error?: PageError }).error
   if (failure?.retryAfter !== undefined) ctx.set('Retry-After', String(failure.retryAfter))
   const offers = deps.steps.flatMap((other) => {
@@ -176,6 +182,16 @@ async function refuse(
     values: { ...typed, ...values },
     error: { code, field, retryAfter, others },
   })
+}
+
+/** The chooser of languages. Nothing of the conversation changes but `ui_locales`, also when it has expired meanwhile. */
+async function speak(
+  { store, languages }: InteractionRouteDeps,
+  ctx: Context,
+  form: { readonly [name: string]: string },
+): Promise<void> {
+  await store.speak(ctx, uidOf(ctx), languages.choose(ctx, form.locale))
+  redirect(ctx, languages.back(form.return_to, pathOf(ctx)))
 }
 
 /** Sign in, register, recover, or another way to show the same. */
@@ -265,8 +281,12 @@ function uidOf(ctx: Context): string {
   return ctx.params.uid ?? ''
 }
 
+function pathOf(ctx: Context): string {
+  return `/interaction/${encodeURIComponent(uidOf(ctx))}`
+}
+
 function back(ctx: Context): void {
-  redirect(ctx, `/interaction/${encodeURIComponent(uidOf(ctx))}`)
+  redirect(ctx, pathOf(ctx))
 }
 
 /** 303: the browser follows with GET and never sends a password twice (RFC 9700 §4.12). */

@@ -84,7 +84,7 @@ export interface FlowState {
     readonly reasons: readonly string[]
     readonly details: { readonly [key: string]: unknown }
   }
-  /** Validated authorization request parameters (`scope`, `login_hint`, `ui_locales`, …), verbatim. */
+  /** Validated authorization request parameters (`scope`, `login_hint`, …), verbatim; `ui_locales` may be the person's own choice. */
   readonly params: { readonly [key: string]: unknown }
   readonly client: ClientView
   /** The live session of this browser, when there is one. */
@@ -105,10 +105,11 @@ export interface RequestFacts {
 }
 
 /**
- * What a step shows: values for its template `views/<feature>/<step>.njk`. An `error` { code, retryAfter } in it is answered
- * with status 429.
+ * What a step shows: values for its template `views/<feature>/<step>.njk`. With `accountLocale`, the language of an account
+ * whose session this is and that the step has read, the page speaks it as after a proof. An `error` { code, retryAfter } in it
+ * is answered with status 429.
  */
-export type Shown = { readonly [key: string]: unknown }
+export type Shown = { readonly [key: string]: unknown; readonly accountLocale?: string | undefined }
 
 /** A button or challenge on another step's page. */
 export interface Offer {

@@ -6,6 +6,7 @@
 import type { Context } from 'koa'
 import type { Fact } from '../events.ts'
 import { browserOf } from '../http/csrf.ts'
+import type { Languages } from '../http/language.ts'
 import type { KeyValue } from '../platform/key_value.ts'
 import type { EngineInteraction, EngineInteractions } from './engine.ts'
 import { amrOf, begin, finished, merge, requirementsOf } from './flow.ts'
@@ -39,7 +40,7 @@ export interface InteractionStoreDeps {
     end(uid: string, reason: 'account_switched' | 'expired'): Promise<unknown>
   }
   readonly clock: { now(): Date }
-  readonly pickLocale: (candidates: readonly string[]) => string
+  readonly languages: Pick<Languages, 'of'>
   readonly signedIn?: ((method: string) => void) | undefined
 }
 
@@ -97,9 +98,11 @@ export function createInteractionStore(deps: InteractionStoreDeps) {
       finish(deps, ctx, conversation, request),
     /** Hands the engine an outcome that is not a sign-in (a consent, a refusal) and returns where it resumes. */
     answer: (ctx: Context, uid: string, result: { readonly [key: string]: unknown }) => engine.finish(ctx, uid, result),
+    speak: (ctx: Context, uid: string, locale: string) => engine.speak(ctx, uid, locale),
     client: (clientId: string) => engine.client(clientId),
     /** The language of a page outside of a conversation. */
-    locale: (ctx: Context, client: ClientView | undefined) => localeOf(deps, ctx, { client }),
+    locale: (ctx: Context, client: ClientView | undefined) =>
+      deps.languages.of(ctx, { fallback: client?.defaultLocale }),
   }
 }
 
@@ -124,6 +127,14 @@ async function load(deps: InteractionStoreDeps, ctx: Context, uid: string): Prom
   const progress =
     stored !== undefined && usable ? stored : begin(prompt.name, await firstIdentifier(deps, found), stored?.version)
   const account = await accountOf(deps, progress)
+  const locale = deps.languages.of(ctx, {
+    uiLocales: found.params.ui_locales,
+    // Not before the proof: the language of an account would tell that there is one.
+    account: authenticated(progress) ? account?.locale : undefined,
+    fallback: client.defaultLocale,
+  })
+  // Failures speak it too.
+  ctx.state.locale = locale
   return {
     state: {
       uid,
@@ -135,11 +146,7 @@ async function load(deps: InteractionStoreDeps, ctx: Context, uid: string): Prom
       account,
       progress,
       required: requirementsOf(prompt.name),
-      locale: localeOf(deps, ctx, {
-        client,
-        uiLocales: found.params.ui_locales,
-        account: authenticated(progress) ? account : undefined,
-      }),
+      locale,
     },
     exp: found.exp,
     began: found.session,
@@ -174,24 +181,6 @@ async function accountOf(
   if (accountId === undefined) return undefined
   for (const known of [patch.account, before?.account]) if (known?.accountId === accountId) return known
   return accounts.view(accountId)
-}
-
-/** `ui_locales`, then the account's language once it is proven, then what the browser said, then the client's default. */
-function localeOf(
-  { pickLocale }: InteractionStoreDeps,
-  ctx: Context,
-  said: {
-    readonly client: ClientView | undefined
-    readonly uiLocales?: unknown
-    readonly account?: AccountView | undefined
-  },
-): string {
-  const { client, uiLocales, account } = said
-  const wanted = typeof uiLocales === 'string' ? uiLocales.slice(0, 200).split(' ') : []
-  const { languages = [] } = ctx.state as { languages?: readonly string[] }
-  return pickLocale(
-    [...wanted, account?.locale, ...languages, client?.defaultLocale].filter((tag) => tag !== undefined),
-  )
 }
 
 /**

@@ -31,6 +31,8 @@ export interface EngineInteractions {
   load(ctx: Context, uid: string): Promise<LoadedInteraction | undefined>
   /** Saves the result and returns the URL at which the engine resumes. `replaceSession` forgets the session it began with. */
   finish(ctx: Context, uid: string, result: InteractionResult, options?: { replaceSession?: boolean }): Promise<string>
+  /** Puts the person's own choice of language in the place of the client's: it holds through resume and consent. */
+  speak(ctx: Context, uid: string, locale: string): Promise<void>
   /** The live session of this browser now: another tab may have signed in or out since the Interaction was opened. */
   browserSession(ctx: Context): Promise<{ readonly accountId: string; readonly uid: string } | undefined>
   /** Destroys the engine's session of this browser and its cookie. */
@@ -91,6 +93,13 @@ export function createEngineInteractions(
       if (replaceSession) delete found.session
       await found.persist()
       return found.returnTo
+    },
+    async speak(ctx, uid, locale) {
+      const found = await details(ctx, uid)
+      // A result that waits to be resumed is not written over.
+      if (found === undefined || found.result !== undefined) return
+      found.params = { ...found.params, ui_locales: locale }
+      await found.persist()
     },
     browserSession(ctx) {
       const session = sessions.get(ctx) ?? browserSession(ctx)

@@ -2,6 +2,7 @@
 import type { Context } from 'koa'
 import type { Client, ErrorOut, KoaContextWithOIDC } from 'oidc-provider'
 import type { OAuthErrorPage } from '../http/error_handler.ts'
+import type { Languages } from '../http/language.ts'
 import type { Pages } from '../http/page.ts'
 import type { ClientView } from '../interaction/step.ts'
 
@@ -11,21 +12,18 @@ export interface EnginePagesDeps {
   readonly issuer: string
   /** The path that people are led to when no client is. */
   readonly home: string
-  readonly pickLocale: (candidates: readonly string[]) => string
+  readonly languages: Pick<Languages, 'of'>
+  /** The language that an account is set to. */
+  readonly languageOf: (accountId: string) => Promise<string | undefined>
 }
 
 /** `renderError`, `logoutSource` and `postLogoutSuccessSource` of the engine. */
-export function createEnginePages({ pages, renderOAuthError, issuer, home, pickLocale }: EnginePagesDeps) {
-  /** `ui_locales`, what the browser said, the client's default (OIDC Core §3.1.2.1, RP-Initiated Logout 1.0 §2). */
-  const speak = (ctx: KoaContextWithOIDC) => {
-    const { ui_locales: wanted } = (ctx.oidc.params ?? {}) as { ui_locales?: unknown }
-    const state = ctx.state as { locale?: string; readonly languages?: readonly string[] }
+export function createEnginePages({ pages, renderOAuthError, issuer, home, languages, languageOf }: EnginePagesDeps) {
+  /** `ui_locales` counts here too (OIDC Core §3.1.2.1, RP-Initiated Logout 1.0 §2). */
+  const speak = (ctx: KoaContextWithOIDC, account?: string) => {
+    const { ui_locales: uiLocales } = (ctx.oidc.params ?? {}) as { ui_locales?: unknown }
     const fallback = ctx.oidc.client === undefined ? undefined : viewOf(ctx.oidc.client).defaultLocale
-    state.locale = pickLocale([
-      ...(typeof wanted === 'string' ? wanted.slice(0, 200).split(' ') : []),
-      ...(state.languages ?? []),
-      ...(fallback === undefined ? [] : [fallback]),
-    ])
+    ctx.state.locale = languages.of(ctx as unknown as Context, { uiLocales, account, fallback })
   }
   return {
     async renderError(ctx: KoaContextWithOIDC, out: ErrorOut, error: Error): Promise<void> {
@@ -37,8 +35,8 @@ export function createEnginePages({ pages, renderOAuthError, issuer, home, pickL
 
     /** Against forged sign-outs (A56) the session ends only by this page's button. "Stay" is a link and changes nothing. */
     async renderLogout(ctx: KoaContextWithOIDC): Promise<void> {
-      speak(ctx)
       const { session, params, client } = ctx.oidc
+      speak(ctx, session?.accountId === undefined ? undefined : await languageOf(session.accountId))
       const state = session?.state as { secret?: string; postLogoutRedirectUri?: string } | undefined
       pages.render(ctx as unknown as Context, 'logout/confirm', {
         action: `${issuer}/session/end/confirm`,

@@ -8,6 +8,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { extname, join } from 'node:path'
 import { IntlMessageFormat } from 'intl-messageformat'
 import nunjucks from 'nunjucks'
+import { encode } from 'uqr'
+import { directionOf, pickLocale } from './locales.ts'
 
 export type MessageValues = { readonly [name: string]: string | number | boolean | Date }
 
@@ -23,10 +25,17 @@ export interface Mail {
   readonly text: string
 }
 
+export interface Language {
+  readonly value: string
+  readonly label: string
+}
+
 export interface Views {
   /** The locales with a catalogue; the first is the default. */
   readonly locales: readonly string[]
-  /** Renders `views/<template>.njk`. `context.locale` must be one of `locales`; `t`, `dir`, `asset` and `page` are added. */
+  /** The same by their own names, so that who cannot read a page finds theirs; sorted for the eye, not by code. */
+  readonly languages: readonly Language[]
+  /** Renders `views/<template>.njk`. `context.locale` must be one of `locales`; `t`, `dir`, `asset`, `languages` and `page` are added. */
   render(template: string, context: { readonly [name: string]: unknown }): string
   /** Renders `views/<template>.mail.njk` three times: subject, HTML part and text part. */
   mail(template: string, locale: string, values: { readonly [name: string]: unknown }): Mail
@@ -39,6 +48,20 @@ export interface Views {
   /** The public path of `views/assets/<name>`, its content hash in the name. Throws for an unknown name. */
   asset(name: string): string
   readonly assets: readonly Asset[]
+  /** One set of values for every page and mail in each of its states: for previews and for the suites of pages. */
+  fixtures(): Fixtures
+}
+
+/** A template in one state, with the values that it takes. */
+export interface Fixture {
+  readonly template: string
+  readonly state: string
+  readonly values: { readonly [name: string]: unknown }
+}
+
+export interface Fixtures {
+  readonly pages: readonly Fixture[]
+  readonly mails: readonly Fixture[]
 }
 
 const TYPES: { readonly [extension: string]: string } = {
@@ -48,8 +71,6 @@ const TYPES: { readonly [extension: string]: string } = {
   '.png': 'image/png',
   '.woff2': 'font/woff2',
 }
-
-const RIGHT_TO_LEFT = new Set(['ar', 'fa', 'he', 'ur'])
 
 export function createViews(options: { viewsDir: string; locales?: readonly string[]; brandName?: string }): Views {
   const catalogues = readCatalogues(join(options.viewsDir, 'messages'))
@@ -63,11 +84,15 @@ export function createViews(options: { viewsDir: string; locales?: readonly stri
   )
   const keys = catalogues.get(locales[0] ?? '') ?? new Map<string, string>()
 
+  const languages = locales
+    .map((value) => ({ value, label: t(value, 'language.name') }))
+    .sort((a, b) => new Intl.Collator('en').compare(a.label, b.label))
+
   const has = (key: string) => keys.has(key)
   const base = (locale: string) => {
     const translate = translators.get(locale)
     if (!translate) throw new Error(`no messages for locale ${locale}`)
-    return { t: translate, has, locale, dir: direction(locale), asset }
+    return { t: translate, has, locale, dir: directionOf(locale), asset, languages }
   }
   const asset = (name: string): string => {
     const found = assets.get(name)
@@ -77,10 +102,12 @@ export function createViews(options: { viewsDir: string; locales?: readonly stri
 
   return {
     locales,
+    languages,
     t,
     asset,
     assets: [...assets.values()],
     has,
+    fixtures: () => JSON.parse(readFileSync(join(options.viewsDir, 'fixtures.json'), 'utf8')) as Fixtures,
     pickLocale: (candidates) => pickLocale(locales, candidates),
     render: (template, context) =>
       pages.render(`${template}.njk`, { ...context, ...base(String(context.locale)), page: template }),
@@ -115,12 +142,23 @@ interface FormError {
 function environment(viewsDir: string, autoescape: boolean): nunjucks.Environment {
   const loader = new nunjucks.FileSystemLoader(viewsDir, { watch: false, noCache: false })
   const options = { autoescape, throwOnUndefined: true, trimBlocks: true, lstripBlocks: true }
-  // The letter of a picture that is not there: by code point, or half an emoji would be shown.
-  return new nunjucks.Environment(loader, options)
-    .addFilter('initial', (name: string) => ([...name.trim()][0] ?? '').toUpperCase())
-    .addFilter('at', (error: FormError | undefined, field: string) =>
-      error === undefined ? undefined : [error, ...(error.others ?? [])].find((each) => each.field === field),
-    )
+  return (
+    new nunjucks.Environment(loader, options)
+      // The letter of a picture that is not there: by code point, or half an emoji would be shown.
+      .addFilter('initial', (name: string) => ([...name.trim()][0] ?? '').toUpperCase())
+      .addFilter('at', (error: FormError | undefined, field: string) =>
+        error === undefined ? undefined : [error, ...(error.others ?? [])].find((each) => each.field === field),
+      )
+      .addFilter('qr', qrSquares)
+      .addFilter('most', (rows: readonly { value: number }[]) => Math.max(1, ...rows.map(({ value }) => value)))
+  )
+}
+
+/** The dark squares of a QR code (ISO/IEC 18004) as one path, with the quiet zone of four squares that scanners need. */
+function qrSquares(text: string): { size: number; path: string } {
+  const { size, data } = encode(text, { ecc: 'M', border: 4 })
+  const path = data.flatMap((row, y) => row.flatMap((dark, x) => (dark ? [`M${x} ${y}h1v1h-1z`] : []))).join('')
+  return { size, path }
 }
 
 /** `<locale>.json`, and `<locale>.<part>.json` beside it for a room with many texts of its own. */
@@ -153,8 +191,18 @@ function createTranslator(catalogues: Map<string, Map<string, string>>): Views['
       format = isPlain ? message : new IntlMessageFormat(message, locale, undefined, { ignoreTag: true })
       parsed.set(id, format)
     }
-    return typeof format === 'string' ? format : String(format.format(values))
+    return typeof format === 'string' ? format : String(format.format(isolate(locale, values)))
   }
+}
+
+/** Values in right-to-left text are isolated (UAX #9): an address or a name may not move the words around it. */
+function isolate(locale: string, values: MessageValues | undefined): MessageValues | undefined {
+  if (values === undefined || directionOf(locale) === 'ltr') return values
+  const isolated = Object.entries(values).map(([name, value]) => [
+    name,
+    typeof value === 'string' ? `\u2068${value}\u2069` : value,
+  ])
+  return Object.fromEntries(isolated) as MessageValues
 }
 
 function readAssets(directory: string): Map<string, Asset> {
@@ -169,22 +217,4 @@ function readAssets(directory: string): Map<string, Asset> {
     assets.set(name, { path, type, body })
   }
   return assets
-}
-
-function pickLocale(locales: readonly string[], candidates: readonly string[]): string {
-  for (const candidate of candidates) {
-    // RFC 4647 §3.4: shorten the tag from its end until something fits.
-    const subtags = candidate.toLowerCase().replaceAll('_', '-').split('-').slice(0, 8)
-    while (subtags.length > 0) {
-      const tag = subtags.join('-')
-      const found = locales.find((locale) => locale.toLowerCase() === tag)
-      if (found !== undefined) return found
-      subtags.pop()
-    }
-  }
-  return locales[0] ?? 'en'
-}
-
-function direction(locale: string): 'ltr' | 'rtl' {
-  return RIGHT_TO_LEFT.has(locale.split('-')[0] ?? '') ? 'rtl' : 'ltr'
 }

@@ -92,9 +92,10 @@ describe('A57: names and attributes', () => {
       '__Host-genkan_account_pending',
       '__Host-genkan_csrf',
       '__Host-genkan_done',
+      '__Host-genkan_locale',
     ]
     const bound = ['__Secure-genkan_interaction', '__Secure-genkan_resume']
-    expect([...named.keys()].sort()).toEqual([...host, ...bound, 'genkan_locale'].sort())
+    expect([...named.keys()].sort()).toEqual([...host, ...bound].sort())
     for (const { name, value, flags } of seen) {
       expect(Object.keys(flags)).not.toContain('domain')
       expect({ name, secure: flags.secure, httpOnly: flags.httponly }).toEqual({ name, secure: true, httpOnly: true })
@@ -186,7 +187,7 @@ describe('A57: tossed cookies', () => {
     const shown = await victim.get(page.url)
     expect(shown.status).toBe(400)
     expect(shown.text).not.toContain('attacker@evil.example')
-    expect(shown.forms).toEqual([])
+    expect(shown.forms.map(({ action }) => action)).toEqual([expect.stringMatching(/\/language$/)])
   })
 
   it('a second value beside the right one never makes one account another', async () => {
@@ -228,7 +229,7 @@ describe('A57: tossed cookies', () => {
 describe('A58: cookies that break things', () => {
   const NAMES = [
     ...['__Host-genkan_session', '__Host-genkan_account', '__Host-genkan_account_pending', '__Host-genkan_csrf'],
-    ...['__Secure-genkan_interaction', '__Secure-genkan_resume', '__Host-genkan_done', 'genkan_locale'],
+    ...['__Secure-genkan_interaction', '__Secure-genkan_resume', '__Host-genkan_done', '__Host-genkan_locale'],
   ]
   const VALUES = [
     '1e9',

@@ -2,6 +2,9 @@
  * The hosted pages in a real Chromium, at an https issuer behind a TLS proxy: cookies, Content-Security-Policy, forms
  * without JavaScript, links from mails, narrow and dark screens.
  */
+import { once } from 'node:events'
+import { createServer, type Server as HttpServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
 import { newProfile, startChromium, startWithoutCookies } from '../support/chromium.ts'
@@ -15,6 +18,9 @@ let browser: Browser
 let server: Server
 let front: TlsProxy
 let mailbox: Mailbox
+/** Where every client lives: redirects end at a real server, since no tool may answer in its place. */
+let clients: HttpServer
+let clientsFront: TlsProxy
 
 beforeAll(async () => {
   const [port, frontPort] = [await freePort(), await freePort()]
@@ -26,12 +32,18 @@ beforeAll(async () => {
     env: { TRUSTED_PROXIES: '127.0.0.1' },
   })
   mailbox = mailFolder(server.dataDir)
-  browser = await startChromium()
+  clients = createServer((_request, response) => response.end('the client')).listen(0, '127.0.0.1')
+  await once(clients, 'listening')
+  clientsFront = await startTlsProxy({ target: `http://127.0.0.1:${(clients.address() as AddressInfo).port}` })
+  const { port: clientsPort } = new URL(clientsFront.origin)
+  browser = await startChromium([`--host-resolver-rules=MAP *.test.example 127.0.0.1:${clientsPort}`])
 })
 afterAll(async () => {
   await browser?.close()
   await server?.close()
   await front?.stop()
+  await clientsFront?.stop()
+  clients?.close()
 })
 
 /** A fresh profile and its page, with everything that the console says. */
@@ -54,6 +66,31 @@ async function fillRegistration(page: Page, email: string): Promise<void> {
   await page.getByLabel('E-mail').fill(email)
   await page.locator('input[name=password]').fill(PASSWORD)
   await press(page, 'Create account')
+}
+
+function authorizationUrl(client: string, origin: string): string {
+  const request = new URL(`${front.origin}/auth`)
+  request.search = new URLSearchParams({
+    client_id: client,
+    redirect_uri: `${origin}/callback`,
+    response_type: 'code',
+    scope: 'openid email',
+    state: `of ${client}`,
+    code_challenge: 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM',
+    code_challenge_method: 'S256',
+  }).toString()
+  return request.href
+}
+
+/** From the page that asks who it is, or from the one that knows. */
+async function signIn(page: Page, email: string): Promise<void> {
+  const identifier = page.locator('input[name=identifier]:not([readonly])')
+  if (await identifier.isVisible()) {
+    await identifier.fill(email)
+    await press(page, 'Continue')
+  }
+  await page.locator('input[name=password]').fill(PASSWORD)
+  await press(page, 'Sign in')
 }
 
 async function register(page: Page, email: string): Promise<void> {
@@ -92,9 +129,6 @@ describe('an https issuer', () => {
 
   it('works from registration to sign-out without JavaScript, and its forms may end at a client (form-action)', async () => {
     const { context, page } = await open({ javaScriptEnabled: false })
-    await page.route('https://web.test.example/**', (route) =>
-      route.fulfill({ body: 'the client', contentType: 'text/plain' }),
-    )
     await register(page, 'plain@example.com')
     const request = new URL(`${front.origin}/auth`)
     request.search = new URLSearchParams({
@@ -179,9 +213,54 @@ describe('an https issuer', () => {
     await register(page, 'back@example.com')
     await page.goto(`${front.origin}/account/profile`)
     await press(page, 'Sign out')
+    await page.waitForURL('**/account/signed-out')
     await page.goBack()
     await page.waitForLoadState()
     expect(await page.content()).not.toContain('back@example.com')
+    await context.close()
+  })
+
+  it('two tabs with two clients finish in reverse order, each at its own client', async () => {
+    const { context, page: first } = await open()
+    await register(first, 'tabs@example.com')
+    await press(first, 'Sign out')
+    const second = await context.newPage()
+    const tabs = [
+      ['web', 'https://web.test.example', first],
+      ['other', 'https://other.test.example', second],
+    ] as const
+    for (const [client, origin, page] of tabs) {
+      await page.goto(authorizationUrl(client, origin))
+      await page.getByText(`The ${client} shop`).first().waitFor()
+    }
+    await signIn(second, 'tabs@example.com')
+    await press(second, 'Allow')
+    await second.waitForURL('https://other.test.example/callback?**')
+    // The first tab began earlier and is not lost: it goes on where it stood.
+    await signIn(first, 'tabs@example.com')
+    await press(first, 'Allow')
+    await first.waitForURL('https://web.test.example/callback?**')
+    for (const [client, , page] of tabs) expect(new URL(page.url()).searchParams.get('state')).toBe(`of ${client}`)
+    await context.close()
+  })
+
+  it('the back button after a sign-in leads on, never to an error', async () => {
+    const { context, page } = await open()
+    await register(page, 'backwards@example.com')
+    await press(page, 'Sign out')
+    await page.goto(authorizationUrl('own', 'https://own.test.example'))
+    await signIn(page, 'backwards@example.com')
+    await page.waitForURL('https://own.test.example/callback?**')
+    await page.goBack()
+    await page.waitForLoadState()
+    const submit = page.getByRole('button', { name: 'Sign in' })
+    if (await submit.isVisible()) {
+      await page.locator('input[name=password]').fill(PASSWORD)
+      await submit.click()
+    }
+    // The client's own start: either it signs in again by itself, or the page says how.
+    const way = page.getByRole('link', { name: /Start again at The own shop/ })
+    await Promise.any([page.waitForURL('https://own.test.example/**'), way.waitFor()])
     await context.close()
   })
 

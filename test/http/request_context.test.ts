@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals'
-import { blockList, byQuality, clientAddress } from '../../src/http/request_context.ts'
+import { blockList, clientAddress } from '../../src/http/request_context.ts'
 
 describe('clientAddress (A37, A109)', () => {
   const trusted = blockList(['10.0.0.0/8', 'fd00::/8'])
@@ -19,17 +19,5 @@ describe('clientAddress (A37, A109)', () => {
 
   it('trusts nobody by default', () => {
     expect(clientAddress('127.0.0.1', '1.2.3.4', blockList([]))).toBe('127.0.0.1')
-  })
-})
-
-describe('byQuality (RFC 9110 §12.5.4)', () => {
-  it.each([
-    ['fi, en;q=0.8', ['fi', 'en']],
-    ['en;q=0.5, fi;q=0.9, sv', ['sv', 'fi', 'en']],
-    ['en;q=0, fi', ['fi']],
-    ['*, <script>, en-GB', ['en-GB']],
-    ['', []],
-  ])('%j', (header, expected) => {
-    expect(byQuality(header)).toEqual(expected)
   })
 })

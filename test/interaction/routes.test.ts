@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import { newId } from '../../src/platform/ids.ts'
 import type { Database } from '../../src/platform/postgres.ts'
 import { type Conversation, startConversation } from '../support/conversation.ts'
-import { textOf, titleOf } from '../support/html.ts'
+import { formsOf, textOf, titleOf } from '../support/html.ts'
 import { freshDatabase } from '../support/services.ts'
 
 const PASSWORD = 'correct horse battery'
@@ -129,6 +129,89 @@ describe('Signing in', () => {
     finnish.hold(plain.interaction)
     expect((await finnish.visit(plain.interaction)).headers.get('content-language')).toBe('fi')
     expect((await plain.browser.visit(plain.interaction)).headers.get('content-language')).toBe('en')
+  })
+})
+
+describe('Choosing a language', () => {
+  const coded = (path: string) => Buffer.from(path).toString('base64url')
+  const spoken = async (browser: Browser, interaction: { uid: string }) =>
+    (await browser.visit(interaction)).headers.get('content-language')
+
+  it('beats what the client asks for in this conversation, keeps its place, and is kept for the next', async () => {
+    const { browser, interaction } = open('login', { params: { ui_locales: 'fi', login_hint: email } })
+    expect(await spoken(browser, interaction)).toBe('fi')
+    const path = `/interaction/${interaction.uid}`
+    const answer = await browser.post(interaction, 'language', { locale: 'ja', return_to: coded(path) })
+    expect([answer.status, answer.location]).toEqual([303, `https://id.example${path}`])
+    const page = await browser.visit(interaction)
+    expect([page.step, page.headers.get('content-language')]).toEqual(['password', 'ja'])
+    expect(page.html).toContain(email)
+    expect(house.engine.records.get(interaction.uid)?.params).toEqual({ ui_locales: 'ja', login_hint: email })
+
+    const asked = house.engine.open('login', { params: { ui_locales: 'fi' } })
+    const silent = house.engine.open()
+    for (const each of [asked, silent]) browser.hold(each)
+    expect([await spoken(browser, asked), await spoken(browser, silent)]).toEqual(['fi', 'ja'])
+  })
+
+  it('on the answer of a form leads back to the page of the step', async () => {
+    const { browser, interaction } = open()
+    await browser.visit(interaction)
+    const failed = await browser.post(interaction, 'identifier', { identifier: 'nobody' })
+    const form = formsOf(failed.html).find(({ action }) => action.endsWith('/language'))
+    const link = await browser.visit(interaction, '?from=mail')
+    const there = formsOf(link.html).find(({ action }) => action.endsWith('/language'))
+    const place = `/interaction/${interaction.uid}?from=mail`
+    expect(there?.fields.find(({ name }) => name === 'return_to')?.value).toBe(coded(place))
+    expect([failed.status, form?.action]).toEqual([400, `/interaction/${interaction.uid}/language`])
+    expect(form?.fields.find(({ name }) => name === 'return_to')?.value).toBe('')
+  })
+
+  it('is refused without the token of our pages, and for a language that there is not', async () => {
+    const { browser, interaction } = open()
+    await browser.visit(interaction)
+    expect((await browser.post(interaction, 'language', { locale: 'fi', csrf: 'x' })).status).toBe(403)
+    expect((await browser.post(interaction, 'language', { locale: 'tlh' })).status).toBe(400)
+    expect(await spoken(browser, interaction)).toBe('en')
+  })
+
+  it.each(['//evil.example', '/\\evil.example', 'https://evil.example', '/%5cevil.example', '/a\r\nb: c'])(
+    'A100: comes back to the conversation when told to go to %j',
+    async (returnTo) => {
+      const { browser, interaction } = open()
+      await browser.visit(interaction)
+      const answer = await browser.post(interaction, 'language', { locale: 'fi', return_to: coded(returnTo) })
+      expect([answer.status, answer.location]).toEqual([303, `/interaction/${interaction.uid}`])
+    },
+  )
+
+  it('works on the page of a conversation that has expired', async () => {
+    const { browser, interaction } = open()
+    await browser.visit(interaction)
+    house.engine.records.delete(interaction.uid)
+    expect((await browser.submit(interaction, 'language', { locale: 'th' })).headers.get('content-language')).toBe('th')
+  })
+
+  it('is the account’s own for who is signed in already, unless the client asks for one', async () => {
+    const accountId = await house.member(email, PASSWORD)
+    await database.transaction((tx) => house.accounts.update(accountId, { locale: 'sv' }, tx))
+    const browser = house.browser({ headers: { 'Accept-Language': 'fi' } })
+    browser.signIn({ accountId, uid: 's1' })
+    const silent = house.engine.open('select_account')
+    const asked = house.engine.open('select_account', { params: { ui_locales: 'ar' } })
+    for (const each of [silent, asked]) browser.hold(each)
+    expect([await spoken(browser, silent), await spoken(browser, asked)]).toEqual(['sv', 'ar'])
+  })
+
+  it('a failure after the proof speaks the account’s language', async () => {
+    const accountId = await house.member(email, PASSWORD)
+    await database.transaction((tx) => house.accounts.update(accountId, { locale: 'sv' }, tx))
+    const { browser, interaction } = open('login', { params: { login_hint: email } })
+    browser.signIn({ accountId: 'another', uid: 's2' })
+    await browser.visit(interaction)
+    expect((await browser.post(interaction, 'password', { password: PASSWORD })).status).toBe(303)
+    const page = await browser.visit(interaction)
+    expect([page.step, page.headers.get('content-language')]).toEqual(['switch_account', 'sv'])
   })
 })
 
@@ -330,11 +413,11 @@ describe('Registering with what the client asks for', () => {
 describe('The language of a client', () => {
   it.each([
     ['nothing', {}, {}, 'fi'],
-    ['a language of the browser that there is not', { 'Accept-Language': 'sv, de;q=0.5' }, {}, 'fi'],
-    ['a language of the browser', { 'Accept-Language': 'sv, en;q=0.5' }, {}, 'en'],
-    ['the cookie', { Cookie: 'genkan_locale=en' }, {}, 'en'],
+    ['a language of the browser that there is not', { 'Accept-Language': 'nl, de;q=0.5' }, {}, 'fi'],
+    ['a language of the browser', { 'Accept-Language': 'nl, en;q=0.5' }, {}, 'en'],
+    ['the cookie', { Cookie: '__Host-genkan_locale=en' }, {}, 'en'],
     ['ui_locales', { 'Accept-Language': 'fi' }, { ui_locales: 'en' }, 'en'],
-    ['ui_locales that there are not', {}, { ui_locales: 'sv' }, 'fi'],
+    ['ui_locales that there are not', {}, { ui_locales: 'nl' }, 'fi'],
   ])('with %s', async (_, headers, params, locale) => {
     const browser = house.browser({ headers: { 'Accept-Language': '', ...headers } })
     const interaction = house.engine.open('login', { clientId: 'asking', params })

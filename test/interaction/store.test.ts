@@ -28,8 +28,7 @@ let failing: string | undefined
 let views: string[]
 let deps: InteractionStoreDeps
 let store: ReturnType<typeof createInteractionStore>
-const ctx = (csrf = 'browser-1', locale = 'en') =>
-  ({ state: { csrf, locale, languages: [locale] } }) as unknown as Context
+const ctx = (csrf = 'browser-1') => ({ state: { csrf } }) as unknown as Context
 
 function fail(name: string): void {
   if (failing === name) throw new Error(`${name} failed`)
@@ -52,6 +51,7 @@ beforeEach(() => {
         results.push({ result, ...options })
         return `https://id.example/auth/${uid}`
       },
+      speak: async () => {},
       endBrowserSession: async () => {
         session = undefined
       },
@@ -79,7 +79,8 @@ beforeEach(() => {
       },
     },
     clock,
-    pickLocale: (candidates) => candidates.find((tag) => ['en', 'fi', 'sv'].includes(tag)) ?? 'en',
+    // The browser speaks Swedish.
+    languages: { of: (_ctx, { uiLocales, account } = {}) => `${uiLocales ?? '-'} ${account ?? '-'} sv` },
   }
   store = createInteractionStore(deps)
 })
@@ -128,11 +129,14 @@ describe('Loading', () => {
   })
 
   it('uses the account’s language after the proof and not before', async () => {
-    expect((await loaded(ctx('browser-1', 'sv'))).state.locale).toBe('sv')
+    await store.save(await store.advance(await loaded(), { accountId: 'A', account: VIEW }))
+    expect((await loaded()).state).toMatchObject({ locale: '- - sv', account: { locale: 'fi' } })
     await store.save(await store.advance(await loaded(), PROVEN))
-    expect((await loaded(ctx('browser-1', 'sv'))).state.locale).toBe('fi')
+    expect((await loaded()).state.locale).toBe('- fi sv')
     interaction = { ...(interaction as EngineInteraction), params: { ui_locales: 'xx en' } }
-    expect((await loaded(ctx('browser-1', 'sv'))).state.locale).toBe('en')
+    const context = ctx()
+    expect((await loaded(context)).state.locale).toBe('xx en fi sv')
+    expect(context.state.locale).toBe('xx en fi sv')
   })
 
   it.each([

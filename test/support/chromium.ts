@@ -16,8 +16,8 @@ const FLAGS = [
 ]
 
 /** Starts a headless Chromium. Close it after use; Playwright also ends it with this process. */
-export function startChromium(): Promise<Browser> {
-  return chromium.launch({ executablePath: binary('chromium'), args: FLAGS })
+export function startChromium(flags: readonly string[] = []): Promise<Browser> {
+  return chromium.launch({ executablePath: binary('chromium'), args: [...FLAGS, ...flags] })
 }
 
 /** A Chromium that takes no cookies, by its own setting. Close it after use. */

@@ -8,6 +8,7 @@ import { canonicalEmail } from '../../src/features/accounts/types.ts'
 import { createCsrf } from '../../src/http/csrf.ts'
 import { createErrorHandler } from '../../src/http/error_handler.ts'
 import { readForm } from '../../src/http/form.ts'
+import { createLanguages } from '../../src/http/language.ts'
 import { createPages } from '../../src/http/page.ts'
 import { createRequestContext } from '../../src/http/request_context.ts'
 import { createInteractionHints } from '../../src/interaction/hints.ts'
@@ -81,9 +82,11 @@ async function serve(rooms: ConversationRooms) {
     mac,
     macMatches: (value, tag) => secretBox.macMatches(value, 'test', tag),
   })
+  const { locales, pickLocale } = views
+  const languages = createLanguages({ issuer: ISSUER, locales, pickLocale })
   const hints = createInteractionHints({ kv, clock })
   const { router } = createInteraction({
-    ...{ ...shared, engine: engine.interactions, kv, hints, pages, csrf, readForm, pickLocale: views.pickLocale },
+    ...{ ...shared, engine: engine.interactions, kv, hints, pages, csrf, readForm, languages },
     accounts: { ...accounts.service, canonicalEmail },
     sessions: sessions.service,
     steps: rooms.features
@@ -91,7 +94,7 @@ async function serve(rooms: ConversationRooms) {
       .sort((a, b) => STEPS.indexOf(a.name) - STEPS.indexOf(b.name)),
   })
   const server = await serveKoa(
-    createRequestContext({ issuer: ISSUER, trustedProxies: ['127.0.0.1'], pickLocale: views.pickLocale }),
+    createRequestContext({ issuer: ISSUER, trustedProxies: ['127.0.0.1'], languages }),
     createErrorHandler({ pages, logger: { error: fail, warn: () => {} } }),
     insecureCookies,
     csrf.offer,

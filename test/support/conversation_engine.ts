@@ -46,6 +46,10 @@ export function createFakeEngine(start: number) {
       found.replaceSession = replaceSession
       return `https://id.example/auth/${uid}`
     },
+    async speak(_ctx, uid, locale) {
+      const found = records.get(uid)
+      if (found !== undefined) records.set(uid, { ...found, params: { ...found.params, ui_locales: locale } })
+    },
     async browserSession(ctx) {
       const session = browsers.get(browserOf(ctx))
       return session === undefined || dead.has(session.uid) ? undefined : session

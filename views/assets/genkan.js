@@ -54,3 +54,16 @@ for (const button of document.querySelectorAll('[data-countdown]')) {
   }
   tick()
 }
+
+// The list of languages closes as lists do: by Escape, and by looking elsewhere.
+const languages = document.querySelector('.language')
+if (languages) {
+  languages.addEventListener('keydown', (event) => {
+    if (event.key !== 'Escape' || !languages.open) return
+    languages.open = false
+    languages.firstElementChild.focus()
+  })
+  document.addEventListener('click', (event) => {
+    if (!languages.contains(event.target)) languages.open = false
+  })
+}

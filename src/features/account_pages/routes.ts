@@ -4,8 +4,8 @@ import type { Context } from 'koa'
 import type { ZodType } from 'zod'
 import { AppError } from '../../errors.ts'
 import { type Form, readForm } from '../../http/form.ts'
-import { LOCALE_COOKIE } from '../../http/request_context.ts'
-import { agoIn } from '../../platform/relative_time.ts'
+import type { Languages } from '../../http/language.ts'
+import { agoIn, dayIn } from '../../platform/locales.ts'
 import type { SignedIn } from '../account_sign_in/types.ts'
 import { OWN_CLAIMS } from '../accounts/types.ts'
 import { ACCOUNT_PAGES_CODES } from './errors.ts'
@@ -26,8 +26,7 @@ export interface AccountPagesRouteDeps {
   }
   readonly csrf: { check(ctx: Context, token: string | undefined): void }
   readonly clock: { now(): Date }
-  /** Languages of the pages by their own names. */
-  readonly languages: readonly { readonly value: string; readonly label: string }[]
+  readonly languages: Pick<Languages, 'choose' | 'back'>
   readonly passwordMinLength: number
 }
 
@@ -141,7 +140,8 @@ const sessions: Routes = (router, { gate, acts, clock }, { show, done, form, red
   router.get('/account/sessions', async (ctx) => {
     const me = await gate.enter(ctx, '/account/sessions')
     if (me === undefined) return
-    const ago = agoIn(requestOf(ctx).locale, clock.now())
+    const { locale } = requestOf(ctx)
+    const ago = (then: Date) => agoIn(locale, then, clock.now())
     const rows = (await acts.sessions(me.accountId)).map((session) => ({
       ...{ uid: session.uid, device: session.device, ip: session.ip ?? '', transient: session.transient },
       ...{ isThis: session.uid === me.sessionUid, since: ago(session.createdAt), seen: ago(session.seenAt) },
@@ -174,10 +174,10 @@ const clients: Routes = (router, { gate, acts }, { show, done, form }) => {
   router.get('/account/clients', async (ctx) => {
     const me = await gate.enter(ctx, '/account/clients')
     if (me === undefined) return
-    const day = new Intl.DateTimeFormat(requestOf(ctx).locale, { dateStyle: 'long', timeZone: 'UTC' })
+    const { locale } = requestOf(ctx)
     const rows = (await acts.clients(me.accountId)).map((row) => ({
       ...row,
-      since: day.format(row.since),
+      since: dayIn(locale, row.since),
       action: `/account/clients/${encodeURIComponent(row.client.clientId)}/revoke`,
     }))
     show(ctx, me, 'clients', { clients: rows })
@@ -191,20 +191,17 @@ const clients: Routes = (router, { gate, acts }, { show, done, form }) => {
   })
 }
 
-const language: Routes = (router, { gate, acts, issuer, languages }, { show, done, form, need }) => {
+const language: Routes = (router, { gate, acts, languages }, { show, done, form, need }) => {
   router.get('/account/language', async (ctx) => {
     const me = await gate.enter(ctx, '/account/language')
-    if (me !== undefined) show(ctx, me, 'language', { languages })
+    if (me !== undefined) show(ctx, me, 'language', {})
   })
   router.post('/account/language', async (ctx) => {
-    const { locale } = need(languageSchema, await form(ctx))
+    const { locale, return_to: returnTo } = need(languageSchema, await form(ctx))
     const me = await gate.enter(ctx, '/account/language')
     if (me === undefined) return
-    if (!languages.some(({ value }) => value === locale)) throw new AppError('invalid_request')
-    await acts.saveLocale(me, locale)
-    const secure = issuer.startsWith('https:')
-    ctx.cookies.set(LOCALE_COOKIE, locale, { ...COOKIE, secure, maxAge: 365 * 86_400_000 })
-    done(ctx, '/account/language', 'language_saved')
+    await acts.saveLocale(me, languages.choose(ctx, locale))
+    done(ctx, languages.back(returnTo, '/account/language'), 'language_saved')
   })
 }
 

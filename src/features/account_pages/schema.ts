@@ -27,4 +27,4 @@ export const emailCodeSchema = z.object({
 
 export const deleteSchema = z.object({ confirmation: z.string().max(1024) })
 
-export const languageSchema = z.object({ locale: z.string().max(35) })
+export const languageSchema = z.object({ locale: z.string().max(35), return_to: z.string().optional() })

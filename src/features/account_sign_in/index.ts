@@ -8,12 +8,13 @@ import type { Feature } from '../../feature.ts'
 import { type AccountSignInRouteDeps, createGate, createSignInRouter, type Gate } from './routes.ts'
 import { type AccountSignInDeps, createAccountSignInService } from './service.ts'
 
-export type AccountSignInFeatureDeps = AccountSignInDeps & Pick<AccountSignInRouteDeps, 'pages' | 'csrf'>
+export type AccountSignInFeatureDeps = AccountSignInDeps & Pick<AccountSignInRouteDeps, 'pages' | 'csrf' | 'languages'>
 
 /** The feature and its gate: `gate` is what the account pages get. */
 export function createAccountSignIn(deps: AccountSignInFeatureDeps): Feature & { readonly gate: Gate } {
   const service = createAccountSignInService(deps)
-  const routes = { issuer: deps.issuer, service, pages: deps.pages, csrf: deps.csrf }
+  const { issuer, pages, csrf, languages } = deps
+  const routes = { issuer, service, pages, csrf, languages }
   const gate = createGate(routes)
   return { name: 'account_sign_in', gate, router: createSignInRouter(routes, gate) }
 }

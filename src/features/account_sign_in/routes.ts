@@ -2,6 +2,7 @@
 import Router from '@koa/router'
 import type { Context } from 'koa'
 import { readForm } from '../../http/form.ts'
+import type { Languages } from '../../http/language.ts'
 import type { AccountView } from '../../interaction/step.ts'
 import type { AccountSignInService } from './service.ts'
 import type { SignedIn } from './types.ts'
@@ -19,6 +20,7 @@ export interface Gate {
 export interface AccountSignInRouteDeps {
   readonly issuer: string
   readonly service: AccountSignInService
+  readonly languages: Pick<Languages, 'of'>
   readonly csrf: { check(ctx: Context, token: string | undefined): void }
   readonly pages: {
     render(ctx: Context, template: string, context: { readonly [name: string]: unknown }, status?: number): void
@@ -27,18 +29,18 @@ export interface AccountSignInRouteDeps {
 
 const PATH = /^\/account(\/[a-z_-]+)*$/
 
-export function createGate({ issuer, service }: AccountSignInRouteDeps): Gate {
+export function createGate({ issuer, service, languages }: AccountSignInRouteDeps): Gate {
   const cookies = cookiesOf(issuer)
   const leave = (ctx: Context, page: string, fresh?: AccountView) => {
     const returnTo = PATH.test(page) ? page : '/account'
-    const { locale } = ctx.state as { locale: string }
-    const { url, pending } = service.leave({ returnTo, fresh, locale }, cookies.get(ctx, 'pending'))
+    const { url, pending } = service.leave({ returnTo, fresh }, cookies.get(ctx, 'pending'))
     cookies.set(ctx, 'pending', pending)
     redirect(ctx, url)
   }
   const enter: Gate['enter'] = async (ctx, page) => {
     const signedIn = await service.read(cookies.get(ctx, 'ticket'))
     if (signedIn === undefined) leave(ctx, page)
+    else ctx.state.locale = languages.of(ctx, { account: signedIn.account.locale })
     return signedIn
   }
   return {

@@ -33,7 +33,6 @@ export interface Leave {
   readonly returnTo: string
   /** Asks for a fresh authentication of this account. */
   readonly fresh?: AccountView | undefined
-  readonly locale: string
 }
 
 export type Arrival =
@@ -86,7 +85,7 @@ export function createAccountSignInService(deps: AccountSignInDeps) {
 
   return {
     /** The authorization request to leave with, and the cookie that binds its answer to this browser. */
-    leave({ returnTo, fresh, locale }: Leave, pendingCookie: string | undefined): { url: string; pending: string } {
+    leave({ returnTo, fresh }: Leave, pendingCookie: string | undefined): { url: string; pending: string } {
       const [state, nonce, verifier] = [deps.newToken(), deps.newToken(), deps.newToken()]
       const startedAt = clock.now().getTime()
       const entry: Pending = { state, nonce, verifier, returnTo, startedAt, fresh: fresh?.accountId }
@@ -94,8 +93,10 @@ export function createAccountSignInService(deps: AccountSignInDeps) {
       const url = new URL(deps.authorizationEndpoint)
       url.search = new URLSearchParams({
         ...{ client_id: deps.clientId, response_type: 'code', scope: 'openid', redirect_uri: redirectUri },
-        ...{ state, nonce, code_challenge: challengeOf(verifier), code_challenge_method: 'S256', ui_locales: locale },
+        ...{ state, nonce, code_challenge: challengeOf(verifier), code_challenge_method: 'S256' },
         ...(fresh === undefined ? {} : { prompt: 'login', login_hint: fresh.email }),
+        // The provider may not know yet who is there; who is asked anew is.
+        ...(fresh?.locale === undefined ? {} : { ui_locales: fresh.locale }),
       }).toString()
       return { url: url.href, pending: sealPending(list) ?? '' }
     },

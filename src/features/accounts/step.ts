@@ -25,7 +25,7 @@ export function createChooseAccountStep({ accounts }: AccountStepDeps): Step<{ a
     input: z.object({ action: z.enum(['continue', 'other']) }),
     async show({ session }) {
       const account = session === undefined ? undefined : await accounts.view(session.accountId)
-      return { account: { email: account?.email ?? '', name: account?.name } }
+      return { account: { email: account?.email ?? '', name: account?.name }, accountLocale: account?.locale }
     },
     submit: async ({ action }) => ({ ok: true, patch: { answers: { choose_account: action } } }),
   }

@@ -3,6 +3,7 @@ import { domainToASCII, domainToUnicode } from 'node:url'
 import { z } from 'zod'
 import type { Fact, Json } from '../../events.ts'
 import type { AccountView } from '../../interaction/step.ts'
+import { momentIn } from '../../platform/locales.ts'
 import { mixesScripts, scriptsOf } from '../../platform/scripts.ts'
 
 export type AccountLifecycle = 'pending' | 'active' | 'disabled' | 'closing'
@@ -165,10 +166,9 @@ export function securityNotice(
   pageLocale: string,
 ): Fact {
   const locale = account.locale ?? pageLocale
-  const time = new Intl.DateTimeFormat(locale, { dateStyle: 'long', timeStyle: 'long', timeZone: 'UTC' })
   const url = event === 'account_deleted' ? {} : { url: `${issuer}${home}` }
   const template = 'accounts/security_notice'
-  const values: { [key: string]: Json } = { event, at: time.format(clock.now()), ...url }
+  const values: { [key: string]: Json } = { event, at: momentIn(locale, clock.now()), ...url }
   const { accountId, email: to } = account
   return { type: 'mail.requested', accountId, data: { template }, sealed: { to, template, locale, values } }
 }

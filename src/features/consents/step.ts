@@ -9,7 +9,9 @@ type Decision = { readonly action: 'allow' | 'deny' }
 export interface ConsentStepDeps {
   readonly consents: Pick<ConsentService, 'find' | 'allow'>
   readonly accounts: {
-    view(accountId: string): Promise<{ readonly email: string; readonly active: boolean } | undefined>
+    view(
+      accountId: string,
+    ): Promise<{ readonly email: string; readonly active: boolean; readonly locale?: string | undefined } | undefined>
   }
 }
 
@@ -34,6 +36,7 @@ export function createConsentStep({ consents, accounts }: ConsentStepDeps): Step
       ])
       return {
         account: { email: account?.email ?? '' },
+        accountLocale: account?.locale,
         clientHost: hostOf(state.params.redirect_uri),
         scopes: permissionsOf(askedBy(state, before), before),
         hadConsent: before !== undefined,

@@ -79,7 +79,9 @@ export function createRecoveryService(deps: RecoveryDeps) {
       const { cid, uid, email } = asked
       return {
         ...{ purpose: 'recover', cid, to: email, bound: stampOf(credential) },
-        ...from,
+        ip: from.ip,
+        // Mails speak the language of the account they go to; whoever asks need not be its owner.
+        locale: credential?.account.locale ?? from.locale,
         accountId: credential?.account.accountId,
         mail: {
           to: credential === undefined ? null : email,

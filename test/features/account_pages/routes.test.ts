@@ -7,6 +7,7 @@ import { createAccountSignIn } from '../../../src/features/account_sign_in/index
 import type { SessionView } from '../../../src/features/sessions/types.ts'
 import { createCsrf } from '../../../src/http/csrf.ts'
 import { createErrorHandler } from '../../../src/http/error_handler.ts'
+import { createLanguages } from '../../../src/http/language.ts'
 import { createPages } from '../../../src/http/page.ts'
 import { createRequestContext } from '../../../src/http/request_context.ts'
 import type { AccountView } from '../../../src/interaction/step.ts'
@@ -101,6 +102,8 @@ describe('account pages', () => {
       mac: (value) => secretBox.mac(value, 'csrf'),
       macMatches: (value, mac) => secretBox.macMatches(value, 'csrf', mac),
     })
+    const { locales, pickLocale } = views
+    const languages = createLanguages({ issuer, locales, pickLocale })
     const signIn = createAccountSignIn({
       ...{
         issuer,
@@ -110,6 +113,7 @@ describe('account pages', () => {
         newToken,
         pages,
         csrf,
+        languages,
       },
       clock: { now: () => new Date(now) },
       redeem: async (code) => ({
@@ -127,11 +131,11 @@ describe('account pages', () => {
     })
     const router = createAccountRouter({
       ...{ issuer, acts, gate: signIn.gate, pages, csrf, clock: { now: () => new Date(now) }, passwordMinLength: 8 },
-      languages: views.locales.map((value) => ({ value, label: views.t(value, 'language.name') })),
+      languages,
     })
     const failed = { error: () => {}, warn: () => {} }
     const chain = [
-      createRequestContext({ issuer, trustedProxies: [], pickLocale: views.pickLocale }),
+      createRequestContext({ issuer, trustedProxies: [], languages }),
       createErrorHandler({ pages, logger: failed }),
       csrf.offer,
       provider,
@@ -424,6 +428,31 @@ describe('account pages', () => {
       expect(browser.jar.all().find(({ name }) => name === 'genkan_locale')?.expires).toBeGreaterThan(Date.now())
     })
 
+    it('the chooser at the foot sets the account’s language too, and comes back', async () => {
+      const page = await browser.submit(
+        await pageOf('/account/profile'),
+        {},
+        { form: '/account/language', button: 'ar' },
+      )
+      expect([here(page), page.headers['content-language'], log]).toEqual([
+        '/account/profile',
+        'ar',
+        [['saveLocale', 'ar']],
+      ])
+      expect(page.text).toContain(views.t('ar', 'account.done.language_saved'))
+      const hostile = { locale: 'sv', return_to: Buffer.from('//evil.example').toString('base64url') }
+      const { forms } = page
+      const csrf = forms[0]?.fields.find(({ name }) => name === 'csrf')?.value ?? ''
+      expect(here(await browser.post(url('/account/language'), { csrf, ...hostile }))).toBe('/account/language')
+    })
+
+    it('speaks the language of the account before that of the browser', async () => {
+      account = { ...ann, locale: 'th' }
+      browser = createBrowser({ locale: 'fi' })
+      expect((await pageOf('/account')).headers['content-language']).toBe('th')
+      expect((await pageOf('/account/deleted')).headers['content-language']).toBe('fi')
+    })
+
     it('refuses a language that there is not', async () => {
       const form = await pageOf('/account/language')
       expect((await browser.submit(form, { locale: 'xx' }, { form: '/account/language' })).status).toBe(400)
@@ -503,6 +532,7 @@ describe('account pages', () => {
       ...{ pages, csrf: { check: () => {} }, clock: { now: () => new Date() }, redeem: async () => undefined },
       sessions: { findLive: async () => undefined, touch: async () => {}, end: async () => {} },
       accounts: { view: async () => undefined },
+      languages: { of: () => 'en' },
     })
     await gate.enter(ctx, '/account')
     gate.forget(ctx)

@@ -52,7 +52,7 @@ describe('the account pages as a client', () => {
   })
 
   const leave = (more: { fresh?: AccountView; returnTo?: string } = {}, pending?: string) => {
-    const left = service.leave({ returnTo: '/account/profile', locale: 'fi', ...more }, pending)
+    const left = service.leave({ returnTo: '/account/profile', ...more }, pending)
     const params = new URL(left.url).searchParams
     return { ...left, params, state: params.get('state') ?? '', nonce: params.get('nonce') ?? '' }
   }
@@ -83,13 +83,12 @@ describe('the account pages as a client', () => {
         nonce: 'token-1',
         code_challenge: challenge,
         code_challenge_method: 'S256',
-        ui_locales: 'fi',
       })
     })
 
-    it('asks for a login when it must be fresh, naming the account', () => {
-      const { params } = leave({ fresh: ann })
-      expect(params.get('prompt')).toBe('login')
+    it('asks for a login when it must be fresh, naming the account and its language', () => {
+      const { params } = leave({ fresh: { ...ann, locale: 'fi' } })
+      expect([params.get('prompt'), params.get('ui_locales')]).toEqual(['login', 'fi'])
       expect(params.get('login_hint')).toBe('ann@example.com')
     })
 

@@ -123,6 +123,14 @@ describe('Recovery', () => {
     expect(JSON.stringify(facts.map(({ data }) => data))).not.toContain('anna@')
   })
 
+  it('sends the code in the language of the account, else of the page', async () => {
+    expect(await service.request(ASKED, { ...FROM, locale: 'th' })).toMatchObject({ locale: 'fi' })
+    credential = { account: { ...accountOf(), locale: undefined }, hash: 'old', changedAt: undefined }
+    expect(await service.request(ASKED, { ...FROM, locale: 'th' })).toMatchObject({ locale: 'th' })
+    credential = undefined
+    expect(await service.request(ASKED, { ...FROM, locale: 'th' })).toMatchObject({ locale: 'th' })
+  })
+
   it('activates a pending account, and only then', async () => {
     credential = { account: { ...accountOf(), emailVerified: false }, hash: 'old', changedAt: undefined }
     await change()

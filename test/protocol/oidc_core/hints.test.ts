@@ -200,6 +200,44 @@ describe('ui_locales', () => {
   })
 })
 
+describe('the chooser of languages', () => {
+  const languageOf = (page: Page) => page.headers['content-language']
+
+  it('beats ui_locales through sign-in and consent, and only in this conversation', async () => {
+    const browser = clientBrowser()
+    const asked = { ui_locales: 'fi', login_hint: 'bob@example.com', scope: 'openid email', prompt: 'consent' }
+    const start = await browser.get(url('web', asked))
+    expect([languageOf(start), start.html.match(/<html lang="fi" dir="ltr">/)?.length]).toEqual(['fi', 1])
+    const page = await browser.submit(start, {}, { form: '/language', button: 'ar' })
+    expect([stepOf(page), page.url, languageOf(page)]).toEqual(['password', start.url, 'ar'])
+    expect(page.html).toContain('<html lang="ar" dir="rtl">')
+    const wrong = await browser.submit(page, { password: 'not the password' }, { form: '/password' })
+    const consent = await browser.submit(wrong, { password: PASSWORD }, { form: '/password' })
+    expect([wrong.status, languageOf(wrong), stepOf(consent), languageOf(consent)]).toEqual([
+      400,
+      'ar',
+      'consent',
+      'ar',
+    ])
+    const swedish = await browser.submit(consent, {}, { form: '/language', button: 'sv' })
+    expect([stepOf(swedish), languageOf(swedish)]).toEqual(['consent', 'sv'])
+    const end = await browser.submit(swedish, {}, { form: '/consent', button: 'allow' })
+    expect(end.params.has('code')).toBe(true)
+
+    expect(languageOf(await browser.get(url('web', { ...asked, prompt: 'login' })))).toBe('fi')
+    const silent = await browser.get(url('web', { login_hint: 'bob@example.com', prompt: 'login' }))
+    expect(languageOf(silent)).toBe('sv')
+  })
+
+  it('works on the page of a wrong request, whose ui_locales it takes out of the address', async () => {
+    const browser = clientBrowser()
+    const page = await browser.get(`${server.issuer}/auth?client_id=nobody&ui_locales=fi&state=a%20b`)
+    expect([page.status, languageOf(page)]).toEqual([400, 'fi'])
+    const thai = await browser.submit(page, {}, { form: '/language', button: 'th' })
+    expect([thai.url, languageOf(thai)]).toEqual([`${server.issuer}/auth?client_id=nobody&state=a+b`, 'th'])
+  })
+})
+
 describe('acr_values', () => {
   it('E15 oidcc-ensure-request-with-acr-values-succeeds: an advertised level is returned', async () => {
     const metadata = (await (await fetch(`${server.issuer}/.well-known/openid-configuration`)).json()) as {

@@ -1,0 +1,175 @@
+/**
+ * Every page in every state, theme and direction in a real Chromium: accessible by machine (axe), readable at 320 px, usable by
+ * keyboard, silent on the console, and asking nobody else for anything. What is looked at is the gallery of the running server.
+ */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import axe, { type AxeResults } from 'axe-core'
+import type { Browser, BrowserContext, Page } from 'playwright-core'
+import type { Fixtures } from '../../src/platform/views.ts'
+import { startChromium } from '../support/chromium.ts'
+import { sample, sampleTitle } from '../support/sample.ts'
+import { type Server, startServer } from '../support/server.ts'
+
+const { pages, mails } = JSON.parse(readFileSync(join(process.cwd(), 'views', 'fixtures.json'), 'utf8')) as Fixtures
+const AXE_TAGS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']
+/** One left-to-right locale, one right-to-left, one without spaces between words. */
+const LOCALES = ['en'] as const
+
+let server: Server
+let browser: Browser
+const contexts = new Map<string, BrowserContext>()
+
+beforeAll(async () => {
+  server = await startServer({ env: { GENKAN_DEV_PAGES: '1' } })
+  browser = await startChromium()
+})
+afterAll(async () => {
+  await browser?.close()
+  await server?.close()
+})
+
+interface Look {
+  readonly kind: 'page' | 'mail'
+  readonly template: string
+  readonly state: string
+  readonly theme: 'light' | 'dark'
+  readonly locale: string
+  readonly width: number
+}
+
+/** Opens one page of the gallery, and everything that it said or asked for. */
+async function open(look: Look): Promise<{ page: Page; said: string[]; asked: string[] }> {
+  const { kind, template, state, theme: colorScheme, locale, width } = look
+  const key = `${colorScheme} ${width}`
+  let context = contexts.get(key)
+  if (context === undefined) {
+    context = await browser.newContext({ colorScheme, viewport: { width, height: 800 }, reducedMotion: 'reduce' })
+    await context.addInitScript({ path: join(process.cwd(), 'test', 'browser', 'in_page.js') })
+    contexts.set(key, context)
+  }
+  const page = await context.newPage()
+  const said: string[] = []
+  const asked: string[] = []
+  page.on('console', (message) => said.push(message.text()))
+  page.on('pageerror', (error) => said.push(error.message))
+  page.on('request', (request) => asked.push(request.url()))
+  const response = await page.goto(
+    `${server.issuer}/dev/pages/${kind}?${new URLSearchParams({ template, state, locale })}`,
+  )
+  expect(response?.status()).toBe(200)
+  return { page, said, asked }
+}
+
+const everything = (widths: readonly number[]) =>
+  [
+    ...pages.map((each) => ({ ...each, kind: 'page' as const })),
+    ...mails.map((each) => ({ ...each, kind: 'mail' as const })),
+  ].flatMap(({ kind, template, state }) =>
+    (['light', 'dark'] as const).flatMap((theme) =>
+      LOCALES.flatMap((locale) => widths.map((width): Look => ({ kind, template, state, theme, locale, width }))),
+    ),
+  )
+
+describe(sampleTitle('every page on a phone'), () => {
+  it.each(sample(everything([320]), { least: 30 }))('$kind $template ($state), $theme, $locale', async (look) => {
+    const { page, said, asked } = await open(look)
+    expect(await page.getAttribute('html', 'lang')).toBe(look.locale)
+    expect(await page.getAttribute('html', 'dir')).toBe(look.locale === 'ar' ? 'rtl' : 'ltr')
+    expect(await page.evaluate('checks.sideways()')).toEqual([])
+    expect(await violations(page, look.kind)).toEqual([])
+    if (look.kind === 'page') {
+      expect(await page.evaluate('checks.smallTargets()')).toEqual([])
+      await walkByKeyboard(page)
+    }
+    expect(said).toEqual([])
+    expect(asked.filter((url) => !url.startsWith(server.issuer) && !url.startsWith('data:'))).toEqual([])
+    await page.close()
+  })
+})
+
+describe(sampleTitle('every page on larger screens'), () => {
+  it.each(sample(everything([768, 1280]), { least: 20 }))(
+    '$kind $template ($state), $theme, $locale, $width px: nothing sticks out',
+    async (look) => {
+      const { page, said } = await open(look)
+      expect(await page.evaluate('checks.sideways()')).toEqual([])
+      expect(said).toEqual([])
+      await page.close()
+    },
+  )
+})
+
+describe('the gallery', () => {
+  it('shows each fixture in a frame, in the theme and locale that are asked for', async () => {
+    const context = await browser.newContext({ viewport: { width: 1280, height: 800 } })
+    const page = await context.newPage()
+    await page.goto(`${server.issuer}/dev/pages?locale=fi&theme=dark`)
+    expect(await page.locator('iframe').count()).toBe(pages.length + 2 * mails.length)
+    const first = page.frameLocator('iframe').first()
+    expect(await first.locator('html').getAttribute('lang')).toBe('fi')
+    expect(await first.locator('html').getAttribute('data-theme')).toBe('dark')
+    await context.close()
+  })
+
+  it('is not there unless it is asked for, and never on an issuer that others reach', async () => {
+    const plain = await startServer()
+    try {
+      for (const path of ['', '/page?template=error&state=not found', '/parts', '/mail'])
+        expect((await fetch(`${plain.origin}/dev/pages${path}`)).status).toBe(404)
+    } finally {
+      await plain.close()
+    }
+    const exposed = await startServer({ issuer: 'https://id.example', env: { GENKAN_DEV_PAGES: '1' }, wait: false })
+    try {
+      expect(await exposed.exited()).toBe(1)
+      expect(exposed.logs().join('\n')).toContain('GENKAN_DEV_PAGES: is for a loopback issuer only')
+    } finally {
+      await exposed.close()
+    }
+  })
+
+  it('the pages are light: less than 30 kB of style and script, compressed', async () => {
+    const { page, asked } = await open({
+      ...everything([320])[0],
+      template: 'consents/consent',
+      state: 'first time',
+    } as Look)
+    const assets = asked.filter((url) => /\/assets\/|\/brands\//.test(url) && !url.endsWith('.svg'))
+    let bytes = 0
+    for (const url of assets) {
+      const response = await fetch(url, { headers: { 'Accept-Encoding': 'br' } })
+      expect(response.headers.get('content-encoding')).toBe('br')
+      bytes += Number(response.headers.get('content-length'))
+    }
+    expect(assets.length).toBeGreaterThanOrEqual(2)
+    expect(bytes).toBeGreaterThan(1000)
+    expect(bytes).toBeLessThan(30_000)
+    await page.close()
+  })
+})
+
+async function violations(page: Page, kind: string): Promise<string[]> {
+  // The policy of the page forbids scripts that are not its own: this one comes by the browser's debugging port.
+  await page.evaluate(axe.source)
+  // A mail has no landmarks: mail programs show it inside of their own page.
+  const off = kind === 'mail' ? ['region', 'landmark-one-main', 'page-has-heading-one'] : []
+  const rules = Object.fromEntries(off.map((id) => [id, { enabled: false }]))
+  const options = { runOnly: { type: 'tag', values: AXE_TAGS }, rules, resultTypes: ['violations'] }
+  const { violations: found } = await page.evaluate<AxeResults>(`axe.run(document, ${JSON.stringify(options)})`)
+  return found.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' | ')}`)
+}
+
+/** Tab from the top: the focus is always to be seen, in the order of the document, and reaches every control. */
+async function walkByKeyboard(page: Page): Promise<void> {
+  const total = await page.evaluate<number>('checks.startWalk()')
+  const visited: string[] = []
+  for (let step = 0; step < total; step++) {
+    await page.keyboard.press('Tab')
+    const focused = await page.evaluate<{ walk: string }>('checks.focused()')
+    expect(focused).toMatchObject({ outlined: true, inside: true })
+    visited.push(focused.walk)
+  }
+  expect(visited).toEqual(Array.from({ length: total }, (_, index) => String(index)))
+}
