@@ -6,6 +6,7 @@ import type { Feature } from './feature.ts'
 import { createAccounts } from './features/accounts/index.ts'
 import { accountRepository } from './features/accounts/repository.ts'
 import { canonicalEmail } from './features/accounts/types.ts'
+import { type BrandsFeature, createBrands } from './features/brands/index.ts'
 import { createClients } from './features/clients/index.ts'
 import { createConsents } from './features/consents/index.ts'
 import { consentRepository } from './features/consents/repository.ts'
@@ -34,9 +35,11 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   const warn = (error: unknown, message: string) => logger.warn({ err: error }, message)
   const shared = { database, transaction, outbox, clock, newId, warn }
 
+  const brands = createBrands({ ...shared, invalidation, wording: foundation.views })
   const clients = createClients({
     ...shared,
     invalidation,
+    brandExists: brands.service.exists,
     issuer: config.issuer,
     scopes: SCOPES,
     resources: config.resources,
@@ -77,13 +80,17 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     endSessions: sessions.service.endAll,
     retention: config.retention,
   })
-  const { passwords, emailCodes, mails } = createCredentials(foundation, accounts)
-  const all: readonly Feature[] = [clients, keys, consents, sessions, accounts, passwords, emailCodes, mails]
-  return { clients, keys, consents, sessions, accounts, passwords, emailCodes, all }
+  const { passwords, emailCodes, mails } = createCredentials(foundation, accounts, brands.service)
+  const all: readonly Feature[] = [brands, clients, keys, consents, sessions, accounts, passwords, emailCodes, mails]
+  return { brands, clients, keys, consents, sessions, accounts, passwords, emailCodes, all }
 }
 
 /** What a person shows: a password, a code from the mailbox. Mail goes out here too, since sending starts a code's time. */
-function createCredentials(foundation: Foundation, accounts: ReturnType<typeof createAccounts>) {
+function createCredentials(
+  foundation: Foundation,
+  accounts: ReturnType<typeof createAccounts>,
+  brands: BrandsFeature['service'],
+) {
   const { config, database, outbox, clock, keyValue, secretBox } = foundation
   const { db, transaction } = database
   const shared = { transaction, outbox, clock, newId }
@@ -95,7 +102,7 @@ function createCredentials(foundation: Foundation, accounts: ReturnType<typeof c
     mac: (value) => secretBox.mac(value, 'identifier'),
     settings: {
       minLength: config.passwords.minLength,
-      brandWords: ['genkan', ...config.brand.name.split(/\s+/)],
+      brandWords: async () => ['genkan', ...(await brands.page()).name.split(/\s+/)],
       perAddress: config.limits.signInPerAddress,
       perIdentifier: config.limits.signInPerIdentifier,
       windowSeconds: config.limits.windowSeconds,
@@ -113,7 +120,8 @@ function createCredentials(foundation: Foundation, accounts: ReturnType<typeof c
   })
   const mails = createMails({
     send: foundation.mailer.send,
-    renderMail: (template, locale, values) => foundation.views.mail(template, locale, values),
+    renderMail: async (template, locale, values, brand) =>
+      foundation.views.mail(template, locale, values, await brands.page(brand)),
     sending: emailCodes.service.sending,
   })
   return { passwords, emailCodes, mails }

@@ -36,13 +36,14 @@ export function createHouse(foundation: Foundation) {
     if (engine === undefined) throw new Error('the engine is not built yet')
     return engine
   }
-  const pages = createPages({ views, brand: config.brand })
+  const pages = createPages({ views })
   const csrf = createCsrf({
     issuer: config.issuer,
     mac: (value) => secretBox.mac(value, 'csrf'),
     macMatches: (value, mac) => secretBox.macMatches(value, 'csrf', mac),
   })
-  const interactions = createEngineInteractions(current, cookies(config.https))
+  const brandOf = (id: string | undefined) => rooms.brands.service.page(id)
+  const interactions = createEngineInteractions(current, cookies(config.https), brandOf)
   const hints = createInteractionHints({ kv: keyValue, clock })
   const rooms = createRooms(foundation, interactions, current)
   const redeem = createRedeemCode(current, ACCOUNT_CLIENT_ID)
@@ -72,6 +73,7 @@ export function createHouse(foundation: Foundation) {
           pages,
           issuer: config.issuer,
           pickLocale: views.pickLocale,
+          brandOf,
           renderOAuthError: createOAuthErrorPage({ pages, unavailable: foundation.unavailable }),
         }),
       })
@@ -83,7 +85,7 @@ export function createHouse(foundation: Foundation) {
 
 type Rooms = ReturnType<typeof createRooms>
 
-/** Migrations, declared clients and first keys are one transaction under the migration lock. */
+/** Migrations, declared brands and clients, and first keys are one transaction under the migration lock. */
 async function prepare(foundation: Foundation, rooms: Rooms, options: { readonly migrate: boolean }): Promise<void> {
   const { database, config } = foundation
   if (!options.migrate) {
@@ -91,10 +93,14 @@ async function prepare(foundation: Foundation, rooms: Rooms, options: { readonly
     if (pending.length > 0) throw new Error(`the database lacks ${pending.join(', ')}: run genkan migrate`)
   }
   let changed: string[] = []
+  let brands = { changed: [] as string[], warnings: [] as string[] }
   await migrate(database, async (tx) => {
+    brands = await rooms.brands.service.syncDeclared(config.brands, tx)
     changed = await rooms.clients.service.syncDeclared(config.clients, tx)
     await rooms.keys.service.ensure(tx)
   })
+  for (const warning of brands.warnings) foundation.logger.warn(warning)
+  await rooms.brands.service.announce(brands.changed)
   await rooms.clients.service.announce(changed)
 }
 

@@ -53,7 +53,7 @@ function segmentOf(path: string): string {
 }
 
 /** Names of routes in metrics: a closed set, unlike paths (A107). Ours by their first segment. */
-const OWN_ROUTES = ['interaction', 'account', 'assets', 'livez', 'readyz', 'metrics']
+const OWN_ROUTES = ['interaction', 'account', 'assets', 'brands', 'livez', 'readyz', 'metrics']
 const ENGINE_ROUTES = [
   'authorization',
   'resume',

@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { Context } from 'koa'
+import { type Brand, PLAIN_BRAND } from '../platform/brand.ts'
 import type { Views } from '../platform/views.ts'
 import { pagePolicy } from './security_headers.ts'
 
@@ -25,10 +26,11 @@ interface PageState {
   readonly nonce?: string
   readonly csrf?: string
   readonly requestId?: string
+  /** The brand of the request's client, or the default one. */
+  readonly brand?: Brand
 }
 
-export function createPages(deps: { views: Views; brand: { readonly name: string } }): Pages & PageTexts {
-  const { views, brand } = deps
+export function createPages({ views }: { views: Views }): Pages & PageTexts {
   const localeOf = (ctx: Context) => (ctx.state as PageState).locale ?? views.pickLocale([])
   return {
     has: views.has,
@@ -37,7 +39,8 @@ export function createPages(deps: { views: Views; brand: { readonly name: string
       const state = ctx.state as PageState
       const locale = localeOf(ctx)
       const nonce = state.nonce ?? randomBytes(16).toString('base64url')
-      const body = views.render(template, { brand, ...context, locale, nonce, csrf: state.csrf ?? '' })
+      const brand = state.brand ?? PLAIN_BRAND
+      const body = views.render(template, { ...context, brand, locale, nonce, csrf: state.csrf ?? '' })
       ctx.status = status
       ctx.body = body
       ctx.type = 'text/html; charset=utf-8'

@@ -55,7 +55,7 @@ export function createRequestContext({ issuer, trustedProxies, pickLocale }: Req
       locale: {
         enumerable: true,
         get: () => {
-          locale ??= pickLocale(languages(ctx))
+          locale ??= pickLocale([...languages(ctx), ...brandLanguage(ctx)])
           return locale
         },
         set: (chosen: string) => {
@@ -78,6 +78,12 @@ function languages(ctx: Context): string[] {
   const accepted = ctx.get('Accept-Language').slice(0, 256)
   const chosen = ctx.cookies.get(LOCALE_COOKIE, { signed: false })
   return [...(chosen === undefined ? [] : [chosen]), ...byQuality(accepted)]
+}
+
+/** Last of all what the brand speaks, when whoever reads said nothing that we speak. */
+function brandLanguage(ctx: Context): string[] {
+  const { brand } = ctx.state as { brand?: { readonly defaultLocale?: string | undefined } }
+  return brand?.defaultLocale === undefined ? [] : [brand.defaultLocale]
 }
 
 /** Language tags of an Accept-Language header, best first (RFC 9110 §12.5.4). */

@@ -52,6 +52,8 @@ export interface ClientView {
   readonly tosUri?: string | undefined
   readonly clientUri?: string | undefined
   readonly initiateLoginUri?: string | undefined
+  /** How the client's pages and mails look; pages know more of it. */
+  readonly brand?: { readonly id: string } | undefined
 }
 
 /** The account as steps may see it. */

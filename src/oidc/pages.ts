@@ -5,15 +5,26 @@ import type { OAuthErrorPage } from '../http/error_handler.ts'
 import type { Pages } from '../http/page.ts'
 import type { ClientView } from '../interaction/step.ts'
 
+/** The brand of an id; the default one for none or an unknown one. */
+export type BrandOf = (id: string | undefined) => Promise<{ readonly id: string }>
+
 export interface EnginePagesDeps {
   readonly pages: Pages
   readonly renderOAuthError: OAuthErrorPage
   readonly issuer: string
   readonly pickLocale: (candidates: readonly string[]) => string
+  readonly brandOf: BrandOf
 }
 
 /** `renderError`, `logoutSource` and `postLogoutSuccessSource` of the engine. */
-export function createEnginePages({ pages, renderOAuthError, issuer, pickLocale }: EnginePagesDeps) {
+export function createEnginePages({ pages, renderOAuthError, issuer, pickLocale, brandOf }: EnginePagesDeps) {
+  /** The client of the request, whose brand the page then has. */
+  const clientOf = async (ctx: KoaContextWithOIDC): Promise<ClientView | undefined> => {
+    if (ctx.oidc.client === undefined) return undefined
+    const view = await viewOf(ctx.oidc.client, brandOf)
+    ;(ctx.state as { brand?: unknown }).brand = view.brand
+    return view
+  }
   /** `ui_locales`, then what the browser said (OIDC Core §3.1.2.1, RP-Initiated Logout 1.0 §2). */
   const speak = (ctx: KoaContextWithOIDC) => {
     const { ui_locales: wanted } = (ctx.oidc.params ?? {}) as { ui_locales?: unknown }
@@ -24,27 +35,28 @@ export function createEnginePages({ pages, renderOAuthError, issuer, pickLocale 
   }
   return {
     async renderError(ctx: KoaContextWithOIDC, out: ErrorOut, error: Error): Promise<void> {
+      const client = await clientOf(ctx)
       speak(ctx)
-      const client = ctx.oidc.client === undefined ? undefined : viewOf(ctx.oidc.client)
       if (ctx.status === 503) ctx.set('Retry-After', '2')
       await renderOAuthError(ctx as unknown as Context, out, error, client)
     },
 
     /** Against forged sign-outs (A56) the session ends only by this page's button. "Stay" is a link and changes nothing. */
     async renderLogout(ctx: KoaContextWithOIDC): Promise<void> {
+      const client = await clientOf(ctx)
       speak(ctx)
-      const { session, params, client } = ctx.oidc
+      const { session, params } = ctx.oidc
       const state = session?.state as { secret?: string; postLogoutRedirectUri?: string } | undefined
       pages.render(ctx as unknown as Context, 'logout/confirm', {
         action: `${issuer}/session/end/confirm`,
         xsrf: state?.secret ?? '',
         stayUrl: stayUrl(state?.postLogoutRedirectUri, (params as { state?: unknown } | undefined)?.state),
-        ...(client === undefined ? {} : { client: viewOf(client) }),
+        ...(client === undefined ? {} : { client }),
       })
     },
 
     async renderLoggedOut(ctx: KoaContextWithOIDC): Promise<void> {
-      const client = ctx.oidc.client === undefined ? undefined : viewOf(ctx.oidc.client)
+      const client = await clientOf(ctx)
       pages.render(ctx as unknown as Context, 'logout/done', {
         ...(client === undefined ? {} : { client, backUrl: client.initiateLoginUri ?? client.clientUri }),
       })
@@ -61,7 +73,7 @@ function stayUrl(registered: string | undefined, state: unknown): string {
 }
 
 /** What pages may show of a client. */
-export function viewOf(client: Client): ClientView {
+export async function viewOf(client: Client, brandOf: BrandOf): Promise<ClientView> {
   return {
     clientId: client.clientId,
     name: client.clientName ?? client.clientId,
@@ -71,5 +83,6 @@ export function viewOf(client: Client): ClientView {
     tosUri: client.tosUri,
     clientUri: client.clientUri,
     initiateLoginUri: client.start_uri as string | undefined,
+    brand: await brandOf(client.brand as string | undefined),
   }
 }

@@ -7,7 +7,9 @@ import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { extname, join } from 'node:path'
 import { IntlMessageFormat } from 'intl-messageformat'
-import nunjucks from 'nunjucks'
+import { type Brand, PLAIN_BRAND } from './brand.ts'
+import { messageProblem } from './message_check.ts'
+import { type Contract, type Overrides, readTemplates, type Templates } from './templates.ts'
 
 export type MessageValues = { readonly [name: string]: string | number | boolean | Date }
 
@@ -26,12 +28,17 @@ export interface Mail {
 export interface Views {
   /** The locales with a catalogue; the first is the default. */
   readonly locales: readonly string[]
-  /** Renders `views/<template>.njk`. `context.locale` must be one of `locales`; `t`, `dir`, `asset` and `page` are added. */
+  /**
+   * Renders `views/<template>.njk`. `context.locale` must be one of `locales`; `t`, `dir`, `asset` and `page` are added.
+   * `context.brand` is a `Brand`, whose texts win over the catalogue's; without one the plain brand is shown.
+   */
   render(template: string, context: { readonly [name: string]: unknown }): string
   /** Renders `views/<template>.mail.njk` three times: subject, HTML part and text part. */
-  mail(template: string, locale: string, values: { readonly [name: string]: unknown }): Mail
+  mail(template: string, locale: string, values: { readonly [name: string]: unknown }, brand?: Brand): Mail
   /** The message of a key, formatted (ICU). Throws for an unknown locale, key or placeholder. */
   t(locale: string, key: string, values?: MessageValues): string
+  /** What is wrong with a text that a brand wants to show for a key; undefined when nothing is. */
+  messageProblem(locale: string, key: string, text: string): string | undefined
   /** Whether a key has a message (catalogues have equal keys). */
   has(key: string): boolean
   /** The best locale for tags in order of preference (BCP 47 lookup, RFC 4647 §3.4); the default when none fits. */
@@ -39,6 +46,8 @@ export interface Views {
   /** The public path of `views/assets/<name>`, its content hash in the name. Throws for an unknown name. */
   asset(name: string): string
   readonly assets: readonly Asset[]
+  /** What overrides may fill. */
+  readonly contract: Contract
 }
 
 const TYPES: { readonly [extension: string]: string } = {
@@ -51,23 +60,33 @@ const TYPES: { readonly [extension: string]: string } = {
 
 const RIGHT_TO_LEFT = new Set(['ar', 'fa', 'he', 'ur'])
 
-export function createViews(options: { viewsDir: string; locales?: readonly string[]; brandName?: string }): Views {
+export function createViews(options: {
+  viewsDir: string
+  locales?: readonly string[]
+  overrides?: Overrides | undefined
+}): Views {
   const catalogues = readCatalogues(join(options.viewsDir, 'messages'))
   const locales = options.locales ?? [...catalogues.keys()].sort((a, b) => Number(b === 'en') - Number(a === 'en'))
   const t = createTranslator(catalogues)
   const assets = readAssets(join(options.viewsDir, 'assets'))
-  const pages = environment(options.viewsDir, true)
-  const plain = environment(options.viewsDir, false)
+  const templates = readTemplates(options.viewsDir, options.overrides)
+  const [pages, plain] = [templates.environment(true), templates.environment(false)]
   const translators = new Map(
     locales.map((locale) => [locale, (key: string, values?: MessageValues) => t(locale, key, values)] as const),
   )
   const keys = catalogues.get(locales[0] ?? '') ?? new Map<string, string>()
 
   const has = (key: string) => keys.has(key)
-  const base = (locale: string) => {
+  const problemOf = (locale: string, key: string, text: string) => {
+    const original = catalogues.get(locale)?.get(key)
+    return original === undefined ? 'is not a message of the pages' : messageProblem(original, text, locale)
+  }
+  const own = createOwnTexts(problemOf)
+  const base = (locale: string, brand: Brand) => {
     const translate = translators.get(locale)
     if (!translate) throw new Error(`no messages for locale ${locale}`)
-    return { t: translate, has, locale, dir: direction(locale), asset }
+    const texts = brand.texts[locale]
+    return { brand, t: texts ? own(locale, texts, translate) : translate, has, locale, dir: direction(locale), asset }
   }
   const asset = (name: string): string => {
     const found = assets.get(name)
@@ -81,12 +100,18 @@ export function createViews(options: { viewsDir: string; locales?: readonly stri
     asset,
     assets: [...assets.values()],
     has,
+    contract: templates.contract,
+    messageProblem: problemOf,
     pickLocale: (candidates) => pickLocale(locales, candidates),
     render: (template, context) =>
-      pages.render(`${template}.njk`, { ...context, ...base(String(context.locale)), page: template }),
-    mail(template, locale, values) {
-      const context = { brand: { name: options.brandName ?? 'Genkan' }, ...values, ...base(locale) }
-      const part = (env: nunjucks.Environment, layout: string, parts: string) =>
+      pages.render(`${template}.njk`, {
+        ...context,
+        ...base(String(context.locale), (context.brand as Brand | undefined) ?? PLAIN_BRAND),
+        page: template,
+      }),
+    mail(template, locale, values, brand = PLAIN_BRAND) {
+      const context = { ...values, ...base(locale, brand) }
+      const part = (env: ReturnType<Templates['environment']>, layout: string, parts: string) =>
         env.render(`${template}.mail.njk`, {
           ...context,
           layout: `mails/${layout}.njk`,
@@ -106,13 +131,28 @@ export function createViews(options: { viewsDir: string; locales?: readonly stri
   }
 }
 
-function environment(viewsDir: string, autoescape: boolean): nunjucks.Environment {
-  const loader = new nunjucks.FileSystemLoader(viewsDir, { watch: false, noCache: false })
-  const options = { autoescape, throwOnUndefined: true, trimBlocks: true, lstripBlocks: true }
-  // The letter of a picture that is not there: by code point, or half an emoji would be shown.
-  return new nunjucks.Environment(loader, options).addFilter('initial', (name: string) =>
-    ([...name.trim()][0] ?? '').toUpperCase(),
-  )
+type Translate = (key: string, values?: MessageValues) => string
+
+/**
+ * Texts of brands in front of the catalogue; parsed ones live as long as they do. They were checked when they were written,
+ * but perhaps by an earlier version: one that does not fit its message any more gives way to ours.
+ */
+function createOwnTexts(problem: Views['messageProblem']) {
+  const parsed = new WeakMap<object, Map<string, IntlMessageFormat | undefined>>()
+  return (locale: string, texts: { readonly [key: string]: string }, translate: Translate): Translate => {
+    const formats = parsed.get(texts) ?? new Map<string, IntlMessageFormat | undefined>()
+    parsed.set(texts, formats)
+    const read = (key: string) => {
+      const text = Object.hasOwn(texts, key) ? texts[key] : undefined
+      const fits = text !== undefined && problem(locale, key, text) === undefined
+      return fits ? new IntlMessageFormat(text, locale, undefined, { ignoreTag: true }) : undefined
+    }
+    return (key, values) => {
+      if (!formats.has(key)) formats.set(key, read(key))
+      const format = formats.get(key)
+      return format === undefined ? translate(key, values) : String(format.format(values))
+    }
+  }
 }
 
 /** `<locale>.json`, and `<locale>.<part>.json` beside it for a room with many texts of its own. */

@@ -6,7 +6,8 @@
  */
 import type { Feature } from '../../feature.ts'
 import { equal, newId, newToken, sha256 } from '../../platform/ids.ts'
-import type { Database } from '../../platform/postgres.ts'
+import type { Database, Tx } from '../../platform/postgres.ts'
+import { clientError } from './errors.ts'
 import { clientRepository } from './repository.ts'
 import type { Declaration } from './schema.ts'
 import { type ClientsDeps, type ClientsService, createClientsService } from './service.ts'
@@ -20,6 +21,7 @@ export type ClientsFeatureDeps = Pick<ClientsDeps, 'outbox' | 'invalidation' | '
   /** Where the account pages' client returns to. */
   readonly issuer: string
   readonly database: Pick<Database, 'db' | 'transaction'>
+  readonly brandExists: (id: string, tx: Tx) => Promise<boolean>
   /** Scopes of identity: `openid`, `profile`, … */
   readonly scopes: readonly string[]
   /** Configured resource servers; their scopes are known too. */
@@ -28,7 +30,7 @@ export type ClientsFeatureDeps = Pick<ClientsDeps, 'outbox' | 'invalidation' | '
 
 /** Builds the feature. Its job removes ended secrets. */
 export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
-  const { database, outbox, invalidation, clock, issuer, scopes, resources } = deps
+  const { database, outbox, invalidation, clock, issuer, scopes, resources, brandExists } = deps
   const repository = clientRepository(database.db)
   const service = createClientsService({
     repository,
@@ -36,6 +38,11 @@ export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
     outbox,
     invalidation,
     clock,
+    // Brands are rows, so this is asked in the transaction of the write: one that the same start declares is there.
+    async requireBrand({ brand }, prefix, tx) {
+      if (brand === undefined || (await brandExists(brand, tx))) return
+      throw clientError('invalid_client_metadata', `${prefix}brand: ${JSON.stringify(brand)} is not a brand`)
+    },
     ownClient: accountClient(issuer),
     known: {
       scopes: new Set([...scopes, ...resources.flatMap((resource) => resource.scopes)]),

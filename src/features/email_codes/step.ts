@@ -108,5 +108,5 @@ async function requestOf(
         carriesCode: true,
         values: (code: string) => ({ url: `${issuer}/interaction/${state.uid}/verify_email?code=${code}` }),
       }
-  return { ...target, ip, locale: state.locale, accountId: target.bound, mail }
+  return { ...target, ip, locale: state.locale, accountId: target.bound, brand: state.client.brand?.id, mail }
 }

@@ -46,6 +46,14 @@ export interface Asked {
   readonly cid: string
   readonly uid: string
   readonly email: string
+  /** The brand of the client that is signed in to. */
+  readonly brand?: string | undefined
+}
+
+/** How the page looks on which the new password was chosen; the mail looks like it. */
+export interface Page {
+  readonly locale: string
+  readonly brand?: string | undefined
 }
 
 export type Recovered =
@@ -73,10 +81,11 @@ export function createRecoveryService(deps: RecoveryDeps) {
 
     async request(asked: Asked, from: { ip: string; locale: string }): Promise<CodeRequest> {
       const credential = await find(asked.email)
-      const { cid, uid, email } = asked
+      const { cid, uid, email, brand } = asked
       return {
         ...{ purpose: 'recover', cid, to: email, bound: stampOf(credential) },
         ...from,
+        brand,
         accountId: credential?.account.accountId,
         mail: {
           to: credential === undefined ? null : email,
@@ -87,8 +96,8 @@ export function createRecoveryService(deps: RecoveryDeps) {
       }
     },
 
-    newPassword: (account: AccountView, stamp: string, password: string, locale: string): Promise<Recovered> =>
-      newPassword(deps, account, stamp, password, locale),
+    newPassword: (account: AccountView, stamp: string, password: string, page: Page): Promise<Recovered> =>
+      newPassword(deps, account, stamp, password, page),
   }
 }
 
@@ -102,7 +111,7 @@ async function newPassword(
   { accountId, email, name }: AccountView,
   stamp: string,
   password: string,
-  locale: string,
+  page: Page,
 ): Promise<Recovered> {
   const { transaction, passwords, accounts, sessions, outbox } = deps
   const prepared = await passwords.prepare(password, [email, name])
@@ -114,7 +123,7 @@ async function newPassword(
     await passwords.store(accountId, prepared.hash, tx)
     const after = await sessions.endAll(accountId, 'password_recovered', {}, tx)
     const changed: Fact = { type: 'account.password_changed', accountId, data: { reason: 'recovery' } }
-    await outbox.record([changed, noticeOf(deps, now.account, locale)], tx)
+    await outbox.record([changed, noticeOf(deps, now.account, page)], tx)
     // Read last: the epoch that the new sign-in must carry.
     const account = await accounts.view(accountId, tx)
     return account === undefined ? undefined : { account, after }
@@ -136,8 +145,8 @@ function stampOf(credential: Credential | undefined): string {
   return `${account.accountId} ${account.epoch} ${account.email} ${changedAt?.getTime() ?? 0}`
 }
 
-function noticeOf({ clock, issuer }: RecoveryDeps, { accountId, email, locale }: AccountView, fallback: string): Fact {
-  const language = locale ?? fallback
+function noticeOf({ clock, issuer }: RecoveryDeps, { accountId, email, locale }: AccountView, page: Page): Fact {
+  const language = locale ?? page.locale
   const format = new Intl.DateTimeFormat(language, { dateStyle: 'long', timeStyle: 'long', timeZone: 'UTC' })
   const template = 'accounts/security_notice'
   const values = { event: 'recovered', at: format.format(clock.now()), url: `${issuer}/account` }
@@ -145,6 +154,6 @@ function noticeOf({ clock, issuer }: RecoveryDeps, { accountId, email, locale }:
     type: 'mail.requested',
     accountId,
     data: { template },
-    sealed: { to: email, template, locale: language, values },
+    sealed: { to: email, template, locale: language, values, brand: page.brand },
   }
 }
