@@ -123,8 +123,8 @@ export default {
     ),
     only(
       'templates-in-their-room',
-      'Templates are rendered by platform/views.ts.',
-      { path: '^src/', pathNot: '^src/platform/views\\.ts$' },
+      'Templates are read by platform/templates.ts and rendered by platform/views.ts.',
+      { path: '^src/', pathNot: '^src/platform/(views|templates)\\.ts$' },
       { path: module('nunjucks') },
     ),
     only(

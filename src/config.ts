@@ -6,7 +6,7 @@ import { randomBytes } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { availableParallelism } from 'node:os'
-import { join, resolve } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { parse as parseYaml, YAMLParseError } from 'yaml'
 import { z } from 'zod'
 
@@ -70,6 +70,9 @@ const resource = z.strictObject({
 /** `clients` entries are checked by the clients feature, which knows their metadata; here only that they name themselves. */
 const clientDeclaration = z.looseObject({ client_id: z.string().min(1) })
 
+/** The brands feature checks the rest. */
+const brandDeclaration = z.looseObject({ id: z.string().min(1) })
+
 const schema = z.strictObject({
   issuer: issuerSchema,
   port: z.coerce.number().int().min(0).max(65535).default(3000),
@@ -85,7 +88,6 @@ const schema = z.strictObject({
   trusted_proxies: csv(cidr),
   outbound_private_networks: csv(cidr),
   log_level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
-  brand: z.strictObject({ name: z.string().min(1).max(60).default('Genkan') }).prefault({}),
   database_pool: z.coerce.number().int().min(1).max(200).default(10),
   passwords: z
     .strictObject({
@@ -133,14 +135,17 @@ const schema = z.strictObject({
       account_pages: z.boolean().default(true),
     })
     .prefault({}),
+  dev_pages: z.stringbool().or(z.boolean()).default(false),
+  templates_dir: z.string().optional(),
   resources: z.array(resource).default([]),
   clients: z.array(clientDeclaration).default([]),
-  dev_pages: z.stringbool().or(z.boolean()).default(false),
+  brands: z.array(brandDeclaration).default([]),
 })
 
 type Settings = z.output<typeof schema>
 export type ResourceDeclaration = Settings['resources'][number]
 export type ClientDeclaration = Settings['clients'][number]
+export type BrandDeclaration = Settings['brands'][number]
 
 /** The one frozen configuration. Sizes in bytes unless named, times in seconds unless named. */
 export interface Config {
@@ -161,7 +166,6 @@ export interface Config {
   readonly trustedProxies: readonly string[]
   readonly outboundPrivateNetworks: readonly string[]
   readonly logLevel: Settings['log_level']
-  readonly brand: { readonly name: string }
   readonly databasePool: number
   /** No `DATABASE_URL`: PGlite in the data directory. */
   readonly embedded: boolean
@@ -199,6 +203,10 @@ export interface Config {
   readonly clients: readonly ClientDeclaration[]
   /** Shows every page and mail at /dev/pages, from fixtures. On a loopback issuer only. */
   readonly devPages: boolean
+  /** Their files by absolute path. */
+  readonly brands: readonly BrandDeclaration[]
+  /** A folder of templates that stand in front of ours. */
+  readonly templatesDir: string | undefined
 }
 
 export type Environment = { readonly [name: string]: string | undefined }
@@ -221,6 +229,7 @@ const VARIABLES: { readonly [name: string]: string } = {
   GENKAN_LOG_LEVEL: 'log_level',
   GENKAN_DATABASE_POOL: 'database_pool',
   GENKAN_DEV_PAGES: 'dev_pages',
+  GENKAN_TEMPLATES_DIR: 'templates_dir',
 }
 /** Read by this file or by the command line, but not settings of the schema. */
 const OTHER_VARIABLES = ['GENKAN_CONFIG', 'GENKAN_EMBEDDED', 'NODE_ENV']
@@ -242,8 +251,12 @@ export function loadConfig(env: Environment = process.env): Config {
   return deepFreeze(build(settings, env, secretKeys(settings)))
 }
 
+function settingsPath(env: Environment): string | undefined {
+  return env.GENKAN_CONFIG ?? (existsSync('genkan.yaml') ? 'genkan.yaml' : undefined)
+}
+
 function readFileSettings(env: Environment, problems: string[]): Record<string, unknown> {
-  const path = env.GENKAN_CONFIG ?? (existsSync('genkan.yaml') ? 'genkan.yaml' : undefined)
+  const path = settingsPath(env)
   if (path === undefined) return {}
   try {
     const value: unknown = parseYaml(readFileSync(path, 'utf8'))
@@ -327,7 +340,8 @@ function inner(type: unknown, part: PropertyKey): unknown {
   return shapeOf(type)?.[String(part)]
 }
 
-function suggestion(key: string, known: readonly string[]): string {
+/** `, did you mean …?` when one of the known names is near. */
+export function suggestion(key: string, known: readonly string[]): string {
   const best = known.map((name) => ({ name, cost: distance(key, name) })).sort((a, b) => a.cost - b.cost)[0]
   return best !== undefined && best.cost <= Math.max(2, key.length / 3) ? `, did you mean ${best.name}?` : ''
 }
@@ -366,6 +380,9 @@ function crossChecks(settings: Settings, env: Environment): string[] {
   }
   const twice = settings.clients.map((c) => c.client_id).filter((id, i, all) => all.indexOf(id) !== i)
   for (const id of new Set(twice)) problems.push(`clients: ${id} is declared twice`)
+  const brands = settings.brands.map(({ id }) => id)
+  const brandTwice = brands.filter((id, i) => brands.indexOf(id) !== i)
+  for (const id of new Set(brandTwice)) problems.push(`brands: ${id} is declared twice`)
   return problems
 }
 
@@ -411,7 +428,6 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
       ? [...s.outbound_private_networks, '127.0.0.0/8', '::1']
       : s.outbound_private_networks,
     logLevel: s.log_level,
-    brand: s.brand,
     databasePool: s.database_pool,
     embedded: s.database_url === undefined,
     production: env.NODE_ENV === 'production',
@@ -454,7 +470,17 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     resources: s.resources,
     clients: s.clients,
     devPages: s.dev_pages,
+    brands: s.brands.map((brand) => withAbsoluteFiles(brand, dirname(settingsPath(env) ?? '.'))),
+    templatesDir: s.templates_dir === undefined ? undefined : resolve(s.templates_dir),
   }
+}
+
+/** A brand's files lie beside the file that names them. */
+function withAbsoluteFiles(brand: BrandDeclaration, folder: string): BrandDeclaration {
+  const files = ['css', 'logo', 'logo_dark'].flatMap((name) =>
+    typeof brand[name] === 'string' ? [[name, resolve(folder, brand[name])]] : [],
+  )
+  return { ...brand, ...Object.fromEntries(files) }
 }
 
 /** Threads of the pool that hashing shares (libuv's default is four). */

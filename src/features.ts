@@ -5,6 +5,7 @@
 import type { Feature } from './feature.ts'
 import { createAccounts } from './features/accounts/index.ts'
 import { accountRepository } from './features/accounts/repository.ts'
+import { type BrandsFeature, createBrands } from './features/brands/index.ts'
 import { createClients } from './features/clients/index.ts'
 import { createConsents } from './features/consents/index.ts'
 import { consentRepository } from './features/consents/repository.ts'
@@ -35,9 +36,11 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   const warn = (error: unknown, message: string) => logger.warn({ err: error }, message)
   const shared = { database, transaction, outbox, clock, newId, warn }
 
+  const brands = createBrands({ ...shared, invalidation, wording: foundation.views })
   const clients = createClients({
     ...shared,
     invalidation,
+    brandExists: brands.service.exists,
     issuer: config.issuer,
     accountPages: config.modules.accountPages,
     scopes: SCOPES,
@@ -83,8 +86,9 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     endSessions: sessions.service.endAll,
     retention: config.retention,
   })
-  const { passwords, emailCodes, mails } = createCredentials(foundation, accounts, readEmail)
+  const { passwords, emailCodes, mails } = createCredentials(foundation, accounts, readEmail, brands.service)
   const all: readonly Feature[] = [
+    brands,
     clients,
     keys,
     consents,
@@ -95,7 +99,7 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     emailCodes,
     mails,
   ]
-  return { clients, keys, consents, sessions, identifiers, accounts, passwords, emailCodes, all }
+  return { brands, clients, keys, consents, sessions, identifiers, accounts, passwords, emailCodes, all }
 }
 
 function identifiersOf({ database, outbox, keyValue, secretBox, metrics }: Foundation) {
@@ -109,7 +113,12 @@ function identifiersOf({ database, outbox, keyValue, secretBox, metrics }: Found
 }
 
 /** What a person shows: a password, a code from the mailbox. Mail goes out here too, since sending starts a code's time. */
-function createCredentials(foundation: Foundation, accounts: ReturnType<typeof createAccounts>, readEmail: ReadEmail) {
+function createCredentials(
+  foundation: Foundation,
+  accounts: ReturnType<typeof createAccounts>,
+  readEmail: ReadEmail,
+  brands: BrandsFeature['service'],
+) {
   const { config, database, outbox, clock, keyValue, secretBox } = foundation
   const { db, transaction } = database
   const shared = { transaction, outbox, clock, newId }
@@ -121,7 +130,7 @@ function createCredentials(foundation: Foundation, accounts: ReturnType<typeof c
     mac: (value) => secretBox.mac(value, 'identifier'),
     settings: {
       minLength: config.passwords.minLength,
-      brandWords: ['genkan', ...config.brand.name.split(/\s+/)],
+      brandWords: async () => ['genkan', ...(await brands.page()).name.split(/\s+/)],
       perAddress: config.limits.signInPerAddress,
       perIdentifier: config.limits.signInPerIdentifier,
       windowSeconds: config.limits.windowSeconds,
@@ -142,7 +151,8 @@ function createCredentials(foundation: Foundation, accounts: ReturnType<typeof c
   })
   const mails = createMails({
     send: foundation.mailer.send,
-    renderMail: (template, locale, values) => foundation.views.mail(template, locale, values),
+    renderMail: async (template, locale, values, brand) =>
+      foundation.views.mail(template, locale, values, await brands.page(brand)),
     sending: emailCodes.service.sending,
   })
   return { passwords, emailCodes, mails }

@@ -1,7 +1,7 @@
 /** The ground of the house: opened stores and the platform parts that every feature is given slices of. */
 import { fileURLToPath } from 'node:url'
 import type { Redis } from 'ioredis'
-import type { Config } from './config.ts'
+import { type Config, suggestion } from './config.ts'
 import { createRedisOidcStore } from './oidc/adapter/redis_store.ts'
 import { createSqlOidcStore } from './oidc/adapter/sql_store.ts'
 import type { OidcStore } from './oidc/adapter/store.ts'
@@ -55,7 +55,10 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
     outbox,
     ...stateStores(database, redis, clock),
     metrics: createMetrics({ routes: ROUTES, passwordHash: () => passwordHash.stats() }),
-    views: createViews({ viewsDir: VIEWS, brandName: config.brand.name }),
+    views: createViews({
+      viewsDir: VIEWS,
+      overrides: config.templatesDir === undefined ? undefined : { directory: config.templatesDir, suggestion },
+    }),
     mailer,
     passwordHash,
     http: createHttpClient({ allowedNetworks: config.outboundPrivateNetworks }),

@@ -39,7 +39,7 @@ export function createHouse(foundation: Foundation) {
     if (engine === undefined) throw new Error('the engine is not built yet')
     return engine
   }
-  const pages = createPages({ views, brand: config.brand })
+  const pages = createPages({ views })
   const csrf = createCsrf({
     issuer: config.issuer,
     mac: (value) => secretBox.mac(value, 'csrf'),
@@ -47,7 +47,8 @@ export function createHouse(foundation: Foundation) {
   })
   const { locales, pickLocale } = views
   const languages = createLanguages({ issuer: config.issuer, locales, pickLocale })
-  const interactions = createEngineInteractions(current, cookies(config.https))
+  const brandOf = (id: string | undefined) => rooms.brands.service.page(id)
+  const interactions = createEngineInteractions(current, cookies(config.https), brandOf)
   const hints = createInteractionHints({ kv: keyValue, clock })
   const rooms = createRooms(foundation, interactions, current)
   const redeem = createRedeemCode(current, ACCOUNT_CLIENT_ID)
@@ -87,6 +88,7 @@ export function createHouse(foundation: Foundation) {
           home: config.home,
           languages,
           languageOf: async (accountId) => (await rooms.accounts.service.view(accountId))?.locale,
+          brandOf,
           renderOAuthError: createOAuthErrorPage({ pages, unavailable: foundation.unavailable }),
         }),
       })
@@ -98,7 +100,7 @@ export function createHouse(foundation: Foundation) {
 
 type Rooms = ReturnType<typeof createRooms>
 
-/** Migrations, declared clients and first keys are one transaction under the migration lock. */
+/** Migrations, declared brands and clients, and first keys are one transaction under the migration lock. */
 async function prepare(foundation: Foundation, rooms: Rooms, options: { readonly migrate: boolean }): Promise<void> {
   const { database, config } = foundation
   if (!options.migrate) {
@@ -106,10 +108,14 @@ async function prepare(foundation: Foundation, rooms: Rooms, options: { readonly
     if (pending.length > 0) throw new Error(`the database lacks ${pending.join(', ')}: run genkan migrate`)
   }
   let changed: string[] = []
+  let brands = { changed: [] as string[], warnings: [] as string[] }
   await migrate(database, async (tx) => {
+    brands = await rooms.brands.service.syncDeclared(config.brands, tx)
     changed = await rooms.clients.service.syncDeclared(config.clients, tx)
     await rooms.keys.service.ensure(tx)
   })
+  for (const warning of brands.warnings) foundation.logger.warn(warning)
+  await rooms.brands.service.announce(brands.changed)
   await rooms.clients.service.announce(changed)
 }
 

@@ -7,7 +7,7 @@ import cluster from 'node:cluster'
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
 import { join, resolve } from 'node:path'
-import { text } from 'node:stream/consumers'
+import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Command as Program } from 'commander'
 import type { Command, CommandServices } from './commands/command.ts'
@@ -73,6 +73,7 @@ function program(): Program {
 function groupOf(root: Program, name: string): Program {
   const descriptions: { readonly [group: string]: string } = {
     clients: 'applications that may ask for tokens',
+    brands: 'how pages and mails look',
     accounts: 'people who sign in',
     keys: 'signing keys and secret keys',
     audit: 'the ledger of what happened',
@@ -104,13 +105,12 @@ async function toRequest(
   args: readonly string[],
   options: { readonly [name: string]: string | boolean | string[] },
 ): Promise<CommandRequest> {
-  const contents = (command.options ?? []).filter(({ content }) => content === true).map(({ flags }) => longName(flags))
-  const read = async (name: string, value: string | boolean | string[]) =>
-    contents.includes(name) && typeof value === 'string'
-      ? value === '-'
-        ? text(process.stdin)
-        : readFile(value, 'utf8')
-      : value
+  const read = async (name: string, value: string | boolean | string[]) => {
+    const content = command.options?.find(({ flags }) => longName(flags) === name)?.content
+    if (content === undefined || typeof value !== 'string') return value
+    const file = value === '-' ? await buffer(process.stdin) : await readFile(value)
+    return file.toString(content === 'base64' ? 'base64' : 'utf8')
+  }
   const entries = await Promise.all(
     Object.entries(options).map(async ([name, value]) => [name, await read(name, value)] as const),
   )
@@ -168,6 +168,7 @@ function services(foundation: Foundation, house: House): CommandServices {
     database,
     now: () => clock.now(),
     clients: house.clients,
+    brands: house.rooms.brands.service,
     accounts: {
       list: accounts.service.list,
       find: async (who) => (await accounts.service.find(who)) ?? accounts.service.findByIdentifier(who),

@@ -16,6 +16,8 @@ import type { Engine } from './oidc/provider.ts'
 import { CLIENT_PATHS, createObserver, createWeb, DOCUMENTS, FORM_PATHS } from './web.ts'
 
 const DOCUMENT_SECONDS = 300
+/** What only programs ask for waits for no brand. */
+const PROGRAM_PATHS: ReadonlySet<string> = new Set([...CLIENT_PATHS, ...DOCUMENTS])
 
 /** Returns what turns an engine into the site's request listener. */
 export function createSite(foundation: Foundation, house: House, readiness: Readiness) {
@@ -30,6 +32,7 @@ export function createSite(foundation: Foundation, house: House, readiness: Read
     refuseAbsoluteTarget,
     createHealth(readiness),
     createAssets({ assets: views.assets }),
+    house.rooms.brands.offer(PROGRAM_PATHS),
     house.csrf.offer,
     createPostAsGet({ paths: FORM_PATHS, keyValue: foundation.keyValue }),
     noTypeWithoutContent,

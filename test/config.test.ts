@@ -119,14 +119,16 @@ describe('loadConfig', () => {
   })
 
   it('resolves references in the file, and names those that lead nowhere', () => {
-    const text = `brand:\n  name: ${reference('env:BRAND')} ${reference('file:/nowhere')}\n`
-    expect(problemsOf({ BRAND: 'Shop', GENKAN_CONFIG: yaml(text) }).join()).toMatch(/brand\.name: \$\{file:\/nowhere\}/)
+    const text = `brands:\n  - id: default\n    name: ${reference('env:BRAND')} ${reference('file:/nowhere')}\n`
+    expect(problemsOf({ BRAND: 'Shop', GENKAN_CONFIG: yaml(text) }).join()).toMatch(
+      /brands\[0\]\.name: \$\{file:\/nowhere\}/,
+    )
     const config = loadConfig({
       DATA_DIR: directory(),
       BRAND: 'Shop',
-      GENKAN_CONFIG: yaml(`brand:\n  name: ${reference('env:BRAND')}\n`),
+      GENKAN_CONFIG: yaml(`brands:\n  - id: default\n    name: ${reference('env:BRAND')}\n`),
     })
-    expect(config.brand.name).toBe('Shop')
+    expect(config.brands).toEqual([{ id: 'default', name: 'Shop' }])
   })
 
   it('prefers the environment to the file', () => {

@@ -4,10 +4,12 @@
  */
 import type { Config } from '../config.ts'
 import { AppError } from '../errors.ts'
+import type { BrandRecord, LogoVariant } from '../features/brands/types.ts'
 import type { ClientRecord } from '../features/clients/types.ts'
 import type { KeyAlg, SigningKey } from '../features/keys/types.ts'
 import type { AuditReport } from '../platform/ledger_audit.ts'
 import type { FactFilter, ListedFact } from '../platform/outbox_list.ts'
+import type { Contrast } from '../platform/palette.ts'
 import type { Database } from '../platform/postgres.ts'
 import type { Fixture, Mail } from '../platform/views.ts'
 
@@ -47,6 +49,16 @@ export interface CommandServices {
     disable(clientId: string): Promise<boolean | undefined>
     enable(clientId: string): Promise<boolean | undefined>
     list(): Promise<readonly ClientRecord[]>
+  }
+  readonly brands: {
+    list(): Promise<readonly BrandRecord[]>
+    show(id: string): Promise<BrandRecord | undefined>
+    /** Makes or changes it; returns what is hard to read. */
+    set(id: string, changes: { readonly [setting: string]: unknown }): Promise<readonly Contrast[]>
+    /** These two answer undefined when there is no such brand, or no logo to remove. */
+    setCss(id: string, text: string | undefined): Promise<true | undefined>
+    setLogo(id: string, variant: LogoVariant, file: Buffer | undefined): Promise<true | undefined>
+    remove(id: string): Promise<boolean>
   }
   readonly accounts: {
     /** Newest first. */
@@ -108,8 +120,8 @@ export interface Option {
   /** As commander writes it: `--overlap <duration>`, `--json`, `--redirect-uri <uri...>`. */
   readonly flags: string
   readonly description: string
-  /** The file's text is sent instead of its name; `-` is standard input. */
-  readonly content?: true
+  /** The file's text (or its bytes as base64) is sent instead of its name; `-` is standard input. */
+  readonly content?: true | 'base64'
 }
 
 export type OptionValue = string | boolean | readonly string[]

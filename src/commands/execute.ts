@@ -4,6 +4,7 @@ import type { CommandRequest, CommandResult } from '../platform/command_socket.t
 import { accountCommands } from './accounts.ts'
 import { auditCommands } from './audit.ts'
 import { backupCommands } from './backup.ts'
+import { brandCommands } from './brands.ts'
 import { clientCommands } from './clients.ts'
 import type { Command, CommandServices } from './command.ts'
 import { doctor } from './doctor.ts'
@@ -14,6 +15,7 @@ import { migrate } from './migrate.ts'
 export const COMMANDS: readonly Command[] = [
   migrate,
   ...clientCommands,
+  ...brandCommands,
   ...accountCommands,
   ...keyCommands,
   ...auditCommands,

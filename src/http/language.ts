@@ -1,7 +1,7 @@
 /**
  * In which language a person is spoken to: decided here and nowhere else, and chosen by the chooser at the foot of every
  * page. The order is what the client asks for (`ui_locales`, OIDC Core §3.1.2.1), the setting of the account, the choice
- * that this browser keeps, what the browser accepts, the default of the client, ours. Who uses the chooser on a page beats the client's wish
+ * that this browser keeps, what the browser accepts, the default of the client, that of its brand, ours. Who uses the chooser on a page beats the client's wish
  * there: the choice then takes the place of `ui_locales`, in the address or in the conversation.
  */
 import Router from '@koa/router'
@@ -48,6 +48,7 @@ export function createLanguages(deps: {
       pickLocale(
         byPriority({
           ...wishes,
+          brand: (ctx.state as { brand?: { readonly defaultLocale?: string | undefined } }).brand?.defaultLocale,
           cookie: ctx.cookies.get(cookie, { signed: false }),
           accept: ctx.get('Accept-Language'),
         }),
@@ -67,14 +68,22 @@ export function createLanguages(deps: {
 }
 
 /** Language tags, the one that counts most first. */
-export function byPriority(said: LanguageWishes & { readonly cookie?: string | undefined; readonly accept: string }) {
-  const { uiLocales, account, cookie, accept, fallback } = said
+export function byPriority(
+  said: LanguageWishes & {
+    readonly cookie?: string | undefined
+    readonly accept: string
+    /** The default of the brand that the page has. */
+    readonly brand?: string | undefined
+  },
+) {
+  const { uiLocales, account, cookie, accept, fallback, brand } = said
   return [
     ...(typeof uiLocales === 'string' ? uiLocales.slice(0, 200).split(' ') : []),
     ...(account === undefined ? [] : [account]),
     ...(cookie === undefined ? [] : [cookie]),
     ...byQuality(accept.slice(0, 256)),
     ...(fallback === undefined ? [] : [fallback]),
+    ...(brand === undefined ? [] : [brand]),
   ]
 }
 

@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto'
 import type { Context } from 'koa'
+import { type Brand, PLAIN_BRAND } from '../platform/brand.ts'
 import type { Views } from '../platform/views.ts'
 import { chooserOf } from './language.ts'
 import { pagePolicy } from './security_headers.ts'
@@ -26,10 +27,11 @@ interface PageState {
   readonly nonce?: string
   readonly csrf?: string
   readonly requestId?: string
+  /** The brand of the request's client, or the default one. */
+  readonly brand?: Brand
 }
 
-export function createPages(deps: { views: Views; brand: { readonly name: string } }): Pages & PageTexts {
-  const { views, brand } = deps
+export function createPages({ views }: { views: Views }): Pages & PageTexts {
   const localeOf = (ctx: Context) => (ctx.state as PageState).locale ?? views.pickLocale([])
   return {
     has: views.has,
@@ -38,10 +40,11 @@ export function createPages(deps: { views: Views; brand: { readonly name: string
       const state = ctx.state as PageState
       const locale = localeOf(ctx)
       const nonce = state.nonce ?? randomBytes(16).toString('base64url')
+      const brand = state.brand ?? PLAIN_BRAND
       const body = views.render(template, {
-        ...{ brand, chooser: chooserOf(ctx, template, context.uid) },
+        ...{ chooser: chooserOf(ctx, template, context.uid) },
         ...context,
-        ...{ locale, nonce, csrf: state.csrf ?? '' },
+        ...{ brand, locale, nonce, csrf: state.csrf ?? '' },
       })
       ctx.status = status
       ctx.body = body

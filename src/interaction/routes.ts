@@ -252,7 +252,7 @@ async function openLink(deps: InteractionRouteDeps, ctx: Context): Promise<void>
 /** No such interaction in this browser: never a dead end, never a loop. */
 async function gone(deps: InteractionRouteDeps, ctx: Context): Promise<void> {
   const hint = await deps.hints.find(uidOf(ctx))
-  const client = hint === undefined ? undefined : await deps.store.client(hint.clientId)
+  const client = hint === undefined ? undefined : await deps.store.client(ctx, hint.clientId)
   ctx.state.locale = deps.store.locale(ctx, client)
   // The cookie was set a moment ago, and the browser sends none of ours at all.
   if (hint?.fresh && !/genkan_interaction=/.test(ctx.get('Cookie'))) {

@@ -56,6 +56,8 @@ export interface ClientView {
   readonly registrationFields?: readonly RegistrationField[] | undefined
   /** The language of its pages when nothing else decides. */
   readonly defaultLocale?: string | undefined
+  /** How the client's pages and mails look; pages know more of it. */
+  readonly brand?: { readonly id: string } | undefined
 }
 
 export interface RegistrationField {

@@ -99,11 +99,21 @@ export function createInteractionStore(deps: InteractionStoreDeps) {
     /** Hands the engine an outcome that is not a sign-in (a consent, a refusal) and returns where it resumes. */
     answer: (ctx: Context, uid: string, result: { readonly [key: string]: unknown }) => engine.finish(ctx, uid, result),
     speak: (ctx: Context, uid: string, locale: string) => engine.speak(ctx, uid, locale),
-    client: (clientId: string) => engine.client(clientId),
     /** The language of a page outside of a conversation. */
     locale: (ctx: Context, client: ClientView | undefined) =>
       deps.languages.of(ctx, { fallback: client?.defaultLocale }),
+    /** The client of an interaction that is gone; the pages that say so look like it. */
+    async client(ctx: Context, clientId: string) {
+      const client = await engine.client(clientId)
+      if (client !== undefined) wear(ctx, client)
+      return client
+    },
   }
+}
+
+/** Whatever page comes of this request has the client's brand. */
+function wear(ctx: Context, { brand }: FlowState['client']): void {
+  if (brand !== undefined) ctx.state.brand = brand
 }
 
 async function load(deps: InteractionStoreDeps, ctx: Context, uid: string): Promise<Conversation | undefined> {
@@ -112,6 +122,7 @@ async function load(deps: InteractionStoreDeps, ctx: Context, uid: string): Prom
   if (found === undefined || found.uid !== uid || !PROMPTS.includes(found.prompt.name)) return undefined
   const client = await engine.client(found.clientId)
   if (client === undefined) return undefined
+  wear(ctx, client)
   const prompt = { ...found.prompt, name: found.prompt.name as PromptName }
   const session = await engine.browserSession(ctx)
   // A consent belongs to the session that asked for it: when this browser has another by now, or none, it is over.

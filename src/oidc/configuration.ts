@@ -37,6 +37,7 @@ export interface ConfigurationDeps {
 /** Our metadata beside the registered ones; validated when a client is written. */
 const CLIENT_METADATA = [
   'first_party',
+  'brand',
   'require_pkce',
   'resources',
   'resource_scopes',

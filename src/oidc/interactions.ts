@@ -5,7 +5,7 @@ import { errors, type Interaction } from 'oidc-provider'
 import type { ClientView } from '../interaction/step.ts'
 import type { cookies } from './configuration.ts'
 import { agreedIn, createGrantFor } from './grants.ts'
-import { viewOf } from './pages.ts'
+import { type BrandOf, viewOf } from './pages.ts'
 
 /** An Interaction of this browser (the path-bound cookie proved it). */
 export interface LoadedInteraction {
@@ -47,6 +47,7 @@ type BrowserSession = Awaited<ReturnType<EngineInteractions['browserSession']>>
 export function createEngineInteractions(
   current: () => Provider,
   { names, short }: ReturnType<typeof cookies>,
+  brandOf: BrandOf,
 ): EngineInteractions {
   const interactions = new WeakMap<Context, Promise<Interaction | undefined>>()
   const sessions = new WeakMap<Context, Promise<BrowserSession>>()
@@ -119,7 +120,7 @@ export function createEngineInteractions(
     },
     async client(clientId) {
       const client = await current().Client.find(clientId)
-      return client === undefined ? undefined : viewOf(client)
+      return client === undefined ? undefined : viewOf(client, brandOf)
     },
     grantFor: (consent) => createGrantFor(current())(consent),
   }

@@ -6,6 +6,9 @@ import type { Languages } from '../http/language.ts'
 import type { Pages } from '../http/page.ts'
 import type { ClientView } from '../interaction/step.ts'
 
+/** The brand of an id; the default one for none or an unknown one. */
+export type BrandOf = (id: string | undefined) => Promise<{ readonly id: string }>
+
 export interface EnginePagesDeps {
   readonly pages: Pages
   readonly renderOAuthError: OAuthErrorPage
@@ -15,40 +18,44 @@ export interface EnginePagesDeps {
   readonly languages: Pick<Languages, 'of'>
   /** The language that an account is set to. */
   readonly languageOf: (accountId: string) => Promise<string | undefined>
+  readonly brandOf: BrandOf
 }
 
 /** `renderError`, `logoutSource` and `postLogoutSuccessSource` of the engine. */
-export function createEnginePages({ pages, renderOAuthError, issuer, home, languages, languageOf }: EnginePagesDeps) {
-  /** `ui_locales` counts here too (OIDC Core §3.1.2.1, RP-Initiated Logout 1.0 §2). */
-  const speak = (ctx: KoaContextWithOIDC, account?: string) => {
+export function createEnginePages(deps: EnginePagesDeps) {
+  const { pages, renderOAuthError, issuer, home, languages, languageOf, brandOf } = deps
+  /** The client of the request, whose brand and language the page then has (`ui_locales`: RP-Initiated Logout 1.0 §2). */
+  const clientOf = async (ctx: KoaContextWithOIDC, account?: string): Promise<ClientView | undefined> => {
+    const view = ctx.oidc.client === undefined ? undefined : await viewOf(ctx.oidc.client, brandOf)
+    if (view !== undefined) (ctx.state as { brand?: unknown }).brand = view.brand
     const { ui_locales: uiLocales } = (ctx.oidc.params ?? {}) as { ui_locales?: unknown }
-    const fallback = ctx.oidc.client === undefined ? undefined : viewOf(ctx.oidc.client).defaultLocale
-    ctx.state.locale = languages.of(ctx as unknown as Context, { uiLocales, account, fallback })
+    const wishes = { uiLocales, account, fallback: view?.defaultLocale }
+    ctx.state.locale = languages.of(ctx as unknown as Context, wishes)
+    return view
   }
   return {
     async renderError(ctx: KoaContextWithOIDC, out: ErrorOut, error: Error): Promise<void> {
-      speak(ctx)
-      const client = ctx.oidc.client === undefined ? undefined : viewOf(ctx.oidc.client)
+      const client = await clientOf(ctx)
       if (ctx.status === 503) ctx.set('Retry-After', '2')
       await renderOAuthError(ctx as unknown as Context, out, error, client)
     },
 
     /** Against forged sign-outs (A56) the session ends only by this page's button. "Stay" is a link and changes nothing. */
     async renderLogout(ctx: KoaContextWithOIDC): Promise<void> {
-      const { session, params, client } = ctx.oidc
-      speak(ctx, session?.accountId === undefined ? undefined : await languageOf(session.accountId))
+      const { session, params } = ctx.oidc
+      const accountId = session?.accountId
+      const client = await clientOf(ctx, accountId === undefined ? undefined : await languageOf(accountId))
       const state = session?.state as { secret?: string; postLogoutRedirectUri?: string } | undefined
       pages.render(ctx as unknown as Context, 'logout/confirm', {
         action: `${issuer}/session/end/confirm`,
         xsrf: state?.secret ?? '',
         stayUrl: stayUrl(state?.postLogoutRedirectUri, (params as { state?: unknown } | undefined)?.state) ?? home,
-        ...(client === undefined ? {} : { client: viewOf(client) }),
+        ...(client === undefined ? {} : { client }),
       })
     },
 
     async renderLoggedOut(ctx: KoaContextWithOIDC): Promise<void> {
-      speak(ctx)
-      const client = ctx.oidc.client === undefined ? undefined : viewOf(ctx.oidc.client)
+      const client = await clientOf(ctx)
       pages.render(ctx as unknown as Context, 'logout/done', {
         signInUrl: home,
         ...(client === undefined ? {} : { client, backUrl: client.initiateLoginUri ?? client.clientUri }),
@@ -66,7 +73,7 @@ function stayUrl(registered: string | undefined, state: unknown): string | undef
 }
 
 /** What pages may show of a client. */
-export function viewOf(client: Client): ClientView {
+export async function viewOf(client: Client, brandOf: BrandOf): Promise<ClientView> {
   return {
     clientId: client.clientId,
     name: client.clientName ?? client.clientId,
@@ -78,5 +85,6 @@ export function viewOf(client: Client): ClientView {
     initiateLoginUri: client.start_uri as string | undefined,
     registrationFields: client.registration_fields as ClientView['registrationFields'],
     defaultLocale: client.default_locale as string | undefined,
+    brand: await brandOf(client.brand as string | undefined),
   }
 }

@@ -7,9 +7,10 @@ import { createHash } from 'node:crypto'
 import { readdirSync, readFileSync } from 'node:fs'
 import { extname, join } from 'node:path'
 import { IntlMessageFormat } from 'intl-messageformat'
-import nunjucks from 'nunjucks'
-import { encode } from 'uqr'
+import { type Brand, PLAIN_BRAND } from './brand.ts'
 import { directionOf, pickLocale } from './locales.ts'
+import { messageProblem } from './message_check.ts'
+import { type Contract, type Overrides, readTemplates, type Templates } from './templates.ts'
 
 export type MessageValues = { readonly [name: string]: string | number | boolean | Date }
 
@@ -35,12 +36,17 @@ export interface Views {
   readonly locales: readonly string[]
   /** The same by their own names, so that who cannot read a page finds theirs; sorted for the eye, not by code. */
   readonly languages: readonly Language[]
-  /** Renders `views/<template>.njk`. `context.locale` must be one of `locales`; `t`, `dir`, `asset`, `languages` and `page` are added. */
+  /**
+   * Renders `views/<template>.njk`. `context.locale` must be one of `locales`; `t`, `dir`, `asset`, `languages` and `page` are
+   * added. `context.brand` is a `Brand`, whose texts win over the catalogue's; without one the plain brand is shown.
+   */
   render(template: string, context: { readonly [name: string]: unknown }): string
   /** Renders `views/<template>.mail.njk` three times: subject, HTML part and text part. */
-  mail(template: string, locale: string, values: { readonly [name: string]: unknown }): Mail
+  mail(template: string, locale: string, values: { readonly [name: string]: unknown }, brand?: Brand): Mail
   /** The message of a key, formatted (ICU). Throws for an unknown locale, key or placeholder. */
   t(locale: string, key: string, values?: MessageValues): string
+  /** What is wrong with a text that a brand wants to show for a key; undefined when nothing is. */
+  messageProblem(locale: string, key: string, text: string): string | undefined
   /** Whether a key has a message (catalogues have equal keys). */
   has(key: string): boolean
   /** The best locale for tags in order of preference (BCP 47 lookup, RFC 4647 §3.4); the default when none fits. */
@@ -50,6 +56,8 @@ export interface Views {
   readonly assets: readonly Asset[]
   /** One set of values for every page and mail in each of its states: for previews and for the suites of pages. */
   fixtures(): Fixtures
+  /** What overrides may fill. */
+  readonly contract: Contract
 }
 
 /** A template in one state, with the values that it takes. */
@@ -72,13 +80,17 @@ const TYPES: { readonly [extension: string]: string } = {
   '.woff2': 'font/woff2',
 }
 
-export function createViews(options: { viewsDir: string; locales?: readonly string[]; brandName?: string }): Views {
+export function createViews(options: {
+  viewsDir: string
+  locales?: readonly string[]
+  overrides?: Overrides | undefined
+}): Views {
   const catalogues = readCatalogues(join(options.viewsDir, 'messages'))
   const locales = options.locales ?? [...catalogues.keys()].sort((a, b) => Number(b === 'en') - Number(a === 'en'))
   const t = createTranslator(catalogues)
   const assets = readAssets(join(options.viewsDir, 'assets'))
-  const pages = environment(options.viewsDir, true)
-  const plain = environment(options.viewsDir, false)
+  const templates = readTemplates(options.viewsDir, options.overrides)
+  const [pages, plain] = [templates.environment(true), templates.environment(false)]
   const translators = new Map(
     locales.map((locale) => [locale, (key: string, values?: MessageValues) => t(locale, key, values)] as const),
   )
@@ -89,10 +101,17 @@ export function createViews(options: { viewsDir: string; locales?: readonly stri
     .sort((a, b) => new Intl.Collator('en').compare(a.label, b.label))
 
   const has = (key: string) => keys.has(key)
-  const base = (locale: string) => {
+  const problemOf = (locale: string, key: string, text: string) => {
+    const original = catalogues.get(locale)?.get(key)
+    return original === undefined ? 'is not a message of the pages' : messageProblem(original, text, locale)
+  }
+  const own = createOwnTexts(problemOf)
+  const base = (locale: string, brand: Brand) => {
     const translate = translators.get(locale)
     if (!translate) throw new Error(`no messages for locale ${locale}`)
-    return { t: translate, has, locale, dir: directionOf(locale), asset, languages }
+    const texts = brand.texts[locale]
+    const say = texts ? own(locale, texts, translate) : translate
+    return { brand, t: say, has, locale, dir: directionOf(locale), asset, languages }
   }
   const asset = (name: string): string => {
     const found = assets.get(name)
@@ -108,12 +127,18 @@ export function createViews(options: { viewsDir: string; locales?: readonly stri
     assets: [...assets.values()],
     has,
     fixtures: () => JSON.parse(readFileSync(join(options.viewsDir, 'fixtures.json'), 'utf8')) as Fixtures,
+    contract: templates.contract,
+    messageProblem: problemOf,
     pickLocale: (candidates) => pickLocale(locales, candidates),
     render: (template, context) =>
-      pages.render(`${template}.njk`, { ...context, ...base(String(context.locale)), page: template }),
-    mail(template, locale, values) {
-      const context = { brand: { name: options.brandName ?? 'Genkan' }, ...values, ...base(locale) }
-      const part = (env: nunjucks.Environment, layout: string, parts: string) =>
+      pages.render(`${template}.njk`, {
+        ...context,
+        ...base(String(context.locale), (context.brand as Brand | undefined) ?? PLAIN_BRAND),
+        page: template,
+      }),
+    mail(template, locale, values, brand = PLAIN_BRAND) {
+      const context = { ...values, ...base(locale, brand) }
+      const part = (env: ReturnType<Templates['environment']>, layout: string, parts: string) =>
         env.render(`${template}.mail.njk`, {
           ...context,
           layout: `mails/${layout}.njk`,
@@ -133,32 +158,28 @@ export function createViews(options: { viewsDir: string; locales?: readonly stri
   }
 }
 
-/** What is wrong with a form: with one of its fields, and with others. */
-interface FormError {
-  readonly field?: string | undefined
-  readonly others?: readonly FormError[] | undefined
-}
+type Translate = (key: string, values?: MessageValues) => string
 
-function environment(viewsDir: string, autoescape: boolean): nunjucks.Environment {
-  const loader = new nunjucks.FileSystemLoader(viewsDir, { watch: false, noCache: false })
-  const options = { autoescape, throwOnUndefined: true, trimBlocks: true, lstripBlocks: true }
-  return (
-    new nunjucks.Environment(loader, options)
-      // The letter of a picture that is not there: by code point, or half an emoji would be shown.
-      .addFilter('initial', (name: string) => ([...name.trim()][0] ?? '').toUpperCase())
-      .addFilter('at', (error: FormError | undefined, field: string) =>
-        error === undefined ? undefined : [error, ...(error.others ?? [])].find((each) => each.field === field),
-      )
-      .addFilter('qr', qrSquares)
-      .addFilter('most', (rows: readonly { value: number }[]) => Math.max(1, ...rows.map(({ value }) => value)))
-  )
-}
-
-/** The dark squares of a QR code (ISO/IEC 18004) as one path, with the quiet zone of four squares that scanners need. */
-function qrSquares(text: string): { size: number; path: string } {
-  const { size, data } = encode(text, { ecc: 'M', border: 4 })
-  const path = data.flatMap((row, y) => row.flatMap((dark, x) => (dark ? [`M${x} ${y}h1v1h-1z`] : []))).join('')
-  return { size, path }
+/**
+ * Texts of brands in front of the catalogue; parsed ones live as long as they do. They were checked when they were written,
+ * but perhaps by an earlier version: one that does not fit its message any more gives way to ours.
+ */
+function createOwnTexts(problem: Views['messageProblem']) {
+  const parsed = new WeakMap<object, Map<string, IntlMessageFormat | undefined>>()
+  return (locale: string, texts: { readonly [key: string]: string }, translate: Translate): Translate => {
+    const formats = parsed.get(texts) ?? new Map<string, IntlMessageFormat | undefined>()
+    parsed.set(texts, formats)
+    const read = (key: string) => {
+      const text = Object.hasOwn(texts, key) ? texts[key] : undefined
+      const fits = text !== undefined && problem(locale, key, text) === undefined
+      return fits ? new IntlMessageFormat(text, locale, undefined, { ignoreTag: true }) : undefined
+    }
+    return (key, values) => {
+      if (!formats.has(key)) formats.set(key, read(key))
+      const format = formats.get(key)
+      return format === undefined ? translate(key, values) : String(format.format(values))
+    }
+  }
 }
 
 /** `<locale>.json`, and `<locale>.<part>.json` beside it for a room with many texts of its own. */

@@ -1,9 +1,13 @@
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from '@jest/globals'
 import { loadConfig } from '../../src/config.ts'
+import { readDeclaration } from '../../src/features/brands/schema.ts'
 import { parseDeclarations } from '../../src/features/clients/schema.ts'
 import { SCOPES } from '../../src/oidc/claims.ts'
+import { createViews } from '../../src/platform/views.ts'
 
+const NOTHING = Buffer.alloc(0)
+const views = createViews({ viewsDir: 'views' })
 const SECRET = 's'.repeat(43)
 const KEYS = Buffer.alloc(32, 1).toString('base64')
 const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.meta.url))
@@ -22,7 +26,7 @@ describe('settings that people copy', () => {
         DEMO_PARTNER_KEY_Y: 'y',
       },
     ],
-  ])('%s is valid, with all its clients', (file, env) => {
+  ])('%s is valid, with all its clients and brands', async (file, env) => {
     const config = loadConfig({ ...env, GENKAN_CONFIG: path(file), GENKAN_SECRET_KEYS: KEYS })
     const { wanted, problems } = parseDeclarations(config.clients, {
       scopes: new Set([...SCOPES, ...config.resources.flatMap(({ scopes }) => scopes)]),
@@ -31,6 +35,8 @@ describe('settings that people copy', () => {
     })
     expect(problems).toEqual([])
     expect(wanted.length).toBeGreaterThan(3)
+    const brands = await Promise.all(config.brands.map((brand) => readDeclaration(brand, views, async () => NOTHING)))
+    expect(brands.flatMap((brand) => ('problems' in brand ? brand.problems : []))).toEqual([])
   })
 
   it('shows the defaults as they are', () => {
@@ -38,9 +44,10 @@ describe('settings that people copy', () => {
     const {
       clients: _,
       resources: __,
+      brands: _brands,
       ...shown
     } = loadConfig({ ...env, GENKAN_CONFIG: path('config/genkan.example.yaml') })
-    const { clients: ___, resources: ____, ...defaults } = loadConfig({ GENKAN_SECRET_KEYS: KEYS })
+    const { clients: ___, resources: ____, brands: _____, ...defaults } = loadConfig({ GENKAN_SECRET_KEYS: KEYS })
     expect(shown).toEqual(defaults)
   })
 })

@@ -11,7 +11,7 @@ import { createViews } from '../../src/platform/views.ts'
 import { type KoaServer, serveKoa } from '../support/koa_server.ts'
 
 const views = createViews({ viewsDir: join(process.cwd(), 'views') })
-const pages = createPages({ views, brand: { name: 'Genkan' } })
+const pages = createPages({ views })
 
 let server: KoaServer | undefined
 afterEach(() => server?.close())

@@ -3,12 +3,13 @@ import { cp, mkdir } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from '@jest/globals'
+import { PLAIN_BRAND } from '../../src/platform/brand.ts'
 import { createViews } from '../../src/platform/views.ts'
 
 const viewsDir = join(process.cwd(), 'views')
-const views = createViews({ viewsDir, brandName: 'Genkan' })
+const views = createViews({ viewsDir })
 const chooser = { action: '/language', returnTo: '/account?a=1&b="2' }
-const base = { brand: { name: 'Genkan' }, nonce: 'n0nce', csrf: 'csrf-token', chooser }
+const base = { nonce: 'n0nce', csrf: 'csrf-token', chooser }
 const render = (template: string, values: object, locale = 'en') =>
   views.render(template, { ...base, ...values, locale })
 const { pages: PAGES, mails: MAILS } = views.fixtures()
@@ -42,7 +43,7 @@ describe.each(named)('page $name', ({ template, values }) => {
   it('renders in every locale with the language on it', () => {
     for (const locale of views.locales) {
       const html = render(template, values, locale)
-      expect(html).toContain(`<html lang="${locale}" dir="${locale === 'ar' ? 'rtl' : 'ltr'}">`)
+      expect(html).toContain(`<html lang="${locale}" dir="${locale === 'ar' ? 'rtl' : 'ltr'}" data-brand="default">`)
       expect(html.match(/<h1[ >]/g)).toHaveLength(1)
       expect(html.match(/<main>/g)).toHaveLength(1)
     }
@@ -215,6 +216,24 @@ describe('pages', () => {
   })
 })
 
+describe('texts of a brand', () => {
+  const brand = (texts: object) => ({ ...PLAIN_BRAND, texts: { en: texts } }) as never
+  const shown = (texts: object, locale = 'en') =>
+    views.render('interaction/cookies_blocked', { ...base, retryUrl: '/', brand: brand(texts), locale })
+
+  it('win over the catalogue in their own language, as text', () => {
+    const texts = { 'cookies_blocked.heading': 'Allow <cookies>', 'cookies_blocked.explain': 'For {brand}.' }
+    expect(shown(texts)).toContain('<h1>Allow &lt;cookies&gt;</h1>\n<p class="lede">For Genkan.</p>')
+    expect(shown(texts, 'fi')).not.toContain('Allow')
+  })
+
+  it('give way to ours when their message has changed since they were written', () => {
+    const html = shown({ 'cookies_blocked.heading': 'Hello {gone}', 'cookies_blocked.explain': '{' })
+    expect(html).toContain(`<h1>${views.t('en', 'cookies_blocked.heading')}</h1>`)
+    expect(html).toContain(views.t('en', 'cookies_blocked.explain', { brand: 'Genkan' }))
+  })
+})
+
 describe('mails', () => {
   it.each(MAILS)('$template ($state) is whole in every locale, as HTML and as text', ({ template, values }) => {
     for (const locale of views.locales) {
@@ -235,8 +254,8 @@ describe('mails', () => {
 
   it('A29: markup and line breaks in a value stay inert text and add no header', () => {
     const hostile = 'x\r\nBcc: all@example.com\u0000\u2028<a href="https://evil.example">here</a>'
-    const own = createViews({ viewsDir, brandName: hostile })
-    const mail = own.mail('accounts/security_notice', 'en', { event: 'recovered', device: hostile })
+    const brand = { ...PLAIN_BRAND, name: hostile }
+    const mail = views.mail('accounts/security_notice', 'en', { event: 'recovered', device: hostile }, brand)
     expect(mail.subject).not.toMatch(/[\p{Cc}\u2028]/u)
     expect(mail.html).not.toContain('<a href="https://evil.example">')
     expect(mail.html).toContain('&lt;a href=')

@@ -76,7 +76,7 @@ export interface Mail {
 async function serve(rooms: ConversationRooms) {
   const { kv, clock, secretBox, mac, engine, shared, accounts, sessions } = rooms
   const views = createViews({ viewsDir: 'views' })
-  const pages = createPages({ views, brand: { name: 'Genkan' } })
+  const pages = createPages({ views })
   const csrf = createCsrf({
     issuer: ISSUER,
     mac,

@@ -52,7 +52,13 @@ export function createConversationRooms(database: Database, start: number) {
     passwordHash: fakeHash(cost),
     kv,
     mac,
-    settings: { minLength: 8, brandWords: ['genkan'], perAddress: 1000, perIdentifier: 10, windowSeconds: 600 },
+    settings: {
+      minLength: 8,
+      brandWords: async () => ['genkan'],
+      perAddress: 1000,
+      perIdentifier: 10,
+      windowSeconds: 600,
+    },
   })
   const emailCodes = createEmailCodes({
     ...{ ...shared, kv, digits, mac, macMatches: (value, tag) => secretBox.macMatches(value, 'test', tag) },

@@ -54,7 +54,7 @@ function passwordAct(deps: AccountPagesDeps) {
       const set: Fact = { type: 'account.password_changed', accountId, data: { reason: 'first' } }
       const first = await passwords.setFirst(account, password, [
         set,
-        securityNotice(deps, 'password_set', account, locale),
+        securityNotice(deps, 'password_set', account, { locale }),
       ])
       return first.ok ? done : { ...first, field: 'password' }
     },
@@ -75,7 +75,7 @@ function passwordAct(deps: AccountPagesDeps) {
       if (!prepared.ok) return { ...prepared, field: 'password' }
       const after = await transaction(async (tx) => {
         await passwords.store(accountId, prepared.hash, tx)
-        const notice = securityNotice(deps, 'password_changed', account, locale)
+        const notice = securityNotice(deps, 'password_changed', account, { locale })
         await outbox.record([{ type: 'account.password_changed', accountId }, notice], tx)
         return form.others ? sessions.endAll(accountId, 'password_changed', { exceptUid: sessionUid }, tx) : undefined
       })
@@ -143,7 +143,7 @@ function emailActs(deps: AccountPagesDeps): EmailActs {
         const changed = await transaction(async (tx) => {
           const account = await accounts.changeEmail(me.accountId, email, tx)
           if (account !== undefined)
-            await outbox.record([securityNotice(deps, 'email_changed', me.account, locale)], tx)
+            await outbox.record([securityNotice(deps, 'email_changed', me.account, { locale })], tx)
           return account
         })
         return changed === undefined ? { ok: false, code: 'email_change_gone' } : done
@@ -224,7 +224,7 @@ function ending(deps: AccountPagesDeps) {
       if (accounts.canonicalEmail(confirmation) !== account.email) {
         return { ok: false, code: 'confirmation_wrong', field: 'confirmation' }
       }
-      const notice = securityNotice(deps, 'account_deleted', account, locale)
+      const notice = securityNotice(deps, 'account_deleted', account, { locale })
       await accounts.remove(accountId, (tx) => outbox.record([notice], tx))
       return done
     },

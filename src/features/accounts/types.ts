@@ -163,14 +163,14 @@ export function securityNotice(
   { clock, issuer, home }: { readonly clock: { now(): Date }; readonly issuer: string; readonly home: string },
   event: Notice,
   account: AccountView,
-  pageLocale: string,
+  page: { readonly locale: string; readonly brand?: string | undefined },
 ): Fact {
-  const locale = account.locale ?? pageLocale
+  const locale = account.locale ?? page.locale
   const url = event === 'account_deleted' ? {} : { url: `${issuer}${home}` }
   const template = 'accounts/security_notice'
   const values: { [key: string]: Json } = { event, at: momentIn(locale, clock.now()), ...url }
   const { accountId, email: to } = account
-  return { type: 'mail.requested', accountId, data: { template }, sealed: { to, template, locale, values } }
+  return { type: 'mail.requested', accountId, data: { template }, sealed: { to, template, locale, values, brand: page.brand } }
 }
 
 const LONGEST = 254

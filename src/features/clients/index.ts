@@ -7,7 +7,8 @@
 import type { Feature } from '../../feature.ts'
 import { equal, newId, newToken, sha256 } from '../../platform/ids.ts'
 import { createLastUses } from '../../platform/last_uses.ts'
-import type { Database } from '../../platform/postgres.ts'
+import type { Database, Tx } from '../../platform/postgres.ts'
+import { clientError } from './errors.ts'
 import { clientRepository } from './repository.ts'
 import type { Declaration } from './schema.ts'
 import { type ClientsDeps, type ClientsService, createClientsService } from './service.ts'
@@ -23,6 +24,7 @@ export type ClientsFeatureDeps = Pick<ClientsDeps, 'outbox' | 'invalidation' | '
   /** Whether there are account pages; without, nobody may use the id of their client either. */
   readonly accountPages: boolean
   readonly database: Pick<Database, 'db' | 'transaction'>
+  readonly brandExists: (id: string, tx: Tx) => Promise<boolean>
   /** Scopes of identity: `openid`, `profile`, … */
   readonly scopes: readonly string[]
   /** Languages that the pages have. */
@@ -36,7 +38,7 @@ const USES_SECONDS = 30
 
 /** Builds the feature. Its jobs remove ended secrets and write when secrets were last used. */
 export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
-  const { database, outbox, invalidation, clock, scopes, resources, locales } = deps
+  const { database, outbox, invalidation, clock, scopes, resources, locales, brandExists } = deps
   const repository = clientRepository(database.db)
   const uses = createLastUses((noted) =>
     database.transaction(async (tx) => {
@@ -51,6 +53,11 @@ export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
     outbox,
     invalidation,
     clock,
+    // Brands are rows, so this is asked in the transaction of the write: one that the same start declares is there.
+    async requireBrand({ brand }, prefix, tx) {
+      if (brand === undefined || (await brandExists(brand, tx))) return
+      throw clientError('invalid_client_metadata', `${prefix}brand: ${JSON.stringify(brand)} is not a brand`)
+    },
     ownClients: deps.accountPages ? [accountClient(deps.issuer)] : [],
     known: {
       scopes: new Set([...scopes, ...resources.flatMap((resource) => resource.scopes)]),

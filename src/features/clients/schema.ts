@@ -69,6 +69,8 @@ export const metadataSchema = z.strictObject({
   organization_id: z.string().regex(CLIENT_ID, ID_PROBLEM).optional(),
   cors_origins: unique(checked(originProblem), 50),
   first_party: z.boolean(),
+  /** The brand of its pages and mails; without one, the default brand. */
+  brand: z.string().min(1).max(40).optional(),
   require_pkce: z.boolean(),
   require_auth_time: z.boolean().optional(),
   default_max_age: z.int().min(0).max(YEAR).optional(),

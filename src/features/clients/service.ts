@@ -31,6 +31,8 @@ export interface ClientsDeps {
   readonly invalidation: Invalidation
   readonly clock: Clock
   readonly known: Known
+  /** Throws when the metadata name a brand that is not there. */
+  readonly requireBrand: (metadata: ClientMetadata, prefix: string, tx: Tx) => Promise<void>
   /** The account pages' client, declared by the provider itself. */
   readonly ownClients: readonly Declaration[]
   readonly newId: () => string
@@ -145,6 +147,7 @@ function registrations(deps: ClientsDeps, write: Write) {
         if (record !== undefined || clientId === ACCOUNT_CLIENT_ID) {
           throw clientError('client_exists', `client ${clientId} exists already`)
         }
+        await deps.requireBrand(metadata, '', tx)
         await repository.insert({ metadata, managed: 'command', now: clock.now() }, tx)
         const secret = hasSecrets(metadata) ? await addSecret(clientId, tx) : undefined
         await outbox.record([fact('client.created', clientId, 'operator')], tx)
@@ -161,6 +164,7 @@ function registrations(deps: ClientsDeps, write: Write) {
           Object.fromEntries(merged.filter(([, value]) => value !== null)) as Declaration,
           deps.known,
         )
+        await deps.requireBrand(metadata, '', tx)
         await repository.updateMetadata(metadata, clock.now(), tx)
         await outbox.record([updated(record.metadata, metadata, 'operator')], tx)
         return true
@@ -225,6 +229,7 @@ function declarations(deps: ClientsDeps) {
     const { metadata } = wanted
     const clientId = metadata.client_id
     const now = deps.clock.now()
+    await deps.requireBrand(metadata, `clients.${clientId}.`, tx)
     if (current?.managed === 'command') {
       throw clientError('client_exists', `clients.${clientId}: was created by a command; choose another client_id`)
     }

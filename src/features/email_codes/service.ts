@@ -98,7 +98,7 @@ async function issue(deps: EmailCodeDeps, request: CodeRequest, version: number)
   const { kv, transaction, outbox, clock, newId, digits, mac } = deps
   const mails = await kv.hit(mailLimits(deps, request))
   if (!mails.allowed) throw new AppError('too_many_requests', { retryAfter: mails.retryAfter })
-  const { to, bound, locale, accountId, mail } = request
+  const { to, bound, locale, accountId, brand, mail } = request
   const id = newId()
   const code = digits(DIGITS)
   const record: CodeRecord = { id, to, bound, mac: mac(macInput(id, to, code)), issuedAt: clock.now().getTime() }
@@ -110,7 +110,7 @@ async function issue(deps: EmailCodeDeps, request: CodeRequest, version: number)
     type: 'mail.requested',
     accountId,
     data: { purpose: request.purpose },
-    sealed: { to: mail.to, template: mail.template, locale, values, ...reference },
+    sealed: { to: mail.to, template: mail.template, locale, values, brand, ...reference },
   }
   try {
     await transaction((tx) => outbox.record([fact], tx))

@@ -180,7 +180,7 @@ async function verifyRequest(
   const mail = taken
     ? mailWithoutCode(target.to, 'registration/already_registered', `${issuer}${home}`)
     : mailWithCode(target.to, 'email_codes/verify_email', linkTo(issuer, state, 'verify_email'))
-  return { ...target, ip, locale: state.locale, accountId: target.bound, mail }
+  return { ...target, ip, locale: state.locale, accountId: target.bound, brand: state.client.brand?.id, mail }
 }
 
 /**
@@ -201,7 +201,8 @@ async function signInRequest(
       ? mailWithoutCode(to, 'email_codes/no_account', `${issuer}${home}`)
       : mailWithCode(account && to, 'email_codes/sign_in', linkTo(issuer, state, 'email_code'))
   const target: CodeTarget = { purpose: 'sign_in', cid, to, bound: stampOf(credential) }
-  return { request: { ...target, ip, locale, accountId: account?.accountId, mail }, account }
+  const brand = state.client.brand?.id
+  return { request: { ...target, ip, locale, accountId: account?.accountId, brand, mail }, account }
 }
 
 type CodeMail = CodeRequest['mail']

@@ -19,6 +19,8 @@ export interface CodeRequest extends CodeTarget {
   readonly ip: string
   readonly locale: string
   readonly accountId?: string | undefined
+  /** The brand of the client that is signed in to; the default one without. */
+  readonly brand?: string | undefined
   /**
    * The mail. `code` and `minutes` are added to the values of a mail that carries the code. `to: null` sends nothing: it
    * hides whether there is an account at the cost of an empty errand.

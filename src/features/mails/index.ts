@@ -18,12 +18,13 @@ interface Deps {
     locale: string
     date: Date
   }) => Promise<void>
-  /** Renders `views/<template>.mail.njk`. */
+  /** Renders `views/<template>.mail.njk` in a brand (by id; the default one without). */
   readonly renderMail: (
     template: string,
     locale: string,
     values: { readonly [name: string]: unknown },
-  ) => { subject: string; html: string; text: string }
+    brand: string | undefined,
+  ) => Promise<{ subject: string; html: string; text: string }>
   /**
    * Told right before sending when the request named a `reference` (a code's key): starts the code's time, and says whether
    * the mail is still wanted. Without it every mail is.
@@ -38,6 +39,7 @@ const requested = z.object({
   locale: z.string(),
   values: z.record(z.string(), z.unknown()).default({}),
   reference: z.string().optional(),
+  brand: z.string().optional(),
 })
 
 /** Makes the feature. */
@@ -45,10 +47,11 @@ export function createMails({ send, renderMail, sending }: Deps): Feature {
   const handle = async (fact: RecordedFact): Promise<void> => {
     const request = requested.safeParse(fact.sealed)
     if (!request.success) throw new PermanentFailure('the request for a mail is not complete')
-    const { to, template, locale, values, reference } = request.data
+    const { to, template, locale, values, reference, brand } = request.data
     if (to === null) return
     if (reference !== undefined && sending !== undefined && !(await sending(reference))) return
-    await send({ id: fact.id, to, ...renderMail(template, locale, values), locale, date: fact.occurredAt })
+    const mail = await renderMail(template, locale, values, brand)
+    await send({ id: fact.id, to, ...mail, locale, date: fact.occurredAt })
   }
   return { name: 'mails', subscribe: [{ consumer: 'mails', types: ['mail.requested'], handle }] }
 }

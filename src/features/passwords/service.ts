@@ -26,7 +26,7 @@ export interface PasswordDeps {
     /** Least code points of a new password: 8, or 15 where it is the only factor (NIST SP 800-63B-4). */
     readonly minLength: number
     /** Words of the product that make a password guessable. */
-    readonly brandWords: readonly string[]
+    readonly brandWords: () => Promise<readonly string[]>
     readonly perAddress: number
     readonly perIdentifier: number
     readonly windowSeconds: number
@@ -44,7 +44,7 @@ export function createPasswordService(deps: PasswordDeps) {
   const { repository, passwordHash, clock, settings } = deps
   const verify = verification(deps)
   const prepare = async (password: string, words: OwnWords): Promise<Prepared> => {
-    const code = problemOf(password, settings.minLength, [...words, ...settings.brandWords])
+    const code = problemOf(password, settings.minLength, [...words, ...(await settings.brandWords())])
     return code === undefined ? { ok: true, hash: await passwordHash.hash(normalise(password)) } : { ok: false, code }
   }
 

@@ -49,6 +49,14 @@ export interface Asked {
   readonly cid: string
   readonly uid: string
   readonly email: string
+  /** The brand of the client that is signed in to. */
+  readonly brand?: string | undefined
+}
+
+/** How the page looks on which the new password was chosen; the mail looks like it. */
+export interface Page {
+  readonly locale: string
+  readonly brand?: string | undefined
 }
 
 export type Recovered =
@@ -76,12 +84,13 @@ export function createRecoveryService(deps: RecoveryDeps) {
 
     async request(asked: Asked, from: { ip: string; locale: string }): Promise<CodeRequest> {
       const credential = await find(asked.email)
-      const { cid, uid, email } = asked
+      const { cid, uid, email, brand } = asked
       return {
         ...{ purpose: 'recover', cid, to: email, bound: stampOf(credential) },
         ip: from.ip,
         // Mails speak the language of the account they go to; whoever asks need not be its owner.
         locale: credential?.account.locale ?? from.locale,
+        brand,
         accountId: credential?.account.accountId,
         mail: {
           to: credential === undefined ? null : email,
@@ -92,8 +101,8 @@ export function createRecoveryService(deps: RecoveryDeps) {
       }
     },
 
-    newPassword: (account: AccountView, stamp: string, password: string, locale: string): Promise<Recovered> =>
-      newPassword(deps, account, stamp, password, locale),
+    newPassword: (account: AccountView, stamp: string, password: string, page: Page): Promise<Recovered> =>
+      newPassword(deps, account, stamp, password, page),
   }
 }
 
@@ -107,7 +116,7 @@ async function newPassword(
   { accountId, email, name }: AccountView,
   stamp: string,
   password: string,
-  locale: string,
+  page: Page,
 ): Promise<Recovered> {
   const { transaction, passwords, accounts, sessions, outbox } = deps
   const prepared = await passwords.prepare(password, [email, name])
@@ -119,7 +128,7 @@ async function newPassword(
     await passwords.store(accountId, prepared.hash, tx)
     const after = await sessions.endAll(accountId, 'password_recovered', {}, tx)
     const changed: Fact = { type: 'account.password_changed', accountId, data: { reason: 'recovery' } }
-    await outbox.record([changed, securityNotice(deps, 'recovered', now.account, locale)], tx)
+    await outbox.record([changed, securityNotice(deps, 'recovered', now.account, page)], tx)
     // Read last: the epoch that the new sign-in must carry.
     const account = await accounts.view(accountId, tx)
     return account === undefined ? undefined : { account, after }

@@ -92,11 +92,14 @@ export function createNewPasswordStep({ recovery, minLength, clock }: RecoverySt
     show: async ({ progress }) => ({ identifier: progress.identifier ?? '', minLength }),
 
     async submit({ password, shared }, state) {
-      const { account, progress, locale } = state
+      const { account, progress, locale, client } = state
       const stamp = progress.answers.recover_code
       // The account was deleted, or the answer is not that of this proof: begin again.
       if (account === undefined || typeof stamp !== 'string') return startAgain
-      const recovered = await recovery.newPassword(account, stamp, password, locale)
+      const recovered = await recovery.newPassword(account, stamp, password, {
+        locale,
+        brand: client.brand?.id,
+      })
       if (!recovered.ok) {
         return recovered.code === 'stale' ? startAgain : { ok: false, code: recovered.code, field: 'password' }
       }
@@ -123,6 +126,6 @@ function holdsMailbox({ accountId, proofs }: FlowState['progress']): boolean {
   return accountId !== undefined && proofs.some((proof) => proof.method === MAILBOX && proof.accountId === accountId)
 }
 
-function askedBy({ cid, uid, progress: { identifier = '' } }: FlowState): Asked {
-  return { cid, uid, email: identifier }
+function askedBy({ cid, uid, client, progress: { identifier = '' } }: FlowState): Asked {
+  return { cid, uid, email: identifier, brand: client.brand?.id }
 }

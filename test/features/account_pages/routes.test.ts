@@ -96,7 +96,7 @@ describe('account pages', () => {
   afterAll(() => server.close())
 
   function build(issuer: string) {
-    const pages = createPages({ views, brand: { name: 'Genkan' } })
+    const pages = createPages({ views })
     const csrf = createCsrf({
       issuer,
       mac: (value) => secretBox.mac(value, 'csrf'),
@@ -520,7 +520,7 @@ describe('account pages', () => {
       set: () => {},
       redirect: () => {},
     } as unknown as Context
-    const pages = createPages({ views, brand: { name: 'Genkan' } })
+    const pages = createPages({ views })
     const { gate } = createAccountSignIn({
       ...{
         issuer: 'https://id.example',

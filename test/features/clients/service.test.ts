@@ -25,6 +25,7 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
       outbox: createOutbox({ secretBox: createSecretBox([Buffer.alloc(32, 1)]), clock }),
       invalidation: createLocalInvalidation(),
       clock,
+      brandExists: async (id) => id === 'acme',
       issuer: ISSUER,
       accountPages,
       scopes,
@@ -79,6 +80,18 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
     expect(await service.secretMatches('spa', '')).toBe(false)
   })
 
+  it('names only brands that are there, at every write', async () => {
+    const { service } = build()
+    const web = { client_id: 'web', redirect_uris: ['https://a.example/'] }
+    await expect(service.create({ ...web, brand: 'acne' })).rejects.toThrow('brand: "acne" is not a brand')
+    await service.create({ ...web, brand: 'acme' })
+    await expect(service.update('web', { brand: 'gone' })).rejects.toThrow('"gone" is not a brand')
+    expect((await service.find('web'))?.metadata.brand).toBe('acme')
+    await expect(sync([{ ...declared, brand: 'gone' } as never])).rejects.toThrow('clients.declared.brand: "gone"')
+    await sync([{ ...declared, brand: 'acme' } as never])
+    expect((await service.find('declared'))?.metadata.brand).toBe('acme')
+  })
+
   it('writes nothing when the metadata is refused, and nothing without its fact', async () => {
     const { service } = build()
     await expect(service.create({ client_id: 'web', redirect_uris: ['http://a.example/'] })).rejects.toThrow(
@@ -89,6 +102,7 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
       outbox: { record: async () => Promise.reject(new Error('outbox away')) },
       invalidation: createLocalInvalidation(),
       clock,
+      brandExists: async () => false,
       issuer: ISSUER,
       accountPages: true,
       scopes: ['openid', 'profile', 'email'],

@@ -34,7 +34,7 @@ describe.each(['embedded', 'postgres'] as const)('a mail on its way, on %s', (ki
   const setUp = (sending: (reference: string) => Promise<boolean> = async () => true) => {
     const { subscribe: subscriptions = [] } = createMails({
       send: mailer.send,
-      renderMail: (template, locale, { code }) => ({
+      renderMail: async (template, locale, { code }) => ({
         subject: `${template} ${locale}`,
         html: `<b>${String(code)}</b>`,
         text: String(code),

@@ -21,8 +21,8 @@ function setUp(options: Options = {}) {
     send: async (message) => {
       sent.push(message)
     },
-    renderMail: (template, locale, values) => {
-      rendered.push([template, locale, values])
+    renderMail: async (template, locale, values, brand) => {
+      rendered.push([template, locale, values, brand])
       return { subject: 's', html: '<p>', text: 't' }
     },
     ...options,
@@ -37,7 +37,7 @@ describe('mails', () => {
     const { sent, rendered, subscription } = setUp()
     expect(subscription.types).toEqual(['mail.requested'])
     await subscription.handle(fact())
-    expect(rendered).toEqual([['email_codes/code', 'fi', { code: '123456' }]])
+    expect(rendered).toEqual([['email_codes/code', 'fi', { code: '123456' }, undefined]])
     expect(sent).toEqual([
       { id: 'f1', to: 'ann@example.test', subject: 's', html: '<p>', text: 't', locale: 'fi', date: occurredAt },
     ])

@@ -153,7 +153,13 @@ describe('Verifying a password', () => {
       },
       clock,
       mac: (value) => `mac(${value})`,
-      settings: { minLength: 8, brandWords: ['genkan'], perAddress: 100, perIdentifier: 10, windowSeconds: 600 },
+      settings: {
+        minLength: 8,
+        brandWords: async () => ['genkan'],
+        perAddress: 100,
+        perIdentifier: 10,
+        windowSeconds: 600,
+      },
       signIn: (result) => results.push(result),
     })
   })

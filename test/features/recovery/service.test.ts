@@ -77,7 +77,7 @@ describe('Recovery', () => {
   }
   const change = async (password = 'violet tangent 8') => {
     const { stamp } = await service.target(ASKED)
-    return service.newPassword(accountOf(), stamp, password, 'en')
+    return service.newPassword(accountOf(), stamp, password, { locale: 'en' })
   }
 
   it('asks for a mail to the address of the account, with a link of ours', async () => {
@@ -151,7 +151,10 @@ describe('Recovery', () => {
     const { stamp } = await service.target(ASKED)
     const account = accountOf()
     credential = { ...(credential as Credential), ...changed() }
-    expect(await service.newPassword(account, stamp, 'violet tangent 8', 'en')).toEqual({ ok: false, code: 'stale' })
+    expect(await service.newPassword(account, stamp, 'violet tangent 8', { locale: 'en' })).toEqual({
+      ok: false,
+      code: 'stale',
+    })
     expect(acts).toEqual([])
   })
 
