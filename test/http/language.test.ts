@@ -77,7 +77,7 @@ describe('the chooser', () => {
   })
 
   function chain(issuer: string): readonly Layer[] {
-    const pages = createPages({ views, brand: { name: 'Genkan' } })
+    const pages = createPages({ views })
     const languages = createLanguages({ issuer, locales: views.locales, pickLocale: views.pickLocale })
     const csrf = createCsrf({
       issuer,

@@ -170,7 +170,12 @@ export function securityNotice(
   const template = 'accounts/security_notice'
   const values: { [key: string]: Json } = { event, at: momentIn(locale, clock.now()), ...url }
   const { accountId, email: to } = account
-  return { type: 'mail.requested', accountId, data: { template }, sealed: { to, template, locale, values, brand: page.brand } }
+  return {
+    type: 'mail.requested',
+    accountId,
+    data: { template },
+    sealed: { to, template, locale, values, brand: page.brand },
+  }
 }
 
 const LONGEST = 254

@@ -106,7 +106,7 @@ describe.each(['embedded', 'postgres'] as const)('password repository on %s', (k
       outbox: { record: async () => {} },
       clock: { now: () => NOW },
       mac: (value) => value,
-      settings: { minLength: 8, brandWords: [], perAddress: 9, perIdentifier: 9, windowSeconds: 9 },
+      settings: { minLength: 8, brandWords: async () => [], perAddress: 9, perIdentifier: 9, windowSeconds: 9 },
     })
     const me = { accountId: id, email, emailVerified: true, active: true, epoch: 0 }
     const words = ['violet tangent 8', 'orange meridian 9', 'crimson parabola 3', 'silver ellipse 5']
