@@ -66,7 +66,8 @@ export function toMarkdown(result: Result): string {
 
 Made by \`npm run bench\`, which measures anew and writes this file. *Bare* is oidc-provider ${machine.engine} by itself with the Redis adapter that
 its documentation shows, static clients, no pages and no passwords (\`test/bench/bare\`). *Genkan* is the whole product on PostgreSQL and
-Redis: audit, limits, metrics, request log. Same Node, same algorithms, same clients, one process each.
+Redis: audit, limits, metrics. Same Node and flags, same algorithms, same clients, one process each. Bare keeps no accounts: where Genkan
+asks or tells PostgreSQL (userinfo, sign-in), bare makes the answer up, so those ratios also show what that work costs.
 
 Machine: ${machine.cpu}, ${machine.cores} cores; Node ${machine.node}, Redis ${machine.redis}, PostgreSQL ${machine.postgres}; load average before the run ${machine.loadBefore.toFixed(1)}. The load generator, both stores and the
 server share these cores, so absolute times are noise; **server CPU per flow, the ratio within one run, and exact counts** are
@@ -74,7 +75,8 @@ what to look at.
 
 ## Server CPU per flow
 
-${result.rounds} A ratio above 1 means that Genkan needs less than bare.
+${result.rounds} A ratio above 1 means that Genkan needs less than bare. What the
+server does in the background meanwhile (sealing the ledger, deliveries, clean-up) counts as part of the flows.
 
 ${table(
   [

@@ -9,7 +9,7 @@ import pg from 'pg'
 import { startPostgres, startRedis, startServices } from '../support/services.ts'
 import { type Counts, countFlow, type Load, memory } from './measure.ts'
 import { hashExcludedRow, hashIncludedRow, type Machine, plainRow, type Result, toMarkdown } from './report.ts'
-import { measureRounds, type Pair, type Plan } from './rounds.ts'
+import { measureRounds, type Pair, type Plan, warmUp } from './rounds.ts'
 import * as scenarios from './scenarios.ts'
 import { CHEAP_HASH, DEFAULT_HASH, type Subject, startBare, startGenkan } from './subjects.ts'
 
@@ -18,7 +18,7 @@ const root = new URL('../../', import.meta.url)
 
 const plan: Plan = quick
   ? { rounds: 1, lanes: 4, load: load(400, 5000), warmUp: load(200, 1000), warmUpFlows: 1 }
-  : { rounds: 3, lanes: 8, load: load(1800, 30_000), warmUp: load(1000, 10_000), warmUpFlows: 400 }
+  : { rounds: 3, lanes: 8, load: load(1800, 30_000), warmUp: load(1000, 10_000), warmUpFlows: 1000 }
 
 function load(milliseconds: number, most: number): Load {
   return { milliseconds, most }
@@ -80,6 +80,7 @@ function measure(): Promise<Omit<Result, 'counts' | 'machine'>> {
     () => startGenkan({ accounts: 6000, hash: CHEAP_HASH }),
   ] as const
   return withSubjects(starts, async (bare, ours, cheap) => {
+    await warmUp(cheap, PLAIN, plan)
     const plain = PLAIN.map((scenario): Pair => ({ scenario, bare, ours }))
     const logins: Pair[] = [
       { scenario: scenarios.LOGIN, bare, ours: cheap, hash: CHEAP_HASH },

@@ -31,6 +31,9 @@ export interface HashParameters {
 export const DEFAULT_HASH: HashParameters = { memoryKib: 19_456, passes: 2 }
 export const CHEAP_HASH: HashParameters = { memoryKib: 7168, passes: 1 }
 
+/** As the image starts its server (Dockerfile), and the bare one the same. */
+const FLAGS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=16']
+
 const START_MS = 30_000
 const STOP_MS = 15_000
 const root = new URL('../../', import.meta.url).pathname
@@ -160,7 +163,7 @@ async function startProcess(
   const folder = mkdtempSync(join(tmpdir(), 'genkan-bench-log-'))
   const log = join(folder, `${name}.log`)
   const file = openSync(log, 'w')
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...args], {
+  const child = spawn(process.execPath, [...FLAGS, ...args], {
     cwd: root,
     env: { PATH: process.env.PATH, ...env },
     stdio: ['ignore', file, file],
