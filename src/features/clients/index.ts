@@ -16,7 +16,7 @@ export interface ClientsFeature extends Feature {
   readonly service: ClientsService
 }
 
-export type ClientsFeatureDeps = Pick<ClientsDeps, 'outbox' | 'invalidation' | 'clock'> & {
+export type ClientsFeatureDeps = Pick<ClientsDeps, 'outbox' | 'invalidation' | 'clock' | 'mac'> & {
   /** Where the account pages' client returns to. */
   readonly issuer: string
   readonly database: Pick<Database, 'db' | 'transaction'>
@@ -28,7 +28,7 @@ export type ClientsFeatureDeps = Pick<ClientsDeps, 'outbox' | 'invalidation' | '
 
 /** Builds the feature. Its job removes ended secrets. */
 export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
-  const { database, outbox, invalidation, clock, issuer, scopes, resources } = deps
+  const { database, outbox, invalidation, clock, mac, issuer, scopes, resources } = deps
   const repository = clientRepository(database.db)
   const service = createClientsService({
     repository,
@@ -36,6 +36,7 @@ export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
     outbox,
     invalidation,
     clock,
+    mac,
     ownClient: accountClient(issuer),
     known: {
       scopes: new Set([...scopes, ...resources.flatMap((resource) => resource.scopes)]),
