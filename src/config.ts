@@ -21,6 +21,7 @@ export class ConfigError extends Error {
 }
 
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
+const days = (fallback: number) => z.coerce.number().int().positive().max(36_500).default(fallback)
 const seconds = (fallback: number, least = 1) => z.coerce.number().int().min(least).default(fallback)
 
 const issuerSchema = z
@@ -126,6 +127,16 @@ const schema = z.strictObject({
       ip_days: z.coerce.number().int().positive().default(30),
       pending_account_days: z.coerce.number().int().positive().default(7),
       delivery_days: z.coerce.number().int().positive().default(7),
+      audit: z
+        .strictObject({
+          security: days(1095),
+          authentication: days(365),
+          account: days(1095),
+          consent: days(2190),
+          administration: days(2190),
+          delivery: days(90),
+        })
+        .prefault({}),
     })
     .prefault({}),
   modules: z
@@ -194,7 +205,13 @@ export interface Config {
     readonly signInPerIdentifier: number
     readonly windowSeconds: number
   }
-  readonly retention: { readonly ipDays: number; readonly pendingAccountDays: number; readonly deliveryDays: number }
+  readonly retention: {
+    readonly ipDays: number
+    readonly pendingAccountDays: number
+    readonly deliveryDays: number
+    /** Days for which facts of each class (`events.ts`) are kept in the audit ledger. */
+    readonly audit: Settings['retention']['audit']
+  }
   /** What an operator may switch off. What is off is not built. */
   readonly modules: { readonly registration: boolean; readonly recovery: boolean; readonly accountPages: boolean }
   /** The path that people are led to when no client is: the account pages, or the front page without them. */
@@ -460,6 +477,7 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
       ipDays: s.retention.ip_days,
       pendingAccountDays: s.retention.pending_account_days,
       deliveryDays: s.retention.delivery_days,
+      audit: s.retention.audit,
     },
     modules: {
       registration: s.modules.registration,

@@ -14,7 +14,10 @@ export interface Fact {
   readonly clientId?: string | undefined
   /** Who acted: an account id, `client:<id>`, `operator` or `system`. Defaults to the account. */
   readonly actor?: string | undefined
-  /** Kept for the retention of the audit ledger: no secrets, no e-mail addresses, no names. */
+  /**
+   * Kept for the retention of its class in the audit ledger: no secrets, no e-mail addresses, no names. Values of a person
+   * are stated as keyed hashes (`platform/changes.ts`).
+   */
   readonly data?: { readonly [key: string]: Json | undefined } | undefined
   /** What a consumer needs once and nobody may read later (codes, addresses): sealed at rest, erased when delivered. */
   readonly sealed?: { readonly [key: string]: Json | undefined } | undefined
@@ -25,4 +28,51 @@ export interface RecordedFact extends Fact {
   readonly id: string
   readonly occurredAt: Date
   readonly requestId?: string | undefined
+}
+
+/**
+ * How long each kind of fact is kept in the audit ledger is set by class (`retention.audit`). `security` is what the
+ * investigation of an attack asks for; `permanent` facts, which hold nothing of a person, make the ledger itself provable.
+ */
+export type FactClass = 'security' | 'authentication' | 'account' | 'consent' | 'administration' | 'delivery'
+
+/** Every fact of the house and its class. What is not listed is never erased; a test finds what was forgotten here. */
+export const FACT_CLASSES: { readonly [type: string]: FactClass | 'permanent' } = {
+  'password.verified': 'authentication',
+  'password.rejected': 'security',
+  'email_code.verified': 'authentication',
+  'identifier.refused': 'security',
+  'session.started': 'authentication',
+  'session.reauthenticated': 'authentication',
+  'session.ended': 'authentication',
+  'sessions.ended': 'security',
+  'account.registered': 'account',
+  'account.email_corrected': 'account',
+  'account.email_verified': 'account',
+  'account.email_changed': 'security',
+  'account.password_changed': 'security',
+  'account.password_set': 'security',
+  'account.updated': 'account',
+  'account.disabled': 'security',
+  'account.enabled': 'security',
+  'account.deleted': 'account',
+  'consent.granted': 'consent',
+  'consent.revoked': 'consent',
+  'grant.revoked': 'consent',
+  'client.created': 'administration',
+  'client.updated': 'administration',
+  'client.enabled': 'administration',
+  'client.disabled': 'administration',
+  'client.secret_rotated': 'administration',
+  'brand.created': 'administration',
+  'brand.updated': 'administration',
+  'brand.enabled': 'administration',
+  'brand.disabled': 'administration',
+  'brand.deleted': 'administration',
+  'key.created': 'administration',
+  'key.rotated': 'administration',
+  'key.resealed': 'administration',
+  'mail.requested': 'delivery',
+  'logout.requested': 'delivery',
+  'audit.erased': 'permanent',
 }

@@ -22,6 +22,7 @@ import type { Foundation } from './foundation.ts'
 import { SCOPES } from './oidc/claims.ts'
 import type { EngineInteractions } from './oidc/interactions.ts'
 import { deliverLogout, type Engine } from './oidc/provider.ts'
+import { CHANGE_MAC } from './platform/changes.ts'
 import { digits, newId } from './platform/ids.ts'
 
 /** An ID token may come back as a hint as long as a session can last. */
@@ -34,7 +35,8 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   const { config, database, outbox, clock, invalidation, secretBox, keyValue, oidcStore, logger } = foundation
   const { db, transaction } = database
   const warn = (error: unknown, message: string) => logger.warn({ err: error }, message)
-  const shared = { database, transaction, outbox, clock, newId, warn }
+  const mac = (value: string) => secretBox.mac(value, CHANGE_MAC)
+  const shared = { database, transaction, outbox, clock, newId, warn, mac }
 
   const brands = createBrands({ ...shared, invalidation, wording: foundation.views })
   const clients = createClients({

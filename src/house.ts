@@ -21,8 +21,10 @@ import { createEngineInteractions } from './oidc/interactions.ts'
 import { createJwtIntrospection } from './oidc/jwt_introspection.ts'
 import { createEnginePages } from './oidc/pages.ts'
 import { createProvider, type Engine } from './oidc/provider.ts'
+import { createAuditRetention } from './platform/audit_retention.ts'
 import { createDeliveries } from './platform/deliveries.ts'
 import { createDispatcher } from './platform/dispatcher.ts'
+import { newId } from './platform/ids.ts'
 import { createJobs } from './platform/jobs.ts'
 import { createLedger } from './platform/ledger.ts'
 import { migrate, pendingMigrations } from './platform/migrate.ts'
@@ -203,11 +205,13 @@ function createWork(foundation: Foundation, features: readonly Feature[]) {
     ipDays: config.retention.ipDays,
     purges: [keyValue.purge, oidcStore.purge],
   })
+  const auditRetention = createAuditRetention({ database, outbox, newId, days: config.retention.audit })
   const jobs = createJobs({
     jobs: [
       { name: 'facts', everySeconds: 1, run: dispatcher.run },
       { name: 'outbox_lag', everySeconds: 10, run: async () => metrics.outboxLag(await ledger.lag()) },
       { name: 'retention', everySeconds: 60, run: async (now) => void (await retention(now)) },
+      { name: 'audit_retention', everySeconds: 600, run: async (now) => void (await auditRetention(now)) },
       ...features.flatMap((feature) => feature.jobs ?? []),
     ],
     logger,

@@ -17,6 +17,7 @@ import { type Config, ConfigError, loadConfig } from './config.ts'
 import { canonicalEmail } from './features/accounts/types.ts'
 import type { Foundation } from './foundation.ts'
 import type { House } from './house.ts'
+import { exportFacts } from './platform/audit_export.ts'
 import { type CommandRequest, type CommandResult, listenForCommands, sendCommand } from './platform/command_socket.ts'
 import { lockDataDir } from './platform/data_lock.ts'
 import { newId } from './platform/ids.ts'
@@ -172,9 +173,9 @@ function services(foundation: Foundation, house: House): CommandServices {
     accounts: {
       list: accounts.service.list,
       find: async (who) => (await accounts.service.find(who)) ?? accounts.service.findByIdentifier(who),
-      disable: (id) => accounts.service.disable(id, 'operator'),
-      enable: (id) => accounts.service.enable(id, 'operator'),
-      remove: (id) => accounts.service.erase(id, 'operator'),
+      disable: (id, reason) => accounts.service.disable(id, { actor: 'operator', reason }),
+      enable: (id, reason) => accounts.service.enable(id, { actor: 'operator', reason }),
+      remove: (id, reason) => accounts.service.erase(id, { actor: 'operator', reason }),
     },
     sessions: {
       list: sessions.service.list,
@@ -190,6 +191,10 @@ function services(foundation: Foundation, house: House): CommandServices {
       verify: async (known) => {
         await house.ledger.seal()
         return audit.verify(known)
+      },
+      export: async (filter) => {
+        await house.ledger.seal()
+        return exportFacts(database, filter)
       },
       reseal: () => resealOutbox({ database, secretBox }),
     },

@@ -6,6 +6,7 @@ import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { describe, expect, it } from '@jest/globals'
+import { FACT_CLASSES } from '../src/events.ts'
 
 const ROOT = fileURLToPath(new URL('../', import.meta.url))
 const read = (path: string) => readFileSync(join(ROOT, path), 'utf8')
@@ -193,6 +194,20 @@ describe('migrations', () => {
 
   it.each(files)('%s imports nothing from src', (file) => {
     expect(importsOf(join('migrations', file)).filter(({ from }) => from.startsWith('.'))).toEqual([])
+  })
+})
+
+describe('facts', () => {
+  // A file name, no fact.
+  const others = ["'db.replaced'"]
+  const stated = SOURCES.filter((path) => path !== 'src/events.ts').flatMap((path) =>
+    [...read(path).matchAll(/'[a-z]+\.[a-z_]+ed'/g)].map(([literal]) => literal),
+  )
+  const named = new Set(stated.filter((literal) => !others.includes(literal)).map((literal) => literal.slice(1, -1)))
+
+  it('each has a class of retention in FACT_CLASSES, and the table names no other', () => {
+    expect(named.size).toBeGreaterThan(25)
+    expect(Object.keys(FACT_CLASSES).sort()).toEqual([...named].sort())
   })
 })
 

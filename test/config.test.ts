@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, it } from '@jest/globals'
 import { ConfigError, loadConfig } from '../src/config.ts'
+import { FACT_CLASSES } from '../src/events.ts'
 
 const KEY = Buffer.alloc(32, 7).toString('base64')
 
@@ -43,6 +44,18 @@ describe('loadConfig', () => {
   it('is frozen to its depths', () => {
     const config = loadConfig({ DATA_DIR: directory() })
     expect(() => Object.assign(config.tokens, { codeSeconds: 1 })).toThrow(TypeError)
+  })
+
+  it('takes days for each class of facts, and no other class', () => {
+    const file = (audit: string) => ({ DATA_DIR: directory(), GENKAN_CONFIG: yaml(`retention:\n  audit: ${audit}\n`) })
+    const { audit } = loadConfig(file('{ security: 30 }')).retention
+    expect(audit).toMatchObject({ security: 30, authentication: 365 })
+    const classes = new Set<string>(Object.values(FACT_CLASSES).filter((kind) => kind !== 'permanent'))
+    expect(new Set(Object.keys(audit))).toEqual(classes)
+    expect(problemsOf(file('{ securty: 30 }'))).toEqual([
+      'retention.audit.securty: unknown key, did you mean security?',
+    ])
+    for (const days of [0, -1, 1.5, 40_000]) expect(problemsOf(file(`{ account: ${days} }`))).toHaveLength(1)
   })
 
   it('names every problem at once, with its path and the nearest valid key', () => {

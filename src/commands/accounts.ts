@@ -9,6 +9,8 @@ import {
   count,
   failure,
   JSON_OPTION,
+  REASON_OPTION,
+  reasonOption,
   show,
   table,
   textOption,
@@ -63,9 +65,11 @@ const disable: Command<Accounts> = {
   name: 'accounts disable',
   summary: 'refuse the account everywhere within a second; its sessions and grants end',
   arguments: WHO,
+  options: [REASON_OPTION],
   async run({ accounts }, input, out) {
+    const reason = reasonOption(input)
     const { id } = await resolve(accounts, input)
-    out.line((await accounts.disable(id)) ? `account ${id} disabled` : `account ${id} was disabled already`)
+    out.line((await accounts.disable(id, reason)) ? `account ${id} disabled` : `account ${id} was disabled already`)
   },
 }
 
@@ -73,9 +77,11 @@ const enable: Command<Accounts> = {
   name: 'accounts enable',
   summary: 'let a disabled account sign in again',
   arguments: WHO,
+  options: [REASON_OPTION],
   async run({ accounts }, input, out) {
+    const reason = reasonOption(input)
     const { id } = await resolve(accounts, input)
-    out.line((await accounts.enable(id)) ? `account ${id} enabled` : `account ${id} was not disabled`)
+    out.line((await accounts.enable(id, reason)) ? `account ${id} enabled` : `account ${id} was not disabled`)
   },
 }
 
@@ -94,11 +100,12 @@ const remove: Command<Accounts> = {
   name: 'accounts delete',
   summary: 'erase an account; this cannot be undone',
   arguments: WHO,
-  options: [{ flags: '--yes', description: 'really' }],
+  options: [{ flags: '--yes', description: 'really' }, REASON_OPTION],
   async run({ accounts }, input, out) {
+    const reason = reasonOption(input)
     const { id, email } = await resolve(accounts, input)
     if (input.options.yes !== true) throw failure(`this erases account ${id} (${email}) for good: add --yes`)
-    await accounts.remove(id)
+    await accounts.remove(id, reason)
     out.line(`account ${id} deleted`)
   },
 }

@@ -1,4 +1,5 @@
 /** `genkan audit …`: read and prove the audit ledger. */
+import type { ExportedFact } from '../platform/audit_export.ts'
 import type { ListedFact } from '../platform/outbox_list.ts'
 import { type Command, type CommandServices, count, failure, JSON_OPTION, show, table, textOption } from './command.ts'
 
@@ -6,7 +7,7 @@ type Needs = Pick<CommandServices, 'facts'>
 
 const verify: Command<Needs> = {
   name: 'audit verify',
-  summary: 'find changed, missing and inserted rows of the audit ledger',
+  summary: 'find changed, missing, inserted and unlawfully erased rows of the audit ledger',
   options: [
     {
       flags: '--anchor <seq:hash>',
@@ -48,13 +49,56 @@ const list: Command<Needs> = {
       fact.accountId ?? '-',
       fact.clientId ?? '-',
       fact.actor ?? '-',
-      JSON.stringify(fact.data),
+      fact.erased ? '(erased)' : JSON.stringify(fact.data),
     ]
     show(input, out, found, () => table(['TIME', 'FACT', 'ACCOUNT', 'CLIENT', 'ACTOR', 'DATA'], found.map(row)))
   },
 }
 
-export const auditCommands: readonly Command<Needs>[] = [verify, list]
+const exportAll: Command<Needs> = {
+  name: 'audit export',
+  summary: 'print the sealed ledger in its order, one JSON object a line, with the hashes that prove it',
+  options: [
+    { flags: '--type <type>', description: 'such as client.created' },
+    { flags: '--account <id>', description: 'facts about this account' },
+    { flags: '--client <id>', description: 'facts about this client' },
+    {
+      flags: '--since <time>',
+      description: 'stated at this time or later, such as 2027-01-31 or 2027-01-31T12:00:00Z',
+    },
+    { flags: '--until <time>', description: 'stated before this time' },
+  ],
+  async run({ facts }, input, out) {
+    const filter = {
+      type: textOption(input, 'type'),
+      accountId: textOption(input, 'account'),
+      clientId: textOption(input, 'client'),
+      since: time(textOption(input, 'since'), '--since'),
+      until: time(textOption(input, 'until'), '--until'),
+    }
+    for await (const fact of await facts.export(filter)) out.line(jsonLine(fact))
+  },
+}
+
+export const auditCommands: readonly Command<Needs>[] = [verify, list, exportAll]
+
+/** Characters that a terminal could obey are written as escapes of JSON: they read back as they were, and hashes hold. */
+function jsonLine(fact: ExportedFact): string {
+  const escaped = (text: string) =>
+    Array.from({ length: text.length }, (_, i) => `\\u${text.charCodeAt(i).toString(16).padStart(4, '0')}`).join('')
+  return JSON.stringify(fact).replace(/\p{C}/gu, escaped)
+}
+
+function time(text: string | undefined, option: string): Date | undefined {
+  if (text === undefined) return undefined
+  const value = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d))?$/.test(text)
+    ? new Date(text)
+    : undefined
+  if (value === undefined || Number.isNaN(value.getTime())) {
+    throw failure(`${option}: write a day such as 2027-01-31, or a time with its zone such as 2027-01-31T12:00:00Z`)
+  }
+  return value
+}
 
 function anchor(text: string | undefined): { seq: number; hash: string } | undefined {
   if (text === undefined) return undefined

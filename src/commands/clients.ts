@@ -11,6 +11,8 @@ import {
   JSON_OPTION,
   listOption,
   type Option,
+  REASON_OPTION,
+  reasonOption,
   show,
   table,
   textOption,
@@ -167,9 +169,10 @@ const disable: Command<Needs> = {
   name: 'clients disable',
   summary: 'stop every use of a client within a second',
   arguments: [ID],
+  options: [REASON_OPTION],
   async run({ clients }, input, out) {
     const clientId = argument(input, 0)
-    const changed = found(await clients.disable(clientId), clientId)
+    const changed = found(await clients.disable(clientId, reasonOption(input)), clientId)
     out.line(changed ? `client ${clientId} disabled` : `client ${clientId} was disabled already`)
   },
 }
@@ -178,9 +181,10 @@ const enable: Command<Needs> = {
   name: 'clients enable',
   summary: 'let a disabled client work again',
   arguments: [ID],
+  options: [REASON_OPTION],
   async run({ clients }, input, out) {
     const clientId = argument(input, 0)
-    const changed = found(await clients.enable(clientId), clientId)
+    const changed = found(await clients.enable(clientId, reasonOption(input)), clientId)
     out.line(changed ? `client ${clientId} enabled` : `client ${clientId} was enabled already`)
   },
 }

@@ -7,6 +7,7 @@ import { AppError } from '../errors.ts'
 import type { BrandRecord, LogoVariant } from '../features/brands/types.ts'
 import type { ClientRecord } from '../features/clients/types.ts'
 import type { KeyAlg, SigningKey } from '../features/keys/types.ts'
+import type { ExportedFact, ExportFilter } from '../platform/audit_export.ts'
 import type { AuditReport } from '../platform/ledger_audit.ts'
 import type { FactFilter, ListedFact } from '../platform/outbox_list.ts'
 import type { Contrast } from '../platform/palette.ts'
@@ -45,9 +46,9 @@ export interface CommandServices {
     update(clientId: string, changes: { readonly [member: string]: unknown }): Promise<true | undefined>
     show(clientId: string): Promise<ClientRecord | undefined>
     rotateSecret(clientId: string, overlapSeconds: number): Promise<string | undefined>
-    /** Whether it changed. */
-    disable(clientId: string): Promise<boolean | undefined>
-    enable(clientId: string): Promise<boolean | undefined>
+    /** Whether it changed. `reason` is stated with the fact. */
+    disable(clientId: string, reason?: string): Promise<boolean | undefined>
+    enable(clientId: string, reason?: string): Promise<boolean | undefined>
     list(): Promise<readonly ClientRecord[]>
   }
   readonly brands: {
@@ -64,10 +65,10 @@ export interface CommandServices {
     /** Newest first. */
     list(atMost: number): Promise<readonly CommandAccount[]>
     find(idOrEmail: string): Promise<CommandAccount | undefined>
-    /** Whether it changed. */
-    disable(accountId: string): Promise<boolean>
-    enable(accountId: string): Promise<boolean>
-    remove(accountId: string): Promise<boolean>
+    /** Whether it changed. `reason` is stated with the fact. */
+    disable(accountId: string, reason?: string): Promise<boolean>
+    enable(accountId: string, reason?: string): Promise<boolean>
+    remove(accountId: string, reason?: string): Promise<boolean>
   }
   readonly sessions: {
     list(accountId: string): Promise<readonly CommandSession[]>
@@ -89,6 +90,8 @@ export interface CommandServices {
     count(type: string, since: Date): Promise<number>
     /** Seals what is committed, then checks everything; `known` is an anchor that was kept elsewhere. */
     verify(known: Anchor | undefined): Promise<AuditReport>
+    /** Seals what is committed, then reads the ledger in its order. */
+    export(filter: ExportFilter): Promise<AsyncIterable<ExportedFact>>
     /** Renews sealed parts and MACs under the newest secret key. */
     reseal(): Promise<{ readonly renewed: number; readonly forged: number }>
   }
@@ -148,6 +151,22 @@ export interface Command<Needs = CommandServices> {
 
 /** For every command that lists or shows. */
 export const JSON_OPTION: Option = { flags: '--json', description: 'print JSON' }
+
+/** For commands that end something: why. */
+export const REASON_OPTION: Option = {
+  flags: '--reason <text>',
+  description: 'why; kept in the audit ledger (no names or addresses of people)',
+}
+
+const REASON_LENGTH = 200
+
+export function reasonOption(input: CommandInput): string | undefined {
+  const reason = textOption(input, 'reason')
+  if (reason !== undefined && reason.length > REASON_LENGTH) {
+    throw failure(`--reason: write ${REASON_LENGTH} characters at the most`)
+  }
+  return reason
+}
 
 /** A failure that an operator reads. */
 export function failure(detail: string, cause?: unknown): AppError {

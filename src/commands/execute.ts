@@ -1,6 +1,8 @@
 /** All commands, and how one is run: here or inside a running server, by the same code. */
 import { AppError } from '../errors.ts'
 import type { CommandRequest, CommandResult } from '../platform/command_socket.ts'
+import { newId } from '../platform/ids.ts'
+import { runInRequest } from '../platform/request_scope.ts'
 import { accountCommands } from './accounts.ts'
 import { auditCommands } from './audit.ts'
 import { backupCommands } from './backup.ts'
@@ -39,7 +41,9 @@ export async function execute(
     if (!ON_ANY_SCHEMA.has(command.name) && (await services.pendingMigrations()).length > 0) {
       return { exit: 1, error: 'the database is not up to date: run genkan migrate' }
     }
-    await command.run(services, request, { line: (text) => print(`${visible(text)}\n`) })
+    const out = { line: (text: string) => print(`${visible(text)}\n`) }
+    // Facts of one command have one request id, like those of one request.
+    await runInRequest({ requestId: newId() }, () => command.run(services, request, out))
     return { exit: 0 }
   } catch (error) {
     return { exit: 1, error: describe(error) }

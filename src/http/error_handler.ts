@@ -195,7 +195,9 @@ function describe(error: unknown, unavailable: (error: unknown) => boolean): Fai
       retryAfter: error.retryAfter ?? standardDelay(error.status),
     }
   }
-  if (unavailable(error)) return { code: 'temporarily_unavailable', status: 503, retryAfter: standardDelay(503) }
+  // The engine's own error for a store that is away carries the driver's as its cause.
+  const errors = error instanceof Error && error.cause !== undefined ? [error, error.cause] : [error]
+  if (errors.some(unavailable)) return { code: 'temporarily_unavailable', status: 503, retryAfter: standardDelay(503) }
   if (error instanceof URIError) return { code: 'invalid_request', status: 400 }
   // http-errors of Koa, its routers and body parsers: bodies too large, bad encodings, broken JSON. Anything that claims
   // a 5xx is a fault of ours.

@@ -3,6 +3,7 @@
  * expired or bookmarked page still knows the way back, and the moment of its opening, so that a browser that comes without
  * the cookie we have just set is told so instead of being sent in a loop.
  */
+import { sha256 } from '../platform/ids.ts'
 import type { KeyValue } from '../platform/key_value.ts'
 
 export interface InteractionHint {
@@ -25,7 +26,8 @@ export function createInteractionHints(deps: {
   readonly clock: { now(): Date }
 }): InteractionHints {
   const { kv, clock } = deps
-  const key = (uid: string) => `interaction:${uid}`
+  // The uid is the value of the interaction's cookies: a copy of the store must not hold it (A110).
+  const key = (uid: string) => `interaction:${sha256(uid)}`
   return {
     opened: (uid, clientId) => kv.set(key(uid), `${clock.now().getTime()} ${clientId}`, HINT_SECONDS),
     async find(uid) {

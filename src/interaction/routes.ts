@@ -6,7 +6,7 @@ import type { Languages } from '../http/language.ts'
 import { next } from './flow.ts'
 import type { InteractionHints } from './hints.ts'
 import type { FieldError, FlowState, Outcome, Patch, RequestFacts, Shown, Step } from './step.ts'
-import type { Conversation, InteractionStore } from './store.ts'
+import { type Conversation, type InteractionStore, isFinished } from './store.ts'
 
 export interface InteractionRouteDeps {
   /** In the order in which they are asked. */
@@ -140,7 +140,7 @@ async function submit(
   const { state } = conversation
   const step = next(deps.steps, state)
   // A finished conversation, an old page, a second tab: back to where the conversation stands.
-  if (step === undefined || step.name !== name || state.progress.finished?.uid === state.uid) return back(ctx)
+  if (step === undefined || step.name !== name || isFinished(state)) return back(ctx)
   const values = Object.fromEntries(SHOWN_AGAIN.flatMap((field) => (form[field] ? [[field, form[field]]] : [])))
   const parsed = step.input.safeParse(form)
   if (!parsed.success) {

@@ -38,8 +38,8 @@ export interface Progress {
   readonly answers: { readonly [step: string]: unknown }
   /** The browser that this was shown in; no other may go on with it. */
   readonly browser?: string | undefined
-  /** The interaction that was finished from these proofs, and the session it opened. They serve no other interaction. */
-  readonly finished?: { readonly uid: string; readonly sessionUid: string } | undefined
+  /** The interaction (its hash) that was finished from these proofs, and the session it opened. They serve no other one. */
+  readonly finished?: { readonly interaction: string; readonly sessionUid: string } | undefined
 }
 
 /** The client as pages may show it. */
@@ -80,6 +80,7 @@ export interface AccountView {
 
 export interface FlowState {
   readonly uid: string
+  /** Hash of the engine's `cid`: what is kept for the whole conversation is kept under it. */
   readonly cid: string
   readonly prompt: {
     readonly name: PromptName

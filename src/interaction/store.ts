@@ -1,12 +1,13 @@
 /**
  * The one place where the conversation touches the engine and its own record. Progress is kept under the interaction's
  * `cid`, the one id that survives the engine's resume, and every change is a compare-and-set: of two submits at once one
- * wins and the other goes back to the dispatcher.
+ * wins and the other goes back to the dispatcher. Ids of the engine are stored as hashes only (A110).
  */
 import type { Context } from 'koa'
 import type { Fact } from '../events.ts'
 import { browserOf } from '../http/csrf.ts'
 import type { Languages } from '../http/language.ts'
+import { sha256 } from '../platform/ids.ts'
 import type { KeyValue } from '../platform/key_value.ts'
 import type { EngineInteraction, EngineInteractions } from './engine.ts'
 import { amrOf, begin, finished, merge, requirementsOf } from './flow.ts'
@@ -127,14 +128,15 @@ async function load(deps: InteractionStoreDeps, ctx: Context, uid: string): Prom
   const session = await engine.browserSession(ctx)
   // A consent belongs to the session that asked for it: when this browser has another by now, or none, it is over.
   if (prompt.name === 'consent' && !sameSession(session, found.session)) return undefined
-  const record = prompt.name === 'consent' ? undefined : await kv.read(key(found.cid))
+  const cid = sha256(found.cid)
+  const record = prompt.name === 'consent' ? undefined : await kv.read(key(cid))
   const stored = record === undefined ? undefined : parse(record)
   const browser = browserOf(ctx)
   // The interaction's cookie is bound to a path, so a sibling host can plant it: what one browser has shown, no other
   // browser that holds the same cookie may use (A51, A57).
   if (stored?.browser !== undefined && stored.browser !== browser) return undefined
   // Proofs that opened one session open no second one: `prompt=login` and `max_age` ask again under the same cid.
-  const usable = stored?.finished === undefined || stored.finished.uid === uid
+  const usable = stored?.finished === undefined || stored.finished.interaction === sha256(uid)
   const progress =
     stored !== undefined && usable ? stored : begin(prompt.name, await firstIdentifier(deps, found), stored?.version)
   const account = await accountOf(deps, progress)
@@ -149,7 +151,7 @@ async function load(deps: InteractionStoreDeps, ctx: Context, uid: string): Prom
   return {
     state: {
       uid,
-      cid: found.cid,
+      cid,
       prompt,
       params: found.params,
       client,
@@ -207,7 +209,9 @@ async function finish(
 ): Promise<{ readonly url: string } | 'unfinished' | 'stale' | 'void'> {
   const { state } = conversation
   const { uid, prompt, progress } = state
-  if (progress.finished?.uid === uid) return resume(deps, ctx, conversation, progress.finished.sessionUid)
+  if (progress.finished !== undefined && isFinished(state)) {
+    return resume(deps, ctx, conversation, progress.finished.sessionUid)
+  }
   const how = finished(state)
   if (how === undefined) return 'unfinished'
   if (how === 'session') {
@@ -221,7 +225,7 @@ async function finish(
     return 'void'
   }
   const sessionUid = await openSession(deps, state, request)
-  if (!(await save(deps, conversation, { ...progress, finished: { uid, sessionUid } }))) {
+  if (!(await save(deps, conversation, { ...progress, finished: { interaction: sha256(uid), sessionUid } }))) {
     if (sessionUid !== state.session?.uid) await deps.sessions.end(sessionUid, 'expired')
     return 'stale'
   }
@@ -282,6 +286,11 @@ async function resume(
     await engine.endBrowserSession(ctx)
   }
   return { url }
+}
+
+/** Whether this very interaction was finished from the progress. */
+export function isFinished({ uid, progress }: Pick<FlowState, 'uid' | 'progress'>): boolean {
+  return progress.finished?.interaction === sha256(uid)
 }
 
 function save({ kv, clock }: InteractionStoreDeps, { state, exp, browser }: Conversation, progress: Progress) {

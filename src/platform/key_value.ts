@@ -27,7 +27,8 @@ export interface KeyValue {
   /**
    * Counts one hit on every limit that is not a peek, atomically and in one trip; refused when any of them is used up, and
    * then none is counted. Windows are fixed and begin with their first hit. `delete(key)` forgets the hits of one limit.
-   * On a Redis Cluster the keys of one call share a hash tag. Throws RangeError when two limits share a key.
+   * The keys of one call are one slot of a Redis Cluster, for which they share a hash tag (`{sign_in}:…`) that names the
+   * family of limits. Throws RangeError when they do not, or when two limits share a key.
    */
   hit(limits: readonly Limit[]): Promise<Hit>
   /** Deletes at most `atMost` records expired at `now`; returns how many. Redis does it by itself (0). */
@@ -58,10 +59,18 @@ const PLAIN_KEY = /^[\x21-\x7e]{1,256}$/
 
 /**
  * The key as it is stored: itself when short and printable, else a hash. What a requester typed may be part of a key,
- * and must neither be refused by one store only (SQL text holds no NUL) nor grow the index without bound.
+ * and must neither be refused by one store only (SQL text holds no NUL) nor grow the index without bound. A hash keeps the
+ * tag: its key stays in the slot of its family.
  */
 export function storedKey(key: string): string {
-  return PLAIN_KEY.test(key) ? key : `sha256:${sha256(key)}`
+  if (PLAIN_KEY.test(key)) return key
+  const tag = hashTagOf(key)
+  return tag !== key && PLAIN_KEY.test(tag) ? `{${tag}}sha256:${sha256(key)}` : `sha256:${sha256(key)}`
+}
+
+/** The part of a key that a Redis Cluster derives its slot from: between the first `{` and the next `}`, else all of it. */
+export function hashTagOf(key: string): string {
+  return /^[^{]*\{([^}]+)\}/s.exec(key)?.[1] ?? key
 }
 
 /** When a record written now expires. Throws RangeError for a lifetime that is no finite number. */
@@ -74,6 +83,8 @@ export function expiryOf(now: Date, ttlSeconds: number): Date {
 export function storedLimits(limits: readonly Limit[]): Limit[] {
   const stored = limits.map((limit) => ({ ...limit, key: storedKey(limit.key) }))
   if (new Set(stored.map(({ key }) => key)).size < stored.length) throw new RangeError('hit: two limits share a key')
+  if (new Set(stored.map(({ key }) => hashTagOf(key))).size > 1)
+    throw new RangeError('hit: the limits share no hash tag')
   return stored.sort((a, b) => (a.key < b.key ? -1 : 1))
 }
 

@@ -1,9 +1,10 @@
 /**
  * The ledger: one sealing job at a time numbers the committed facts without a gap, chains their hashes, and closes each
- * batch with an anchor under our key. Requests only insert. `ledger_audit.ts` finds what somebody changed with SQL alone.
+ * batch with an anchor under our key. Requests only insert. An entry covers the hash of its fact's content and not the
+ * content, which `audit_retention.ts` erases in its time. `ledger_audit.ts` finds what somebody changed with SQL alone.
  */
 import { createHash } from 'node:crypto'
-import { canonical, type OutboxContent } from './outbox.ts'
+import { contentHash, type OutboxContent } from './outbox.ts'
 import type { Database, Tx } from './postgres.ts'
 
 export interface Ledger {
@@ -29,10 +30,21 @@ const LOCK = 4_207_160_422
 const BATCH = 500
 const BATCHES = 20
 
+/** What an entry covers of a fact: what must be there after its content is erased, to judge whether that was due. */
+export interface EntryContent {
+  readonly seq: number
+  readonly sealedAt: Date
+  readonly id: string
+  readonly type: string
+  readonly occurredAt: Date
+  readonly contentHash: string
+}
+
 /** The hash of one entry. It covers no MAC, so that MACs can be renewed when a key is retired. */
-export function entryHash(previous: string, seq: number, sealedAt: Date, row: OutboxContent): string {
+export function entryHash(previous: string, entry: EntryContent): string {
+  const { seq, sealedAt, id, type, occurredAt } = entry
   return createHash('sha256')
-    .update(JSON.stringify([previous, seq, sealedAt.getTime(), canonical(row)]))
+    .update(JSON.stringify([previous, seq, sealedAt.getTime(), id, type, occurredAt.getTime(), entry.contentHash]))
     .digest('base64url')
 }
 
@@ -51,9 +63,11 @@ export function createLedger({ database, secretBox, clock, subscriptions, anchor
     let { seq, hash } = await head(tx)
     const entries = rows.map((row) => {
       seq += 1
-      hash = entryHash(hash, seq, now, row)
+      const content = contentHash(row)
+      const { id, type, occurred_at: occurredAt } = row
+      hash = entryHash(hash, { seq, sealedAt: now, id, type, occurredAt, contentHash: content })
       const consumers = subscriptions.filter(({ types }) => types.includes(row.type)).map(({ consumer }) => consumer)
-      return { id: row.id, seq, hash, consumers }
+      return { id, seq, hash, content, consumers }
     })
     await write(tx, entries, now)
     const anchor = { seq, hash, anchoredAt: now }
@@ -90,7 +104,7 @@ export function createLedger({ database, secretBox, clock, subscriptions, anchor
 /** Committed facts in the order of their time. A row that was un-numbered by hand stays out; the audit names it. */
 async function unsealed(tx: Tx): Promise<OutboxContent[]> {
   const { rows } = await tx.raw(
-    `select id, type, account_id, client_id, actor, data, request_id, ip_hash, user_agent, occurred_at
+    `select id, type, account_id, client_id, actor, data, request_id, ip_hash, user_agent, occurred_at, salt
      from outbox o
      where seq is null and not exists (select 1 from ledger l where l.outbox_id = o.id)
      order by occurred_at, id collate "C" limit ?`,
@@ -114,13 +128,14 @@ async function head(tx: Tx): Promise<{ seq: number; hash: string }> {
 /** Three statements, however many facts. What no consumer needs is unsealed by nobody, so it is erased here. */
 async function write(
   tx: Tx,
-  entries: readonly { id: string; seq: number; hash: string; consumers: readonly string[] }[],
+  entries: readonly { id: string; seq: number; hash: string; content: string; consumers: readonly string[] }[],
   now: Date,
 ): Promise<void> {
   const batch = JSON.stringify(entries)
   await tx.raw(
-    `insert into ledger (seq, outbox_id, hash, sealed_at)
-     select seq, id, hash, ?::timestamptz from jsonb_to_recordset(?::jsonb) as e(id text, seq bigint, hash text)`,
+    `insert into ledger (seq, outbox_id, hash, content_hash, sealed_at)
+     select seq, id, hash, content, ?::timestamptz
+     from jsonb_to_recordset(?::jsonb) as e(id text, seq bigint, hash text, content text)`,
     [now, batch],
   )
   await tx.raw(

@@ -1,9 +1,11 @@
 /**
- * The audit: reads the whole ledger beside the outbox and names every row that was changed, deleted or inserted with SQL
- * alone. It proves nothing against somebody who holds the secret key; for that, compare with an anchor kept elsewhere.
+ * The audit: reads the whole ledger beside the outbox and names every row that was changed, deleted, inserted or erased with
+ * SQL alone. An erasure is lawful when a genuine `audit.erased` states it and the fact was older than the time it names. It proves nothing against somebody who holds the secret key; for that, compare with an anchor kept elsewhere.
  */
+import { FACT_CLASSES } from '../events.ts'
+import { ERASED_COLUMNS, type Erasure } from './audit_retention.ts'
 import { ANCHOR_MAC, anchorContent, entryHash } from './ledger.ts'
-import { canonical, OUTBOX_MAC, type OutboxRow } from './outbox.ts'
+import { canonical, contentHash, OUTBOX_MAC, type OutboxRow } from './outbox.ts'
 import type { Database } from './postgres.ts'
 
 export interface Problem {
@@ -11,6 +13,10 @@ export interface Problem {
     | 'fact_changed'
     | 'fact_missing'
     | 'fact_inserted'
+    /** Its content is gone, and no statement covers that. */
+    | 'fact_erased'
+    /** A statement of an erasure covers more or fewer facts than it says. */
+    | 'erasure_changed'
     | 'entry_changed'
     | 'entry_missing'
     | 'entry_inserted'
@@ -44,6 +50,7 @@ type Entry = Omit<OutboxRow, 'seq' | 'id'> & {
   readonly seq: string | number
   readonly outbox_id: string
   readonly hash: string
+  readonly content_hash: string
   readonly sealed_at: Date
   readonly id: string | null
   readonly fact_seq: string | number | null
@@ -60,6 +67,8 @@ interface Walk {
   hash: string
   checked: number
   readonly problems: Problem[]
+  /** Genuine statements of erasures, by batch, as far as pages have named them. */
+  readonly erasures: Map<string, Erasure>
 }
 
 /** Makes the audit. It only reads. */
@@ -68,8 +77,9 @@ export function createLedgerAudit({ database, secretBox }: Deps): LedgerAudit {
 
   const page = async (after: number): Promise<Entry[]> => {
     const { rows } = await db.raw(
-      `select l.seq, l.outbox_id, l.hash, l.sealed_at, o.seq as fact_seq, o.id, o.type, o.account_id, o.client_id,
-              o.actor, o.data, o.request_id, o.ip_hash, o.user_agent, o.occurred_at, o.mac,
+      `select l.seq, l.outbox_id, l.hash, l.content_hash, l.sealed_at, o.seq as fact_seq, o.id, o.type, o.account_id,
+              o.client_id, o.actor, o.data, o.request_id, o.ip, o.ip_hash, o.user_agent, o.occurred_at, o.salt, o.sealed,
+              o.mac, o.erased_in,
               a.hash as anchor_hash, a.mac as anchor_mac, a.anchored_at
        from ledger l
        left join outbox o on o.id = l.outbox_id
@@ -86,7 +96,8 @@ export function createLedgerAudit({ database, secretBox }: Deps): LedgerAudit {
     for (let lost = walk.seq + 1; lost < seq && walk.problems.length < PROBLEMS; lost++) {
       walk.problems.push({ kind: 'entry_missing', seq: lost })
     }
-    const found = factProblem(entry, seq) ?? (gap || hashHolds(entry, seq, walk.hash) ? undefined : 'entry_changed')
+    const found =
+      factProblem(entry, seq, walk.erasures) ?? (gap || hashHolds(entry, seq, walk.hash) ? undefined : 'entry_changed')
     if (found !== undefined) walk.problems.push({ kind: found, seq, id: entry.outbox_id })
     if (entry.anchor_hash !== null && !anchorHolds(entry, seq)) walk.problems.push({ kind: 'anchor_changed', seq })
     // The chain goes on from what is stored: one changed row is one problem, not one for every row behind it.
@@ -95,14 +106,20 @@ export function createLedgerAudit({ database, secretBox }: Deps): LedgerAudit {
     walk.checked += 1
   }
 
-  const factProblem = (entry: Entry, seq: number): Problem['kind'] | undefined => {
+  const factProblem = (entry: Entry, seq: number, erasures: Walk['erasures']): Problem['kind'] | undefined => {
     if (entry.id === null) return 'fact_missing'
+    if (entry.erased_in !== null) return erasedProblem(entry, seq, erasures.get(entry.erased_in))
     const genuine = secretBox.macMatches(canonical({ ...entry, id: entry.id }), OUTBOX_MAC, entry.mac)
     return genuine && Number(entry.fact_seq) === seq ? undefined : 'fact_changed'
   }
 
-  const hashHolds = (entry: Entry, seq: number, previous: string): boolean =>
-    entry.id !== null && entryHash(previous, seq, entry.sealed_at, { ...entry, id: entry.id }) === entry.hash
+  const hashHolds = (entry: Entry, seq: number, previous: string): boolean => {
+    if (entry.id === null) return false
+    const row = { ...entry, id: entry.id }
+    if (entry.erased_in === null && contentHash(row) !== entry.content_hash) return false
+    const { id, type, occurred_at: occurredAt, sealed_at: sealedAt } = row
+    return entryHash(previous, { seq, sealedAt, id, type, occurredAt, contentHash: entry.content_hash }) === entry.hash
+  }
 
   const anchorHolds = (entry: Entry, seq: number): boolean =>
     entry.anchor_hash === entry.hash &&
@@ -116,8 +133,10 @@ export function createLedgerAudit({ database, secretBox }: Deps): LedgerAudit {
   return {
     async verify(known) {
       const newest = await newestAnchor(db)
-      const walk: Walk = { seq: 0, hash: '', checked: 0, problems: [] }
+      const walk: Walk = { seq: 0, hash: '', checked: 0, problems: [], erasures: new Map() }
       for (let rows = await page(0); rows.length > 0; rows = await page(walk.seq)) {
+        // Asked after the page was read: an erasure and its statement are committed together.
+        await learnErasures(db, secretBox, rows, walk.erasures)
         for (const entry of rows) {
           check(entry, walk)
           if (known?.seq === walk.seq && known.hash !== entry.hash) {
@@ -130,10 +149,60 @@ export function createLedgerAudit({ database, secretBox }: Deps): LedgerAudit {
         walk.problems.push({ kind: 'entry_missing', seq: lost })
       }
       walk.problems.push(...(await strangers(db)), ...(await forgedBeforeSealing(db, secretBox)))
+      walk.problems.push(...(await miscounted(db, secretBox)))
       const problems = walk.problems.slice(0, PROBLEMS)
       return { ok: problems.length === 0, checked: walk.checked, problems, anchor: newest }
     },
   }
+}
+
+/** An erased fact must be empty, of the class that its statement names, and older than the time that it names. */
+function erasedProblem(entry: Entry, seq: number, erasure: Erasure | undefined): Problem['kind'] | undefined {
+  const isEmpty =
+    ERASED_COLUMNS.every((column) => entry[column] === null) && Object.keys(entry.data).length === 0 && entry.mac === ''
+  if (!isEmpty || Number(entry.fact_seq) !== seq) return 'fact_changed'
+  const isDue =
+    erasure !== undefined &&
+    FACT_CLASSES[entry.type] === erasure.class &&
+    entry.occurred_at.getTime() < Date.parse(erasure.before)
+  return isDue ? undefined : 'fact_erased'
+}
+
+async function learnErasures(
+  db: Database['db'],
+  secretBox: Deps['secretBox'],
+  page: readonly Entry[],
+  known: Walk['erasures'],
+): Promise<void> {
+  const named = page.flatMap(({ erased_in: batch }) => (batch === null || known.has(batch) ? [] : [batch]))
+  const batches = [...new Set(named)]
+  if (batches.length === 0) return
+  const { rows } = await db.raw(
+    `select * from outbox where type = 'audit.erased' and data ->> 'batch' in (${batches.map(() => '?').join(', ')})`,
+    batches,
+  )
+  for (const row of genuine(rows, secretBox)) {
+    const erasure = row.data as unknown as Erasure
+    known.set(erasure.batch, erasure)
+  }
+}
+
+/** Statements whose number of facts is not what they say: one statement, since erasing goes on meanwhile. */
+async function miscounted(db: Database['db'], secretBox: Deps['secretBox']): Promise<Problem[]> {
+  const { rows } = await db.raw(
+    `select f.*, e.count from outbox f
+     left join (select erased_in, count(*) from outbox where erased_in is not null group by erased_in) e
+       on e.erased_in = f.data ->> 'batch'
+     where f.type = 'audit.erased' and f.data ->> 'count' is distinct from e.count::text order by f.seq limit ?`,
+    [PROBLEMS],
+  )
+  return genuine(rows, secretBox).map(({ id, seq }) => {
+    return { kind: 'erasure_changed', seq: seq === null ? undefined : Number(seq), id }
+  })
+}
+
+function genuine(rows: readonly OutboxRow[], secretBox: Deps['secretBox']): readonly OutboxRow[] {
+  return rows.filter((row) => secretBox.macMatches(canonical(row), OUTBOX_MAC, row.mac))
 }
 
 async function newestAnchor(db: Database['db']): Promise<{ seq: number; hash: string } | undefined> {

@@ -3,7 +3,7 @@
  * Each row carries a MAC over its content: a row that somebody inserts or changes with SQL alone is found by the ledger.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { randomBytes } from 'node:crypto'
+import { createHash, randomBytes } from 'node:crypto'
 import type { Fact, Json } from '../events.ts'
 import type { Tx } from './postgres.ts'
 import { currentRequest } from './request_scope.ts'
@@ -32,7 +32,10 @@ export interface WakingOutbox extends Outbox {
   onWake(listener: () => void): void
 }
 
-/** What the MAC and the ledger's hash cover. The address itself is not part of it, so that it can be erased later. */
+/**
+ * What the MAC and the ledger's hash cover. The address itself is not part of it, so that it can be erased later. The salt
+ * goes with the content: without it the hash that stays behind would confirm a guess of what was erased.
+ */
 export interface OutboxContent {
   readonly id: string
   readonly type: string
@@ -44,6 +47,7 @@ export interface OutboxContent {
   readonly ip_hash: string | null
   readonly user_agent: string | null
   readonly occurred_at: Date
+  readonly salt: string | null
 }
 
 export interface OutboxRow extends OutboxContent {
@@ -51,6 +55,8 @@ export interface OutboxRow extends OutboxContent {
   readonly sealed: string | null
   readonly mac: string
   readonly seq: string | number | null
+  /** The batch in which the content was erased; `audit.erased` states it. */
+  readonly erased_in: string | null
 }
 
 /** Purposes under which the outbox uses the secret box. */
@@ -62,7 +68,7 @@ const USER_AGENT_LENGTH = 256
 
 const COLUMNS = [
   ...(['id', 'type', 'account_id', 'client_id', 'actor', 'data', 'request_id'] as const),
-  ...(['ip', 'ip_hash', 'user_agent', 'occurred_at', 'sealed', 'mac'] as const),
+  ...(['ip', 'ip_hash', 'user_agent', 'occurred_at', 'salt', 'sealed', 'mac'] as const),
 ]
 const INSERT = `insert into "outbox" (${COLUMNS.join(', ')}) values `
 const ROW = `(${COLUMNS.map(() => '?').join(', ')})`
@@ -93,9 +99,10 @@ export function createOutbox({ secretBox, clock }: Deps): WakingOutbox {
       actor: storable(fact.actor ?? fact.accountId),
       data: storableData(fact.data ?? {}),
       request_id: storable(request?.requestId),
-      ip_hash: request === undefined ? null : secretBox.mac(request.ip, ADDRESS_MAC),
-      user_agent: storable(request?.userAgent.slice(0, USER_AGENT_LENGTH)),
+      ip_hash: request?.ip === undefined ? null : secretBox.mac(request.ip, ADDRESS_MAC),
+      user_agent: storable(request?.userAgent?.slice(0, USER_AGENT_LENGTH)),
       occurred_at: now,
+      salt: randomBytes(16).toString('base64url'),
     }
     return {
       ...content,
@@ -151,27 +158,35 @@ export function resealFact(
   return secretBox.seal(secretBox.open(sealed, OUTBOX_SEAL), OUTBOX_SEAL)
 }
 
-/** The bytes that MAC and hash cover: the same before the insert and after any read, whatever order jsonb keeps its keys in. */
+/** The text that MAC and hash cover: the same before the insert and after any read, whatever order jsonb keeps its keys in. */
 export function canonical(row: OutboxContent): string {
-  return JSON.stringify([
+  return canonicalJson([
     row.id,
     row.type,
     row.account_id,
     row.client_id,
     row.actor,
-    sorted(row.data),
+    row.data,
     row.request_id,
     row.ip_hash,
     row.user_agent,
     row.occurred_at.getTime(),
+    row.salt,
   ])
 }
 
-function sorted(value: Json | undefined): unknown {
-  if (Array.isArray(value)) return value.map(sorted)
-  if (value === null || typeof value !== 'object') return value
+/** The one text of a JSON value (RFC 8785): keys in the order of their UTF-16 code units, no blanks. */
+export function canonicalJson(value: Json | undefined): string {
+  if (Array.isArray(value)) return `[${value.map(canonicalJson).join(',')}]`
+  if (value === null || typeof value !== 'object') return JSON.stringify(value ?? null)
   const entries = Object.entries(value).filter(([, item]) => item !== undefined)
-  return entries.sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, item]) => [key, sorted(item)])
+  const members = entries.sort(([a], [b]) => (a < b ? -1 : 1))
+  return `{${members.map(([key, item]) => `${JSON.stringify(key)}:${canonicalJson(item)}`).join(',')}}`
+}
+
+/** The hash that stands for a row's content in the ledger's chain, and stays when the content is erased. */
+export function contentHash(row: OutboxContent): string {
+  return createHash('sha256').update(canonical(row)).digest('base64url')
 }
 
 let last = 0

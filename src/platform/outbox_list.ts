@@ -20,6 +20,8 @@ export interface ListedFact {
   readonly requestId?: string | undefined
   readonly occurredAt: Date
   readonly data: Json
+  /** Its content is gone: the retention of its class is over. */
+  readonly erased: boolean
 }
 
 interface Row {
@@ -32,13 +34,14 @@ interface Row {
   request_id: string | null
   occurred_at: Date
   data: Json
+  erased_in: string | null
 }
 
 /** Facts that match the filter, newest first. */
 export async function listFacts({ db }: Pick<Database, 'db'>, filter: FactFilter): Promise<ListedFact[]> {
   const wanted = Object.entries({ type: filter.type, account_id: filter.accountId, client_id: filter.clientId })
   const rows: Row[] = await db('outbox')
-    .select('id', 'seq', 'type', 'account_id', 'client_id', 'actor', 'request_id', 'occurred_at', 'data')
+    .select('id', 'seq', 'type', 'account_id', 'client_id', 'actor', 'request_id', 'occurred_at', 'data', 'erased_in')
     .where(Object.fromEntries(wanted.filter(([, value]) => value !== undefined)))
     .orderBy([
       { column: 'occurred_at', order: 'desc' },
@@ -55,6 +58,7 @@ export async function listFacts({ db }: Pick<Database, 'db'>, filter: FactFilter
     requestId: row.request_id ?? undefined,
     occurredAt: new Date(row.occurred_at),
     data: row.data,
+    erased: row.erased_in !== null,
   }))
 }
 

@@ -27,10 +27,10 @@ export async function resealOutbox({ database, secretBox }: Deps): Promise<{ ren
   }
 
   for (let after = ''; ; ) {
-    const { rows } = await db.raw('select * from outbox where id collate "C" > ? order by id collate "C" limit ?', [
-      after,
-      PAGE,
-    ])
+    const { rows } = await db.raw(
+      'select * from outbox where id collate "C" > ? and erased_in is null order by id collate "C" limit ?',
+      [after, PAGE],
+    )
     const changed = (rows as OutboxRow[]).flatMap((row) => {
       const mac = renew(canonical(row), OUTBOX_MAC, row.mac)
       const sealed =
@@ -42,7 +42,8 @@ export async function resealOutbox({ database, secretBox }: Deps): Promise<{ ren
     // A part that was delivered and erased meanwhile stays erased.
     await db.raw(
       `update outbox o set mac = c.mac, sealed = case when o.sealed = c.was then c.sealed else o.sealed end
-       from jsonb_to_recordset(?::jsonb) as c(id text, mac text, sealed text, was text) where o.id = c.id`,
+       from jsonb_to_recordset(?::jsonb) as c(id text, mac text, sealed text, was text)
+       where o.id = c.id and o.erased_in is null`,
       [JSON.stringify(changed)],
     )
     if (rows.length < PAGE) break

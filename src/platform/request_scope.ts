@@ -1,11 +1,11 @@
-/** The request that the running code belongs to, without passing it through every argument: for facts and log lines. */
+/** The request or command that the running code belongs to, without passing it through every argument: for facts and log lines. */
 import { AsyncLocalStorage } from 'node:async_hooks'
 
 export interface RequestScope {
   readonly requestId: string
-  /** Address of the end-user's device, as the trusted proxies report it. */
-  readonly ip: string
-  readonly userAgent: string
+  /** Address of the end-user's device, as the trusted proxies report it; a command has none. */
+  readonly ip?: string | undefined
+  readonly userAgent?: string | undefined
 }
 
 const scope = new AsyncLocalStorage<RequestScope>()
@@ -15,7 +15,7 @@ export function runInRequest<T>(request: RequestScope, work: () => T): T {
   return scope.run(request, work)
 }
 
-/** The request of the running code; `undefined` in jobs and commands. */
+/** The request or command of the running code; `undefined` in jobs. */
 export function currentRequest(): RequestScope | undefined {
   return scope.getStore()
 }

@@ -27,12 +27,20 @@ const PLANTED = {
   cookie: 'canary-cookie-0007',
   state: 'canary-state-0008',
   email: 'canary.person@canary-mailbox.example',
+  name: 'Canary Underwood-Featherstone',
+  phone: '+358401234567',
+  secondEmail: 'canary.second@canary-mailbox.example',
+  thirdEmail: 'canary.third@canary-mailbox.example',
 }
+/** Data of the person, which the accounts hold in clear, and no other place. */
+const PERSONAL: readonly string[] = ['email', 'mistyped', 'name', 'phone', 'secondEmail', 'thirdEmail']
 const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
 
 let target: Target
 /** What the product itself gave out on the way. */
 const given: { [what: string]: string } = {}
+/** Addresses of pages on which a conversation stood. */
+const visited: string[] = []
 
 beforeAll(async () => {
   target = await startTarget({ env: { GENKAN_LOG_LEVEL: 'trace' } })
@@ -59,10 +67,10 @@ async function live(): Promise<void> {
 
   const stranger = target.person()
   const start = await target.open(stranger, { state: PLANTED.state })
-  given.interaction = new URL(start.url).pathname.split('/')[2] ?? ''
+  visited.push(start.url)
   const asked = await stranger.submit(start, { identifier: PLANTED.email }, { form: '/identifier' })
   await stranger.submit(asked, { password: PLANTED.wrong }, { form: '/password' })
-  await target.open(target.person(), { login_hint: PLANTED.mistyped })
+  visited.push((await target.open(target.person(), { login_hint: PLANTED.mistyped })).url)
   const typo = target.person()
   await typo.submit(await target.open(typo), { identifier: PLANTED.mistyped }, { form: '/identifier' })
 
@@ -74,12 +82,15 @@ async function live(): Promise<void> {
     { current: PLANTED.password, password: PLANTED.newPassword },
     { form: '/account/password' },
   )
+  await changePerson()
   await recover()
+  await pushed()
   await clients()
   cookies(browser, 'member')
   cookies(stranger, 'stranger')
   await stir()
   await target.settled()
+  await rememberConversations()
 }
 
 function remember(
@@ -91,8 +102,46 @@ function remember(
   if (tokens.id_token !== undefined) given[`${prefix}_id_token`] = tokens.id_token
 }
 
+/** Ids of conversations under way and of those that ended, which their mails name. */
+async function rememberConversations(): Promise<void> {
+  const mails = JSON.stringify(await target.mailbox.all())
+  const ids = [...`${visited.join(' ')} ${mails}`.matchAll(/\/interaction\/([\w-]{20,})/g)].map(([, id = '']) => id)
+  for (const id of new Set(ids)) given[`conversation_${id}`] = id
+  expect(new Set(ids).size).toBeGreaterThanOrEqual(5)
+}
+
 function cookies(browser: Browser, prefix: string): void {
   for (const { name, value } of browser.jar.all()) given[`${prefix}_${name}`] = value
+}
+
+/** Another member says who they are, and proves another address. */
+async function changePerson(): Promise<void> {
+  const { issuer } = target
+  const { browser } = await target.signUp(PLANTED.secondEmail)
+  const profile = await browser.get(`${issuer}/account/profile`)
+  const about = { given_name: PLANTED.name, phone_number: PLANTED.phone }
+  expect((await browser.submit(profile, about, { form: '/account/profile' })).status).toBe(200)
+  const language = await browser.get(`${issuer}/account/language`)
+  await browser.submit(language, { locale: 'fi' }, { form: '/account/language' })
+  const change = await browser.get(`${issuer}/account/email`)
+  const sent = await browser.submit(change, { email: PLANTED.thirdEmail }, { form: '/account/email' })
+  given.change_code = codeFrom(await target.mailbox.to(PLANTED.thirdEmail))
+  await browser.submit(sent, { code: given.change_code }, { form: '/account/email/code' })
+  cookies(browser, 'second')
+}
+
+/** A conversation that began with a pushed request: its record names the request that anybody could begin with again. */
+async function pushed(): Promise<void> {
+  const browser = target.person()
+  const url = await oidc.buildAuthorizationUrlWithPAR(target.client, {
+    ...{ redirect_uri: CALLBACK, scope: 'openid', state: PLANTED.state, login_hint: PLANTED.mistyped },
+    code_challenge: await oidc.calculatePKCECodeChallenge(PLANTED.verifier),
+    code_challenge_method: 'S256',
+  })
+  given.pushed_request = url.searchParams.get('request_uri')?.split(':').at(-1) ?? ''
+  const page = await browser.get(url.href)
+  visited.push(page.url)
+  cookies(browser, 'pushed')
 }
 
 async function recover(): Promise<void> {
@@ -311,9 +360,9 @@ describe('A110: a copy of the stores', () => {
     expect(sql).toContain('argon2id')
     expect(redis).toContain('oidc:')
     const text = `${sql}\n${redis}`
-    // Addresses are data of the accounts; the anti-forgery cookie opens nothing by itself.
-    const { email: _email, state: _state, mistyped: _mistyped, ...secrets } = PLANTED
-    const all = Object.entries({ ...secrets, ...given, SECRET }).filter(([what]) => !/interaction|resume/.test(what))
+    // What a person is called is data of the accounts.
+    const all = Object.entries({ ...PLANTED, ...given, SECRET }).filter(([what]) => !PERSONAL.includes(what))
+    expect(all.map(([what]) => what)).toEqual(expect.arrayContaining(['pushed_genkan_interaction', 'pushed_request']))
     const found = all.filter(([what, secret]) => {
       if (!/^\d{6}$/.test(secret)) return forms(secret).some((form) => form.length >= 8 && text.includes(form))
       const plain = new RegExp(`(?<!\\d)${secret}(?!\\d)`).test(text)
@@ -328,7 +377,36 @@ describe('A110: a copy of the stores', () => {
     expect(text).not.toMatch(/"d":"[\w-]{40,}"|-----BEGIN/)
   })
 
-  it('the id of a conversation, which is no secret there, leads nobody but its own browser into it', async () => {
+  it('facts say of people only what nobody can read back', async () => {
+    const rows = await target.sql<{ type: string; data: { changes?: { [field: string]: object } }; row: string }>(
+      'select type, data, to_jsonb(o)::text as row from outbox o order by occurred_at, id',
+    )
+    const text = rows.map(({ row }) => row.toLowerCase()).join('\n')
+    for (const what of PERSONAL) {
+      const value = PLANTED[what as keyof typeof PLANTED]
+      const hashes = (['hex', 'base64', 'base64url'] as const).map((as) =>
+        createHash('sha256').update(value).digest(as),
+      )
+      for (const form of [...forms(value), ...value.split(/[@ ]/), ...hashes]) {
+        // The domain that all of them share is in no row either.
+        if (form.length > 5) expect([what, text.includes(form.toLowerCase())]).toEqual([what, false])
+      }
+    }
+    const changes = (type: string) => rows.filter((row) => row.type === type).map(({ data }) => data.changes)
+    const hash = expect.stringMatching(/^[\w-]{43}$/)
+    expect(changes('account.updated')).toEqual([
+      { given_name: { newHash: hash }, phone_number: { newHash: hash } },
+      { locale: { old: 'en', new: 'fi' } },
+    ])
+    expect(changes('account.email_changed')).toEqual([{ email: { oldHash: hash, newHash: hash } }])
+    // Equal values are recognised: the address that was left is the one that was registered.
+    const [change] = changes('account.email_changed') as { email: { oldHash: string } }[]
+    expect(changes('account.registered')).toContainEqual(
+      expect.objectContaining({ email: { newHash: change?.email.oldHash } }),
+    )
+  })
+
+  it('the id of a conversation leads nobody but its own browser into it', async () => {
     const owner = target.person()
     const page = await owner.submit(
       await target.open(owner),

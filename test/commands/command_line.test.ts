@@ -127,6 +127,29 @@ describe.each(['embedded', 'postgres'] as const)('beside a running server on %s'
     expect(await untilStatus(second, 200)).toBeLessThan(1000)
   })
 
+  it('exports what was done, by whom, why and in which command', async () => {
+    const disabled = await server.run('clients', 'disable', 'machine', '--reason', 'contract ended')
+    expect(disabled).toMatchObject({ code: 0, stderr: '' })
+    await server.run('clients', 'enable', 'machine')
+    const { code, stdout, stderr } = await server.run('audit', 'export', '--client', 'machine')
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+    type Line = { seq: number; type: string; actor: string; request_id: string; data: object; hash: string }
+    const lines = stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Line)
+    const [off, on] = lines.slice(-2)
+    expect(off).toMatchObject({
+      ...{ type: 'client.disabled', actor: 'operator', hash: expect.stringMatching(/^[\w-]{43}$/) },
+      data: { changes: { disabled: { old: false, new: true } }, reason: 'contract ended' },
+    })
+    expect(on).toMatchObject({ type: 'client.enabled', data: { changes: { disabled: { old: true, new: false } } } })
+    expect(off?.request_id).toMatch(/^[\w-]{22}$/)
+    expect(on?.request_id).not.toBe(off?.request_id)
+    const long = await server.run('clients', 'disable', 'machine', '--reason', 'x'.repeat(201))
+    expect(long).toMatchObject({ code: 1, stderr: expect.stringContaining('--reason') })
+  })
+
   it('publishes a rotated key to everybody', async () => {
     const rotated = await server.run('keys', 'rotate', '--alg', 'RS256', '--publish', '1h', '--json')
     const { kid } = JSON.parse(rotated.stdout) as { kid: string }

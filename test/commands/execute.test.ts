@@ -78,6 +78,24 @@ describe('commands', () => {
     expect(removed).toEqual(['a1'])
   })
 
+  it('hand on why an account was switched off, on or deleted', async () => {
+    const seen: unknown[] = []
+    const note = async (...given: unknown[]) => {
+      seen.push(given)
+      return true
+    }
+    const services = withAccounts({ disable: note, enable: note, remove: note })
+    for (const verb of ['disable', 'enable', 'delete'])
+      await run({ command: `accounts ${verb}`, args: ['a1'], options: { reason: verb, yes: true } }, services)
+    await run({ command: 'accounts disable', args: ['a1'] }, services)
+    expect(seen).toEqual([
+      ['a1', 'disable'],
+      ['a1', 'enable'],
+      ['a1', 'delete'],
+      ['a1', undefined],
+    ])
+  })
+
   it('fail when the ledger is not as it was written, saying where', async () => {
     const report = { ok: false, checked: 2, problems: [{ kind: 'fact_changed', seq: 2, id: 'f2' }] }
     const result = await run({ command: 'audit verify' }, { facts: { verify: async () => report } })

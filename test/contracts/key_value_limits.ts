@@ -5,7 +5,7 @@ import { type Bench, many } from './key_value_model.ts'
 export function describeLimits(at: Bench): void {
   describe('hit', () => {
     const limit = (name: string, max: number, windowSeconds = 60) => ({
-      key: `${at.key}:${name}`,
+      key: `{${at.key}}:${name}`,
       limit: max,
       windowSeconds,
     })
@@ -61,13 +61,13 @@ export function describeLimits(at: Bench): void {
     it('a peek refuses like any limit and is never counted', async () => {
       const peek = { ...limit('seen', 2), peek: true }
       for (let i = 0; i < 3; i++) expect((await at.kv.hit([peek, limit('own', 9)])).allowed).toBe(true)
-      expect(await at.kv.get(`${at.key}:seen`)).toBeUndefined()
-      expect(await at.kv.get(`${at.key}:own`)).toBe('3')
+      expect(await at.kv.get(`{${at.key}}:seen`)).toBeUndefined()
+      expect(await at.kv.get(`{${at.key}}:own`)).toBe('3')
       await at.kv.hit([limit('seen', 2)])
       at.later(10)
       await at.kv.hit([limit('seen', 2)])
       expect(await at.kv.hit([peek, limit('own', 9)])).toEqual({ allowed: false, retryAfter: 50 })
-      expect(await at.kv.get(`${at.key}:own`)).toBe('3')
+      expect(await at.kv.get(`{${at.key}}:own`)).toBe('3')
       expect(await at.kv.hit([{ ...limit('none', 0), peek: true }])).toEqual({ allowed: false, retryAfter: 60 })
       at.later(50)
       expect(await at.kv.hit([peek])).toEqual({ allowed: true, retryAfter: 0 })
@@ -75,12 +75,24 @@ export function describeLimits(at: Bench): void {
 
     it('begins anew after delete', async () => {
       await at.kv.hit([limit('a', 1)])
-      await at.kv.delete(`${at.key}:a`)
+      await at.kv.delete(`{${at.key}}:a`)
       expect((await at.kv.hit([limit('a', 1)])).allowed).toBe(true)
     })
 
     it('refuses two limits under one key: they would share a count', async () => {
       await expect(at.kv.hit([limit('a', 1), limit('a', 5)])).rejects.toThrow(RangeError)
+    })
+
+    it('refuses limits of two slots of a Redis Cluster: no script could count them together', async () => {
+      const elsewhere = { ...limit('b', 5), key: `{${at.key}x}:b` }
+      await expect(at.kv.hit([limit('a', 1), elsewhere])).rejects.toThrow(RangeError)
+      expect((await at.kv.hit([limit('a', 1)])).allowed).toBe(true)
+    })
+
+    it('counts an odd or endless key of the family like any other', async () => {
+      const odd = { ...limit('', 1), key: `{${at.key}}:nul\0${'x'.repeat(300)}` }
+      expect((await at.kv.hit([odd, limit('a', 9)])).allowed).toBe(true)
+      expect((await at.kv.hit([odd, limit('a', 9)])).allowed).toBe(false)
     })
 
     it('allows exactly 10 of 500 parallel hits (A34: counter TOCTOU)', async () => {
@@ -98,8 +110,8 @@ export function describeLimits(at: Bench): void {
       const hits = await many(100, (i) => at.kv.hit(i % 2 === 0 ? limits : limits.toReversed()))
       expect(hits.filter(({ allowed }) => allowed)).toHaveLength(7)
       // 7 counted on the others too, no more.
-      expect(await at.kv.get(`${at.key}:c`)).toBe('7')
-      expect(await at.kv.get(`${at.key}:b`)).toBe('7')
+      expect(await at.kv.get(`{${at.key}}:c`)).toBe('7')
+      expect(await at.kv.get(`{${at.key}}:b`)).toBe('7')
     })
   })
 }

@@ -98,7 +98,7 @@ export async function perform(store: KeyValue, prefix: string, at: number, act: 
     case 'hit':
       return store.hit(
         act.keys.map((one) => ({
-          ...{ key: `${prefix}hits:${one}`, limit: act.limit, windowSeconds: act.seconds },
+          ...{ key: `{${prefix}hits}:${one}`, limit: act.limit, windowSeconds: act.seconds },
           peek: act.peeked.includes(one),
         })),
       )

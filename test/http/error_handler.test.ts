@@ -105,17 +105,18 @@ describe('error handler', () => {
     expect(await response.json()).not.toHaveProperty('detail')
   })
 
-  it.each([new AppError('temporarily_unavailable'), Object.assign(new Error('connect'), { code: 'ECONNREFUSED' })])(
-    'I4: %s is a 503 with Retry-After and a way to try again',
-    async (error) => {
-      const lines: Line[] = []
-      const response = await answer(fail(error), { lines, path: '/auth?client_id=demo&x=%22', init: { headers: html } })
-      expect(response.status).toBe(503)
-      expect(response.headers.get('Retry-After')).toBe('5')
-      expect(await response.text()).toContain('href="/auth?client_id=demo&amp;x=%22"')
-      expect(lines.map(({ level }) => level)).toEqual(['warn'])
-    },
-  )
+  it.each([
+    new AppError('temporarily_unavailable'),
+    Object.assign(new Error('connect'), { code: 'ECONNREFUSED' }),
+    new Error('the engine says so', { cause: Object.assign(new Error('connect'), { code: 'ECONNREFUSED' }) }),
+  ])('I4: %s is a 503 with Retry-After and a way to try again', async (error) => {
+    const lines: Line[] = []
+    const response = await answer(fail(error), { lines, path: '/auth?client_id=demo&x=%22', init: { headers: html } })
+    expect(response.status).toBe(503)
+    expect(response.headers.get('Retry-After')).toBe('5')
+    expect(await response.text()).toContain('href="/auth?client_id=demo&amp;x=%22"')
+    expect(lines.map(({ level }) => level)).toEqual(['warn'])
+  })
 
   it('offers no link that would repeat a form, and none to another host', async () => {
     const posted = await answer(fail(new AppError('temporarily_unavailable')), {

@@ -1088,7 +1088,7 @@ describe('Attacks', () => {
       ])
       const login = loginOf(interaction)
       expect([undefined, attackerId]).toContain(login.accountId)
-      await house.kv.delete(`sign_in:id:${victim}`)
+      await house.kv.delete(`{sign_in}:id:${victim}`)
     }
     expect(await house.sessions.list(victimId)).toHaveLength(0)
   })

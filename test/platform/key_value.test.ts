@@ -2,13 +2,13 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Redis } from 'ioredis'
 import { type Clock, systemClock } from '../../src/platform/clock.ts'
-import { expiryOf, storedKey } from '../../src/platform/key_value.ts'
+import { expiryOf, hashTagOf, storedKey } from '../../src/platform/key_value.ts'
 import { createRedisKeyValue } from '../../src/platform/key_value_redis.ts'
 import { createSqlKeyValue } from '../../src/platform/key_value_sql.ts'
 import type { Database } from '../../src/platform/postgres.ts'
 import { openRedis } from '../../src/platform/redis.ts'
 import { describeKeyValue } from '../contracts/key_value.ts'
-import { freshDatabase, startRedis } from '../support/services.ts'
+import { freshDatabase, startBreakable, startRedis } from '../support/services.ts'
 
 async function readyRedis(): Promise<Redis> {
   const redis = openRedis((await startRedis()).url)
@@ -18,6 +18,13 @@ async function readyRedis(): Promise<Redis> {
 
 describeKeyValue('Redis', async (clock) => {
   const redis = await readyRedis()
+  return { kv: createRedisKeyValue(redis, clock), close: async () => redis.disconnect() }
+})
+
+// Refuses every command and script whose keys are of two slots.
+describeKeyValue('Redis in cluster mode', async (clock) => {
+  const redis = openRedis((await startBreakable('redis_cluster')).url)
+  await new Promise((resolve) => redis.once('ready', resolve))
   return { kv: createRedisKeyValue(redis, clock), close: async () => redis.disconnect() }
 })
 
@@ -59,7 +66,7 @@ describe('Redis only', () => {
 
   it('sends one command per operation, however many limits', async () => {
     const kv = createRedisKeyValue(redis)
-    const limits = ['a', 'b', 'c', 'd'].map((key) => ({ key, limit: 5, windowSeconds: 60 }))
+    const limits = ['a', 'b', 'c', 'd'].map((key) => ({ key: `{limits}:${key}`, limit: 5, windowSeconds: 60 }))
     const work = async () => {
       await kv.set('k', 'v', 60)
       await kv.add('k', 'v', 60)
@@ -157,6 +164,21 @@ describe('keys and lifetimes', () => {
     expect(storedKey('a b')).toMatch(/^sha256:[\w-]{43}$/)
     expect(storedKey('x'.repeat(257))).toHaveLength(50)
   })
+
+  it('keeps the hash tag of a key that it hashes', () => {
+    expect(storedKey(`{sign_in}:id:${'x'.repeat(300)}`)).toMatch(/^\{sign_in\}sha256:[\w-]{43}$/)
+    expect(storedKey(`{${'x'.repeat(300)}}`)).toMatch(/^sha256:[\w-]{43}$/)
+  })
+
+  // The examples of the Redis Cluster specification, "Hash tags".
+  it.each([
+    ['{user1000}.following', 'user1000'],
+    ['foo{}{bar}', 'foo{}{bar}'],
+    ['foo{{bar}}zap', '{bar'],
+    ['foo{bar}{zap}', 'bar'],
+    ['foo', 'foo'],
+    ['foo{bar', 'foo{bar'],
+  ])('finds the hash tag of %s', (key, tag) => expect(hashTagOf(key)).toBe(tag))
 
   it('rounds lifetimes up to a millisecond', () => {
     expect(expiryOf(new Date(1000), 0.0001).getTime()).toBe(1001)

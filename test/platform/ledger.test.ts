@@ -224,7 +224,9 @@ describe.each(['embedded', 'postgres'] as const)('ledger on %s', (kind) => {
     expect((await audit().verify()).problems).toEqual([{ kind: 'fact_changed', seq: 6, id: 'forged-waiting' }])
     await database.db('outbox').insert({ ...copy, id: 'forged-numbered', seq: 7 })
     expect((await audit().verify()).problems).toContainEqual({ kind: 'fact_inserted', seq: 7, id: 'forged-numbered' })
-    await database.db('ledger').insert({ seq: 7, outbox_id: 'forged-numbered', hash: 'x', sealed_at: new Date() })
+    await database
+      .db('ledger')
+      .insert({ seq: 7, outbox_id: 'forged-numbered', hash: 'x', content_hash: 'x', sealed_at: new Date() })
     expect((await audit().verify()).problems).toContainEqual({ kind: 'entry_inserted', seq: 7, id: 'forged-numbered' })
   })
 

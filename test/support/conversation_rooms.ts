@@ -89,6 +89,7 @@ function createAccountsAndSessions(base: Base) {
   const { database, engine, ...shared } = base
   const accounts = createAccounts({
     ...shared,
+    mac: (value) => `mac of ${value}`,
     repository: accountRepository(database.db),
     endSessions: (...args) => sessions.service.endAll(...args),
     retention: { pendingAccountDays: 7 },

@@ -72,7 +72,11 @@ export async function createPostgresServer(folder: string, port: number): Promis
 }
 
 /** A Redis with the append-only file and `noeviction`, as README asks of a real one. */
-export async function createRedisServer(folder: string, port: number): Promise<PrivateServer> {
+export async function createRedisServer(
+  folder: string,
+  port: number,
+  extra: readonly string[] = [],
+): Promise<PrivateServer> {
   const user = await identity()
   ownedFolder(folder, user)
   const settings = ['--port', port, '--bind', '127.0.0.1', '--dir', folder, '--save', '', '--appendonly', 'yes']
@@ -89,9 +93,21 @@ export async function createRedisServer(folder: string, port: number): Promise<P
   return serverProcess(
     `redis://127.0.0.1:${port}`,
     { order: 'SIGTERM', kill: 'SIGKILL', abandon: 'SIGKILL' },
-    () => spawn(binary('redis-server'), [...settings, ...more].map(String), spawned(user, folder)),
+    () => spawn(binary('redis-server'), [...settings, ...more, ...extra].map(String), spawned(user, folder)),
     () => redisAnswers(port),
   )
+}
+
+/** A Redis Cluster of one node: it serves all slots, and refuses what touches two at once as every cluster does. */
+export async function createRedisClusterServer(folder: string, port: number): Promise<PrivateServer> {
+  const server = await createRedisServer(folder, port, ['--cluster-enabled', 'yes'])
+  return {
+    ...server,
+    async start() {
+      await server.start()
+      await redisTakesSlots(port)
+    },
+  }
 }
 
 function ownedFolder(folder: string, user: Identity): void {
@@ -151,6 +167,27 @@ async function postgresAnswers(connectionString: string): Promise<boolean> {
   } finally {
     await client.end().catch(() => {})
   }
+}
+
+/** Gives the node all slots (it may have them from before) and waits until it serves them. */
+async function redisTakesSlots(port: number): Promise<void> {
+  const until = Date.now() + START_MS
+  await redisSays(port, 'CLUSTER ADDSLOTSRANGE 0 16383')
+  while (!(await redisSays(port, 'CLUSTER INFO')).includes('cluster_state:ok')) {
+    if (Date.now() > until) throw new Error('the Redis Cluster does not serve its slots')
+    await sleep(20)
+  }
+}
+
+function redisSays(port: number, command: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const socket = connect({ host: '127.0.0.1', port }, () => socket.write(`${command}\r\n`))
+    socket.once('error', reject)
+    socket.once('data', (data) => {
+      socket.destroy()
+      resolve(data.toString())
+    })
+  })
 }
 
 async function redisAnswers(port: number): Promise<boolean> {

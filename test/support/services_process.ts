@@ -16,7 +16,12 @@ import pg from 'pg'
 import { migrate } from '../../src/platform/migrate.ts'
 import { openDatabase } from '../../src/platform/postgres.ts'
 import { openRedis } from '../../src/platform/redis.ts'
-import { createPostgresServer, createRedisServer, type PrivateServer } from './private_servers.ts'
+import {
+  createPostgresServer,
+  createRedisClusterServer,
+  createRedisServer,
+  type PrivateServer,
+} from './private_servers.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const folder = process.argv[2] ?? ''
@@ -92,9 +97,15 @@ function server(id: string): PrivateServer {
   return found
 }
 
+const CREATE: { readonly [kind: string]: typeof createRedisClusterServer } = {
+  postgres: createPostgresServer,
+  redis: createRedisServer,
+  redis_cluster: createRedisClusterServer,
+}
+
 async function own(kind: string): Promise<{ id: string; url: string }> {
   const id = `${kind}-${++count}`
-  const create = kind === 'postgres' ? createPostgresServer : createRedisServer
+  const create = CREATE[kind] ?? createRedisServer
   const created = await create(join(folder, id), await freePort())
   servers.set(id, created)
   await created.start()

@@ -1,8 +1,10 @@
-/** Rows of `accounts`. */
+/** Rows of `accounts`, and what the key/value store keeps of them for every request. */
 import type { Knex } from 'knex'
+import { AppError } from '../../errors.ts'
 import type { AccountView } from '../../interaction/step.ts'
+import type { KeyValue } from '../../platform/key_value.ts'
 import type { Tx } from '../../platform/postgres.ts'
-import type { Account, AccountLifecycle, Profile } from './types.ts'
+import { type Account, type AccountLifecycle, type AccountState, later, type Profile } from './types.ts'
 
 export type AccountRepository = ReturnType<typeof accountRepository>
 
@@ -165,6 +167,35 @@ function changes() {
         [before, atMost],
       )
       return rows.map(({ id }) => id)
+    },
+  }
+}
+
+/** A store that fell back to an older copy may be believed for so long. */
+const STATE_SECONDS = 900
+const ATTEMPTS = 10
+
+/** The states of accounts as the key/value store holds them. */
+export function accountStates(kv: Pick<KeyValue, 'get' | 'add' | 'read' | 'swap'>) {
+  const key = (id: string) => `account:${id}`
+  const parse = (value: string) => JSON.parse(value) as AccountState
+  return {
+    async find(id: string): Promise<AccountState | undefined> {
+      const stored = await kv.get(key(id))
+      return stored === undefined ? undefined : parse(stored)
+    },
+
+    /** Only if none is there; says whether it was. */
+    add: (id: string, state: AccountState): Promise<boolean> => kv.add(key(id), JSON.stringify(state), STATE_SECONDS),
+
+    /** Writes the state through unless a later one is there already: two changes may arrive here in any order. */
+    async write(id: string, state: AccountState): Promise<void> {
+      for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+        const stored = await kv.read(key(id))
+        if (stored !== undefined && later(parse(stored.value), state)) return
+        if (await kv.swap(key(id), stored?.version ?? 0, JSON.stringify(state), STATE_SECONDS)) return
+      }
+      throw new AppError('temporarily_unavailable', { detail: 'account state is contended', retryAfter: 1 })
     },
   }
 }

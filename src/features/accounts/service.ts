@@ -5,13 +5,14 @@ import type { Fact } from '../../events.ts'
 import type { AccountView } from '../../interaction/step.ts'
 import type { KeyValue } from '../../platform/key_value.ts'
 import { type Tx, uniqueViolation } from '../../platform/postgres.ts'
-import { type AccountRepository, toView } from './repository.ts'
+import { type AccountRepository, accountStates, toView } from './repository.ts'
 import {
   type Account,
   type AccountState,
+  type Cause,
   canonicalEmail,
+  changed,
   claimsOf,
-  later,
   onlyProfile,
   type Profile,
   toState,
@@ -24,6 +25,8 @@ export interface AccountDeps {
   readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void>; wake(): void }
   readonly clock: { now(): Date }
   readonly newId: () => string
+  /** Names a value of a person in facts without showing it. */
+  readonly mac: (value: string) => string
   /** Ends every session and revokes every grant, and calls `advanceEpoch`. The returned function is for after the commit. */
   readonly endSessions: (
     accountId: string,
@@ -37,11 +40,8 @@ export interface AccountDeps {
 
 export type AccountService = ReturnType<typeof createAccountService>
 
-/** A store that fell back to an older copy may be believed for so long. */
-const STATE_SECONDS = 900
 /** Higher than any epoch: nothing of a deleted account is valid. */
 const GONE: AccountState = { active: false, epoch: Number.MAX_SAFE_INTEGER }
-const ATTEMPTS = 10
 
 export function createAccountService(deps: AccountDeps) {
   const states = statesOf(deps)
@@ -84,29 +84,20 @@ function views({ repository }: AccountDeps) {
 }
 
 function statesOf({ repository, kv }: AccountDeps) {
-  /** Writes the state through unless a later one is there already: two changes may arrive here in any order. */
-  async function write(id: string, state: AccountState): Promise<void> {
-    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-      const stored = await kv.read(key(id))
-      if (stored !== undefined && later(parse(stored.value), state)) return
-      if (await kv.swap(key(id), stored?.version ?? 0, JSON.stringify(state), STATE_SECONDS)) return
-    }
-    throw new AppError('temporarily_unavailable', { detail: 'account state is contended', retryAfter: 1 })
-  }
-
+  const kept = accountStates(kv)
   return {
     /**
      * Whether the account may act, and its epoch: one key/value read, filled from SQL. Undefined when there is none.
      * A pending account is never active and never kept, so that its activation needs no new epoch.
      */
     async state(id: string): Promise<AccountState | undefined> {
-      const stored = await kv.get(key(id))
-      if (stored !== undefined) return parse(stored)
+      const stored = await kept.find(id)
+      if (stored !== undefined) return stored
       const account = await repository.find(id)
       if (account === undefined) return undefined
       const state = toState(account)
       // Only if still absent: a change that was written meanwhile is later than what we have read.
-      if (account.state !== 'pending') await kv.add(key(id), JSON.stringify(state), STATE_SECONDS)
+      if (account.state !== 'pending') await kept.add(id, state)
       return state
     },
 
@@ -119,21 +110,21 @@ function statesOf({ repository, kv }: AccountDeps) {
       // A view calls pending accounts active too; whoever has proven the address is none.
       if (!active || !emailVerified || passwordAt === undefined) return undefined
       const state = { active, epoch, passwordAt }
-      const added = await kv.add(key(accountId), JSON.stringify(state), STATE_SECONDS)
-      const stored = added ? undefined : await kv.get(key(accountId))
-      return stored === undefined ? state : parse(stored)
+      const added = await kept.add(accountId, state)
+      return (added ? undefined : await kept.find(accountId)) ?? state
     },
 
     /** Writes the committed state through. Call it after the commit of whatever changed state or epoch. Idempotent. */
     async publish(id: string): Promise<void> {
       const account = await repository.find(id)
       if (account?.state === 'pending') return
-      await write(id, account === undefined ? GONE : toState(account))
+      await kept.write(id, account === undefined ? GONE : toState(account))
     },
   }
 }
 
-function beginnings({ repository, outbox, clock, newId }: AccountDeps) {
+function beginnings(deps: AccountDeps) {
+  const { repository, outbox, clock, newId } = deps
   return {
     /** A new account that has proven nothing. `email` is canonical; other accounts may claim it too. */
     async createPending(
@@ -153,7 +144,8 @@ function beginnings({ repository, outbox, clock, newId }: AccountDeps) {
         updatedAt: now,
       }
       await repository.insert(account, tx)
-      await outbox.record([{ type: 'account.registered', accountId: account.id }], tx)
+      const data = changed(deps, {}, { email, locale, state: account.state, ...account.profile })
+      await outbox.record([{ type: 'account.registered', accountId: account.id, data }], tx)
       return toView(account)
     },
 
@@ -164,22 +156,29 @@ function beginnings({ repository, outbox, clock, newId }: AccountDeps) {
      */
     async proveEmail(id: string, email: string, tx: Tx): Promise<AccountView | undefined> {
       if (await repository.emailTaken(email, id, tx)) throw new AppError('already_exists')
+      const before = await repository.findForUpdate(id, tx)
       const account = await onlyOne(repository.prove(id, email, clock.now(), tx))
       if (account === undefined) return undefined
       await repository.deletePendingOf(email, id, tx)
-      await outbox.record([{ type: 'account.email_verified', accountId: id }], tx)
+      const data = changed(deps, { state: before?.state }, { state: account.state, email })
+      await outbox.record([{ type: 'account.email_verified', accountId: id, data }], tx)
       return toView(account)
     },
 
     /** Corrects a mistyped address before it was proven. Undefined when the account is not pending any more. */
     async correctPending(id: string, email: string, tx: Tx): Promise<AccountView | undefined> {
+      const before = await repository.findForUpdate(id, tx)
       const account = await repository.correctPending(id, email, clock.now(), tx)
-      return account === undefined ? undefined : toView(account)
+      if (account === undefined) return undefined
+      const data = changed(deps, { email: before?.email }, { email })
+      await outbox.record([{ type: 'account.email_corrected', accountId: id, data }], tx)
+      return toView(account)
     },
   }
 }
 
-function changes({ repository, outbox, clock, warn }: AccountDeps, publish: (id: string) => Promise<void>) {
+function changes(deps: AccountDeps, publish: (id: string) => Promise<void>) {
+  const { repository, outbox, clock, warn } = deps
   // The effect belongs to no transaction: the root handle refuses to work inside of one.
   const outside = AsyncLocalStorage.snapshot()
   return {
@@ -197,25 +196,37 @@ function changes({ repository, outbox, clock, warn }: AccountDeps, publish: (id:
     /** Gives the account another, proven address. @throws {AppError} `already_exists` */
     async changeEmail(id: string, email: string, tx: Tx): Promise<AccountView | undefined> {
       if (await repository.emailTaken(email, id, tx)) throw new AppError('already_exists')
+      const before = await repository.findForUpdate(id, tx)
       const account = await onlyOne(repository.changeEmail(id, email, clock.now(), tx))
       if (account === undefined) return undefined
       await repository.deletePendingOf(email, id, tx)
-      await outbox.record([{ type: 'account.email_changed', accountId: id }], tx)
+      const data = changed(deps, { email: before?.email }, { email })
+      await outbox.record([{ type: 'account.email_changed', accountId: id, data }], tx)
       return toView(account)
     },
 
-    /** Changes language or profile. A given profile replaces the one before; what is no profile claim is dropped. */
+    /**
+     * Changes language or profile. A given profile replaces the one before; what is no profile claim is dropped. Nothing is
+     * written or stated when nothing differs.
+     */
     async update(id: string, given: { locale?: string; profile?: Profile }, tx: Tx): Promise<void> {
+      const before = await repository.findForUpdate(id, tx)
+      if (before === undefined) return
       const { locale } = given
       const profile = given.profile === undefined ? undefined : onlyProfile(given.profile)
+      const data = changed(
+        deps,
+        { ...before.profile, locale: before.locale },
+        { ...(profile ?? before.profile), locale: locale ?? before.locale },
+      )
+      if (Object.keys(data.changes).length === 0) return
       await repository.update(id, { locale, profile }, clock.now(), tx)
-      const data = {
-        changed: [...(locale === undefined ? [] : ['locale']), ...(profile === undefined ? [] : ['profile'])],
-      }
       await outbox.record([{ type: 'account.updated', accountId: id, data }], tx)
     },
   }
 }
+
+const OPERATOR: Cause = { actor: 'operator' }
 
 function endings(deps: AccountDeps, publish: (id: string) => Promise<void>) {
   const { repository, transaction, outbox, clock, endSessions } = deps
@@ -223,16 +234,17 @@ function endings(deps: AccountDeps, publish: (id: string) => Promise<void>) {
   /** One transaction that switches the account off, then the effects of its commit. False when there is nothing to do. */
   async function end(
     id: string,
-    reason: 'account_disabled' | 'account_deleted',
+    to: 'disabled' | 'deleted',
     act: (tx: Tx) => Promise<unknown>,
-    fact: Fact,
+    { actor, reason }: Cause,
   ): Promise<boolean> {
     const after = await transaction(async (tx) => {
       const account = await repository.findForUpdate(id, tx)
-      if (account === undefined || (reason === 'account_disabled' && account.state === 'disabled')) return undefined
-      const effects = await endSessions(id, reason, {}, tx)
+      if (account === undefined || account.state === to) return undefined
+      const effects = await endSessions(id, `account_${to}`, {}, tx)
       await act(tx)
-      await outbox.record([fact], tx)
+      const data = { ...changed(deps, { state: account.state }, { state: to }), reason }
+      await outbox.record([{ type: `account.${to}`, accountId: id, actor, data }], tx)
       return effects
     })
     if (after === undefined) return false
@@ -246,25 +258,21 @@ function endings(deps: AccountDeps, publish: (id: string) => Promise<void>) {
    * Deletes the account with all that belongs to it, and does `also` in the same transaction. Its id is never used again
    * (A89). False when it is not there.
    */
-  function remove(id: string, also?: (tx: Tx) => Promise<void>, actor?: string): Promise<boolean> {
+  function remove(id: string, also?: (tx: Tx) => Promise<void>, cause: Cause = {}): Promise<boolean> {
     const act = async (tx: Tx) => {
       await also?.(tx)
       await repository.delete(id, tx)
     }
-    return end(id, 'account_deleted', act, { type: 'account.deleted', accountId: id, actor })
+    return end(id, 'deleted', act, cause)
   }
 
   return {
     /** Nothing of the account works any more, at once. False when it is not there or switched off already. */
-    disable: (id: string, actor = 'operator'): Promise<boolean> =>
-      end(id, 'account_disabled', (tx) => repository.setState(id, 'disabled', clock.now(), tx), {
-        type: 'account.disabled',
-        accountId: id,
-        actor,
-      }),
+    disable: (id: string, cause: Cause = OPERATOR): Promise<boolean> =>
+      end(id, 'disabled', (tx) => repository.setState(id, 'disabled', clock.now(), tx), cause),
 
     /** The account may sign in again; what was ended stays ended. False when it is not disabled. */
-    async enable(id: string, actor = 'operator'): Promise<boolean> {
+    async enable(id: string, { actor, reason }: Cause = OPERATOR): Promise<boolean> {
       const done = await transaction(async (tx) => {
         const account = await repository.findForUpdate(id, tx)
         if (account?.state !== 'disabled') return false
@@ -272,7 +280,8 @@ function endings(deps: AccountDeps, publish: (id: string) => Promise<void>) {
         await repository.setState(id, to, clock.now(), tx)
         // Each change of state has its own epoch, so that the later one always wins in the key/value store.
         await repository.advanceEpoch(id, clock.now(), tx)
-        await outbox.record([{ type: 'account.enabled', accountId: id, actor }], tx)
+        const data = { ...changed(deps, { state: account.state }, { state: to }), reason }
+        await outbox.record([{ type: 'account.enabled', accountId: id, actor, data }], tx)
         return true
       })
       if (done) await publish(id)
@@ -282,13 +291,14 @@ function endings(deps: AccountDeps, publish: (id: string) => Promise<void>) {
     remove,
 
     /** An operator deletes the account. */
-    erase: (id: string, actor = 'operator'): Promise<boolean> => remove(id, undefined, actor),
+    erase: (id: string, cause: Cause = OPERATOR): Promise<boolean> => remove(id, undefined, cause),
 
     /** Deletes up to `atMost` accounts that were never proven and are older than `before`. */
     purgePending: (before: Date, atMost: number): Promise<number> =>
       transaction(async (tx) => {
         const ids = await repository.deletePendingBefore(before, atMost, tx)
-        const unproven = { type: 'account.deleted', actor: 'system', data: { reason: 'unproven' } } as const
+        const data = { ...changed(deps, { state: 'pending' }, { state: 'deleted' }), reason: 'unproven' }
+        const unproven = { type: 'account.deleted', actor: 'system', data } as const
         if (ids.length > 0)
           await outbox.record(
             ids.map((accountId) => ({ ...unproven, accountId })),
@@ -306,10 +316,4 @@ async function onlyOne<T>(work: Promise<T>): Promise<T> {
   } catch (cause) {
     throw uniqueViolation(cause) ? new AppError('already_exists', { cause }) : cause
   }
-}
-
-const key = (id: string) => `account:${id}`
-
-function parse(value: string): AccountState {
-  return JSON.parse(value) as AccountState
 }

@@ -3,6 +3,7 @@ import { domainToASCII, domainToUnicode } from 'node:url'
 import { z } from 'zod'
 import type { Fact, Json } from '../../events.ts'
 import type { AccountView } from '../../interaction/step.ts'
+import { type Changes, changesOf, type Values } from '../../platform/changes.ts'
 import { momentIn } from '../../platform/locales.ts'
 import { mixesScripts, scriptsOf } from '../../platform/scripts.ts'
 
@@ -154,6 +155,20 @@ export function toState({ state, epoch, passwordChangedAt }: Account): AccountSt
 /** Two changes may be written through in any order; the later one stays. */
 export function later(a: AccountState, b: AccountState): boolean {
   return a.epoch > b.epoch || (a.epoch === b.epoch && (a.passwordAt ?? 0) > (b.passwordAt ?? 0))
+}
+
+/** Who ends or begins something, and why; both are stated with the fact. */
+export interface Cause {
+  readonly actor?: string | undefined
+  readonly reason?: string | undefined
+}
+
+/** Only these are stated in clear when they change: they tell nobody who a person is. */
+const IN_CLEAR: readonly string[] = ['state', 'locale']
+
+/** What a fact says of an account's changes. */
+export function changed(deps: { mac(value: string): string }, before: Values, after: Values): { changes: Changes } {
+  return { changes: changesOf(before, after, { mac: deps.mac, has: (field) => !IN_CLEAR.includes(field) }) }
 }
 
 type Notice = 'password_changed' | 'password_set' | 'email_changed' | 'account_deleted' | 'recovered'

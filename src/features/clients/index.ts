@@ -18,7 +18,7 @@ export interface ClientsFeature extends Feature {
   readonly service: ClientsService
 }
 
-export type ClientsFeatureDeps = Pick<ClientsDeps, 'outbox' | 'invalidation' | 'clock'> & {
+export type ClientsFeatureDeps = Pick<ClientsDeps, 'outbox' | 'invalidation' | 'clock' | 'mac'> & {
   /** Where the account pages' client returns to. */
   readonly issuer: string
   /** Whether there are account pages; without, nobody may use the id of their client either. */
@@ -38,7 +38,7 @@ const USES_SECONDS = 30
 
 /** Builds the feature. Its jobs remove ended secrets and write when secrets were last used. */
 export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
-  const { database, outbox, invalidation, clock, scopes, resources, locales, brandExists } = deps
+  const { database, outbox, invalidation, clock, mac, scopes, resources, locales, brandExists } = deps
   const repository = clientRepository(database.db)
   const uses = createLastUses((noted) =>
     database.transaction(async (tx) => {
@@ -53,6 +53,7 @@ export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
     outbox,
     invalidation,
     clock,
+    mac,
     // Brands are rows, so this is asked in the transaction of the write: one that the same start declares is there.
     async requireBrand({ brand }, prefix, tx) {
       if (brand === undefined || (await brandExists(brand, tx))) return

@@ -18,7 +18,18 @@ import {
   parseDeclarations,
   parseMetadata,
 } from './schema.ts'
-import { ACCOUNT_CLIENT_ID, CLIENTS_TOPIC, type ClientMetadata, type ClientRecord, type ClientSecret } from './types.ts'
+import {
+  ACCOUNT_CLIENT_ID,
+  CLIENTS_TOPIC,
+  type ClientMetadata,
+  type ClientRecord,
+  type ClientSecret,
+  changed,
+  created,
+  fact,
+  switched,
+  updated,
+} from './types.ts'
 
 const MAX_LIVE_SECRETS = 5
 /** Its hash is as long as a digest and equal to none: base64url has no dots. */
@@ -36,6 +47,8 @@ export interface ClientsDeps {
   /** The account pages' client, declared by the provider itself. */
   readonly ownClients: readonly Declaration[]
   readonly newId: () => string
+  /** Names a value of a person in facts without showing it. */
+  readonly mac: (value: string) => string
   /** 256 random bits, base64url. */
   readonly newToken: () => string
   readonly sha256: (value: string) => string
@@ -130,10 +143,11 @@ type Write = ReturnType<typeof createWriter>
 /** Registering and changing. */
 function registrations(deps: ClientsDeps, write: Write) {
   const { repository, outbox, clock } = deps
-  const addSecret = async (clientId: string, tx: Tx): Promise<string> => {
+  const addSecret = async (clientId: string, tx: Tx): Promise<{ id: string; secret: string }> => {
     const secret = deps.newToken()
-    await repository.insertSecret(clientId, newSecret(deps, secret, 'command'), tx)
-    return secret
+    const made = newSecret(deps, secret, 'command')
+    await repository.insertSecret(clientId, made, tx)
+    return { id: made.id, secret }
   }
   return {
     /**
@@ -149,9 +163,9 @@ function registrations(deps: ClientsDeps, write: Write) {
         }
         await deps.requireBrand(metadata, '', tx)
         await repository.insert({ metadata, managed: 'command', now: clock.now() }, tx)
-        const secret = hasSecrets(metadata) ? await addSecret(clientId, tx) : undefined
-        await outbox.record([fact('client.created', clientId, 'operator')], tx)
-        return { clientId, secret }
+        const added = hasSecrets(metadata) ? await addSecret(clientId, tx) : undefined
+        await outbox.record([created(deps, metadata, 'operator')], tx)
+        return { clientId, secret: added?.secret }
       })
     },
 
@@ -164,9 +178,10 @@ function registrations(deps: ClientsDeps, write: Write) {
           Object.fromEntries(merged.filter(([, value]) => value !== null)) as Declaration,
           deps.known,
         )
+        if (isDeepStrictEqual(record.metadata, metadata)) return true
         await deps.requireBrand(metadata, '', tx)
         await repository.updateMetadata(metadata, clock.now(), tx)
-        await outbox.record([updated(record.metadata, metadata, 'operator')], tx)
+        await outbox.record([updated(deps, record.metadata, metadata, 'operator')], tx)
         return true
       })
     },
@@ -187,28 +202,27 @@ function registrations(deps: ClientsDeps, write: Write) {
         if (overlapSeconds > 0 && live.length >= MAX_LIVE_SECRETS) {
           throw clientError('too_many_secrets', `${clientId} has ${live.length} live secrets: rotate without overlap`)
         }
-        await repository.updateSecretExpiry(
-          live.map((secret) => secret.id),
-          new Date(now.getTime() + overlapSeconds * 1000),
-          tx,
-        )
-        const secret = await addSecret(clientId, tx)
-        await outbox.record([fact('client.secret_rotated', clientId, 'operator', { overlapSeconds })], tx)
-        return secret
+        const ids = live.map(({ id }) => id)
+        await repository.updateSecretExpiry(ids, new Date(now.getTime() + overlapSeconds * 1000), tx)
+        const added = await addSecret(clientId, tx)
+        const secrets = [...(overlapSeconds > 0 ? ids : []), added.id]
+        const data = { overlapSeconds, ...changed(deps, { secrets: ids }, { secrets }) }
+        await outbox.record([fact('client.secret_rotated', clientId, 'operator', data)], tx)
+        return added.secret
       })
     },
   }
 }
 
 /** Looking and switching. */
-function switches({ repository, outbox, clock }: ClientsDeps, write: Write) {
-  const setDisabled = (clientId: string, disabled: boolean) =>
+function switches(deps: ClientsDeps, write: Write) {
+  const { repository, outbox, clock } = deps
+  const setDisabled = (clientId: string, disabled: boolean, reason: string | undefined) =>
     write(clientId, async (tx, record) => {
       if (record === undefined) return undefined
-      const changed = await repository.updateDisabled(clientId, disabled, clock.now(), tx)
-      const type = disabled ? 'client.disabled' : 'client.enabled'
-      if (changed) await outbox.record([fact(type, clientId, 'operator')], tx)
-      return changed
+      const did = await repository.updateDisabled(clientId, disabled, clock.now(), tx)
+      if (did) await outbox.record([switched(deps, clientId, disabled, 'operator', reason)], tx)
+      return did
     })
   return {
     /** All clients, as stored. */
@@ -217,8 +231,8 @@ function switches({ repository, outbox, clock }: ClientsDeps, write: Write) {
     show: (clientId: string): Promise<ClientRecord | undefined> => repository.find(clientId),
 
     /** Ends every use of the client within a second. @returns whether it changed; undefined when there is no such client */
-    disable: (clientId: string) => setDisabled(clientId, true),
-    enable: (clientId: string) => setDisabled(clientId, false),
+    disable: (clientId: string, reason?: string) => setDisabled(clientId, true, reason),
+    enable: (clientId: string, reason?: string) => setDisabled(clientId, false, reason),
   }
 }
 
@@ -236,14 +250,14 @@ function declarations(deps: ClientsDeps) {
     const facts: Fact[] = []
     if (current === undefined) {
       await repository.insert({ metadata, managed: 'file', now }, tx)
-      facts.push(fact('client.created', clientId, 'system'))
+      facts.push(created(deps, metadata, 'system'))
     } else if (!isDeepStrictEqual(current.metadata, metadata)) {
       await repository.updateMetadata(metadata, now, tx)
-      facts.push(updated(current.metadata, metadata, 'system'))
+      facts.push(updated(deps, current.metadata, metadata, 'system'))
     }
     if (current?.disabledAt !== undefined) {
       await repository.updateDisabled(clientId, false, now, tx)
-      facts.push(fact('client.enabled', clientId, 'system'))
+      facts.push(switched(deps, clientId, false, 'system', 'in_file'))
     }
     const hashes = wanted.secrets.map(deps.sha256)
     const held = current?.secrets ?? []
@@ -253,9 +267,13 @@ function declarations(deps: ClientsDeps) {
       gone.map((secret) => secret.id),
       tx,
     )
-    for (const secret of added) await repository.insertSecret(clientId, newSecret(deps, secret, 'file'), tx)
-    if (current !== undefined && gone.length + added.length > 0) {
-      facts.push(fact('client.secret_rotated', clientId, 'system'))
+    const made = added.map((secret) => newSecret(deps, secret, 'file'))
+    for (const secret of made) await repository.insertSecret(clientId, secret, tx)
+    if (current !== undefined && gone.length + made.length > 0) {
+      const ids = (secrets: readonly ClientSecret[]) => secrets.map(({ id }) => id)
+      const kept = held.filter((secret) => !gone.includes(secret))
+      const data = changed(deps, { secrets: ids(held) }, { secrets: ids([...kept, ...made]) })
+      facts.push(fact('client.secret_rotated', clientId, 'system', data))
     }
     return facts
   }
@@ -278,7 +296,7 @@ function declarations(deps: ClientsDeps) {
       for (const record of current.values()) {
         if (record.managed !== 'file' || record.disabledAt !== undefined || declaredIds.has(record.clientId)) continue
         await repository.updateDisabled(record.clientId, true, deps.clock.now(), tx)
-        facts.push(fact('client.disabled', record.clientId, 'system', { reason: 'left_file' }))
+        facts.push(switched(deps, record.clientId, true, 'system', 'left_file'))
       }
       if (facts.length > 0) await deps.outbox.record(facts, tx)
       return [...new Set(facts.map((stated) => String(stated.clientId)))]
@@ -305,14 +323,4 @@ function newSecret(deps: ClientsDeps, secret: string, managed: ClientSecret['man
 
 function liveSecrets(record: ClientRecord, now: Date): ClientSecret[] {
   return record.secrets.filter(({ expiresAt }) => expiresAt === undefined || expiresAt > now)
-}
-
-function fact(type: Fact['type'], clientId: string, actor: string, data?: Fact['data']): Fact {
-  return { type, clientId, actor, data }
-}
-
-function updated(before: ClientMetadata, after: ClientMetadata, actor: string): Fact {
-  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])] as (keyof ClientMetadata)[]
-  const changed = names.filter((name) => !isDeepStrictEqual(before[name], after[name])).sort()
-  return fact('client.updated', after.client_id, actor, { changed })
 }

@@ -1,5 +1,7 @@
 /** What other rooms may know about clients. */
 import type { z } from 'zod'
+import type { Fact } from '../../events.ts'
+import { type Changes, changesOf, type Values } from '../../platform/changes.ts'
 import type { metadataSchema } from './schema.ts'
 
 /** Checked metadata: OpenID Connect Dynamic Registration names, plus ours. Deep frozen in records. */
@@ -35,3 +37,30 @@ export const CLIENTS_TOPIC = 'client'
 
 /** The account pages' own client (ARCHITECTURE.md §6): declared by the provider itself, never by an operator. */
 export const ACCOUNT_CLIENT_ID = 'genkan-account'
+
+/** The facts that this room states, with what they say of the change. */
+export function fact(type: Fact['type'], clientId: string, actor: string, data?: Fact['data']): Fact {
+  return { type, clientId, actor, data }
+}
+
+interface Macs {
+  mac(value: string): string
+}
+
+/** Metadata is stated in clear, but for the addresses of people. */
+export function changed({ mac }: Macs, before: Values, after: Values): { changes: Changes } {
+  return { changes: changesOf(before, after, { mac, has: (member) => member === 'contacts' }) }
+}
+
+export function created(deps: Macs, metadata: ClientMetadata, actor: string): Fact {
+  return fact('client.created', metadata.client_id, actor, changed(deps, {}, metadata))
+}
+
+export function updated(deps: Macs, before: ClientMetadata, after: ClientMetadata, actor: string): Fact {
+  return fact('client.updated', after.client_id, actor, changed(deps, before, after))
+}
+
+export function switched(deps: Macs, clientId: string, disabled: boolean, actor: string, reason?: string): Fact {
+  const data = { ...changed(deps, { disabled: !disabled }, { disabled }), reason }
+  return fact(disabled ? 'client.disabled' : 'client.enabled', clientId, actor, data)
+}

@@ -128,7 +128,7 @@ async function check(deps: EmailCodeDeps, target: CodeTarget, typed: string): Pr
   if (!/^\d{6}$/.test(typed)) return 'wrong'
   const stored = await kv.get(key(target))
   const record = stored === undefined ? undefined : parse(stored)
-  const mailbox = `code_tries:day:${mac(target.to)}`
+  const mailbox = `{code_tries}:day:${mac(target.to)}`
   const daily = [
     { key: mailbox, limit: TRIES_PER_DAY, windowSeconds: DAY_SECONDS },
     {
@@ -137,7 +137,11 @@ async function check(deps: EmailCodeDeps, target: CodeTarget, typed: string): Pr
       windowSeconds: DAY_SECONDS,
     },
   ]
-  const ofCode = { key: `code_tries:${record?.id ?? target.cid}`, limit: TRIES_PER_CODE, windowSeconds: RECORD_SECONDS }
+  const ofCode = {
+    key: `{code_tries}:${record?.id ?? target.cid}`,
+    limit: TRIES_PER_CODE,
+    windowSeconds: RECORD_SECONDS,
+  }
   if (!(await kv.hit([...daily, ofCode])).allowed) return refused(deps, daily)
   if (record === undefined || record.to !== target.to || record.bound !== target.bound) return 'wrong'
   const sentAt = Number((await kv.get(sentKey(record.id))) ?? Number.NaN)
@@ -162,10 +166,10 @@ function mailLimits({ mac }: EmailCodeDeps, { to, cid, ip }: CodeRequest) {
   const windowSeconds = 3600
   const [mailbox, network] = [mac(to), networkOf(ip)]
   return [
-    { key: `mails:to:${mailbox}`, limit: MAILS_PER_HOUR.mailbox, windowSeconds },
-    { key: `mails:to:${mailbox}:${network}`, limit: MAILS_PER_HOUR.mailboxAndAddress, windowSeconds },
-    { key: `mails:cid:${cid}`, limit: MAILS_PER_HOUR.conversation, windowSeconds },
-    { key: `mails:ip:${network}`, limit: MAILS_PER_HOUR.address, windowSeconds },
+    { key: `{mails}:to:${mailbox}`, limit: MAILS_PER_HOUR.mailbox, windowSeconds },
+    { key: `{mails}:to:${mailbox}:${network}`, limit: MAILS_PER_HOUR.mailboxAndAddress, windowSeconds },
+    { key: `{mails}:cid:${cid}`, limit: MAILS_PER_HOUR.conversation, windowSeconds },
+    { key: `{mails}:ip:${network}`, limit: MAILS_PER_HOUR.address, windowSeconds },
   ]
 }
 

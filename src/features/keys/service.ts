@@ -140,7 +140,12 @@ function changes(deps: KeysDeps, read: Read) {
         const kids = others.map(({ kid }) => kid)
         await repository.updateRetirement(kids, retiresAt, tx)
         await repository.insert(made, tx)
-        const data = { alg, kid: made.kid, signsFrom: signsFrom.toISOString(), compromised }
+        const signing = others.filter((key) => key.signsFrom <= now).at(-1)?.kid
+        const data = {
+          ...{ alg, kid: made.kid, signsFrom: signsFrom.toISOString(), compromised },
+          ...{ retired: kids, retiresAt: retiresAt.toISOString() },
+          changes: { signing_key: { old: signing, new: made.kid } },
+        }
         await outbox.record([{ type: 'key.rotated', actor: 'operator', data }], tx)
       })
       await deps.invalidation.publish(KEYS_TOPIC, made.kid)

@@ -148,9 +148,13 @@ function matches(
  */
 function createLimits({ kv, mac, settings }: Pick<PasswordDeps, 'kv' | 'mac' | 'settings'>) {
   const { windowSeconds } = settings
-  const ofAddress = (ip: string) => ({ key: `sign_in:ip:${networkOf(ip)}`, limit: settings.perAddress, windowSeconds })
+  const ofAddress = (ip: string) => ({
+    key: `{sign_in}:ip:${networkOf(ip)}`,
+    limit: settings.perAddress,
+    windowSeconds,
+  })
   const ofIdentifier = (identifier: string) => ({
-    key: `sign_in:id:${mac(identifier)}`,
+    key: `{sign_in}:id:${mac(identifier)}`,
     limit: settings.perIdentifier,
     windowSeconds,
   })

@@ -6,6 +6,7 @@
 import Provider, { type Adapter, type AdapterPayload, errors } from 'oidc-provider'
 import type { Clock } from '../../platform/clock.ts'
 import { createAvailability } from '../availability.ts'
+import { interactionAdapter, sealedAdapter } from './sealed_adapter.ts'
 import type { OidcStore, Payload } from './store.ts'
 
 /** Whether an account may act, and which epoch its live sessions and grants carry. */
@@ -51,6 +52,7 @@ const MODELS: Models = {
   Session: sessionAdapter,
   Grant: grantAdapter,
   Interaction: interactionAdapter,
+  PushedAuthorizationRequest: sealedAdapter,
   AuthorizationCode: authorizationCodeAdapter,
   RefreshToken: refreshTokenAdapter,
 }
@@ -161,17 +163,6 @@ function grantAdapter(base: Adapter, deps: AdapterDeps): Adapter {
       if (signingOut()) await stateLogout(deps)
       else await deps.grantRevoked(id, revocationReason())
       await base.destroy(id)
-    },
-  }
-}
-
-function interactionAdapter(base: Adapter, _deps: AdapterDeps): Adapter {
-  return {
-    ...base,
-    async upsert(id, payload, expiresIn) {
-      // The engine keeps the session's bearer id here and never reads it: not in our store.
-      const { cookie: _bearer, ...session } = (payload.session ?? {}) as Payload
-      await base.upsert(id, { ...payload, ...(payload.session ? { session } : {}) } as AdapterPayload, expiresIn)
     },
   }
 }

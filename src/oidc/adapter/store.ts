@@ -1,6 +1,8 @@
 /**
  * Where the engine's state lives. Two implementations, Redis and one SQL table, behind one contract
- * (`test/contracts/oidc_adapter.ts`). Ids are stored hashed and never inside the payload, so a dump redeems nothing.
+ * (`test/contracts/oidc_adapter.ts`). Ids are stored hashed and never inside the payload, so a dump redeems nothing. What is
+ * in clear are names that open nothing: `Session.uid`, which is the key of the SQL row and posted by the account pages, the
+ * `sid` of tokens, and the ids of Grants.
  */
 import { hash } from 'node:crypto'
 

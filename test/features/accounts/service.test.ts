@@ -46,6 +46,7 @@ describe('accounts', () => {
       },
       clock,
       newId,
+      mac: (value) => `mac of ${value}`,
       endSessions: async (id, reason, _options, tx) => {
         await feature.service.advanceEpoch(id, reason, tx)
         return async () => {
@@ -137,7 +138,7 @@ describe('accounts', () => {
         type: 'account.deleted',
         accountId: again,
         actor: 'system',
-        data: { reason: 'unproven' },
+        data: { changes: { state: { old: 'pending', new: 'deleted' } }, reason: 'unproven' },
       })
       expect(id).not.toBe(done)
     })
@@ -311,6 +312,82 @@ describe('accounts', () => {
     })
     expect(await tx((t) => feature.service.changeEmail(id, `new-${email}`, t))).toMatchObject({ email: `new-${email}` })
     expect(types()).toContain('account.email_changed')
+  })
+
+  describe('what facts say of a change', () => {
+    const saying = (type: string) => facts.filter((fact) => fact.type === type).map(({ data }) => data)
+    const hash = (field: string, value: string) => `mac of ["${field}","${value}"]`
+
+    it('values of a person are hashed, others are in clear', async () => {
+      const id = await active()
+      await tx((t) => feature.service.update(id, { profile: { name: 'Ada Byron', zoneinfo: 'Europe/London' } }, t))
+      await tx((t) => feature.service.update(id, { locale: 'en', profile: { name: 'Ada King' } }, t))
+      expect(saying('account.updated')).toEqual([
+        {
+          changes: {
+            name: { newHash: hash('name', 'Ada Byron') },
+            zoneinfo: { newHash: hash('zoneinfo', 'Europe/London') },
+          },
+        },
+        {
+          changes: {
+            locale: { old: 'fi', new: 'en' },
+            name: { oldHash: hash('name', 'Ada Byron'), newHash: hash('name', 'Ada King') },
+            zoneinfo: { oldHash: hash('zoneinfo', 'Europe/London') },
+          },
+        },
+      ])
+    })
+
+    it('nothing is written or stated when nothing differs', async () => {
+      const id = await active()
+      await tx((t) => feature.service.update(id, { profile: { name: 'Ada' } }, t))
+      const before = [await feature.service.find(id), facts.length]
+      time += 1000
+      await tx((t) => feature.service.update(id, { locale: 'fi', profile: { name: 'Ada' } }, t))
+      expect([await feature.service.find(id), facts.length]).toEqual(before)
+    })
+
+    it('the address of a registration, its correction, its proof and its change can be followed', async () => {
+      const id = await register()
+      const right = `right-${email}`
+      await tx((t) => feature.service.correctPending(id, right, t))
+      await tx((t) => feature.service.proveEmail(id, right, t))
+      await tx((t) => feature.service.changeEmail(id, `new-${email}`, t))
+      expect(facts.map(({ type, data }) => [type, (data?.changes as { email?: object } | undefined)?.email])).toEqual([
+        ['account.registered', { newHash: hash('email', email) }],
+        ['account.email_corrected', { oldHash: hash('email', email), newHash: hash('email', right) }],
+        ['account.email_verified', { newHash: hash('email', right) }],
+        ['account.email_changed', { oldHash: hash('email', right), newHash: hash('email', `new-${email}`) }],
+      ])
+    })
+
+    it('a correction that is not the account’s to make states nothing', async () => {
+      const id = await active()
+      const before = facts.length
+      expect(await tx((t) => feature.service.correctPending(id, `other-${email}`, t))).toBeUndefined()
+      expect(facts).toHaveLength(before)
+    })
+
+    it('states go from one to the other, by whom and why', async () => {
+      const id = await active()
+      await feature.service.disable(id, { actor: 'operator', reason: 'court order' })
+      await feature.service.enable(id, { actor: 'operator', reason: 'lifted' })
+      await feature.service.erase(id, { actor: 'operator', reason: 'asked by letter' })
+      const told = facts.filter(({ type }) => ['account.disabled', 'account.enabled', 'account.deleted'].includes(type))
+      expect(told).toEqual([
+        state(id, 'account.disabled', 'active', 'disabled', 'court order'),
+        state(id, 'account.enabled', 'disabled', 'active', 'lifted'),
+        state(id, 'account.deleted', 'active', 'deleted', 'asked by letter'),
+      ])
+      expect(saying('account.email_verified')).toMatchObject([
+        { changes: { state: { old: 'pending', new: 'active' } } },
+      ])
+    })
+
+    const state = (accountId: string, type: string, old: string, to: string, reason: string) => {
+      return { type, accountId, actor: 'operator', data: { changes: { state: { old, new: to } }, reason } }
+    }
   })
 
   it('finds by whatever spelling of the address', async () => {

@@ -26,6 +26,7 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
       invalidation: createLocalInvalidation(),
       clock,
       brandExists: async (id) => id === 'acme',
+      mac: (value) => `mac of ${value}`,
       issuer: ISSUER,
       accountPages,
       scopes,
@@ -103,6 +104,7 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
       invalidation: createLocalInvalidation(),
       clock,
       brandExists: async () => false,
+      mac: (value) => value,
       issuer: ISSUER,
       accountPages: true,
       scopes: ['openid', 'profile', 'email'],
@@ -253,7 +255,82 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
       client_name: 'web',
     })
     const rows = (await database.db('outbox').where({ type: 'client.updated' })) as { data: unknown }[]
-    expect(rows.map(({ data }) => data)).toEqual([{ changed: ['client_name', 'redirect_uris'] }])
+    const changes = {
+      client_name: { old: 'Before', new: 'web' },
+      redirect_uris: { old: ['https://a.example/'], new: ['https://b.example/'] },
+    }
+    expect(rows.map(({ data }) => data)).toEqual([{ changes }])
+  })
+
+  const saying = async (type: string) =>
+    ((await database.db('outbox').where({ type, client_id: 'web' }).orderBy('id')) as { data: object }[]).map(
+      ({ data }) => data,
+    )
+
+  it('states metadata in clear, but people’s addresses as hashes', async () => {
+    const { service } = build()
+    await service.create({ client_id: 'web', redirect_uris: ['https://a.example/'], contacts: ['ada@a.example'] })
+    await service.update('web', { contacts: ['bob@a.example'], refresh_idle_seconds: 3600, scope: 'openid' })
+    expect(await saying('client.created')).toMatchObject([
+      {
+        changes: {
+          contacts: { newHash: 'mac of ["contacts",["ada@a.example"]]' },
+          redirect_uris: { new: ['https://a.example/'] },
+        },
+      },
+    ])
+    expect(await saying('client.updated')).toEqual([
+      {
+        changes: {
+          contacts: {
+            oldHash: 'mac of ["contacts",["ada@a.example"]]',
+            newHash: 'mac of ["contacts",["bob@a.example"]]',
+          },
+          refresh_idle_seconds: { new: 3600 },
+          scope: { old: 'openid profile email', new: 'openid' },
+        },
+      },
+    ])
+  })
+
+  it('states nothing when an update changes nothing', async () => {
+    const { service } = build()
+    await service.create({ client_id: 'web', redirect_uris: ['https://a.example/'] })
+    now = new Date(now.getTime() + 1000)
+    expect(await service.update('web', { client_name: 'web' })).toBe(true)
+    expect(await saying('client.updated')).toEqual([])
+    expect((await service.show('web'))?.updatedAt).toEqual(new Date(now.getTime() - 1000))
+  })
+
+  it('states by whom and why a client was switched off and on', async () => {
+    const { service } = build()
+    await service.create({ client_id: 'web', redirect_uris: ['https://a.example/'] })
+    await service.disable('web', 'contract ended')
+    await service.enable('web')
+    expect([...(await saying('client.disabled')), ...(await saying('client.enabled'))]).toEqual([
+      { changes: { disabled: { old: false, new: true } }, reason: 'contract ended' },
+      { changes: { disabled: { old: true, new: false } } },
+    ])
+  })
+
+  it('states which secrets live before and after a rotation, never a secret or its hash', async () => {
+    const { service } = build()
+    const { secret = '' } = await service.create({ client_id: 'web', redirect_uris: ['https://a.example/'] })
+    const ids = async () => (await service.show('web'))?.secrets.map(({ id }) => id) ?? []
+    const [first] = await ids()
+    now = new Date(now.getTime() + 1000)
+    await service.rotateSecret('web', 60)
+    const [, second] = await ids()
+    now = new Date(now.getTime() + 1000)
+    const last = await service.rotateSecret('web', 0)
+    const [, , third] = await ids()
+    expect(await saying('client.secret_rotated')).toEqual([
+      { overlapSeconds: 60, changes: { secrets: { old: [first], new: [first, second] } } },
+      { overlapSeconds: 0, changes: { secrets: { old: [first, second], new: [third] } } },
+    ])
+    const told = JSON.stringify(await database.db('outbox'))
+    for (const hidden of [secret, last ?? '', ...((await service.show('web'))?.secrets ?? []).map(({ hash }) => hash)])
+      expect(told).not.toContain(hidden)
   })
 
   it('keeps the object of an unchanged client, frozen', async () => {
@@ -323,6 +400,18 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
     expect(await service.secretMatches('declared', SECRET)).toBe(false)
     expect((await service.find('declared'))?.metadata.client_name).toBe('New')
     expect(await facts()).toEqual(expect.arrayContaining(['client.updated declared', 'client.secret_rotated declared']))
+    const rows: { type: string; data: { changes: { [member: string]: { old?: object; new?: object } } } }[] =
+      await database.db('outbox').where({ client_id: 'declared' }).orderBy('id')
+    const of = (wanted: string) => rows.filter(({ type }) => type === wanted).map(({ data }) => data.changes)
+    expect(of('client.updated')).toEqual([{ client_name: { old: expect.any(String), new: 'New' } }])
+    const rotations = of('client.secret_rotated').map(({ secrets }) => secrets)
+    expect(rotations.map((secrets) => [secrets?.old, secrets?.new])).toEqual([
+      [[expect.any(String)], [expect.any(String), expect.any(String)]],
+      [[expect.any(String), expect.any(String)], [expect.any(String)]],
+    ])
+    // Made in one moment: their order is by chance.
+    const sorted = (ids: unknown) => [...(ids as string[])].sort()
+    expect(sorted(rotations[0]?.new)).toEqual(sorted(rotations[1]?.old))
   })
 
   it('disables what left the file, and enables what came back', async () => {

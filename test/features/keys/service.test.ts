@@ -107,7 +107,12 @@ describe.each(['embedded', 'postgres'] as const)('signing keys on %s', (kind) =>
     ])
     expect(await es256(later(31 * DAY))).toEqual([[made.kid, 'signing']])
     const rotated = (await database.db('outbox').where({ type: 'key.rotated' })) as { data: object }[]
-    expect(rotated.map(({ data }) => data)).toEqual([expect.objectContaining({ alg: 'ES256', kid: made.kid })])
+    expect(rotated.map(({ data }) => data)).toEqual([
+      expect.objectContaining({
+        ...{ alg: 'ES256', kid: made.kid, retired: [old?.kid], retiresAt: later(31 * DAY).toISOString() },
+        changes: { signing_key: { old: old?.kid, new: made.kid } },
+      }),
+    ])
   })
 
   it('refuses a second rotation while a next key waits, also of two at once', async () => {

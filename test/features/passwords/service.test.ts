@@ -201,7 +201,7 @@ describe('Verifying a password', () => {
   it('verifies exactly what was typed: no trimming, no folding of case, no cutting off', async () => {
     for (const wrong of [` ${GOOD}`, `${GOOD} `, GOOD.toUpperCase(), GOOD.slice(0, -1), `${GOOD}x`]) {
       expect(await verify(wrong)).toEqual({ ok: false })
-      await kv.delete('sign_in:id:mac(anna@example.com)')
+      await kv.delete('{sign_in}:id:mac(anna@example.com)')
     }
   })
 
@@ -309,7 +309,7 @@ describe('Verifying a password', () => {
         return hit(limits)
       }
       await verify('wrong')
-      expect([...new Set(keys)].sort()).toEqual(['sign_in:id:mac(anna@example.com)', 'sign_in:ip:203.0.113.7'])
+      expect([...new Set(keys)].sort()).toEqual(['{sign_in}:id:mac(anna@example.com)', '{sign_in}:ip:203.0.113.7'])
     })
   })
 
