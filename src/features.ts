@@ -89,19 +89,9 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     retention: config.retention,
   })
   const { passwords, emailCodes, mails } = createCredentials(foundation, accounts, readEmail, brands.service)
-  const all: readonly Feature[] = [
-    brands,
-    clients,
-    keys,
-    consents,
-    sessions,
-    identifiers,
-    accounts,
-    passwords,
-    emailCodes,
-    mails,
-  ]
-  return { brands, clients, keys, consents, sessions, identifiers, accounts, passwords, emailCodes, all }
+  const rooms = { brands, clients, keys, consents, sessions, identifiers, accounts, passwords, emailCodes }
+  const all: readonly Feature[] = [...Object.values(rooms), mails]
+  return { ...rooms, all }
 }
 
 function identifiersOf({ database, outbox, keyValue, secretBox, metrics }: Foundation) {

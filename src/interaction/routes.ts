@@ -5,8 +5,9 @@ import { AppError } from '../errors.ts'
 import type { Languages } from '../http/language.ts'
 import { next } from './flow.ts'
 import type { InteractionHints } from './hints.ts'
+import { isFinished } from './progress.ts'
 import type { FieldError, FlowState, Outcome, Patch, RequestFacts, Shown, Step } from './step.ts'
-import { type Conversation, type InteractionStore, isFinished } from './store.ts'
+import type { Conversation, InteractionStore } from './store.ts'
 
 export interface InteractionRouteDeps {
   /** In the order in which they are asked. */

@@ -11,6 +11,7 @@ import { sha256 } from '../platform/ids.ts'
 import type { KeyValue } from '../platform/key_value.ts'
 import type { EngineInteraction, EngineInteractions } from './engine.ts'
 import { amrOf, begin, finished, merge, requirementsOf } from './flow.ts'
+import { isFinished, parse, progressKey, serialise } from './progress.ts'
 import {
   type AccountView,
   authenticated,
@@ -129,7 +130,7 @@ async function load(deps: InteractionStoreDeps, ctx: Context, uid: string): Prom
   // A consent belongs to the session that asked for it: when this browser has another by now, or none, it is over.
   if (prompt.name === 'consent' && !sameSession(session, found.session)) return undefined
   const cid = sha256(found.cid)
-  const record = prompt.name === 'consent' ? undefined : await kv.read(key(cid))
+  const record = prompt.name === 'consent' ? undefined : await kv.read(progressKey(cid))
   const stored = record === undefined ? undefined : parse(record)
   const browser = browserOf(ctx)
   // The interaction's cookie is bound to a path, so a sibling host can plant it: what one browser has shown, no other
@@ -288,26 +289,13 @@ async function resume(
   return { url }
 }
 
-/** Whether this very interaction was finished from the progress. */
-export function isFinished({ uid, progress }: Pick<FlowState, 'uid' | 'progress'>): boolean {
-  return progress.finished?.interaction === sha256(uid)
-}
-
 function save({ kv, clock }: InteractionStoreDeps, { state, exp, browser }: Conversation, progress: Progress) {
-  return kv.swap(key(state.cid), progress.version, serialise({ ...progress, browser }), secondsLeft(exp, clock.now()))
-}
-
-function key(cid: string): string {
-  return `progress:${cid}`
-}
-
-/** The version is the record's own. */
-function serialise({ version: _, ...progress }: Progress): string {
-  return JSON.stringify(progress)
-}
-
-function parse({ value, version }: { value: string; version: number }): Progress {
-  return { ...(JSON.parse(value) as Omit<Progress, 'version'>), version }
+  return kv.swap(
+    progressKey(state.cid),
+    progress.version,
+    serialise({ ...progress, browser }),
+    secondsLeft(exp, clock.now()),
+  )
 }
 
 function secondsLeft(exp: number, now: Date): number {

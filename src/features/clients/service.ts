@@ -27,8 +27,11 @@ import {
   changed,
   created,
   fact,
+  liveSecrets,
+  newSecret,
   switched,
   updated,
+  withoutUses,
 } from './types.ts'
 
 const MAX_LIVE_SECRETS = 5
@@ -64,9 +67,6 @@ export function createClientsService(deps: ClientsDeps) {
   const write = createWriter(deps)
   return { ...lookups(deps), ...registrations(deps, write), ...switches(deps, write), ...declarations(deps) }
 }
-
-/** A client that was only used has not changed, and keeps its object in the cache. */
-const withoutUses = (name: string, value: unknown) => (name === 'lastUsedAt' ? undefined : value)
 
 /** Reads on the path of requests. */
 function lookups(deps: ClientsDeps) {
@@ -138,10 +138,8 @@ function createWriter({ repository, transaction, invalidation }: ClientsDeps) {
   }
 }
 
-type Write = ReturnType<typeof createWriter>
-
 /** Registering and changing. */
-function registrations(deps: ClientsDeps, write: Write) {
+function registrations(deps: ClientsDeps, write: ReturnType<typeof createWriter>) {
   const { repository, outbox, clock } = deps
   const addSecret = async (clientId: string, tx: Tx): Promise<{ id: string; secret: string }> => {
     const secret = deps.newToken()
@@ -174,10 +172,8 @@ function registrations(deps: ClientsDeps, write: Write) {
       return write(clientId, async (tx, record) => {
         if (record === undefined) return undefined
         const merged = Object.entries({ ...record.metadata, ...changes, client_id: clientId })
-        const metadata = checkedMetadata(
-          Object.fromEntries(merged.filter(([, value]) => value !== null)) as Declaration,
-          deps.known,
-        )
+        const given = Object.fromEntries(merged.filter(([, value]) => value !== null)) as Declaration
+        const metadata = checkedMetadata(given, deps.known)
         if (isDeepStrictEqual(record.metadata, metadata)) return true
         await deps.requireBrand(metadata, '', tx)
         await repository.updateMetadata(metadata, clock.now(), tx)
@@ -215,7 +211,7 @@ function registrations(deps: ClientsDeps, write: Write) {
 }
 
 /** Looking and switching. */
-function switches(deps: ClientsDeps, write: Write) {
+function switches(deps: ClientsDeps, write: ReturnType<typeof createWriter>) {
   const { repository, outbox, clock } = deps
   const setDisabled = (clientId: string, disabled: boolean, reason: string | undefined) =>
     write(clientId, async (tx, record) => {
@@ -315,12 +311,4 @@ function checkedMetadata(given: Declaration, known: Known): ClientMetadata {
   // A chosen secret would be weaker than ours and would have been seen by others.
   if (parsed.secrets.length > 0) throw clientError('invalid_client_metadata', 'client_secret: is made by the provider')
   return parsed.metadata
-}
-
-function newSecret(deps: ClientsDeps, secret: string, managed: ClientSecret['managed']): ClientSecret {
-  return { id: deps.newId(), hash: deps.sha256(secret), managed, createdAt: deps.clock.now() }
-}
-
-function liveSecrets(record: ClientRecord, now: Date): ClientSecret[] {
-  return record.secrets.filter(({ expiresAt }) => expiresAt === undefined || expiresAt > now)
 }

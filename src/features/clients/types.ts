@@ -32,6 +32,23 @@ export interface ClientRecord {
   readonly updatedAt: Date
 }
 
+/** A client that was only used has not changed, and keeps its object in the cache. */
+export const withoutUses = (name: string, value: unknown) => (name === 'lastUsedAt' ? undefined : value)
+
+export function liveSecrets(record: ClientRecord, now: Date): ClientSecret[] {
+  return record.secrets.filter(({ expiresAt }) => expiresAt === undefined || expiresAt > now)
+}
+
+interface SecretMaking {
+  readonly newId: () => string
+  readonly sha256: (value: string) => string
+  readonly clock: { now(): Date }
+}
+
+export function newSecret(deps: SecretMaking, secret: string, managed: Managed): ClientSecret {
+  return { id: deps.newId(), hash: deps.sha256(secret), managed, createdAt: deps.clock.now() }
+}
+
 /** Cache topic of the invalidation channel. */
 export const CLIENTS_TOPIC = 'client'
 
