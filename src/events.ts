@@ -51,7 +51,6 @@ export const FACT_CLASSES: { readonly [type: string]: FactClass | 'permanent' } 
   'account.email_verified': 'account',
   'account.email_changed': 'security',
   'account.password_changed': 'security',
-  'account.password_set': 'security',
   'account.updated': 'account',
   'account.disabled': 'security',
   'account.enabled': 'security',

@@ -201,7 +201,7 @@ describe('facts', () => {
   // A file name, no fact.
   const others = ["'db.replaced'"]
   const stated = SOURCES.filter((path) => path !== 'src/events.ts').flatMap((path) =>
-    [...read(path).matchAll(/'[a-z]+\.[a-z_]+ed'/g)].map(([literal]) => literal),
+    [...read(path).matchAll(/'[a-z_]+\.[a-z_]+ed'/g)].map(([literal]) => literal),
   )
   const named = new Set(stated.filter((literal) => !others.includes(literal)).map((literal) => literal.slice(1, -1)))
 

@@ -109,7 +109,7 @@ describe('the gallery', () => {
     expect(await page.locator('iframe').count()).toBe(pages.length + 2 * mails.length)
     const first = page.frameLocator('iframe').first()
     expect(await first.locator('html').getAttribute('lang')).toBe('fi')
-    expect(await first.locator('html').getAttribute('data-theme')).toBe('dark')
+    expect(await first.locator('html').getAttribute('class')).toBe('dark')
     await context.close()
   })
 

@@ -88,7 +88,7 @@ describe('the chooser', () => {
     router.all(/^\/(page|post|deep\/er)$/, (ctx) => {
       // As the engine's pages do it.
       ctx.state.locale = languages.of(ctx, { uiLocales: ctx.query.ui_locales })
-      pages.render(ctx, 'logout/done', { client: undefined, backUrl: undefined })
+      pages.render(ctx, 'logout/done', { client: undefined, backUrl: undefined, signInUrl: '/account' })
     })
     return [
       createRequestContext({ issuer, trustedProxies: [], languages }),
@@ -107,7 +107,7 @@ describe('the chooser', () => {
     expect(page.url).toBe(url('/page?a=1&b=%C3%A4%26'))
     expect(page.headers['content-language']).toBe('ja')
     expect(page.headers.vary).toBe('Accept-Language, Cookie')
-    expect(page.html).toContain('<html lang="ja" dir="ltr">')
+    expect(page.html).toContain('<html lang="ja" dir="ltr"')
     expect((await browser.get(url('/deep/er'))).headers['content-language']).toBe('ja')
     const cookie = browser.jar.all().find(({ name }) => name === 'genkan_locale')
     expect(cookie).toMatchObject({ value: 'ja', path: '/', httpOnly: true, sameSite: 'lax' })
@@ -121,7 +121,7 @@ describe('the chooser', () => {
     expect(finnish.headers['content-language']).toBe('fi')
     const page = await browser.submit(finnish, {}, { form: '/language', button: 'ar' })
     expect([page.url, page.headers['content-language']]).toEqual([url('/page?state=x'), 'ar'])
-    expect(page.html).toContain('<html lang="ar" dir="rtl">')
+    expect(page.html).toContain('<html lang="ar" dir="rtl"')
   })
 
   it('shows failures in the language chosen, and comes back to a page', async () => {

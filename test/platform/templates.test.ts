@@ -26,7 +26,8 @@ function viewsWith(files: { readonly [name: string]: string }): Views {
 const override = (name: string, rest: string, mark = MARK) => ({
   [name]: `${mark}\n{% extends "genkan/${name}" %}\n${rest}`,
 })
-const expired = { nonce: 'n', csrf: 'c', locale: 'en', restartUrl: '/account' }
+const chooser = { action: '/language', returnTo: '' }
+const expired = { nonce: 'n', csrf: 'c', locale: 'en', restartUrl: '/account', chooser }
 const block = (name: string, content: string) => `{% block ${name} %}${content}{% endblock %}`
 
 describe('the contract', () => {

@@ -199,7 +199,7 @@ describe.each(Object.entries(KINDS))('joining on %s', (_, stores) => {
 
   it('asks for what the client declares, in its language, and tells the client only that (A87)', async () => {
     const client = await discover(server.issuer, 'asking')
-    const browser = createBrowser({ stopAt: [ASKING], locale: 'sv' })
+    const browser = createBrowser({ stopAt: [ASKING], locale: 'nl' })
     const parameters = { prompt: 'create', scope: 'openid profile email phone' }
     const request = await authorization(client, `${ASKING}/callback`, parameters)
     const page = await browser.get(request.url)

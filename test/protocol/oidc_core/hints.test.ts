@@ -207,10 +207,10 @@ describe('the chooser of languages', () => {
     const browser = clientBrowser()
     const asked = { ui_locales: 'fi', login_hint: 'bob@example.com', scope: 'openid email', prompt: 'consent' }
     const start = await browser.get(url('web', asked))
-    expect([languageOf(start), start.html.match(/<html lang="fi" dir="ltr">/)?.length]).toEqual(['fi', 1])
+    expect([languageOf(start), start.html.match(/<html lang="fi" dir="ltr"/)?.length]).toEqual(['fi', 1])
     const page = await browser.submit(start, {}, { form: '/language', button: 'ar' })
     expect([stepOf(page), page.url, languageOf(page)]).toEqual(['password', start.url, 'ar'])
-    expect(page.html).toContain('<html lang="ar" dir="rtl">')
+    expect(page.html).toContain('<html lang="ar" dir="rtl"')
     const wrong = await browser.submit(page, { password: 'not the password' }, { form: '/password' })
     const consent = await browser.submit(wrong, { password: PASSWORD }, { form: '/password' })
     expect([wrong.status, languageOf(wrong), stepOf(consent), languageOf(consent)]).toEqual([
