@@ -13,7 +13,7 @@ import type { Foundation } from './foundation.ts'
 import { createCsrf } from './http/csrf.ts'
 import { createOAuthErrorPage } from './http/error_handler.ts'
 import { createLanguageRouter, createLanguages } from './http/language.ts'
-import { createPages } from './http/page.ts'
+import { createPages, type Pages } from './http/page.ts'
 import { createInteractionHints } from './interaction/hints.ts'
 import { cookies } from './oidc/configuration.ts'
 import { createRedeemCode } from './oidc/first_party_code.ts'
@@ -57,9 +57,7 @@ export function createHouse(foundation: Foundation) {
   const features = [
     ...rooms.all,
     ...createConversation(foundation, rooms, { engine: interactions, pages, csrf, hints, languages, redeem }),
-    ...(config.devPages
-      ? [createDevPages({ fixtures: views.fixtures(), locales: views.locales, pages, mail: views.mail })]
-      : []),
+    ...(config.devPages ? [devPages(foundation, rooms, pages)] : []),
   ]
   const work = createWork(foundation, features)
 
@@ -98,6 +96,12 @@ export function createHouse(foundation: Foundation) {
     },
     ...work,
   }
+}
+
+/** For people who work on pages. */
+function devPages({ views }: Foundation, rooms: Rooms, pages: Pages): Feature {
+  const { locales, mail } = views
+  return createDevPages({ fixtures: views.fixtures(), locales, brands: rooms.brands.service, pages, mail })
 }
 
 type Rooms = ReturnType<typeof createRooms>

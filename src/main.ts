@@ -202,6 +202,10 @@ function services(foundation: Foundation, house: House): CommandServices {
       locales: views.locales,
       fixtures: () => views.fixtures().mails,
       render: views.mail,
+      brand: async (id) => {
+        const brand = await house.rooms.brands.service.page(id)
+        return brand.id === id ? brand : undefined
+      },
       send: (message) => mailer.send({ ...message, id: newId() }),
       canonicalEmail,
     },

@@ -8,6 +8,7 @@ import type { BrandRecord, LogoVariant } from '../features/brands/types.ts'
 import type { ClientRecord } from '../features/clients/types.ts'
 import type { KeyAlg, SigningKey } from '../features/keys/types.ts'
 import type { ExportedFact, ExportFilter } from '../platform/audit_export.ts'
+import type { Brand } from '../platform/brand.ts'
 import type { AuditReport } from '../platform/ledger_audit.ts'
 import type { FactFilter, ListedFact } from '../platform/outbox_list.ts'
 import type { Contrast } from '../platform/palette.ts'
@@ -98,7 +99,9 @@ export interface CommandServices {
   readonly mails: {
     readonly locales: readonly string[]
     fixtures(): readonly Fixture[]
-    render(template: string, locale: string, values: Fixture['values']): Mail
+    render(template: string, locale: string, values: Fixture['values'], brand: Brand): Mail
+    /** Undefined when there is none that is enabled. */
+    brand(id: string): Promise<Brand | undefined>
     send(message: Mail & { readonly to: string; readonly locale: string; readonly date: Date }): Promise<void>
     canonicalEmail(input: unknown): string | undefined
   }

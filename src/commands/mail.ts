@@ -14,6 +14,7 @@ import {
 type Needs = Pick<CommandServices, 'mails' | 'now'>
 
 const LOCALE = { flags: '--locale <tag>', description: 'one of the shipped languages (default: en)' } as const
+const BRAND = { flags: '--brand <id>', description: 'whose look it has (default: default)' } as const
 const STATE = { flags: '--state <state>', description: 'which of its states (default: the first)' } as const
 const TEMPLATE = { name: 'template', description: 'as mail list names it' } as const
 
@@ -36,9 +37,9 @@ const preview: Command<Needs> = {
   name: 'mail preview',
   summary: 'print a mail as it will arrive, with invented values',
   arguments: [TEMPLATE],
-  options: [STATE, LOCALE, { flags: '--html', description: 'print the HTML part (default: subject and text)' }],
+  options: [STATE, LOCALE, BRAND, { flags: '--html', description: 'print the HTML part (default: subject and text)' }],
   async run({ mails }, input, out) {
-    const { subject, html, text } = rendered(mails, input)
+    const { subject, html, text } = await rendered(mails, input)
     out.line(input.options.html === true ? html : `Subject: ${subject}\n\n${text}`.trimEnd())
   },
 }
@@ -47,20 +48,23 @@ const send: Command<Needs> = {
   name: 'mail send',
   summary: 'send a mail with invented values, to see that mail arrives',
   arguments: [TEMPLATE, { name: 'address', description: 'who gets it' }],
-  options: [STATE, LOCALE],
+  options: [STATE, LOCALE, BRAND],
   async run({ mails, now }, input, out) {
     const to = mails.canonicalEmail(argument(input, 1))
     if (to === undefined) throw failure(`${argument(input, 1)} is no e-mail address`)
-    await mails.send({ ...rendered(mails, input), to, date: now() })
+    await mails.send({ ...(await rendered(mails, input)), to, date: now() })
     out.line(`sent to ${to}`)
   },
 }
 
-function rendered(mails: CommandServices['mails'], input: Parameters<Command['run']>[1]) {
+async function rendered(mails: CommandServices['mails'], input: Parameters<Command['run']>[1]) {
   const locale = textOption(input, 'locale') ?? 'en'
   if (!mails.locales.includes(locale)) throw failure(`--locale: write one of ${mails.locales.join(', ')}`)
   const { template, values } = find(mails.fixtures(), argument(input, 0), textOption(input, 'state'))
-  return { ...mails.render(template, locale, values), locale }
+  const brand = await mails.brand(textOption(input, 'brand') ?? 'default')
+  if (brand === undefined)
+    throw failure(`there is no brand ${textOption(input, 'brand')}: genkan brands list names them`)
+  return { ...mails.render(template, locale, values, brand), locale }
 }
 
 function find(fixtures: readonly Fixture[], template: string, state: string | undefined): Fixture {

@@ -20,6 +20,8 @@ export interface Brand {
   readonly defaultLocale?: string | undefined
   /** The button of its mails, where no stylesheet reaches. */
   readonly button: { readonly colour: string; readonly text: string }
+  /** The ground of its pages, for the bars of browsers around them. */
+  readonly canvas: { readonly light: string; readonly dark: string }
 }
 
 /** What is shown when no brand was made, or none can be read. */
@@ -29,6 +31,7 @@ export const PLAIN_BRAND: Brand = {
   links: {},
   texts: {},
   button: { colour: BASE.light.accent, text: '#ffffff' },
+  canvas: { light: BASE.light.canvas, dark: BASE.dark.canvas },
 }
 
 /** The look of a brand as it is stored. */
@@ -47,6 +50,7 @@ export function sheetOf(
   readonly css: string
   readonly contrasts: readonly Contrast[]
   readonly button: Brand['button']
+  readonly canvas: Brand['canvas']
 } {
   const { colours = {} } = look
   const light = { accent: colours.accent, canvas: colours.canvas, sheet: colours.sheet }
@@ -62,6 +66,7 @@ export function sheetOf(
     css: tokens + custom === '' ? '' : `@layer brand,custom;\n${tokens}${custom}`,
     contrasts: [...lightContrasts, ...darkContrasts],
     button: isColoured ? { colour: lightPalette.accent, text: lightPalette['on-accent'] } : PLAIN_BRAND.button,
+    canvas: { light: lightPalette.canvas ?? BASE.light.canvas, dark: darkPalette.canvas ?? BASE.dark.canvas },
   }
 }
 
@@ -132,6 +137,7 @@ export function compileBrand({ id, settings, css, logos: { light, dark } }: Stor
     texts: settings.texts ?? {},
     defaultLocale: settings.default_locale,
     button: sheet.button,
+    canvas: sheet.canvas,
   }
   return { brand, stylesheet }
 }

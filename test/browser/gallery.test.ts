@@ -14,8 +14,8 @@ import { type Server, startServer } from '../support/server.ts'
 
 const { pages, mails } = JSON.parse(readFileSync(join(process.cwd(), 'views', 'fixtures.json'), 'utf8')) as Fixtures
 const AXE_TAGS = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']
-/** One left-to-right locale, one right-to-left, one without spaces between words. */
-const LOCALES = ['en'] as const
+/** One of each direction. */
+const LOCALES = ['en', 'ar'] as const
 
 let server: Server
 let browser: Browser

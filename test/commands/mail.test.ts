@@ -3,6 +3,7 @@ import { describe, expect, it } from '@jest/globals'
 import type { CommandServices } from '../../src/commands/command.ts'
 import { execute } from '../../src/commands/execute.ts'
 import { canonicalEmail } from '../../src/features/accounts/types.ts'
+import { PLAIN_BRAND } from '../../src/platform/brand.ts'
 import { createViews } from '../../src/platform/views.ts'
 
 const views = createViews({ viewsDir: join(process.cwd(), 'views') })
@@ -17,6 +18,7 @@ async function run(command: string, args: string[] = [], options: object = {}) {
       locales: views.locales,
       fixtures: () => views.fixtures().mails,
       render: views.mail,
+      brand: async (id: string) => (id === 'default' ? PLAIN_BRAND : undefined),
       send: async (message: object) => void sent.push(message),
       canonicalEmail,
     },
@@ -55,6 +57,7 @@ describe('genkan mail', () => {
     [['mail preview', ['no/mail']], /there is no mail no\/mail/],
     [['mail preview', ['recovery/recover'], { state: 'odd' }], /--state: write one of/],
     [['mail preview', ['recovery/recover'], { locale: 'xx' }], /--locale: write one of en/],
+    [['mail preview', ['recovery/recover'], { brand: 'odd' }], /there is no brand odd/],
     [['mail send', ['recovery/recover', 'a@b@c']], /is no e-mail address/],
   ] as const)('%j is refused', async ([command, args, options = {}], error) => {
     const { exit, error: said, sent } = await run(command, [...args], options)

@@ -22,7 +22,7 @@ export function createGallery({ fixtures, locales }: GalleryDeps) {
     /** Everything that the overview shows, in the order of the fixtures. */
     overview(query: GalleryQuery, locale: string) {
       const address = (kind: string, { template, state }: Fixture, part: string) =>
-        `/dev/pages/${kind}?${new URLSearchParams({ template, state, locale, theme: query.theme, part })}`
+        `/dev/pages/${kind}?${new URLSearchParams({ template, state, locale, part, theme: query.theme, brand: query.brand })}`
       const shown = (kind: string, fixture: Fixture, part: string, note = '') => ({
         title: `${fixture.template}${note}`,
         state: fixture.state,

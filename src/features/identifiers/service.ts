@@ -28,8 +28,8 @@ const IN_ALL = 100
 export function createIdentifierService({ kv, transaction, outbox, mac, refused }: IdentifierDeps): IdentifierService {
   async function mayState(ip: string): Promise<boolean> {
     const { allowed } = await kv.hit([
-      { key: `identifier_refused:ip:${networkOf(ip)}`, limit: PER_NETWORK, windowSeconds: HOUR_SECONDS },
-      { key: 'identifier_refused:all', limit: IN_ALL, windowSeconds: HOUR_SECONDS },
+      { key: `{identifier_refused}:ip:${networkOf(ip)}`, limit: PER_NETWORK, windowSeconds: HOUR_SECONDS },
+      { key: '{identifier_refused}:all', limit: IN_ALL, windowSeconds: HOUR_SECONDS },
     ])
     return allowed
   }
