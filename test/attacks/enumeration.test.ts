@@ -148,7 +148,8 @@ async function visit(journey: string, who: Who, observe = true): Promise<Seen> {
 let visits = 0
 
 /** Clients are read anew every half minute for whoever comes first; the others are jobs of the rooms. */
-const CACHED = /\bfrom "?(clients|signing_keys|client_secrets)\b|skip locked|^delete from/
+const CACHED =
+  /\bfrom "?(clients|signing_keys|client_secrets|brands)\b|^update client_secrets s set last_used_at|skip locked|^delete from/
 
 async function count(): Promise<{ hashes: number; facts: number }> {
   const { hashes } = await target.observe()

@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Browser, Page } from 'playwright-core'
 import { pagePolicy } from '../../src/http/security_headers.ts'
+import { PLAIN_BRAND } from '../../src/platform/brand.ts'
 import { createViews } from '../../src/platform/views.ts'
 import { startChromium } from '../support/chromium.ts'
 import { sample, sampleTitle } from '../support/sample.ts'
@@ -67,7 +68,17 @@ async function load(html: string, policy: string | undefined): Promise<void> {
 
 const NONCE = 'dGhlIG5vbmNlIG9mIHRoZSB0ZXN0'
 /** What selects a message, or is checked to be a URL of our own making before a page gets it. */
-const CHOSEN = ['error.code', 'error.field', 'label', 'done', 'current', 'failure.code']
+const CHOSEN = [
+  'error.code',
+  'error.field',
+  'claim',
+  'label',
+  'done',
+  'current',
+  'failure.code',
+  'error.others.code',
+  'error.others.field',
+]
 const URLS = [
   'logoUri',
   'policyUri',
@@ -125,15 +136,10 @@ describe(sampleTitle('A97: no payload runs in any variable of a page'), () => {
   it.each(templates)('%s', async (template) => {
     for (const { state, values, payload, index } of chosen.filter((each) => each.template === template)) {
       const context = poisoned(values, payload) as { [name: string]: unknown }
-      const brand = { name: payload('brand.name') }
-      const html = views.render(template, {
-        brand,
-        nonce: NONCE,
-        csrf: payload('csrf'),
-        theme: undefined,
-        ...context,
-        locale: 'en',
-      })
+      const brand = { ...PLAIN_BRAND, name: payload('brand.name') }
+      const chooser = { action: '/language', returnTo: payload('chooser.returnTo') }
+      const frame = { brand, chooser, nonce: NONCE, csrf: payload('csrf'), theme: undefined }
+      const html = views.render(template, { ...frame, ...context, locale: 'en' })
       for (const policy of [pagePolicy(NONCE), undefined]) {
         await load(html, policy)
         expect({ state, index, policy, ran, dialogs }).toEqual({ state, index, policy, ran: [], dialogs: [] })
@@ -145,7 +151,12 @@ describe(sampleTitle('A97: no payload runs in any variable of a page'), () => {
     for (const { template, state, values } of MAILS) {
       for (const [index, payload] of sample([...SCRIPT_PAYLOADS.entries()], { least: 8 })) {
         const context = poisoned(values, payload) as { [name: string]: unknown }
-        const { html, subject } = views.mail(template, 'en', { ...context, event: values.event })
+        const { html, subject } = views.mail(
+          template,
+          'en',
+          { ...context, event: values.event },
+          { ...PLAIN_BRAND, name: payload('brand.name') },
+        )
         await load(html, undefined)
         expect({ state, index, ran, dialogs }).toEqual({ state, index, ran: [], dialogs: [] })
         expect(subject).not.toMatch(/[\r\n]/)

@@ -62,18 +62,18 @@ async function open(look: Look): Promise<{ page: Page; said: string[]; asked: st
   return { page, said, asked }
 }
 
-const everything = (widths: readonly number[]) =>
+const everything = (widths: readonly number[], themes: readonly Look['theme'][]) =>
   [
     ...pages.map((each) => ({ ...each, kind: 'page' as const })),
     ...mails.map((each) => ({ ...each, kind: 'mail' as const })),
   ].flatMap(({ kind, template, state }) =>
-    (['light', 'dark'] as const).flatMap((theme) =>
+    themes.flatMap((theme) =>
       LOCALES.flatMap((locale) => widths.map((width): Look => ({ kind, template, state, theme, locale, width }))),
     ),
   )
 
 describe(sampleTitle('every page on a phone'), () => {
-  it.each(sample(everything([320]), { least: 30 }))('$kind $template ($state), $theme, $locale', async (look) => {
+  it.each(sample(everything([320], ['light', 'dark'])))('$kind $template ($state), $theme, $locale', async (look) => {
     const { page, said, asked } = await open(look)
     expect(await page.getAttribute('html', 'lang')).toBe(look.locale)
     expect(await page.getAttribute('html', 'dir')).toBe(look.locale === 'ar' ? 'rtl' : 'ltr')
@@ -90,7 +90,7 @@ describe(sampleTitle('every page on a phone'), () => {
 })
 
 describe(sampleTitle('every page on larger screens'), () => {
-  it.each(sample(everything([768, 1280]), { least: 20 }))(
+  it.each(sample(everything([768, 1280], ['light'])))(
     '$kind $template ($state), $theme, $locale, $width px: nothing sticks out',
     async (look) => {
       const { page, said } = await open(look)
@@ -132,7 +132,7 @@ describe('the gallery', () => {
 
   it('the pages are light: less than 30 kB of style and script, compressed', async () => {
     const { page, asked } = await open({
-      ...everything([320])[0],
+      ...everything([320], ['light'])[0],
       template: 'consents/consent',
       state: 'first time',
     } as Look)

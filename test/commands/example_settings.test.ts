@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from '@jest/globals'
 import { loadConfig } from '../../src/config.ts'
@@ -6,7 +7,6 @@ import { parseDeclarations } from '../../src/features/clients/schema.ts'
 import { SCOPES } from '../../src/oidc/claims.ts'
 import { createViews } from '../../src/platform/views.ts'
 
-const NOTHING = Buffer.alloc(0)
 const views = createViews({ viewsDir: 'views' })
 const SECRET = 's'.repeat(43)
 const KEYS = Buffer.alloc(32, 1).toString('base64')
@@ -35,7 +35,9 @@ describe('settings that people copy', () => {
     })
     expect(problems).toEqual([])
     expect(wanted.length).toBeGreaterThan(3)
-    const brands = await Promise.all(config.brands.map((brand) => readDeclaration(brand, views, async () => NOTHING)))
+    const brands = await Promise.all(
+      config.brands.map((brand) => readDeclaration(brand, views, (file) => readFile(file))),
+    )
     expect(brands.flatMap((brand) => ('problems' in brand ? brand.problems : []))).toEqual([])
   })
 
