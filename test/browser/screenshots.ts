@@ -1,7 +1,8 @@
 /**
  * `npm run screenshots [locale …]`: every page of the gallery in every theme and width as a picture under .data/screenshots, to be
- * looked at by people. Without locales: English.
+ * looked at by people. Without locales: English. Needs fonts of their scripts (Debian: fonts-noto-core, fonts-noto-cjk).
  */
+import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Fixtures } from '../../src/platform/views.ts'
@@ -18,6 +19,10 @@ const folder = join('.data', 'screenshots')
 const { pages, mails } = JSON.parse(readFileSync(join('views', 'fixtures.json'), 'utf8')) as Fixtures
 const locales = process.argv.length > 2 ? process.argv.slice(2) : ['en']
 
+for (const locale of locales) {
+  if (execFileSync('fc-list', [`:lang=${locale}`], { encoding: 'utf8' }).trim() === '')
+    process.stderr.write(`No font here has the letters of ${locale}: install fonts-noto-core and fonts-noto-cjk.\n`)
+}
 rmSync(folder, { recursive: true, force: true })
 mkdirSync(folder, { recursive: true })
 const server = await startServer({ env: { GENKAN_DEV_PAGES: '1' } })
