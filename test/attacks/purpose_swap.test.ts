@@ -322,6 +322,9 @@ function redeemers({ verifier, verifying, recovering, coding, open, profile }: H
 }
 
 describe(sampleTitle('A27: purposes'), () => {
+  /** How many six-digit codes of other purposes were tried at each place. */
+  const guesses = new Map<string, number>()
+
   it('holds one of each kind, and they all differ', () => {
     const all = Object.entries(values).filter(([kind]) => !['jwt_access_token'].includes(kind))
     expect(all.filter(([, value]) => value === '')).toEqual([])
@@ -335,7 +338,9 @@ describe(sampleTitle('A27: purposes'), () => {
     expect(foreign.length).toBeGreaterThan(300)
     const taken: object[] = []
     for (const { place, kind } of sample(foreign)) {
-      if ((await places[place]?.try(values[kind] ?? '')) !== false) taken.push({ place, kind })
+      const value = values[kind] ?? ''
+      if (/^\d{6}$/.test(value)) guesses.set(place, (guesses.get(place) ?? 0) + 1)
+      if ((await places[place]?.try(value)) !== false) taken.push({ place, kind })
     }
     expect(taken).toEqual([])
   }, 120_000)
@@ -357,7 +362,9 @@ describe(sampleTitle('A27: purposes'), () => {
     for (const [place, { takes, try: redeem }] of Object.entries(places)) {
       for (const kind of takes) {
         if (kind === 'code' || values[kind] === undefined) continue
-        if (!(await redeem(values[kind]))) refused.push({ place, kind })
+        // The codes of other mails were guesses here, and three guesses use a code up (A36).
+        const isUsedUp = kind.startsWith('mail_code') && (guesses.get(place) ?? 0) >= 3
+        if ((await redeem(values[kind])) === isUsedUp) refused.push({ place, kind })
       }
     }
     expect(refused).toEqual([])
