@@ -164,12 +164,15 @@ async function violations(page: Page, kind: string): Promise<string[]> {
 /** Tab from the top: the focus is always to be seen, in the order of the document, and reaches every control. */
 async function walkByKeyboard(page: Page): Promise<void> {
   const total = await page.evaluate<number>('checks.startWalk()')
+  if (total === 0) return
   const visited: string[] = []
-  for (let step = 0; step < total; step++) {
+  // The parts of a date are stops of their own within one field.
+  while (visited.length < total || visited.at(-1) !== String(total - 1)) {
     await page.keyboard.press('Tab')
     const focused = await page.evaluate<{ walk: string }>('checks.focused()')
     expect(focused).toMatchObject({ outlined: true, inside: true })
-    visited.push(focused.walk)
+    if (visited.at(-1) !== focused.walk) visited.push(focused.walk)
+    expect(visited.length).toBeLessThanOrEqual(total)
   }
   expect(visited).toEqual(Array.from({ length: total }, (_, index) => String(index)))
 }
