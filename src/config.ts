@@ -68,6 +68,37 @@ const resource = z.strictObject({
   access_token_seconds: z.number().int().positive().max(300).optional(),
 })
 
+/** A level of authentication: its name and the methods that reach it, those joined by + together. */
+const level = z.strictObject({
+  acr: z.string().regex(/^[\x21\x23-\x5B\x5D-\x7E]+$/),
+  methods: z
+    .array(
+      z
+        .string()
+        .regex(/^[a-z_]+(\+[a-z_]+)*$/, 'must be names of methods, joined by +')
+        .transform((value) => value.split('+')),
+    )
+    .min(1),
+  max_age_seconds: z.int().min(60).optional(),
+})
+
+const SECOND_FACTORS = ['totp', 'sms_code', 'recovery_code', 'device']
+/** Weakest first. A mailbox is no second factor beside a password: whoever has it resets the password with it. */
+const LEVELS = [
+  { acr: 'urn:genkan:acr:basic', methods: ['pwd', 'email_code', 'passkey'] },
+  {
+    acr: 'urn:genkan:acr:mfa',
+    methods: [
+      'passkey',
+      ...['pwd', 'email_code'].flatMap((first) => SECOND_FACTORS.map((second) => `${first}+${second}`)),
+    ],
+    max_age_seconds: 43_200,
+  },
+  { acr: 'phr', methods: ['passkey'], max_age_seconds: 43_200 },
+]
+
+const enrolment = z.enum(['none', 'optional', 'required'])
+
 /** `clients` entries are checked by the clients feature, which knows their metadata; here only that they name themselves. */
 const clientDeclaration = z.looseObject({ client_id: z.string().min(1) })
 
@@ -120,6 +151,15 @@ const schema = z.strictObject({
       sign_in_per_address: z.coerce.number().int().positive().default(100),
       sign_in_per_identifier: z.coerce.number().int().positive().default(10),
       window_seconds: seconds(600),
+    })
+    .prefault({}),
+  levels: z.array(level).min(1).prefault(LEVELS),
+  scope_levels: z.record(z.string(), z.string()).default({}),
+  second_factor: z
+    .strictObject({
+      policy: enrolment.default('optional'),
+      grace: z.int().min(0).max(100).default(0),
+      email_domains: z.record(z.string().toLowerCase(), enrolment).default({}),
     })
     .prefault({}),
   retention: z
@@ -204,6 +244,21 @@ export interface Config {
     readonly signInPerAddress: number
     readonly signInPerIdentifier: number
     readonly windowSeconds: number
+  }
+  /** Levels of authentication, weakest first; each set of methods reaches its level. */
+  readonly levels: readonly {
+    readonly acr: string
+    readonly methods: readonly (readonly string[])[]
+    readonly maxAge?: number | undefined
+  }[]
+  /** The level that a scope demands of whoever signs in. */
+  readonly scopeLevels: { readonly [scope: string]: string }
+  /** Which accounts must have a second factor, when their client does not say. */
+  readonly secondFactor: {
+    readonly policy: 'none' | 'optional' | 'required'
+    /** Sign-ins for which it may be put off. */
+    readonly grace: number
+    readonly emailDomains: { readonly [domain: string]: 'none' | 'optional' | 'required' }
   }
   readonly retention: {
     readonly ipDays: number
@@ -395,12 +450,25 @@ function crossChecks(settings: Settings, env: Environment): string[] {
   if (settings.dev_pages && !LOOPBACK.has(new URL(settings.issuer).hostname)) {
     problems.push('GENKAN_DEV_PAGES: is for a loopback issuer only')
   }
+  problems.push(...levelProblems(settings))
   const twice = settings.clients.map((c) => c.client_id).filter((id, i, all) => all.indexOf(id) !== i)
   for (const id of new Set(twice)) problems.push(`clients: ${id} is declared twice`)
   const brands = settings.brands.map(({ id }) => id)
   const brandTwice = brands.filter((id, i) => brands.indexOf(id) !== i)
   for (const id of new Set(brandTwice)) problems.push(`brands: ${id} is declared twice`)
   return problems
+}
+
+function levelProblems({ levels, scope_levels: ofScopes }: Settings): string[] {
+  const acrs = levels.map(({ acr }) => acr)
+  const twice = acrs.filter((acr, i) => acrs.indexOf(acr) !== i)
+  const unknown = Object.entries(ofScopes).filter(([, acr]) => !acrs.includes(acr))
+  return [
+    ...[...new Set(twice)].map((acr) => `levels: ${acr} is there twice`),
+    ...unknown.map(
+      ([scope, acr]) => `scope_levels.${scope}: ${acr} is none of ${acrs.join(', ')}${suggestion(acr, acrs)}`,
+    ),
+  ]
 }
 
 /** On the embedded default the first start makes a key; data without its key is refused, never re-keyed. */
@@ -473,6 +541,9 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
       signInPerIdentifier: s.limits.sign_in_per_identifier,
       windowSeconds: s.limits.window_seconds,
     },
+    levels: s.levels.map((row) => ({ ...row, maxAge: row.max_age_seconds })),
+    scopeLevels: s.scope_levels,
+    secondFactor: { ...s.second_factor, emailDomains: s.second_factor.email_domains },
     retention: {
       ipDays: s.retention.ip_days,
       pendingAccountDays: s.retention.pending_account_days,

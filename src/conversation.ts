@@ -1,4 +1,5 @@
 /** The hosted conversation and the account pages, wired. The table of steps in `STEPS` decides the order of the pages. */
+import { type Config, ConfigError, suggestion } from './config.ts'
 import type { Feature } from './feature.ts'
 import { createAccountPages } from './features/account_pages/index.ts'
 import { createAccountSignIn } from './features/account_sign_in/index.ts'
@@ -14,25 +15,41 @@ import type { Languages } from './http/language.ts'
 import type { Pages } from './http/page.ts'
 import type { InteractionHints } from './interaction/hints.ts'
 import { createInteraction } from './interaction/index.ts'
-import type { Step } from './interaction/step.ts'
+import type { Levels } from './interaction/levels.ts'
+import type { AccountView, ClientView, EnrolmentPolicy, Step } from './interaction/step.ts'
 import type { RedeemedCode } from './oidc/first_party_code.ts'
 import type { EngineInteractions } from './oidc/interactions.ts'
 import { newToken } from './platform/ids.ts'
 
-/** The order of the conversation: the first step of this list that is needed is shown. */
-const STEPS = [
-  'choose_account',
-  'identifier',
-  'register',
-  'recover',
-  'recover_code',
-  'new_password',
-  'password',
-  'email_code',
-  'verify_email',
-  'switch_account',
-  'consent',
+/**
+ * The order of the conversation: the first step of this list that is needed is shown. `proves` is the method of its proof,
+ * by which the levels know it; a device is recognised without a page.
+ */
+const STEPS: readonly { readonly name: string; readonly proves?: string }[] = [
+  { name: 'choose_account' },
+  { name: 'identifier' },
+  { name: 'register' },
+  { name: 'recover' },
+  { name: 'recover_code' },
+  { name: 'new_password' },
+  { name: 'password', proves: 'pwd' },
+  { name: 'passkey', proves: 'passkey' },
+  { name: 'email_code', proves: 'email_code' },
+  { name: 'verify_email' },
+  { name: 'totp', proves: 'totp' },
+  { name: 'sms_code', proves: 'sms_code' },
+  { name: 'recovery_code', proves: 'recovery_code' },
+  { name: 'lost_factor' },
+  { name: 'enrol' },
+  { name: 'totp_setup' },
+  { name: 'passkey_setup' },
+  { name: 'sms_setup' },
+  { name: 'new_recovery_codes' },
+  { name: 'passkey_offer' },
+  { name: 'switch_account' },
+  { name: 'consent' },
 ]
+const METHODS: readonly string[] = [...STEPS.flatMap(({ proves }) => proves ?? []), 'device']
 
 export interface ConversationDeps {
   readonly engine: EngineInteractions
@@ -40,6 +57,7 @@ export interface ConversationDeps {
   readonly csrf: Csrf
   readonly hints: InteractionHints
   readonly languages: Languages
+  readonly levels: Levels
   readonly redeem: (code: string, verifier: string, redirectUri: string) => Promise<RedeemedCode | undefined>
 }
 
@@ -47,6 +65,7 @@ export interface ConversationDeps {
 export function createConversation(foundation: Foundation, rooms: Rooms, deps: ConversationDeps): readonly Feature[] {
   const { config, clock, keyValue, metrics } = foundation
   const { accounts, sessions } = rooms
+  refuseUnknownMethods(config)
   const modules = createModules(foundation, rooms)
   const features = [...rooms.all, ...modules]
   const interaction = createInteraction({
@@ -57,6 +76,7 @@ export function createConversation(foundation: Foundation, rooms: Rooms, deps: C
     kv: keyValue,
     accounts: { ...accounts.service, canonicalEmail },
     sessions: sessions.service,
+    enrolmentOf: enrolmentPolicy(config),
     readForm,
     signedIn: (method) => metrics.signIn('success', method),
   })
@@ -141,7 +161,40 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
 }
 
 function inOrder(steps: readonly Step[]): readonly Step[] {
-  const unknown = steps.find(({ name }) => !STEPS.includes(name))
+  const names = STEPS.map(({ name }) => name)
+  const unknown = steps.find(({ name }) => !names.includes(name))
   if (unknown !== undefined) throw new Error(`step ${unknown.name} has no place in the conversation`)
-  return [...steps].sort((a, b) => STEPS.indexOf(a.name) - STEPS.indexOf(b.name))
+  return [...steps].sort((a, b) => names.indexOf(a.name) - names.indexOf(b.name))
+}
+
+/** A level that names a method nobody has could never be reached by it: said at start, not at the first sign-in. */
+function refuseUnknownMethods({ levels }: Config): void {
+  const problems = levels.flatMap(({ acr, methods }) =>
+    [...new Set(methods.flat())]
+      .filter((method) => !METHODS.includes(method))
+      .map((method) => `levels.${acr}: there is no method ${method}${suggestion(method, METHODS)}`),
+  )
+  if (problems.length > 0) throw new ConfigError(problems)
+}
+
+/**
+ * Whether an account that signs in to a client must have a second factor. The operator's word about the account, the domain
+ * of its proven address, and the client (or else the settings) each may demand one, and none can waive what another
+ * demands; of several the shortest grace holds.
+ */
+function enrolmentPolicy({ secondFactor }: Config) {
+  const { policy, grace, emailDomains } = secondFactor
+  return ({ secondFactor: ofClient }: ClientView, account: AccountView | undefined): EnrolmentPolicy => {
+    const domain = account?.email.split('@')[1] ?? ''
+    const ofDomain = Object.hasOwn(emailDomains, domain) ? emailDomains[domain] : undefined
+    const usual = ofClient ?? { policy: ofDomain ?? policy, grace }
+    const demands: EnrolmentPolicy[] = [
+      { policy: account?.secondFactorRequired ? 'required' : 'none', grace },
+      { policy: ofDomain ?? 'none', grace },
+      usual,
+    ]
+    const required = demands.filter((demand) => demand.policy === 'required')
+    if (required.length === 0) return usual
+    return { policy: 'required', grace: Math.min(...required.map((demand) => demand.grace)) }
+  }
 }

@@ -10,6 +10,8 @@ import { createClients } from './features/clients/index.ts'
 import { createConsents } from './features/consents/index.ts'
 import { consentRepository } from './features/consents/repository.ts'
 import { createEmailCodes } from './features/email_codes/index.ts'
+import { createEnrolment } from './features/enrolment/index.ts'
+import { enrolmentRepository } from './features/enrolment/repository.ts'
 import { createIdentifiers } from './features/identifiers/index.ts'
 import type { ReadEmail } from './features/identifiers/types.ts'
 import { createKeys } from './features/keys/index.ts'
@@ -48,6 +50,7 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     scopes: SCOPES,
     locales: foundation.views.locales,
     resources: config.resources,
+    acrs: config.levels.map(({ acr }) => acr),
   })
   const keys = createKeys({
     ...shared,
@@ -89,7 +92,8 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     retention: config.retention,
   })
   const { passwords, emailCodes, mails } = createCredentials(foundation, accounts, readEmail, brands.service)
-  const rooms = { brands, clients, keys, consents, sessions, identifiers, accounts, passwords, emailCodes }
+  const enrolment = createEnrolment({ ...shared, repository: enrolmentRepository(db) })
+  const rooms = { brands, clients, keys, consents, sessions, identifiers, accounts, passwords, emailCodes, enrolment }
   const all: readonly Feature[] = [...Object.values(rooms), mails]
   return { ...rooms, all }
 }

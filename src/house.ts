@@ -15,6 +15,7 @@ import { createOAuthErrorPage } from './http/error_handler.ts'
 import { createLanguageRouter, createLanguages } from './http/language.ts'
 import { createPages, type Pages } from './http/page.ts'
 import { createInteractionHints } from './interaction/hints.ts'
+import { createLevels } from './interaction/levels.ts'
 import { cookies } from './oidc/configuration.ts'
 import { createRedeemCode } from './oidc/first_party_code.ts'
 import { createEngineInteractions } from './oidc/interactions.ts'
@@ -53,10 +54,11 @@ export function createHouse(foundation: Foundation) {
   const interactions = createEngineInteractions(current, cookies(config.https), brandOf)
   const hints = createInteractionHints({ kv: keyValue, clock })
   const rooms = createRooms(foundation, interactions, current)
+  const levels = createLevels(config.levels, config.scopeLevels)
   const redeem = createRedeemCode(current, ACCOUNT_CLIENT_ID)
   const features = [
     ...rooms.all,
-    ...createConversation(foundation, rooms, { engine: interactions, pages, csrf, hints, languages, redeem }),
+    ...createConversation(foundation, rooms, { engine: interactions, pages, csrf, hints, languages, levels, redeem }),
     ...(config.devPages ? [devPages(foundation, rooms, pages)] : []),
   ]
   const work = createWork(foundation, features)
@@ -81,6 +83,7 @@ export function createHouse(foundation: Foundation) {
     async buildEngine(): Promise<Engine> {
       engine = createEngine(foundation, rooms, {
         keys: await rooms.keys.service.current(clock.now()),
+        levels,
         interactionOpened: hints.opened,
         ...createEnginePages({
           pages,
@@ -137,7 +140,7 @@ function introspectionOf({ config, clock }: Foundation, { keys, clients, account
 
 type EngineParts = Pick<
   Parameters<typeof createProvider>[0],
-  'keys' | 'interactionOpened' | 'renderError' | 'renderLogout' | 'renderLoggedOut'
+  'keys' | 'levels' | 'interactionOpened' | 'renderError' | 'renderLogout' | 'renderLoggedOut'
 >
 
 function createEngine(foundation: Foundation, rooms: Rooms, parts: EngineParts): Engine {

@@ -1,6 +1,6 @@
 /** What the conversation asks of the engine. `oidc/interactions.ts` fulfils it. */
 import type { Context } from 'koa'
-import type { ClientView } from './step.ts'
+import type { ClientView, Proof } from './step.ts'
 
 /** An Interaction of this browser, as the engine loads it. */
 export interface EngineInteraction {
@@ -19,6 +19,13 @@ export interface EngineInteraction {
   readonly exp: number
 }
 
+/** The live session of a browser, with what was shown in it. */
+export interface BrowserSession {
+  readonly accountId: string
+  readonly uid: string
+  readonly proofs: readonly Proof[]
+}
+
 /** What the conversation asks of the engine. */
 export interface EngineInteractions {
   load(ctx: Context, uid: string): Promise<EngineInteraction | undefined>
@@ -32,6 +39,6 @@ export interface EngineInteractions {
   speak(ctx: Context, uid: string, locale: string): Promise<void>
   endBrowserSession(ctx: Context): Promise<void>
   /** The session of this browser now: another tab may have signed in or out since the interaction was opened. */
-  browserSession(ctx: Context): Promise<{ readonly accountId: string; readonly uid: string } | undefined>
+  browserSession(ctx: Context): Promise<BrowserSession | undefined>
   client(clientId: string): Promise<ClientView | undefined>
 }

@@ -4,30 +4,18 @@
  * the account it proves, and naming another account drops all proofs. Without it two parallel submits could pair one
  * account's password with another account.
  */
+import { enrolmentDue, met } from './levels.ts'
+import { isFinished } from './progress.ts'
 import {
   authenticated,
   type FlowState,
-  MAILBOX,
   needsSwitch,
   type Patch,
   type Progress,
   type PromptName,
   type Proof,
-  type Requirement,
   type Step,
 } from './step.ts'
-
-const REQUIRED: { readonly [prompt in PromptName]: readonly Requirement[] } = {
-  select_account: ['account', 'authentication', 'verified_email'],
-  create: ['account', 'authentication', 'verified_email'],
-  login: ['account', 'authentication', 'verified_email'],
-  consent: ['consent'],
-}
-
-/** What a conversation opened by this prompt must have shown. */
-export function requirementsOf(prompt: PromptName): readonly Requirement[] {
-  return REQUIRED[prompt]
-}
 
 /** The progress before the first answer. `version` is that of the stored record it replaces, 0 when there is none. */
 export function begin(prompt: PromptName, identifier: string | undefined, version = 0): Progress {
@@ -85,6 +73,8 @@ export function finished(state: FlowState): 'account' | 'session' | undefined {
   }
   if (!authenticated(progress) || !proofs.every((proof) => proof.accountId === accountId)) return undefined
   if (account?.accountId !== accountId || !account.active || !account.emailVerified) return undefined
+  // The levels of the account and of the request, whichever pages were seen, skipped or never loaded (A41, A43, A45).
+  if (!state.demands.every((demand) => met(demand, proofs, state.now)) || enrolmentDue(state)) return undefined
   if (needsSwitch(state)) return undefined
   return 'account'
 }
@@ -100,7 +90,37 @@ export function next(steps: readonly Step[], state: FlowState): Step | undefined
   return chosen?.meets.some((requirement) => first?.meets.includes(requirement)) ? chosen : first
 }
 
-/** Methods of RFC 8176 for the ID token's `amr`, in the order of the proofs. */
-export function amrOf(proofs: readonly Proof[]): string[] {
-  return [...new Set(proofs.map(({ method }) => method).filter((method) => method !== MAILBOX))]
+/** Every change of path forgets the account and its proofs; what was typed stays, to be corrected instead of typed again. */
+export function switchPatch({ progress }: FlowState, to: string): Patch {
+  const afresh = { accountId: null, chosen: null } as const
+  switch (to) {
+    case 'login':
+      return { ...afresh, path: 'login', answers: { choose_account: 'other' } }
+    case 'identifier':
+      return {
+        ...afresh,
+        path: 'login',
+        identifier: null,
+        answers: { choose_account: 'other', identifier: progress.identifier },
+      }
+    case 'create':
+      return { ...afresh, path: 'create', answers: { verify_email: null, choose_account: 'other' } }
+    case 'recover':
+      return { ...afresh, path: 'recover', answers: { recover: null, recover_code: null } }
+    default:
+      return { chosen: to }
+  }
+}
+
+/** Whoever has signed in, but not at the level that is asked for, leaves the request unmet (RFC 9470 §5). */
+export function abortOf(state: FlowState) {
+  const isShort =
+    authenticated(state.progress) && !state.demands.every((demand) => met(demand, state.progress.proofs, state.now))
+  const error = isShort ? 'unmet_authentication_requirements' : 'access_denied'
+  return { error, error_description: 'the end-user cancelled' }
+}
+
+/** A step that a conversation which could end still has for the person: an offer to be taken or left. */
+export function optional(steps: readonly Step[], state: FlowState): Step | undefined {
+  return finished(state) === 'account' && !isFinished(state) ? next(steps, state) : undefined
 }

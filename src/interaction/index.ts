@@ -4,8 +4,9 @@
  * `EngineInteractions`; what a step asks and checks belongs to the features.
  */
 import type Router from '@koa/router'
+import type { InteractionStoreDeps } from './conversation.ts'
 import { type InteractionRouteDeps, interactionRoutes } from './routes.ts'
-import { createInteractionStore, type InteractionStoreDeps } from './store.ts'
+import { createInteractionStore } from './store.ts'
 
 export type InteractionDeps = InteractionStoreDeps & Omit<InteractionRouteDeps, 'store'>
 

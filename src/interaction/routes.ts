@@ -3,11 +3,22 @@ import Router from '@koa/router'
 import type { Context } from 'koa'
 import { AppError } from '../errors.ts'
 import type { Languages } from '../http/language.ts'
-import { next } from './flow.ts'
+import type { Conversation } from './conversation.ts'
+import { abortOf, next, optional, switchPatch } from './flow.ts'
 import type { InteractionHints } from './hints.ts'
+import { reasonOf } from './levels.ts'
 import { isFinished } from './progress.ts'
-import type { FieldError, FlowState, Outcome, Patch, RequestFacts, Shown, Step } from './step.ts'
-import type { Conversation, InteractionStore } from './store.ts'
+import {
+  authenticated,
+  type FieldError,
+  type FlowState,
+  type Outcome,
+  type Patch,
+  type RequestFacts,
+  type Shown,
+  type Step,
+} from './step.ts'
+import type { InteractionStore } from './store.ts'
 
 export interface InteractionRouteDeps {
   /** In the order in which they are asked. */
@@ -69,7 +80,7 @@ export function interactionRoutes(deps: InteractionRouteDeps): Router {
     const conversation = await store.load(ctx, uidOf(ctx))
     if (conversation === undefined) return gone(deps, ctx)
     if (action === 'switch') return switchTo(deps, ctx, conversation, form.to ?? '')
-    if (action === 'abort') return redirect(ctx, await store.answer(ctx, uidOf(ctx), ABORTED))
+    if (action === 'abort') return redirect(ctx, await store.answer(ctx, uidOf(ctx), abortOf(conversation.state)))
     return submit(deps, ctx, conversation, action, form)
   })
   return router
@@ -83,11 +94,11 @@ function refuseUnknown(steps: readonly Step[], name: string | undefined): void {
   if (!steps.some((step) => step.name === name)) throw new AppError('forbidden')
 }
 
-const ABORTED = { error: 'access_denied', error_description: 'the end-user cancelled' }
-
 /** Shows the step that is due, or finishes. The only place that decides what a person sees next. */
 async function dispatch(deps: InteractionRouteDeps, ctx: Context, conversation: Conversation): Promise<void> {
   const { state } = conversation
+  const extra = optional(deps.steps, state)
+  if (extra !== undefined) return show(deps, ctx, conversation, extra)
   const ended = await deps.store.finish(ctx, conversation, requestOf(ctx))
   if (typeof ended === 'object') return redirect(ctx, ended.url)
   // The proofs were forgotten, or a parallel request was faster: what is due now is read anew.
@@ -127,7 +138,16 @@ async function show(
   })
   const extras = { ...(failure && { error: failure }), ...(values && { values }), ...(code && { code }) }
   const paths = deps.steps.flatMap(({ begins }) => begins ?? [])
-  const context = { ...shown, uid: state.uid, client: state.client, offers, paths, ...extras }
+  const reason = authenticated(state.progress) ? reasonOf(state) : undefined
+  const context = {
+    ...shown,
+    uid: state.uid,
+    client: state.client,
+    offers,
+    paths,
+    ...(reason && { reason }),
+    ...extras,
+  }
   deps.pages.render(ctx, `${step.feature}/${step.name}`, context, status ?? (failure === undefined ? 200 : 429))
 }
 
@@ -161,7 +181,8 @@ async function submit(
 
 /** Finishes at once when nothing is left to ask; else saves and lets the browser ask for the next page. */
 async function proceed(deps: InteractionRouteDeps, ctx: Context, conversation: Conversation): Promise<void> {
-  const ended = await deps.store.finish(ctx, conversation, requestOf(ctx))
+  const isOver = optional(deps.steps, conversation.state) === undefined
+  const ended = isOver ? await deps.store.finish(ctx, conversation, requestOf(ctx)) : 'unfinished'
   if (typeof ended === 'object') return redirect(ctx, ended.url)
   // Whoever loses the compare-and-set goes back to the dispatcher like the winner.
   if (ended === 'unfinished') await deps.store.save(conversation)
@@ -209,28 +230,6 @@ async function switchTo(
     await deps.store.save(await deps.store.advance(conversation, patch))
   }
   return back(ctx)
-}
-
-/** Every change of path forgets the account and its proofs; what was typed stays, to be corrected instead of typed again. */
-function switchPatch({ progress }: FlowState, to: string): Patch {
-  const afresh = { accountId: null, chosen: null } as const
-  switch (to) {
-    case 'login':
-      return { ...afresh, path: 'login', answers: { choose_account: 'other' } }
-    case 'identifier':
-      return {
-        ...afresh,
-        path: 'login',
-        identifier: null,
-        answers: { choose_account: 'other', identifier: progress.identifier },
-      }
-    case 'create':
-      return { ...afresh, path: 'create', answers: { verify_email: null, choose_account: 'other' } }
-    case 'recover':
-      return { ...afresh, path: 'recover', answers: { recover: null, recover_code: null } }
-    default:
-      return { chosen: to }
-  }
 }
 
 /** The link of a mail. A GET never consumes (mail scanners open links): it shows the code and a button (A30). */

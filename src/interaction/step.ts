@@ -7,12 +7,16 @@ import type { ZodType } from 'zod'
 export type PromptName = 'select_account' | 'create' | 'login' | 'consent'
 
 /** What a finished conversation must have shown. Several steps may meet one requirement. */
-export type Requirement = 'account' | 'authentication' | 'verified_email' | 'consent'
+export type Requirement = 'account' | 'authentication' | 'second_factor' | 'verified_email' | 'enrolment' | 'consent'
 
 /** One thing shown about one account at one time. Proofs of another account are dropped, never mixed. */
 export interface Proof {
-  /** RFC 8176 authentication method reference: `pwd`, `otp`, … */
+  /** The name by which the levels know it: `pwd`, `email_code`, `passkey`, `totp`, … */
   readonly method: string
+  /** What it is in the ID token's `amr` (RFC 8176); nothing for what proves no authentication. */
+  readonly amr?: readonly string[] | undefined
+  /** Only ever asked for after another proof: by itself it signs nobody in. */
+  readonly second?: true | undefined
   readonly accountId: string
   /** Milliseconds since the epoch. */
   readonly at: number
@@ -56,8 +60,18 @@ export interface ClientView {
   readonly registrationFields?: readonly RegistrationField[] | undefined
   /** The language of its pages when nothing else decides. */
   readonly defaultLocale?: string | undefined
+  /** The level below which nobody signs in to it, whatever the request says. */
+  readonly minimumAcr?: string | undefined
+  /** What it wants of accounts that have no second factor; without, what the server's settings say. */
+  readonly secondFactor?: EnrolmentPolicy | undefined
   /** How the client's pages and mails look; pages know more of it. */
   readonly brand?: { readonly id: string } | undefined
+}
+
+/** Whether an account must have a second factor, and how many sign-ins it may still put that off. */
+export interface EnrolmentPolicy {
+  readonly policy: 'none' | 'optional' | 'required'
+  readonly grace: number
 }
 
 export interface RegistrationField {
@@ -74,8 +88,33 @@ export interface AccountView {
   readonly epoch: number
   readonly name?: string | undefined
   readonly locale?: string | undefined
+  /** Methods it has set up beside password and mailbox: `totp`, `passkey`, `recovery_code`, … */
+  readonly factors: readonly string[]
+  /** An operator demands a second factor of it. */
+  readonly secondFactorRequired?: boolean | undefined
+  /** How often it has put off setting up a required second factor. */
+  readonly enrolmentSkips?: number | undefined
+  /** Until then it is not asked again to set up something that is optional; milliseconds since the epoch. */
+  readonly nudgeAfter?: number | undefined
   /** When the password was set that was read with the account, in milliseconds since the epoch; not every look reads it. */
   readonly passwordAt?: number | undefined
+}
+
+/** Methods of which all must have been shown within `maxAgeMs`. */
+export interface MethodSet {
+  readonly methods: readonly string[]
+  readonly maxAgeMs: number
+}
+
+/** Who demands more than the weakest level. */
+export type Reason = 'request' | 'client' | 'scope' | 'account'
+
+/** A level of authentication to be reached: any one of the sets. */
+export interface Demand {
+  readonly acr: string
+  readonly sets: readonly MethodSet[]
+  /** Undefined where the weakest level is enough. */
+  readonly reason?: Reason | undefined
 }
 
 export interface FlowState {
@@ -91,12 +130,16 @@ export interface FlowState {
   readonly params: { readonly [key: string]: unknown }
   readonly client: ClientView
   /** The live session of this browser, when there is one. */
-  readonly session?: { readonly accountId: string; readonly uid: string } | undefined
+  readonly session?: { readonly accountId: string; readonly uid: string; readonly proofs: readonly Proof[] } | undefined
   /** The account named by `progress.accountId`. */
   readonly account?: AccountView | undefined
   readonly progress: Progress
-  /** Computed once by policy. */
-  readonly required: readonly Requirement[]
+  /** Levels to be reached, in this order: what the account's own factors demand, then what the request does. */
+  readonly demands: readonly Demand[]
+  /** Whether the account must have a second factor of its own. */
+  readonly enrolment: EnrolmentPolicy
+  /** Milliseconds since the epoch. */
+  readonly now: number
   readonly locale: string
 }
 
@@ -105,6 +148,8 @@ export interface RequestFacts {
   readonly userAgent: string
   readonly locale: string
   readonly requestId: string
+  /** Names this browser by a cookie of its own that outlives sessions; absent until it has one. */
+  readonly deviceToken?: string | undefined
 }
 
 /**
@@ -181,7 +226,8 @@ export const MAILBOX = 'mailbox'
 
 /** Whether something that signs in was shown for the named account. */
 export function authenticated({ accountId, proofs }: Progress): boolean {
-  return accountId !== undefined && proofs.some((proof) => proof.accountId === accountId && proof.method !== MAILBOX)
+  const signsIn = ({ method, second }: Proof) => method !== MAILBOX && second !== true
+  return accountId !== undefined && proofs.some((proof) => proof.accountId === accountId && signsIn(proof))
 }
 
 /** Whether another account than the proven one is signed in in this browser, and its owner has not agreed to leave. */

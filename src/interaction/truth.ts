@@ -1,5 +1,5 @@
 /** What is true of an account at the moment its conversation finishes, and which of its proofs still count. */
-import type { AccountView, Proof } from './step.ts'
+import { type AccountView, type FlowState, MAILBOX, type Proof } from './step.ts'
 
 export interface AccountTruth {
   readonly active: boolean
@@ -26,4 +26,26 @@ export async function truthOf(
 /** "End everything" voids every proof (A53), a new password those made with the old one (A54). */
 export function stillCounts({ method, at, epoch }: Proof, now: AccountTruth): boolean {
   return epoch === now.epoch && !(method === 'pwd' && at < (now.passwordAt ?? 0))
+}
+
+/** What was shown in this conversation; of a step-up, without what the session brought along. */
+export function newProofs({ session, progress }: Pick<FlowState, 'session' | 'progress'>): readonly Proof[] {
+  const brought = session?.proofs ?? []
+  return progress.proofs.filter(
+    ({ method, at }) => method !== MAILBOX && !brought.some((proof) => proof.method === method && proof.at === at),
+  )
+}
+
+/** All that was shown in the session that goes on: what was shown before stays true, and as old as it is. */
+export function sessionProofs({
+  session,
+  progress: { accountId, proofs },
+}: Pick<FlowState, 'session' | 'progress'>): readonly Proof[] {
+  const shown = proofs.filter(({ method }) => method !== MAILBOX)
+  if (session === undefined || session.accountId !== accountId) return shown
+  const epoch = shown[0]?.epoch
+  const before = session.proofs.filter(
+    (old) => old.epoch === epoch && !shown.some(({ method }) => method === old.method),
+  )
+  return [...before, ...shown]
 }

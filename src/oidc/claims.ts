@@ -1,4 +1,4 @@
-/** Scopes, the standard claims each releases (OIDC Core §5.4), and the levels of authentication. */
+/** Scopes, and the standard claims each releases (OIDC Core §5.4). */
 
 /** Claims by scope, and the protocol claims that need none. */
 export const CLAIMS = {
@@ -29,6 +29,3 @@ export const CLAIMS = {
 
 /** Scopes a client may be allowed (`scopes_supported`). */
 export const SCOPES = ['openid', 'offline_access', 'profile', 'email', 'address', 'phone'] as const
-
-/** Ordered levels of authentication, weakest first. */
-export const ACR_VALUES = ['urn:genkan:acr:basic'] as const

@@ -10,7 +10,8 @@ import {
   type KoaContextWithOIDC,
 } from 'oidc-provider'
 import type { Config } from '../config.ts'
-import { ACR_VALUES, CLAIMS, SCOPES } from './claims.ts'
+import type { Levels } from '../interaction/levels.ts'
+import { CLAIMS, SCOPES } from './claims.ts'
 import { isCompactJws } from './compact_jws.ts'
 import { type SigningKey, toEngineKeys } from './keys.ts'
 import { createPolicy, extraPrompts } from './policy.ts'
@@ -19,6 +20,8 @@ import { createResourceServers } from './resource_servers.ts'
 export interface ConfigurationDeps {
   readonly config: Config
   readonly keys: readonly SigningKey[]
+  readonly levels: Levels
+  readonly now: () => Date
   /** Languages of the pages. */
   readonly locales: readonly string[]
   readonly adapter: (model: string) => Adapter
@@ -46,6 +49,9 @@ const CLIENT_METADATA = [
   'default_locale',
   'resource_server_for',
   'organization_id',
+  'minimum_acr',
+  'second_factor',
+  'second_factor_grace',
   'cors_origins',
   'access_token_format',
   'access_token_seconds',
@@ -86,7 +92,7 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
     cookies: cookies(config.https),
     claims: CLAIMS as never,
     scopes: [...SCOPES],
-    acrValues: [...ACR_VALUES],
+    acrValues: [...deps.levels.acrs],
     // `prompt_values_supported` is how a client learns of `create` (Initiating User Registration 1.0 §4.1).
     discovery: {
       prompt_values_supported: ['none', 'login', 'consent', ...prompts],
@@ -95,7 +101,7 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
     ...clientRules(config),
     ...tokenRules(config),
     interactions: {
-      policy: createPolicy(prompts),
+      policy: createPolicy(prompts, deps),
       url: async (_ctx, { uid, params }) => {
         await deps.interactionOpened(uid, String(params.client_id))
         return `/interaction/${uid}`

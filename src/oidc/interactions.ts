@@ -2,9 +2,10 @@
 import type { Context } from 'koa'
 import type Provider from 'oidc-provider'
 import { errors, type Interaction } from 'oidc-provider'
-import type { ClientView } from '../interaction/step.ts'
+import type { ClientView, Proof } from '../interaction/step.ts'
 import type { cookies } from './configuration.ts'
 import { agreedIn, createGrantFor } from './grants.ts'
+import { proofsOf } from './models.ts'
 import { type BrandOf, viewOf } from './pages.ts'
 
 /** An Interaction of this browser (the path-bound cookie proved it). */
@@ -34,7 +35,9 @@ export interface EngineInteractions {
   /** Puts the person's own choice of language in the place of the client's: it holds through resume and consent. */
   speak(ctx: Context, uid: string, locale: string): Promise<void>
   /** The live session of this browser now: another tab may have signed in or out since the Interaction was opened. */
-  browserSession(ctx: Context): Promise<{ readonly accountId: string; readonly uid: string } | undefined>
+  browserSession(
+    ctx: Context,
+  ): Promise<{ readonly accountId: string; readonly uid: string; readonly proofs: readonly Proof[] } | undefined>
   /** Destroys the engine's session of this browser and its cookie. */
   endBrowserSession(ctx: Context): Promise<void>
   client(clientId: string): Promise<ClientView | undefined>
@@ -66,8 +69,9 @@ export function createEngineInteractions(
     return grant === undefined ? undefined : agreedIn(grant)
   }
   const browserSession = async (ctx: Context): Promise<BrowserSession> => {
-    const { accountId, uid } = await current().Session.get(ctx as never)
-    return accountId === undefined ? undefined : { accountId, uid }
+    const session = await current().Session.get(ctx as never)
+    const { accountId, uid } = session
+    return accountId === undefined ? undefined : { accountId, uid, proofs: proofsOf(session) }
   }
   return {
     async load(ctx, uid) {

@@ -2,6 +2,8 @@
 import { hash } from 'node:crypto'
 import Provider, { errors } from 'oidc-provider'
 import { browserOf } from '../http/csrf.ts'
+import { type Levels, wishesOf } from '../interaction/levels.ts'
+import type { Proof } from '../interaction/step.ts'
 import type { OidcStore } from './adapter/store.ts'
 import { SCOPES } from './claims.ts'
 import { isCompactJws } from './compact_jws.ts'
@@ -12,6 +14,7 @@ export interface ModelDeps {
   readonly findClient: (clientId: string) => Promise<{ [key: string]: unknown } | undefined>
   readonly successorOf: (refreshToken: string) => string
   readonly now: () => Date
+  readonly levels: Pick<Levels, 'worth'>
 }
 
 /** What `interaction/store.ts` finishes a login with, beyond the engine's own fields. */
@@ -21,6 +24,8 @@ export interface LoginResult {
   readonly epoch: number
   /** The browser that showed the proofs. */
   readonly browser: string
+  /** All that was shown in the session, each with its time. */
+  readonly proofs: readonly Proof[]
 }
 
 type Prototype = { [name: string]: (...args: never[]) => unknown }
@@ -28,7 +33,7 @@ type Loose = { prototype: Prototype; [name: string]: unknown }
 
 /** Applies our changes to one provider's models. */
 export function adaptModels(provider: Provider, deps: ModelDeps): void {
-  keepInPayload(provider.Session, ['epoch', 'startedAt', 'linked', 'seenAt'])
+  keepInPayload(provider.Session, ['epoch', 'startedAt', 'linked', 'seenAt', 'proofs'])
   keepInPayload(provider.Grant, ['epoch'])
   adaptSession(provider, deps)
   adaptClient(provider, deps)
@@ -51,11 +56,38 @@ interface LiveSession {
   startedAt?: number
   seenAt?: number
   accountId?: string
+  proofs?: readonly Proof[]
   adapter: { destroy(id: string): Promise<void> }
 }
 
-function adaptSession(provider: Provider, { now }: ModelDeps): void {
+/** What was shown in a session. */
+export function proofsOf(session: unknown): readonly Proof[] {
+  return (session as LiveSession | undefined)?.proofs ?? []
+}
+
+/**
+ * `acr` and `amr` of a session are what its proofs are worth at this moment for this request, not what they once were: a
+ * level is lost when its proofs grow old. Tokens keep the values of their code, refreshed ones too (RFC 9470 §6.2).
+ */
+function deriveLevel(prototype: Prototype, { levels, now }: ModelDeps): void {
+  const worth = (session: unknown) => {
+    const { params, claims } = Provider.ctx?.oidc ?? {}
+    return levels.worth(proofsOf(session), now().getTime(), wishesOf({ ...params, claims }))
+  }
+  for (const name of ['acr', 'amr'] as const) {
+    Object.defineProperty(prototype, name, {
+      get(this: unknown) {
+        return worth(this)[name]
+      },
+      set() {},
+    })
+  }
+}
+
+function adaptSession(provider: Provider, deps: ModelDeps): void {
+  const { now } = deps
   const { prototype } = provider.Session as unknown as Loose
+  deriveLevel(prototype, deps)
   const save = prototype.save as (this: LiveSession, ttl: number) => Promise<string>
   // The engine destroys the old id before it writes the new one; a refresh in that gap would lose its session.
   prototype.save = async function (this: LiveSession, ttl: number) {
@@ -88,6 +120,7 @@ function adaptSession(provider: Provider, { now }: ModelDeps): void {
     if (login?.accountId === details.accountId) {
       this.uid = login.sessionUid
       this.epoch = login.epoch
+      this.proofs = login.proofs
     }
     loginAccount.call(this, details)
   } as never

@@ -1,8 +1,9 @@
 /** When the engine must ask the person: its own checks, ours, and the prompts `create` and `select_account`. */
 import { errors, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider'
 import type { Config } from '../config.ts'
-import { ACR_VALUES } from './claims.ts'
+import { type Levels, met, wishesOf } from '../interaction/levels.ts'
 import { consentIn } from './grants.ts'
+import { proofsOf } from './models.ts'
 
 const { base, Check, Prompt } = interactionPolicy
 
@@ -12,13 +13,13 @@ export function extraPrompts({ registration }: Config['modules']): readonly stri
 }
 
 /** `interactions.policy` of the engine. A prompt that is not there is refused as `invalid_request`. */
-export function createPolicy(extra: readonly string[]) {
+export function createPolicy(extra: readonly string[], deps: LevelDeps) {
   const policy = base()
   const login = policy.get('login')
   login?.checks.add(accountGone())
   login?.checks.add(expectedAccount())
   for (const reason of ['essential_acrs', 'essential_acr']) login?.checks.remove(reason)
-  login?.checks.add(essentialAcr())
+  login?.checks.add(level(deps))
   const consent = policy.get('consent')
   if (consent !== undefined) consent.details = (ctx) => ({ agreed: consentIn(ctx) })
   for (const name of extra) policy.add(new Prompt({ name, requestable: true }), 0)
@@ -59,27 +60,33 @@ function subjectOf(idToken: string): unknown {
   return (JSON.parse(Buffer.from(payload, 'base64url').toString()) as { sub?: unknown }).sub
 }
 
+export interface LevelDeps {
+  readonly levels: Levels
+  readonly now: () => Date
+}
+
 /**
- * Essential `acr` (OIDC Core §5.5.1.1): the engine would ask for a login again and again when no login can reach the
- * level; a level that does not exist is an error at once (OpenID Connect Unmet Authentication Requirements 1.0).
+ * The level of authentication that the request, the client or a scope demands (RFC 9470, OIDC Core §5.5.1.1). What the
+ * session has shown may be enough, or have grown too old. A level that does not exist is an error at once when it is
+ * essential (OpenID Connect Unmet Authentication Requirements 1.0): no sign-in could ever reach it.
  */
-function essentialAcr() {
-  return new Check('essential_acr', 'requested ACR could not be obtained', 'login_required', (ctx) => {
-    const wanted = essentialValues(ctx)
-    if (wanted === undefined) return Check.NO_NEED_TO_PROMPT
-    if (!wanted.some((value) => (ACR_VALUES as readonly unknown[]).includes(value))) {
+function level({ levels, now }: LevelDeps) {
+  return new Check('level', 'a higher level of authentication is required', 'login_required', (ctx) => {
+    const { client, session } = ctx.oidc
+    const params = { ...ctx.oidc.params, claims: ctx.oidc.claims }
+    refuseMalformed(ctx)
+    const { acrs, essential } = wishesOf(params)
+    if (essential && !acrs.some((acr) => levels.acrs.includes(acr))) {
       throw new errors.UnmetAuthenticationRequirements('none of the requested authentication levels can be obtained')
     }
-    return wanted.includes(ctx.oidc.acr) ? Check.NO_NEED_TO_PROMPT : Check.REQUEST_PROMPT
+    const demand = levels.demand(params, client?.minimum_acr as string | undefined)
+    return met(demand, proofsOf(session), now().getTime()) ? Check.NO_NEED_TO_PROMPT : Check.REQUEST_PROMPT
   })
 }
 
-function essentialValues({ oidc }: KoaContextWithOIDC): readonly unknown[] | undefined {
-  const acr = oidc.claims?.id_token?.acr as { essential?: unknown; value?: unknown; values?: unknown } | null
-  if (acr?.essential !== true) return undefined
-  if (acr.values !== undefined && !Array.isArray(acr.values)) {
+function refuseMalformed({ oidc }: KoaContextWithOIDC): void {
+  const acr = oidc.claims?.id_token?.acr as { values?: unknown } | null | undefined
+  if (acr?.values !== undefined && !Array.isArray(acr.values)) {
     throw new errors.InvalidRequest('invalid claims.id_token.acr.values type')
   }
-  if (acr.values === undefined && acr.value === undefined) return undefined
-  return acr.values ?? [acr.value]
 }

@@ -10,7 +10,7 @@ import { type ConfigurationDeps, createConfiguration } from './configuration.ts'
 import { createLoadExistingGrant, type FindConsent } from './grants.ts'
 import { adaptModels, type ModelDeps } from './models.ts'
 
-export type OidcDeps = Omit<ConfigurationDeps, 'adapter' | 'findAccount' | 'loadExistingGrant'> &
+export type OidcDeps = Omit<ConfigurationDeps, 'adapter' | 'findAccount' | 'loadExistingGrant' | 'now'> &
   AdapterDeps &
   AccountDeps &
   Omit<ModelDeps, 'now'> & { readonly findConsent: FindConsent }
@@ -31,10 +31,12 @@ export function createProvider(given: OidcDeps): Provider {
     interactionOpened: guard(given.interactionOpened),
   }
   const { config, clock } = deps
+  const now = () => clock.now()
   const provider = new Provider(
     config.issuer,
     createConfiguration({
       ...deps,
+      now,
       adapter: createAdapterFactory(deps),
       findAccount: createFindAccount(deps),
       loadExistingGrant: createLoadExistingGrant(deps.findConsent),
@@ -42,7 +44,7 @@ export function createProvider(given: OidcDeps): Provider {
   )
   // `http/request_context` has pinned Host and X-Forwarded-* to the issuer before the engine reads them.
   provider.proxy = true
-  adaptModels(provider, { ...deps, now: () => clock.now() })
+  adaptModels(provider, { ...deps, now })
   return provider
 }
 

@@ -27,7 +27,7 @@ interface Options {
 }
 
 const RESULTS = ['success', 'failure', 'limited', 'error']
-const METHODS = ['pwd', 'otp', 'mfa', 'hwk', 'swk', 'email', 'none']
+const METHODS = ['pwd', 'email_code', 'passkey', 'totp', 'sms_code', 'recovery_code', 'device', 'none']
 const GRANTS = [
   'authorization_code',
   'refresh_token',

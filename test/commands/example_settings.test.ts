@@ -32,6 +32,7 @@ describe('settings that people copy', () => {
       scopes: new Set([...SCOPES, ...config.resources.flatMap(({ scopes }) => scopes)]),
       resources: new Set(config.resources.map(({ identifier }) => identifier)),
       locales: new Set(['en', 'fi']),
+      acrs: new Set(config.levels.map(({ acr }) => acr)),
     })
     expect(problems).toEqual([])
     expect(wanted.length).toBeGreaterThan(3)

@@ -1,7 +1,8 @@
 import { describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
-import { amrOf, begin, finished, merge, next, requirementsOf } from '../../src/interaction/flow.ts'
+import { begin, finished, merge, next } from '../../src/interaction/flow.ts'
 import type { AccountView, FlowState, Patch, Progress, PromptName, Step } from '../../src/interaction/step.ts'
+import { DEFAULT_LEVELS } from '../support/levels.ts'
 
 const account = (accountId: string, changes: Partial<AccountView> = {}): AccountView => ({
   accountId,
@@ -9,6 +10,7 @@ const account = (accountId: string, changes: Partial<AccountView> = {}): Account
   emailVerified: true,
   active: true,
   epoch: 0,
+  factors: [],
   ...changes,
 })
 
@@ -21,7 +23,9 @@ function stateOf(progress: Progress, changes: Partial<FlowState> = {}): FlowStat
     client: { clientId: 'demo-web', name: 'Demo', firstParty: false },
     account: progress.accountId === undefined ? undefined : account(progress.accountId),
     progress,
-    required: requirementsOf('login'),
+    demands: [DEFAULT_LEVELS.demand({}, undefined)],
+    enrolment: { policy: 'optional', grace: 0 },
+    now: 2,
     locale: 'en',
     ...changes,
   }
@@ -61,7 +65,7 @@ describe('merge', () => {
     expect(again.proofs).toEqual([{ ...proof('A'), at: 2 }])
     const after = merge(merge(proven('A'), { proof: proof('A', 0, 'mailbox') }), { proof: proof('A', 1) })
     expect(after.proofs).toEqual([proof('A', 1)])
-    expect(merge(after, { proof: proof('A', 0, 'otp') }).proofs).toEqual([proof('A', 1)])
+    expect(merge(after, { proof: proof('A', 0, 'email_code') }).proofs).toEqual([proof('A', 1)])
   })
 
   it('merges answers by step, and null takes one away', () => {
@@ -85,14 +89,14 @@ describe('finished', () => {
     ['another account was loaded', stateOf(proven('A'), { account: account('B') })],
     ['it is disabled', stateOf(proven('A'), { account: account('A', { active: false }) })],
     ['its address is not proven', stateOf(proven('A'), { account: account('A', { emailVerified: false }) })],
-    ['somebody else is signed in', stateOf(proven('A'), { session: { accountId: 'B', uid: 's' } })],
+    ['somebody else is signed in', stateOf(proven('A'), { session: { accountId: 'B', uid: 's', proofs: [] } })],
     ['the prompt is consent', stateOf(proven('A'), { prompt: { name: 'consent', reasons: [], details: {} } })],
   ])('is not when %s', (_, state) => {
     expect(finished(state)).toBeUndefined()
   })
 
   it('needs the agreement to leave to name the very account', () => {
-    const session = { accountId: 'B', uid: 's' }
+    const session = { accountId: 'B', uid: 's', proofs: [] }
     const agreed = (answer: string) => stateOf(merge(proven('A'), { answers: { switch_account: answer } }), { session })
     expect(finished(agreed('A'))).toBe('account')
     expect(finished(agreed('C'))).toBeUndefined()
@@ -100,7 +104,7 @@ describe('finished', () => {
 
   it('goes on with the session only where no sign-in was asked for', () => {
     const chosen = merge(begin('select_account', undefined), { answers: { choose_account: 'continue' } })
-    const session = { accountId: 'A', uid: 's' }
+    const session = { accountId: 'A', uid: 's', proofs: [] }
     const at = (name: PromptName) => stateOf(chosen, { session, prompt: { name, reasons: [], details: {} } })
     expect(finished(at('select_account'))).toBe('session')
     expect(finished(at('login'))).toBeUndefined()
@@ -114,7 +118,12 @@ const patch: fc.Arbitrary<Patch> = fc.record(
     path: fc.constantFrom('login' as const, 'create' as const, 'recover' as const),
     identifier: fc.option(fc.constantFrom('a@example.com', 'b@example.com')),
     accountId: fc.option(accountId),
-    proof: fc.record({ method: fc.constantFrom('pwd', 'otp', 'mailbox'), accountId, at: fc.nat(9), epoch: fc.nat(2) }),
+    proof: fc.record({
+      method: fc.constantFrom('pwd', 'email_code', 'mailbox'),
+      accountId,
+      at: fc.nat(9),
+      epoch: fc.nat(2),
+    }),
     chosen: fc.option(fc.constant('password')),
     remember: fc.boolean(),
     answers: fc.dictionary(fc.constantFrom('choose_account', 'switch_account'), fc.option(accountId)),
@@ -140,7 +149,9 @@ describe('A random walk of patches', () => {
 
   it('is finished only as an account of which it holds a proof stronger than a mail', () => {
     const prompts = fc.constantFrom<PromptName>('login', 'create', 'select_account')
-    const sessions = fc.option(fc.record({ accountId, uid: fc.constant('s') }), { nil: undefined })
+    const sessions = fc.option(fc.record({ accountId, uid: fc.constant('s'), proofs: fc.constant([]) }), {
+      nil: undefined,
+    })
     fc.assert(
       fc.property(fc.array(patch, { maxLength: 30 }), prompts, sessions, (patches, name, session) => {
         const progress = patches.reduce(merge, begin(name, undefined))
@@ -193,8 +204,4 @@ describe('next', () => {
   it('is nothing when nothing is needed', () => {
     expect(next([step('a', [], false)], stateOf(begin('login', undefined)))).toBeUndefined()
   })
-})
-
-it('A mailbox is no authentication method (RFC 8176)', () => {
-  expect(amrOf([proof('A', 0, 'mailbox'), proof('A'), proof('A', 0, 'otp')])).toEqual(['pwd', 'otp'])
 })

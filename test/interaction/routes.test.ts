@@ -53,7 +53,8 @@ describe('Signing in', () => {
     expect(done).toMatchObject({ status: 303, location: `https://id.example/auth/${interaction.uid}` })
     expect(sessionOf(interaction)).toEqual({
       login: {
-        ...{ accountId: id, amr: ['pwd'], acr: 'urn:genkan:acr:basic', ts: house.world.time / 1000, remember: true },
+        ...{ accountId: id, ts: house.world.time / 1000, remember: true },
+        proofs: [{ method: 'pwd', amr: ['pwd'], accountId: id, at: house.world.time, epoch: 0 }],
         ...{ sessionUid: expect.any(String), epoch: 0, browser: expect.any(String) },
       },
     })
@@ -229,7 +230,7 @@ describe('Registering', () => {
     const code = mail.values.code ?? ''
     const done = await browser.post(interaction, 'verify_email', { code: `${code.slice(0, 3)} ${code.slice(3)}` })
     expect(done.location).toBe(`https://id.example/auth/${interaction.uid}`)
-    expect(sessionOf(interaction)).toMatchObject({ login: { amr: ['pwd'] }, create: {} })
+    expect(sessionOf(interaction)).toMatchObject({ login: { proofs: [{ method: 'pwd' }] }, create: {} })
   })
 
   it('is reached from the sign-in page and back', async () => {
@@ -324,7 +325,10 @@ describe('Registering without a password', () => {
     expect(sessionOf(interaction)).toBeUndefined()
     const done = await browser.post(interaction, 'verify_email', { code: values.code ?? '' })
     expect(done.location).toBe(`https://id.example/auth/${interaction.uid}`)
-    expect(sessionOf(interaction)).toMatchObject({ login: { amr: ['otp'], epoch: 0 }, create: {} })
+    expect(sessionOf(interaction)).toMatchObject({
+      login: { proofs: [{ method: 'email_code', amr: ['otp'] }], epoch: 0 },
+      create: {},
+    })
     const account = await house.accounts.findByIdentifier(email)
     expect(account).toMatchObject({ state: 'active', id: loginOf(interaction).accountId })
     expect(await house.passwords.isSet(account?.id ?? '')).toBe(false)
@@ -349,7 +353,7 @@ describe('Registering without a password', () => {
     const { values } = await house.send()
     await owner.browser.submit(owner.interaction, 'recover_code', { code: values.code ?? '' })
     await owner.browser.post(owner.interaction, 'new_password', { password: 'violet tangent 8' })
-    expect(sessionOf(owner.interaction)).toMatchObject({ login: { amr: ['pwd'] } })
+    expect(sessionOf(owner.interaction)).toMatchObject({ login: { proofs: [{ method: 'pwd' }] } })
     expect((await browser.visit(interaction)).step).toBe('verify_email')
     const moved = await browser.post(interaction, 'verify_email', { action: 'change', email: 'evil@example.net' })
     expect(moved.status).toBe(303)
@@ -468,7 +472,9 @@ describe('Signing in by a code', () => {
     expect(values.url).toBe(`https://id.example/interaction/${interaction.uid}/email_code?code=${values.code}`)
     const done = await browser.post(interaction, 'email_code', { code: values.code ?? '', shared: 'yes' })
     expect(done.location).toBe(`https://id.example/auth/${interaction.uid}`)
-    expect(sessionOf(interaction)).toMatchObject({ login: { accountId: id, amr: ['otp'], remember: false } })
+    expect(sessionOf(interaction)).toMatchObject({
+      login: { accountId: id, proofs: [{ method: 'email_code', amr: ['otp'] }], remember: false },
+    })
     expect(await house.sessions.list(id)).toMatchObject([{ amr: ['otp'], transient: true }])
   })
 
@@ -653,7 +659,7 @@ describe('Recovering', () => {
     expect(page.step).toBe('new_password')
     const done = await browser.post(interaction, 'new_password', { password: 'violet tangent 8' })
     expect(done.location).toBe(`https://id.example/auth/${interaction.uid}`)
-    expect(sessionOf(interaction)).toMatchObject({ login: { accountId: id, amr: ['pwd'], epoch: 1 } })
+    expect(sessionOf(interaction)).toMatchObject({ login: { accountId: id, proofs: [{ method: 'pwd' }], epoch: 1 } })
     expect(await house.sessions.list(id)).toHaveLength(1)
     expect(await house.accounts.state(id)).toMatchObject({ active: true, epoch: 1 })
     expect((await house.mails()).at(-1)).toMatchObject({ to: email, template: 'accounts/security_notice' })
@@ -694,7 +700,7 @@ describe('Recovering', () => {
       const { values } = await house.send()
       seen.push(await browser.submit(interaction, 'recover_code', { code: values.code ?? '' }))
       seen.push(await browser.post(interaction, 'new_password', { password: 'violet tangent 8' }))
-      expect(loginOf(interaction)).toMatchObject({ accountId: id, amr: ['pwd'] })
+      expect(loginOf(interaction)).toMatchObject({ accountId: id, proofs: [{ method: 'pwd' }] })
       expect(await house.passwords.isSet(id)).toBe(true)
       const hide = (text: string) => text.replaceAll(email, '*').replaceAll(interaction.uid, '*')
       pages.push(seen.map(({ status, html }) => hide(`${status} ${textOf(html)}`)).join('\n'))
@@ -1175,7 +1181,7 @@ describe('Attacks', () => {
     browser.signIn({ accountId: id, uid: 'live' })
     await browser.visit(interaction)
     await browser.post(interaction, 'abort')
-    expect(house.engine.browsers.get(browser.id)).toEqual({ accountId: id, uid: 'live' })
+    expect(house.engine.browsers.get(browser.id)).toEqual({ accountId: id, uid: 'live', proofs: [] })
     expect(house.engine.dead).not.toContain('live')
   })
 

@@ -1,9 +1,11 @@
 import { beforeEach, describe, expect, it } from '@jest/globals'
 import type { Context } from 'koa'
+import type { InteractionStoreDeps, OpenedSession } from '../../src/interaction/conversation.ts'
 import type { EngineInteraction } from '../../src/interaction/engine.ts'
-import type { AccountView, Patch } from '../../src/interaction/step.ts'
-import { createInteractionStore, type InteractionStoreDeps, type OpenedSession } from '../../src/interaction/store.ts'
+import type { AccountView, Patch, Proof } from '../../src/interaction/step.ts'
+import { createInteractionStore } from '../../src/interaction/store.ts'
 import { createModelKeyValue } from '../contracts/key_value_model.ts'
+import { DEFAULT_LEVELS } from '../support/levels.ts'
 
 const START = Date.parse('2026-11-01T12:00:00.000Z')
 const REQUEST = { ip: '203.0.113.7', userAgent: 'Firefox', locale: 'en', requestId: 'r1' }
@@ -13,13 +15,18 @@ const VIEW: AccountView = {
   emailVerified: true,
   active: true,
   epoch: 0,
+  factors: [],
   locale: 'fi',
 }
-const PROVEN: Patch = { accountId: 'A', account: VIEW, proof: { method: 'pwd', accountId: 'A', at: START, epoch: 0 } }
+const PROVEN: Patch = {
+  accountId: 'A',
+  account: VIEW,
+  proof: { method: 'pwd', amr: ['pwd'], accountId: 'A', at: START, epoch: 0 },
+}
 
 let time: number
 let interaction: EngineInteraction | undefined
-let session: { accountId: string; uid: string } | undefined
+let session: { accountId: string; uid: string; proofs: readonly Proof[] } | undefined
 let results: object[]
 let opened: OpenedSession[]
 let ended: string[]
@@ -78,6 +85,8 @@ beforeEach(() => {
         ended.push(`${uid} ${reason}`)
       },
     },
+    levels: DEFAULT_LEVELS,
+    enrolmentOf: () => ({ policy: 'optional', grace: 0 }),
     clock,
     // The browser speaks Swedish.
     languages: { of: (_ctx, { uiLocales, account } = {}) => `${uiLocales ?? '-'} ${account ?? '-'} sv` },
@@ -140,8 +149,8 @@ describe('Loading', () => {
   })
 
   it.each([
-    ['another account’s', { accountId: 'C', uid: 's9' }],
-    ['a later one of the same account', { accountId: 'B', uid: 's9' }],
+    ['another account’s', { accountId: 'C', uid: 's9', proofs: [] }],
+    ['a later one of the same account', { accountId: 'B', uid: 's9', proofs: [] }],
     ['gone', undefined],
   ])('a consent is over when the browser’s session is %s', async (_, now) => {
     session = now
@@ -151,11 +160,11 @@ describe('Loading', () => {
   })
 
   it('reads no progress for a consent, which belongs to the session that asked for it', async () => {
-    const asked = { accountId: 'B', uid: 's0' }
+    const asked = { accountId: 'B', uid: 's0', proofs: [] }
     session = asked
     const prompt = { name: 'consent', reasons: [], details: {} }
     interaction = { ...(interaction as EngineInteraction), prompt, session: asked }
-    expect((await loaded()).state).toMatchObject({ session: asked, required: ['consent'], progress: { version: 0 } })
+    expect((await loaded()).state).toMatchObject({ session: asked, progress: { version: 0 } })
   })
 })
 
@@ -197,7 +206,7 @@ describe('Finishing', () => {
       {
         result: {
           login: {
-            ...{ accountId: 'A', amr: ['pwd'], acr: 'urn:genkan:acr:basic', ts: START / 1000 },
+            ...{ accountId: 'A', proofs: [PROVEN.proof], ts: START / 1000 },
             ...{ remember: false, sessionUid: 's1', epoch: 0, browser: expect.any(String) },
           },
         },
@@ -252,7 +261,7 @@ describe('Finishing', () => {
   })
 
   it('does not end the live session that both of two parallel submits renewed', async () => {
-    session = { accountId: 'A', uid: 'live' }
+    session = { accountId: 'A', uid: 'live', proofs: [] }
     const one = await store.advance(await loaded(), PROVEN)
     const two = await store.advance(await loaded(), PROVEN)
     await Promise.all([store.finish(ctx(), one, REQUEST), store.finish(ctx(), two, REQUEST)])

@@ -19,6 +19,7 @@ import { createViews } from '../../src/platform/views.ts'
 import { type BrowserOptions, createBrowser } from './conversation_browser.ts'
 import { type ConversationRooms, createConversationRooms, ISSUER } from './conversation_rooms.ts'
 import { serveKoa } from './koa_server.ts'
+import { DEFAULT_LEVELS } from './levels.ts'
 
 const START = Date.parse('2026-11-01T12:00:00.000Z')
 const STEPS = [
@@ -89,6 +90,8 @@ async function serve(rooms: ConversationRooms) {
     ...{ ...shared, engine: engine.interactions, kv, hints, pages, csrf, readForm, languages },
     accounts: { ...accounts.service, canonicalEmail },
     sessions: sessions.service,
+    levels: DEFAULT_LEVELS,
+    enrolmentOf: () => ({ policy: 'optional', grace: 0 }),
     steps: rooms.features
       .flatMap(({ steps = [] }) => steps)
       .sort((a, b) => STEPS.indexOf(a.name) - STEPS.indexOf(b.name)),

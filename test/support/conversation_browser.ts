@@ -57,7 +57,7 @@ export function createBrowser(
     hold: ({ uid }: { uid: string }) => void held.add(uid),
     drop: ({ uid }: { uid: string }) => void held.delete(uid),
     signIn: (session: { accountId: string; uid: string }) =>
-      void engine.browsers.set(jar.get('browser') ?? '', session),
+      void engine.browsers.set(jar.get('browser') ?? '', { proofs: [], ...session }),
     visit: (interaction: { uid: string }, more = '') => request(`/interaction/${interaction.uid}${more}`),
     /** Posts a form; the anti-forgery token is that of the last page. */
     post(

@@ -1,6 +1,6 @@
 /** A stand-in for the engine: it keeps interactions and sessions in maps and remembers what it was told. */
 import type { Context } from 'koa'
-import type { EngineInteraction, EngineInteractions } from '../../src/interaction/engine.ts'
+import type { BrowserSession, EngineInteraction, EngineInteractions } from '../../src/interaction/engine.ts'
 import type { ClientView, PromptName } from '../../src/interaction/step.ts'
 import { newId } from '../../src/platform/ids.ts'
 
@@ -14,7 +14,7 @@ export type FakeEngine = ReturnType<typeof createFakeEngine>
 
 export function createFakeEngine(start: number) {
   const records = new Map<string, EngineRecord>()
-  const browsers = new Map<string, { accountId: string; uid: string }>()
+  const browsers = new Map<string, BrowserSession>()
   const dead = new Set<string>()
   const clients = new Map<string, ClientView>([
     [

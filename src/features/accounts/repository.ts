@@ -19,6 +19,10 @@ interface AccountRow {
   readonly profile: Profile
   readonly created_at: Date
   readonly updated_at: Date
+  readonly factors: readonly string[]
+  readonly second_factor_required: boolean
+  readonly enrolment_skips: number
+  readonly nudge_after: Date | null
 }
 
 const FIND = `
@@ -216,6 +220,10 @@ function toAccount(row: AccountRow): Account {
     createdAt: row.created_at,
     updatedAt: row.updated_at,
     passwordChangedAt: row.password_changed_at ?? undefined,
+    factors: row.factors,
+    secondFactorRequired: row.second_factor_required,
+    enrolmentSkips: row.enrolment_skips,
+    nudgeAfter: row.nudge_after ?? undefined,
   }
 }
 
@@ -229,5 +237,9 @@ export function toView(account: Account): AccountView {
     epoch: account.epoch,
     name: typeof account.profile.name === 'string' ? account.profile.name : undefined,
     locale: account.locale,
+    factors: account.factors,
+    secondFactorRequired: account.secondFactorRequired,
+    enrolmentSkips: account.enrolmentSkips,
+    nudgeAfter: account.nudgeAfter?.getTime(),
   }
 }

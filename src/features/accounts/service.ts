@@ -13,6 +13,7 @@ import {
   canonicalEmail,
   changed,
   claimsOf,
+  NEW_ACCOUNT,
   onlyProfile,
   type Profile,
   toState,
@@ -135,9 +136,7 @@ function beginnings(deps: AccountDeps) {
       const account: Account = {
         id: newId(),
         email,
-        emailVerifiedAt: undefined,
-        state: 'pending',
-        epoch: 0,
+        ...NEW_ACCOUNT,
         locale,
         profile: onlyProfile(profile),
         createdAt: now,

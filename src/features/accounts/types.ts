@@ -23,6 +23,17 @@ export interface Account {
   readonly createdAt: Date
   readonly updatedAt: Date
   readonly passwordChangedAt?: Date | undefined
+  /** Methods set up beside password and mailbox. */
+  readonly factors: readonly string[]
+  readonly secondFactorRequired: boolean
+  readonly enrolmentSkips: number
+  readonly nudgeAfter: Date | undefined
+}
+
+/** How an account begins. */
+export const NEW_ACCOUNT = {
+  ...({ emailVerifiedAt: undefined, state: 'pending', epoch: 0 } as const),
+  ...{ factors: [], secondFactorRequired: false, enrolmentSkips: 0, nudgeAfter: undefined },
 }
 
 /** Claims by name; what is none of `PROFILE_CLAIMS` is never stored. */

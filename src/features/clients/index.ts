@@ -29,6 +29,8 @@ export type ClientsFeatureDeps = Pick<ClientsDeps, 'outbox' | 'invalidation' | '
   readonly scopes: readonly string[]
   /** Languages that the pages have. */
   readonly locales: readonly string[]
+  /** Levels of authentication that there are. */
+  readonly acrs: readonly string[]
   /** Configured resource servers; their scopes are known too. */
   readonly resources: readonly { readonly identifier: string; readonly scopes: readonly string[] }[]
 }
@@ -38,7 +40,7 @@ const USES_SECONDS = 30
 
 /** Builds the feature. Its jobs remove ended secrets and write when secrets were last used. */
 export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
-  const { database, outbox, invalidation, clock, mac, scopes, resources, locales, brandExists } = deps
+  const { database, outbox, invalidation, clock, mac, scopes, resources, locales, acrs, brandExists } = deps
   const repository = clientRepository(database.db)
   const uses = createLastUses((noted) =>
     database.transaction(async (tx) => {
@@ -64,6 +66,7 @@ export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
       scopes: new Set([...scopes, ...resources.flatMap((resource) => resource.scopes)]),
       resources: new Set(resources.map((resource) => resource.identifier)),
       locales: new Set(locales),
+      acrs: new Set(acrs),
     },
     newId,
     newToken,

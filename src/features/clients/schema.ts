@@ -74,6 +74,11 @@ export const metadataSchema = z.strictObject({
   require_pkce: z.boolean(),
   require_auth_time: z.boolean().optional(),
   default_max_age: z.int().min(0).max(YEAR).optional(),
+  /** When the request names none (OIDC Registration §2), in order of preference; `minimum_acr` holds whatever it names. */
+  default_acr_values: unique(z.string(), 10).optional(),
+  minimum_acr: z.string().optional(),
+  second_factor: z.enum(['none', 'optional', 'required']).optional(),
+  second_factor_grace: z.int().min(0).max(100).optional(),
   initiate_login_uri: uri.optional(),
   registration_fields: registrationFieldsSchema.optional(),
   /** Language of its pages when neither request, account nor browser says one that there is. */
@@ -162,6 +167,10 @@ const RULES: readonly ((m: Metadata) => Problem | undefined)[] = [
       ? ['refresh_idle_seconds', 'is longer than refresh_absolute_seconds']
       : undefined,
   (m) =>
+    m.second_factor_grace !== undefined && m.second_factor !== 'required'
+      ? ['second_factor_grace', 'is for second_factor: required']
+      : undefined,
+  (m) =>
     m.backchannel_logout_session_required && m.backchannel_logout_uri === undefined
       ? ['backchannel_logout_session_required', 'needs backchannel_logout_uri']
       : undefined,
@@ -194,12 +203,8 @@ function usesKeys(metadata: Metadata): boolean {
   return metadata.token_endpoint_auth_method === 'private_key_jwt'
 }
 
-/** Scopes, resource servers and languages of pages that this provider knows; any other scope or resource would fail in the engine at the first request. */
-export interface Known {
-  readonly scopes: ReadonlySet<string>
-  readonly resources: ReadonlySet<string>
-  readonly locales: ReadonlySet<string>
-}
+/** What of its kind this provider knows; any other name would fail in the engine at the first request. */
+export type Known = Readonly<Record<'scopes' | 'resources' | 'locales' | 'acrs', ReadonlySet<string>>>
 
 /** A secret given in a declaration: as long as a random one, since it is hashed without salt or stretching. */
 const secretSchema = z.string().regex(/^[\x21-\x7E]{32,200}$/)
@@ -241,12 +246,19 @@ function unknownNames(metadata: Metadata, known: Known): Problem[] {
   const servers = (['resources', 'resource_server_for'] as const).flatMap((field) =>
     (metadata[field] ?? []).filter((name) => !known.resources.has(name)).map((name) => ({ field, name })),
   )
-  const { default_locale: locale } = metadata
+  const { default_locale: locale, default_acr_values: acrs = [], minimum_acr: least } = metadata
   const languages = [...known.locales].join(', ')
+  const levels = [
+    ...acrs.map((acr) => ['default_acr_values', acr] as const),
+    ...(least === undefined ? [] : [['minimum_acr', least] as const]),
+  ].filter(([, acr]) => !known.acrs.has(acr))
   return [
     ...(locale === undefined || known.locales.has(locale)
       ? []
       : [['default_locale', `${JSON.stringify(locale)} is none of ${languages}`] as const]),
+    ...levels.map(
+      ([field, acr]): Problem => [field, `${JSON.stringify(acr)} is none of ${[...known.acrs].join(', ')}`],
+    ),
     ...scopes.map((name): Problem => ['scope', `${JSON.stringify(name)} is not a scope of this provider`]),
     ...servers.map(
       ({ field, name }): Problem => [field, `${JSON.stringify(name)} is not a configured resource server`],
@@ -288,15 +300,4 @@ export function parseDeclarations(
     } else wanted.push(parsed)
   }
   return { wanted, problems }
-}
-
-/** Drops scopes and resource servers that have left the configuration: the engine would refuse the whole client for one. */
-export function limitTo<R extends { readonly metadata: Readonly<Metadata> }>(record: R, known: Known): R {
-  const scopes = record.metadata.scope.split(' ').filter((name) => known.scopes.has(name))
-  const resources = record.metadata.resources.filter((name) => known.resources.has(name))
-  const same = scopes.join(' ') === record.metadata.scope && resources.length === record.metadata.resources.length
-  if (same) return record
-  // An empty scope would mean "unlimited" to the engine.
-  const scope = scopes.join(' ') || 'openid'
-  return Object.freeze({ ...record, metadata: Object.freeze({ ...record.metadata, scope, resources }) })
 }

@@ -14,7 +14,6 @@ import {
   hasSecrets,
   isClientId,
   type Known,
-  limitTo,
   parseDeclarations,
   parseMetadata,
 } from './schema.ts'
@@ -27,6 +26,7 @@ import {
   changed,
   created,
   fact,
+  limitTo,
   liveSecrets,
   newSecret,
   switched,

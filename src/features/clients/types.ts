@@ -2,7 +2,7 @@
 import type { z } from 'zod'
 import type { Fact } from '../../events.ts'
 import { type Changes, changesOf, type Values } from '../../platform/changes.ts'
-import type { metadataSchema } from './schema.ts'
+import type { Known, metadataSchema } from './schema.ts'
 
 /** Checked metadata: OpenID Connect Dynamic Registration names, plus ours. Deep frozen in records. */
 export type ClientMetadata = Readonly<z.output<typeof metadataSchema>>
@@ -80,4 +80,28 @@ export function updated(deps: Macs, before: ClientMetadata, after: ClientMetadat
 export function switched(deps: Macs, clientId: string, disabled: boolean, actor: string, reason?: string): Fact {
   const data = { ...changed(deps, { disabled: !disabled }, { disabled }), reason }
   return fact(disabled ? 'client.disabled' : 'client.enabled', clientId, actor, data)
+}
+
+/**
+ * Drops scopes, resource servers and default levels that have left the configuration: the engine would refuse the whole
+ * client for one. A `minimum_acr` stays: of a level that is not there any more the highest one takes the place.
+ */
+export function limitTo<R extends { readonly metadata: ClientMetadata }>(record: R, known: Known): R {
+  const { metadata } = record
+  const scopes = metadata.scope.split(' ').filter((name) => known.scopes.has(name))
+  const resources = metadata.resources.filter((name) => known.resources.has(name))
+  const acrs = metadata.default_acr_values?.filter((name) => known.acrs.has(name))
+  const isSame =
+    scopes.join(' ') === metadata.scope &&
+    resources.length === metadata.resources.length &&
+    acrs?.length === metadata.default_acr_values?.length
+  if (isSame) return record
+  // An empty scope would mean "unlimited" to the engine.
+  const limited = {
+    ...metadata,
+    scope: scopes.join(' ') || 'openid',
+    resources,
+    ...(acrs && { default_acr_values: acrs }),
+  }
+  return Object.freeze({ ...record, metadata: Object.freeze(limited) })
 }

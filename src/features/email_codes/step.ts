@@ -43,8 +43,8 @@ export interface EmailCodeStepDeps extends CodeStepDeps {
 }
 
 const PROMPTS: readonly PromptName[] = ['login', 'create', 'select_account']
-/** RFC 8176: a one-time code. */
-const METHOD = 'otp'
+/** RFC 8176 knows it as a one-time code. */
+const PROOF = { method: 'email_code', amr: ['otp'] } as const
 
 /** Proves the address of a new account. For an account without a password it is the proof that signs in, too. */
 export function createVerifyEmailStep(deps: VerifyEmailStepDeps): Step<VerifyEmailForm> {
@@ -136,7 +136,7 @@ function tooMany(error: unknown): { readonly code: string; readonly retryAfter: 
 
 function proofOf(account: AccountView, clock: CodeStepDeps['clock']): Patch {
   const { accountId, epoch } = account
-  return { accountId, account, proof: { method: METHOD, accountId, at: clock.now().getTime(), epoch } }
+  return { accountId, account, proof: { ...PROOF, accountId, at: clock.now().getTime(), epoch } }
 }
 
 async function prove({ accounts, transaction, clock }: VerifyEmailStepDeps, state: FlowState): Promise<Outcome> {

@@ -15,10 +15,15 @@ interface CredentialRow {
   readonly name: string | null
   readonly hash: string | null
   readonly changed_at: Date | null
+  readonly factors: readonly string[]
+  readonly second_factor_required: boolean
+  readonly enrolment_skips: number
+  readonly nudge_after: Date | null
 }
 
 const SELECT = `
-  select a.id, a.email, a.email_verified_at, a.state, a.epoch, a.locale, a.profile->>'name' as name, p.hash, p.changed_at
+  select a.id, a.email, a.email_verified_at, a.state, a.epoch, a.locale, a.profile->>'name' as name, p.hash, p.changed_at,
+    a.factors, a.second_factor_required, a.enrolment_skips, a.nudge_after
   from accounts a left join passwords p on p.account_id = a.id`
 
 export function passwordRepository(db: Knex) {
@@ -39,9 +44,14 @@ export function passwordRepository(db: Knex) {
 
     findByAccount: (accountId: string): Promise<Credential | undefined> => one(`${SELECT} where a.id = ?`, [accountId]),
 
-    /** Locks the account until the transaction ends: of two changes at once the second sees the first. */
-    findForUpdate: (accountId: string, tx: Tx): Promise<Credential | undefined> =>
-      one(`${SELECT} where a.id = ? for update of a`, [accountId], tx),
+    /**
+     * Locks the account until the transaction ends, and only then reads: of two changes at once the second sees the first.
+     * (In one statement it would wait for the lock with a password that it had read before.)
+     */
+    async findForUpdate(accountId: string, tx: Tx): Promise<Credential | undefined> {
+      await tx.raw('select 1 from accounts where id = ? for update', [accountId])
+      return one(`${SELECT} where a.id = ?`, [accountId], tx)
+    },
 
     async store(accountId: string, hash: string, now: Date, tx: Tx): Promise<void> {
       await tx('passwords')
@@ -68,6 +78,10 @@ function toCredential(row: CredentialRow): Credential {
       name: row.name ?? undefined,
       locale: row.locale ?? undefined,
       passwordAt: row.changed_at?.getTime(),
+      factors: row.factors,
+      secondFactorRequired: row.second_factor_required,
+      enrolmentSkips: row.enrolment_skips,
+      nudgeAfter: row.nudge_after?.getTime(),
     },
     hash: row.hash ?? undefined,
     changedAt: row.changed_at ?? undefined,

@@ -42,7 +42,7 @@ export function createPasswordStep({ passwords, clock }: PasswordStepDeps): Step
         patch: {
           accountId,
           account,
-          proof: { method: 'pwd', accountId, at: clock.now().getTime(), epoch },
+          proof: { method: 'pwd', amr: ['pwd'], accountId, at: clock.now().getTime(), epoch },
           remember: shared !== 'yes',
         },
       }

@@ -1,5 +1,12 @@
 /** The three pages of recovery: whose mailbox, the code, the new password. */
-import { type FlowState, MAILBOX, type Outcome, type PromptName, type Step } from '../../interaction/step.ts'
+import {
+  authenticated,
+  type FlowState,
+  MAILBOX,
+  type Outcome,
+  type PromptName,
+  type Step,
+} from '../../interaction/step.ts'
 import { type Checked, CODE_MINUTES, type CodeRequest, type CodeTarget, codeFailure } from '../email_codes/types.ts'
 import type { ReadEmail } from '../identifiers/types.ts'
 import {
@@ -53,7 +60,11 @@ export function createRecoverCodeStep({ recovery, codes, clock }: RecoveryStepDe
     prompts: PROMPTS,
     meets: ['account'],
     needed: ({ progress }) =>
-      progress.path === 'recover' && progress.answers.recover !== undefined && !holdsMailbox(progress),
+      progress.path === 'recover' &&
+      progress.answers.recover !== undefined &&
+      !holdsMailbox(progress) &&
+      // The new password ends everything older, the proof of the mailbox too.
+      !authenticated(progress),
     input: recoverCodeForm,
 
     async show(state, { ip }) {
@@ -109,7 +120,7 @@ export function createNewPasswordStep({ recovery, minLength, clock }: RecoverySt
         patch: {
           accountId,
           account: recovered.account,
-          proof: { method: 'pwd', accountId, at: clock.now().getTime(), epoch },
+          proof: { method: 'pwd', amr: ['pwd'], accountId, at: clock.now().getTime(), epoch },
           remember: shared !== 'yes',
         },
       }

@@ -42,7 +42,7 @@ export function createRegisterStep({ registration, minLength, password, clock }:
           accountId,
           account,
           // Without a password nothing is proven yet: the code of the mail will be the proof.
-          ...(hasPassword && { proof: { method: 'pwd', accountId, at, epoch } }),
+          ...(hasPassword && { proof: { method: 'pwd', amr: ['pwd'], accountId, at, epoch } }),
           remember: shared !== 'yes',
         },
       }

@@ -22,7 +22,15 @@ const secretBox = createSecretBox([Buffer.alloc(32, 1)])
 const MINUTE = 60_000
 
 const ann: AccountView = {
-  ...{ accountId: 'ann', email: 'ann@example.com', emailVerified: true, active: true, epoch: 0, name: '<b>Ann</b>' },
+  ...{
+    accountId: 'ann',
+    email: 'ann@example.com',
+    emailVerified: true,
+    active: true,
+    epoch: 0,
+    factors: [],
+    name: '<b>Ann</b>',
+  },
 }
 const session = (uid: string): SessionView => ({
   ...{ uid, accountId: 'ann', amr: ['pwd'], transient: false, ip: '192.0.2.1', userAgent: 'x' },

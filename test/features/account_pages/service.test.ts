@@ -17,7 +17,7 @@ const me: SignedIn = {
   sessionUid: 'here',
   authTime: NOW,
   account: {
-    ...{ accountId: 'ann', email: 'ann@example.com', emailVerified: true, active: true, epoch: 0 },
+    ...{ accountId: 'ann', email: 'ann@example.com', emailVerified: true, active: true, epoch: 0, factors: [] },
     ...{ name: 'Ann', locale: 'fi' },
   },
 }

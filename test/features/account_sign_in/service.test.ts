@@ -9,7 +9,14 @@ const ISSUER = 'https://id.example'
 const START = Date.parse('2026-11-01T12:00:00.000Z')
 const seconds = (milliseconds: number) => Math.floor(milliseconds / 1000)
 
-const ann: AccountView = { accountId: 'ann', email: 'ann@example.com', emailVerified: true, active: true, epoch: 0 }
+const ann: AccountView = {
+  accountId: 'ann',
+  email: 'ann@example.com',
+  emailVerified: true,
+  active: true,
+  epoch: 0,
+  factors: [],
+}
 
 describe('the account pages as a client', () => {
   let now: number

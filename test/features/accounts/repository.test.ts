@@ -36,6 +36,10 @@ describe.each(['embedded', 'postgres'] as const)('account repository on %s', (ki
       profile: {},
       createdAt: NOW,
       updatedAt: NOW,
+      factors: [],
+      secondFactorRequired: false,
+      enrolmentSkips: 0,
+      nudgeAfter: undefined,
       ...changes,
     }
     await database.transaction((tx) => accounts.insert(account, tx))
@@ -49,6 +53,7 @@ describe.each(['embedded', 'postgres'] as const)('account repository on %s', (ki
     expect(await accounts.find(id)).toEqual({
       ...{ id, email, emailVerifiedAt: NOW, state: 'active', epoch: 3 },
       ...{ locale: 'fi', profile, createdAt: NOW, updatedAt: NOW },
+      ...{ factors: [], secondFactorRequired: false, enrolmentSkips: 0, nudgeAfter: undefined },
     })
     expect(await accounts.find('nobody')).toBeUndefined()
   })

@@ -6,6 +6,7 @@ import { parseMetadata } from '../../../src/features/clients/schema.ts'
 import { SCOPES } from '../../../src/oidc/claims.ts'
 import { createConfiguration } from '../../../src/oidc/configuration.ts'
 import { adaptModels } from '../../../src/oidc/models.ts'
+import { DEFAULT_LEVELS } from '../../support/levels.ts'
 
 const RESOURCE = { identifier: 'https://api.example.com', scopes: ['orders:read'] }
 const key = () => generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' })
@@ -24,6 +25,8 @@ describe('metadata that was accepted is taken by the engine', () => {
     config.issuer,
     createConfiguration({
       config,
+      levels: DEFAULT_LEVELS,
+      now: () => new Date(),
       locales: ['en'],
       keys: [
         { kid: 'a', alg: 'ES256', privateJwk: key() },
@@ -56,6 +59,7 @@ describe('metadata that was accepted is taken by the engine', () => {
     scopes: new Set<string>([...SCOPES, ...RESOURCE.scopes]),
     resources: new Set([RESOURCE.identifier]),
     locales: new Set(['en', 'fi']),
+    acrs: new Set(['urn:genkan:acr:basic', 'urn:genkan:acr:mfa', 'phr']),
   }
   const web = { client_id: 'web', redirect_uris: ['https://app.example.com/callback'] }
 

@@ -5,6 +5,7 @@ const known = {
   scopes: new Set(['openid', 'profile', 'email', 'offline_access', 'orders:read']),
   resources: new Set(['https://api.example.com']),
   locales: new Set(['en', 'fi']),
+  acrs: new Set(['urn:genkan:acr:basic', 'urn:genkan:acr:mfa', 'phr']),
 }
 const web = {
   client_id: 'web',

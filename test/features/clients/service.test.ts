@@ -31,6 +31,7 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
       accountPages,
       scopes,
       locales: ['en', 'fi'],
+      acrs: ['urn:genkan:acr:basic', 'urn:genkan:acr:mfa'],
       resources: [{ identifier: 'https://api.example.com', scopes: ['orders:read'] }],
     })
   const facts = async () => {
@@ -109,6 +110,7 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
       accountPages: true,
       scopes: ['openid', 'profile', 'email'],
       locales: ['en', 'fi'],
+      acrs: ['urn:genkan:acr:basic', 'urn:genkan:acr:mfa'],
       resources: [],
     }).service
     await expect(broken.create({ client_id: 'web', redirect_uris: ['https://a.example/'] })).rejects.toThrow(

@@ -19,9 +19,11 @@ const stateOf = (more: Partial<FlowState> = {}): FlowState => ({
   },
   params: { scope: 'openid email read', redirect_uri: 'https://web.example:8443/callback' },
   client: { clientId: 'web', name: '<script>alert(1)</script>', firstParty: false },
-  session: { accountId: 'ann', uid: 's1' },
+  session: { accountId: 'ann', uid: 's1', proofs: [] },
   progress: { version: 1, path: 'login', proofs: [], answers: {} },
-  required: ['consent'],
+  demands: [],
+  enrolment: { policy: 'none', grace: 0 },
+  now: 0,
   locale: 'en',
   ...more,
 })

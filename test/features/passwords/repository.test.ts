@@ -44,7 +44,17 @@ describe.each(['embedded', 'postgres'] as const)('password repository on %s', (k
     await store(id, 'hash')
     expect(await passwords.findProven(email)).toEqual({
       account: {
-        ...{ accountId: id, email, emailVerified: true, active: true, epoch: 2, name: 'Anna', locale: 'fi' },
+        ...{
+          accountId: id,
+          email,
+          emailVerified: true,
+          active: true,
+          epoch: 2,
+          factors: [],
+          name: 'Anna',
+          locale: 'fi',
+        },
+        ...{ enrolmentSkips: 0, nudgeAfter: undefined, secondFactorRequired: false },
         passwordAt: NOW.getTime(),
       },
       hash: 'hash',
@@ -108,7 +118,7 @@ describe.each(['embedded', 'postgres'] as const)('password repository on %s', (k
       mac: (value) => value,
       settings: { minLength: 8, brandWords: async () => [], perAddress: 9, perIdentifier: 9, windowSeconds: 9 },
     })
-    const me = { accountId: id, email, emailVerified: true, active: true, epoch: 0 }
+    const me = { accountId: id, email, emailVerified: true, active: true, epoch: 0, factors: [] }
     const words = ['violet tangent 8', 'orange meridian 9', 'crimson parabola 3', 'silver ellipse 5']
     const ends = await Promise.all(words.map((word) => service.setFirst(me, word, [])))
     const winner = words[ends.findIndex(({ ok }) => ok)]

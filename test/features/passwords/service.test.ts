@@ -103,7 +103,14 @@ describe('Verifying a password', () => {
   let results: string[]
   let kv: ReturnType<typeof createModelKeyValue>
   let service: ReturnType<typeof createPasswordService>
-  const account = { accountId: 'A', email: 'anna@example.com', emailVerified: true, active: true, epoch: 0 }
+  const account = {
+    accountId: 'A',
+    email: 'anna@example.com',
+    emailVerified: true,
+    active: true,
+    epoch: 0,
+    factors: [],
+  }
 
   beforeEach(() => {
     time = START

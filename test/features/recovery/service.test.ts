@@ -18,7 +18,7 @@ describe('Recovery', () => {
 
   beforeEach(() => {
     const account = {
-      ...{ accountId: 'A', email: 'anna@example.com', emailVerified: true, active: true, epoch: 3 },
+      ...{ accountId: 'A', email: 'anna@example.com', emailVerified: true, active: true, epoch: 3, factors: [] },
       ...{ name: 'Anna', locale: 'fi' },
     }
     credential = { account, hash: 'old', changedAt: new Date(1) }

@@ -44,7 +44,7 @@ describe('Registering', () => {
         createPending: async ({ email, locale, profile }) => {
           profiles.push(profile)
           rows.push(`account ${email} ${locale}`)
-          return { accountId: 'A', email, emailVerified: false, active: true, epoch: 0 }
+          return { accountId: 'A', email, emailVerified: false, active: true, epoch: 0, factors: [] }
         },
       },
       passwords: {

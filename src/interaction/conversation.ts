@@ -1,0 +1,197 @@
+/**
+ * How a conversation is found: the engine's Interaction, our progress, the account and the session of this browser, and what
+ * policy makes of them at this moment. Nothing is written here.
+ */
+import type { Context } from 'koa'
+import type { Fact } from '../events.ts'
+import { browserOf } from '../http/csrf.ts'
+import type { Languages } from '../http/language.ts'
+import { sha256 } from '../platform/ids.ts'
+import type { KeyValue } from '../platform/key_value.ts'
+import type { BrowserSession, EngineInteraction, EngineInteractions } from './engine.ts'
+import { begin } from './flow.ts'
+import { type Levels, PASSIVE } from './levels.ts'
+import { parse, progressKey } from './progress.ts'
+import {
+  type AccountView,
+  authenticated,
+  type ClientView,
+  type EnrolmentPolicy,
+  type FlowState,
+  type Patch,
+  type Progress,
+  type PromptName,
+  type Proof,
+} from './step.ts'
+import type { AccountTruth } from './truth.ts'
+
+export interface InteractionStoreDeps {
+  readonly engine: EngineInteractions
+  readonly kv: Pick<KeyValue, 'read' | 'swap'>
+  readonly accounts: {
+    view(accountId: string): Promise<AccountView | undefined>
+    /** Whether the account may act, and its epoch: the truth at the moment of finishing. */
+    state(accountId: string): Promise<AccountTruth | undefined>
+    /** The same for an account read in this request; undefined when what was read does not tell. */
+    note(account: AccountView): Promise<AccountTruth | undefined>
+    canonicalEmail(input: unknown): string | undefined
+  }
+  readonly sessions: {
+    /** Begins a session, or renews the live one `uid` of the same account; states `session.started` and `facts`. */
+    open(session: OpenedSession): Promise<string>
+    end(uid: string, reason: 'account_switched' | 'expired'): Promise<unknown>
+  }
+  readonly levels: Pick<Levels, 'demand' | 'ofFactors'>
+  /** Whether an account that signs in to a client must have a second factor. */
+  readonly enrolmentOf: (client: ClientView, account: AccountView | undefined) => EnrolmentPolicy
+  readonly clock: { now(): Date }
+  readonly languages: Pick<Languages, 'of'>
+  readonly signedIn?: ((method: string) => void) | undefined
+}
+
+export interface OpenedSession {
+  readonly uid?: string | undefined
+  readonly accountId: string
+  readonly proofs: readonly Proof[]
+  readonly amr: readonly string[]
+  readonly transient: boolean
+  readonly ip?: string | undefined
+  readonly userAgent?: string | undefined
+  readonly now: Date
+  /** To be stated in the same insert as the session's own fact. */
+  readonly facts: readonly Fact[]
+}
+
+/** A conversation as it stands in this request. */
+export interface Conversation {
+  readonly state: FlowState
+  /** Seconds since the epoch. */
+  readonly exp: number
+  /** The session the engine's record began with. */
+  readonly began: EngineInteraction['session']
+  /** Names the browser by a cookie that only our host can set. */
+  readonly browser: string
+  /** The account as a step has read it in this request. */
+  readonly read?: AccountView | undefined
+}
+
+const PROMPTS: readonly string[] = ['select_account', 'create', 'login', 'consent'] satisfies PromptName[]
+
+/** Whatever page comes of this request has the client's brand. */
+export function wear(ctx: Context, { brand }: FlowState['client']): void {
+  if (brand !== undefined) ctx.state.brand = brand
+}
+
+export async function loadConversation(
+  deps: InteractionStoreDeps,
+  ctx: Context,
+  uid: string,
+): Promise<Conversation | undefined> {
+  const { engine, kv } = deps
+  const found = await engine.load(ctx, uid)
+  if (found === undefined || found.uid !== uid || !PROMPTS.includes(found.prompt.name)) return undefined
+  const client = await engine.client(found.clientId)
+  if (client === undefined) return undefined
+  wear(ctx, client)
+  const prompt = { ...found.prompt, name: found.prompt.name as PromptName }
+  const session = await engine.browserSession(ctx)
+  // A consent belongs to the session that asked for it: when this browser has another by now, or none, it is over.
+  if (prompt.name === 'consent' && !sameSession(session, found.session)) return undefined
+  const cid = sha256(found.cid)
+  const record = prompt.name === 'consent' ? undefined : await kv.read(progressKey(cid))
+  const stored = record === undefined ? undefined : parse(record)
+  const browser = browserOf(ctx)
+  // The interaction's cookie is bound to a path, so a sibling host can plant it: what one browser has shown, no other
+  // browser that holds the same cookie may use (A51, A57).
+  if (stored?.browser !== undefined && stored.browser !== browser) return undefined
+  // Proofs that opened one session open no second one: `prompt=login` and `max_age` ask again under the same cid.
+  const usable = stored?.finished === undefined || stored.finished.interaction === sha256(uid)
+  const progress =
+    stored !== undefined && usable ? stored : await firstProgress(deps, found, prompt.name, session, stored?.version)
+  const account = await accountOf(deps, progress)
+  const locale = deps.languages.of(ctx, {
+    uiLocales: found.params.ui_locales,
+    // Not before the proof: the language of an account would tell that there is one.
+    account: authenticated(progress) ? account?.locale : undefined,
+    fallback: client.defaultLocale,
+  })
+  // Failures speak it too.
+  ctx.state.locale = locale
+  return {
+    state: judged(deps, { uid, cid, prompt, params: found.params, client, session, account, progress, locale }),
+    exp: found.exp,
+    began: found.session,
+    browser,
+  }
+}
+
+/** The state with what policy makes of it at this moment. */
+export function judged(
+  { levels, enrolmentOf, clock }: InteractionStoreDeps,
+  known: Omit<FlowState, 'demands' | 'enrolment' | 'now'>,
+): FlowState {
+  const { prompt, params, client, progress, account } = known
+  // What an account has is nobody's to see before its first proof.
+  const own = authenticated(progress) && account !== undefined ? levels.ofFactors(account.factors) : undefined
+  const fresh = prompt.reasons.some((reason) => ASKS_AFRESH.includes(reason))
+  const demands = [...(own === undefined ? [] : [own]), levels.demand(params, client.minimumAcr)].map((demand) =>
+    fresh
+      ? { ...demand, sets: demand.sets.filter(({ methods }) => !PASSIVE.some((name) => methods.includes(name))) }
+      : demand,
+  )
+  return { ...known, demands, enrolment: enrolmentOf(client, account), now: clock.now().getTime() }
+}
+
+/** The client wants the person to show it now: nothing that was shown before will do. */
+const ASKS_AFRESH = ['login_prompt', 'max_age']
+
+/**
+ * Where a conversation begins. When the session is merely not enough for what is asked, its proofs are brought along, as
+ * old as they are: only what is missing is asked for (RFC 9470 §4).
+ */
+async function firstProgress(
+  deps: InteractionStoreDeps,
+  found: EngineInteraction,
+  prompt: PromptName,
+  session: BrowserSession | undefined,
+  version: number | undefined,
+): Promise<Progress> {
+  const first = begin(prompt, await firstIdentifier(deps, found), version)
+  const stepsUp = prompt === 'login' && found.prompt.reasons.every((reason) => reason === 'level')
+  if (!stepsUp || session === undefined || !sameSession(session, found.session)) return first
+  const { accountId, proofs } = session
+  const [account, client] = await Promise.all([deps.accounts.view(accountId), deps.engine.client(found.clientId)])
+  const { sets } = deps.levels.demand(found.params, client?.minimumAcr)
+  const longest = Math.max(...sets.map(({ maxAgeMs }) => maxAgeMs))
+  const young = proofs.filter(({ at }) => deps.clock.now().getTime() - at <= longest)
+  return { ...first, identifier: account?.email, accountId, proofs: young }
+}
+
+function sameSession(now: BrowserSession | undefined, began: EngineInteraction['session']): boolean {
+  return now !== undefined && now.uid === began?.uid && now.accountId === began.accountId
+}
+
+/** Whom the page asks for at first: the client's hint, or who was signed in then (not in another tab since) and must show it again. */
+async function firstIdentifier(
+  { accounts }: InteractionStoreDeps,
+  { prompt, params, session }: EngineInteraction,
+): Promise<string | undefined> {
+  if (prompt.name === 'consent') return undefined
+  const hint = accounts.canonicalEmail(params.login_hint)
+  if (hint !== undefined || prompt.name !== 'login' || session === undefined) return hint
+  // The client expects somebody else (OIDC Core §3.1.2.1 id_token_hint, §5.5.1 sub): do not offer the one who is here.
+  const elsewhere = ['id_token_hint', 'claims_id_token_sub_value']
+  if (prompt.reasons.some((reason) => elsewhere.includes(reason))) return undefined
+  return (await accounts.view(session.accountId))?.email
+}
+
+export async function accountOf(
+  { accounts }: InteractionStoreDeps,
+  { accountId }: Progress,
+  patch: Patch = {},
+  before?: FlowState,
+): Promise<AccountView | undefined> {
+  if (accountId === undefined) return undefined
+  for (const known of [patch.account, before?.account]) if (known?.accountId === accountId) return known
+  return accounts.view(accountId)
+}
