@@ -1,6 +1,7 @@
 /** The hosted conversation and the account pages, wired. The table of steps in `STEPS` decides the order of the pages. */
 import { type Config, ConfigError, suggestion } from './config.ts'
 import type { Feature } from './feature.ts'
+import { createAccountArea } from './features/account_area/index.ts'
 import { createAccountPages } from './features/account_pages/index.ts'
 import { createAccountSignIn } from './features/account_sign_in/index.ts'
 import { canonicalEmail } from './features/accounts/types.ts'
@@ -132,10 +133,12 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
     redeem: deps.redeem,
     sessions: sessions.service,
     accounts: accounts.service,
+    levels: deps.levels,
     pages,
     csrf,
     languages: deps.languages,
   })
+  const area = createAccountArea({ issuer: config.issuer, gate: signIn.gate, pages, csrf })
   const own = createAccountPages({
     transaction: database.transaction,
     outbox,
@@ -151,9 +154,8 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
     sessions: sessions.service,
     consents: consents.service,
     clients: { view: engine.client },
-    gate: signIn.gate,
+    area,
     pages,
-    csrf,
     languages: deps.languages,
     passwordMinLength: config.passwords.minLength,
   })

@@ -10,7 +10,7 @@ import { sha256 } from '../platform/ids.ts'
 import type { KeyValue } from '../platform/key_value.ts'
 import type { BrowserSession, EngineInteraction, EngineInteractions } from './engine.ts'
 import { begin } from './flow.ts'
-import { type Levels, PASSIVE } from './levels.ts'
+import { afresh, type Levels } from './levels.ts'
 import { parse, progressKey } from './progress.ts'
 import {
   type AccountView,
@@ -22,6 +22,7 @@ import {
   type Progress,
   type PromptName,
   type Proof,
+  type RequestFacts,
 } from './step.ts'
 import type { AccountTruth } from './truth.ts'
 
@@ -44,6 +45,8 @@ export interface InteractionStoreDeps {
   readonly levels: Pick<Levels, 'demand' | 'ofFactors'>
   /** Whether an account that signs in to a client must have a second factor. */
   readonly enrolmentOf: (client: ClientView, account: AccountView | undefined) => EnrolmentPolicy
+  /** A browser that the account has told us to remember, as a proof; asked once the account has signed in. */
+  readonly recognise?: ((account: AccountView, request: RequestFacts) => Promise<Proof | undefined>) | undefined
   readonly clock: { now(): Date }
   readonly languages: Pick<Languages, 'of'>
   readonly signedIn?: ((method: string) => void) | undefined
@@ -134,12 +137,9 @@ export function judged(
   // What an account has is nobody's to see before its first proof.
   const own = authenticated(progress) && account !== undefined ? levels.ofFactors(account.factors) : undefined
   const fresh = prompt.reasons.some((reason) => ASKS_AFRESH.includes(reason))
-  const demands = [...(own === undefined ? [] : [own]), levels.demand(params, client.minimumAcr)].map((demand) =>
-    fresh
-      ? { ...demand, sets: demand.sets.filter(({ methods }) => !PASSIVE.some((name) => methods.includes(name))) }
-      : demand,
-  )
-  return { ...known, demands, enrolment: enrolmentOf(client, account), now: clock.now().getTime() }
+  const demands = [...(own === undefined ? [] : [own]), levels.demand(params, client.minimumAcr)]
+  const asked = fresh ? demands.map(afresh) : demands
+  return { ...known, demands: asked, enrolment: enrolmentOf(client, account), now: clock.now().getTime() }
 }
 
 /** The client wants the person to show it now: nothing that was shown before will do. */

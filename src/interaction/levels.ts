@@ -33,7 +33,7 @@ export type Levels = ReturnType<typeof createLevels>
 /** Shown for an account without being one of its factors: they stand in for one that is, and demand nothing. */
 const STAND_INS: readonly string[] = ['recovery_code', 'device']
 /** Not an act of the person: no answer to a request for a fresh authentication. */
-export const PASSIVE: readonly string[] = ['device']
+const PASSIVE = 'device'
 
 /** The table, weakest level first; `ofScopes` names the level that a scope demands. */
 export function createLevels(table: readonly Level[], ofScopes: { readonly [scope: string]: string } = {}) {
@@ -132,6 +132,16 @@ export function wishesOf({ acr_values: values, claims }: Params): Wishes {
 /** Whether what the demand asks for has been shown. */
 export function met({ sets }: Pick<Demand, 'sets'>, proofs: readonly Proof[], now: number): boolean {
   return sets.some((set) => missing(set, proofs, now).length === 0)
+}
+
+/** Whether a remembered browser can be part of the answer. */
+export function takesDevice({ sets }: Demand): boolean {
+  return sets.some(({ methods }) => methods.includes(PASSIVE))
+}
+
+/** The demand as a fresh authentication must meet it: by what the person does now. */
+export function afresh(demand: Demand): Demand {
+  return { ...demand, sets: demand.sets.filter(({ methods }) => !methods.includes(PASSIVE)) }
 }
 
 /** Methods that would complete the demand with the fewest further questions, of those that the account has. */

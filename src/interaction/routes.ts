@@ -111,7 +111,7 @@ async function dispatch(deps: InteractionRouteDeps, ctx: Context, conversation: 
 /** Nothing is due and nothing is finished, for instance because the account was deleted: from the beginning, never a loop. */
 async function startOver(deps: InteractionRouteDeps, ctx: Context, { state, ...rest }: Conversation): Promise<void> {
   const patch: Patch = { path: 'login', identifier: null, accountId: null, chosen: null }
-  const fresh = await deps.store.advance({ ...rest, state }, patch)
+  const fresh = await deps.store.advance({ ...rest, state }, patch, requestOf(ctx))
   const step = next(deps.steps, fresh.state)
   ctx.state.locale = state.locale
   if (step === undefined || !(await deps.store.save(fresh))) return expired(deps, ctx, state.client)
@@ -176,7 +176,7 @@ async function submit(
     const { error, description } = outcome.deny
     return redirect(ctx, await deps.store.answer(ctx, state.uid, { error, error_description: description }))
   }
-  return proceed(deps, ctx, await deps.store.advance(conversation, outcome.patch))
+  return proceed(deps, ctx, await deps.store.advance(conversation, outcome.patch, requestOf(ctx)))
 }
 
 /** Finishes at once when nothing is left to ask; else saves and lets the browser ask for the next page. */
@@ -227,7 +227,7 @@ async function switchTo(
   if (!deps.steps.some(({ name, begins }) => name === to || begins === to)) throw new AppError('forbidden')
   const patch = switchPatch(conversation.state, to)
   if (prompt.name !== 'consent' && progress.finished === undefined) {
-    await deps.store.save(await deps.store.advance(conversation, patch))
+    await deps.store.save(await deps.store.advance(conversation, patch, requestOf(ctx)))
   }
   return back(ctx)
 }

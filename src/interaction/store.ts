@@ -16,9 +16,9 @@ import {
   wear,
 } from './conversation.ts'
 import { finished, merge } from './flow.ts'
-import { amrOf } from './levels.ts'
+import { amrOf, met, takesDevice } from './levels.ts'
 import { isFinished, progressKey, serialise } from './progress.ts'
-import type { ClientView, FlowState, Patch, Progress, RequestFacts } from './step.ts'
+import { authenticated, type ClientView, type FlowState, type Patch, type Progress, type RequestFacts } from './step.ts'
 import { newProofs, sessionProofs, stillCounts, truthOf } from './truth.ts'
 
 export type InteractionStore = ReturnType<typeof createInteractionStore>
@@ -33,11 +33,12 @@ export function createInteractionStore(deps: InteractionStoreDeps) {
     load: (ctx: Context, uid: string) => loadConversation(deps, ctx, uid),
 
     /** The conversation after a patch, in memory only: `save` or `finish` makes it last. */
-    async advance(conversation: Conversation, patch: Patch): Promise<Conversation> {
+    async advance(conversation: Conversation, patch: Patch, request: RequestFacts): Promise<Conversation> {
       const { state } = conversation
       const progress = merge(state.progress, patch)
       const account = await accountOf(deps, progress, patch, state)
-      return { ...conversation, state: judged(deps, { ...state, progress, account }), read: patch.account }
+      const after = judged(deps, { ...state, progress, account })
+      return { ...conversation, state: await withDevice(deps, after, request), read: patch.account }
     },
 
     /** False when somebody else moved the conversation meanwhile. */
@@ -58,6 +59,15 @@ export function createInteractionStore(deps: InteractionStoreDeps) {
       return client
     },
   }
+}
+
+/** Before a second factor is asked for, a remembered browser may stand in for it, where a level takes one. */
+async function withDevice(deps: InteractionStoreDeps, state: FlowState, request: RequestFacts): Promise<FlowState> {
+  const { account, progress, demands, now } = state
+  if (deps.recognise === undefined || account === undefined || !authenticated(progress)) return state
+  const isOpen = demands.some((demand) => !met(demand, progress.proofs, now) && takesDevice(demand))
+  const proof = isOpen ? await deps.recognise(account, request) : undefined
+  return proof === undefined ? state : { ...state, progress: merge(progress, { proof }) }
 }
 
 /**

@@ -126,21 +126,21 @@ describe('Loading', () => {
   })
 
   it('finds the progress again under another uid of the same cid: the engine replaces its record in mid-flow', async () => {
-    await store.save(await store.advance(await loaded(), { identifier: 'a@example.com' }))
+    await store.save(await store.advance(await loaded(), { identifier: 'a@example.com' }, REQUEST))
     interaction = { ...(interaction as EngineInteraction), uid: 'u2' }
     expect((await store.load(ctx(), 'u2'))?.state.progress.identifier).toBe('a@example.com')
   })
 
   it('is refused to another browser once something was shown in one (A51, A57)', async () => {
-    await store.save(await store.advance(await loaded(), PROVEN))
+    await store.save(await store.advance(await loaded(), PROVEN, REQUEST))
     expect(await store.load(ctx('browser-2'), 'u1')).toBeUndefined()
     expect((await loaded()).state.progress.accountId).toBe('A')
   })
 
   it('uses the account’s language after the proof and not before', async () => {
-    await store.save(await store.advance(await loaded(), { accountId: 'A', account: VIEW }))
+    await store.save(await store.advance(await loaded(), { accountId: 'A', account: VIEW }, REQUEST))
     expect((await loaded()).state).toMatchObject({ locale: '- - sv', account: { locale: 'fi' } })
-    await store.save(await store.advance(await loaded(), PROVEN))
+    await store.save(await store.advance(await loaded(), PROVEN, REQUEST))
     expect((await loaded()).state.locale).toBe('- fi sv')
     interaction = { ...(interaction as EngineInteraction), params: { ui_locales: 'xx en' } }
     const context = ctx()
@@ -173,7 +173,7 @@ describe('Saving', () => {
     const conversation = await loaded()
     const saves = await Promise.all(
       ['a@example.com', 'b@example.com', 'c@example.com'].map(async (identifier) =>
-        store.save(await store.advance(conversation, { identifier })),
+        store.save(await store.advance(conversation, { identifier }, REQUEST)),
       ),
     )
     expect(saves).toEqual([true, false, false])
@@ -181,7 +181,7 @@ describe('Saving', () => {
   })
 
   it('does not look the account up again that the step has just read', async () => {
-    await store.advance(await loaded(), PROVEN)
+    await store.advance(await loaded(), PROVEN, REQUEST)
     expect(views).toEqual([])
   })
 })
@@ -193,7 +193,7 @@ describe('Finishing', () => {
   })
 
   it('opens a session with the proofs and their facts, and tells the engine', async () => {
-    const conversation = await store.advance(await loaded(), { ...PROVEN, remember: false })
+    const conversation = await store.advance(await loaded(), { ...PROVEN, remember: false }, REQUEST)
     expect(await store.finish(ctx(), conversation, REQUEST)).toEqual({ url: 'https://id.example/auth/u1' })
     expect(opened).toEqual([
       {
@@ -220,7 +220,7 @@ describe('Finishing', () => {
     ['gone', undefined],
     ['ended everywhere since the proof', { active: true, epoch: 1 }],
   ])('is void when the account is %s, and the proofs are forgotten', async (_, now) => {
-    const conversation = await store.advance(await loaded(), PROVEN)
+    const conversation = await store.advance(await loaded(), PROVEN, REQUEST)
     await store.save(conversation)
     state = now
     expect(await store.finish(ctx(), await loaded(), REQUEST)).toBe('void')
@@ -239,17 +239,17 @@ describe('Finishing', () => {
     state = undefined
     const store = createInteractionStore({ ...deps, accounts: { ...deps.accounts, note } })
     truth = { active: true, epoch: 1 }
-    expect(await store.finish(ctx(), await store.advance(await loaded(), PROVEN), REQUEST)).toBe('void')
+    expect(await store.finish(ctx(), await store.advance(await loaded(), PROVEN, REQUEST), REQUEST)).toBe('void')
     truth = undefined
-    expect(await store.finish(ctx(), await store.advance(await loaded(), PROVEN), REQUEST)).toMatchObject({
+    expect(await store.finish(ctx(), await store.advance(await loaded(), PROVEN, REQUEST), REQUEST)).toMatchObject({
       url: expect.any(String),
     })
     expect(asked).toEqual([VIEW, VIEW])
   })
 
   it('ends its own session when a parallel submit was faster, and lets that one finish', async () => {
-    const one = await store.advance(await loaded(), PROVEN)
-    const two = await store.advance(await loaded(), PROVEN)
+    const one = await store.advance(await loaded(), PROVEN, REQUEST)
+    const two = await store.advance(await loaded(), PROVEN, REQUEST)
     const outcomes = await Promise.all([store.finish(ctx(), one, REQUEST), store.finish(ctx(), two, REQUEST)])
     expect(outcomes).toContainEqual({ url: 'https://id.example/auth/u1' })
     expect(outcomes).toContain('stale')
@@ -262,15 +262,15 @@ describe('Finishing', () => {
 
   it('does not end the live session that both of two parallel submits renewed', async () => {
     session = { accountId: 'A', uid: 'live', proofs: [] }
-    const one = await store.advance(await loaded(), PROVEN)
-    const two = await store.advance(await loaded(), PROVEN)
+    const one = await store.advance(await loaded(), PROVEN, REQUEST)
+    const two = await store.advance(await loaded(), PROVEN, REQUEST)
     await Promise.all([store.finish(ctx(), one, REQUEST), store.finish(ctx(), two, REQUEST)])
     expect(ended).toEqual([])
   })
 
   it('is repeated with the same session after the process died before the engine was told', async () => {
     failing = 'engine.finish'
-    const conversation = await store.advance(await loaded(), PROVEN)
+    const conversation = await store.advance(await loaded(), PROVEN, REQUEST)
     await expect(store.finish(ctx(), conversation, REQUEST)).rejects.toThrow('engine.finish failed')
     failing = undefined
     expect(await store.finish(ctx(), await loaded(), REQUEST)).toEqual({ url: 'https://id.example/auth/u1' })
@@ -280,7 +280,7 @@ describe('Finishing', () => {
 
   it('leaves nothing behind when the session could not be opened', async () => {
     failing = 'sessions.open'
-    const conversation = await store.advance(await loaded(), PROVEN)
+    const conversation = await store.advance(await loaded(), PROVEN, REQUEST)
     await expect(store.finish(ctx(), conversation, REQUEST)).rejects.toThrow('sessions.open failed')
     expect((await loaded()).state.progress.finished).toBeUndefined()
     expect(results).toEqual([])
@@ -289,14 +289,14 @@ describe('Finishing', () => {
   it('says which methods signed in, once', async () => {
     const counted: string[] = []
     const store = createInteractionStore({ ...deps, signedIn: (method) => counted.push(method) })
-    const conversation = await store.advance(await loaded(), PROVEN)
+    const conversation = await store.advance(await loaded(), PROVEN, REQUEST)
     await store.finish(ctx(), conversation, REQUEST)
     await store.finish(ctx(), await loaded(), REQUEST)
     expect(counted).toEqual(['pwd'])
   })
 
   it('keeps no proof longer than the engine keeps the interaction', async () => {
-    await store.save(await store.advance(await loaded(), PROVEN))
+    await store.save(await store.advance(await loaded(), PROVEN, REQUEST))
     time += 3600_000
     expect(await deps.kv.read('progress:c1')).toBeUndefined()
   })

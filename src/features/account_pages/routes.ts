@@ -1,47 +1,48 @@
 /** The account pages: who is there, is the form good, act, say so. Every act ends with a 303 to a page (PRG). */
-import Router, { type RouterContext } from '@koa/router'
+import Router from '@koa/router'
 import type { Context } from 'koa'
-import type { ZodType } from 'zod'
 import { AppError } from '../../errors.ts'
-import { type Form, readForm } from '../../http/form.ts'
 import type { Languages } from '../../http/language.ts'
 import { agoIn, dayIn } from '../../platform/locales.ts'
+import { type AccountArea, requestOf } from '../account_area/types.ts'
 import type { SignedIn } from '../account_sign_in/types.ts'
 import { OWN_CLAIMS } from '../accounts/types.ts'
 import { ACCOUNT_PAGES_CODES } from './errors.ts'
 import { deleteSchema, emailCodeSchema, emailSchema, languageSchema, passwordSchema, profileSchema } from './schema.ts'
 import type { AccountActs } from './service.ts'
-import { type Act, DONE_CODES, type DoneCode } from './types.ts'
+
+const STATUS: { readonly [code: string]: number } = ACCOUNT_PAGES_CODES
 
 export interface AccountPagesRouteDeps {
-  readonly issuer: string
   readonly acts: AccountActs
-  readonly gate: {
-    enter(ctx: Context, page: string): Promise<SignedIn | undefined>
-    enterFresh(ctx: Context, page: string): Promise<SignedIn | undefined>
-    forget(ctx: Context): void
-  }
+  readonly area: AccountArea
   readonly pages: {
     render(ctx: Context, template: string, context: { readonly [name: string]: unknown }, status?: number): void
   }
-  readonly csrf: { check(ctx: Context, token: string | undefined): void }
   readonly clock: { now(): Date }
   readonly languages: Pick<Languages, 'choose' | 'back'>
   readonly passwordMinLength: number
 }
 
-type Routes = (router: Router, deps: AccountPagesRouteDeps, page: PageTools) => void
+type Routes = (router: Router, deps: AccountPagesRouteDeps, area: AccountArea) => void
 
 export function createAccountRouter(deps: AccountPagesRouteDeps): Router {
   const router = new Router()
-  const page = pageTools(deps)
+  const { area } = deps
+  // The pages of this room by their bare names.
+  const own: AccountArea = {
+    ...area,
+    show: (ctx, me, page, context, status) => area.show(ctx, me, `account_pages/${page}`, context, status),
+    fail: (ctx, me, page, failed, context) =>
+      area.fail(ctx, me, `account_pages/${page}`, { status: STATUS[failed.code], ...failed }, context),
+  }
   for (const add of [overview, profile, password, email, sessions, clients, language, deletion]) {
-    add(router, deps, page)
+    add(router, deps, own)
   }
   return router
 }
 
-const overview: Routes = (router, { gate, acts }, { show, redirect }) => {
+const overview: Routes = (router, { acts }, { gate, show, redirect }) => {
   router.get('/', (ctx) => redirect(ctx, '/account'))
   // A Well-Known URL for Changing Passwords (W3C).
   router.get('/.well-known/change-password', (ctx) => {
@@ -59,7 +60,7 @@ const overview: Routes = (router, { gate, acts }, { show, redirect }) => {
   })
 }
 
-const profile: Routes = (router, { gate, acts, clock }, { show, fail, done, form, parse }) => {
+const profile: Routes = (router, { acts, clock }, { gate, show, fail, done, form, parse }) => {
   router.get('/account/profile', async (ctx) => {
     const me = await gate.enter(ctx, '/account/profile')
     if (me !== undefined) show(ctx, me, 'profile', { values: profileValues(await acts.profile(me.accountId)) })
@@ -77,7 +78,7 @@ const profile: Routes = (router, { gate, acts, clock }, { show, fail, done, form
   })
 }
 
-const password: Routes = (router, { gate, acts, passwordMinLength }, { show, fail, done, form, need }) => {
+const password: Routes = (router, { acts, passwordMinLength }, { gate, show, fail, done, form, need }) => {
   const values = async (me: SignedIn) => ({ minLength: passwordMinLength, hasPassword: await acts.hasPassword(me) })
   router.get('/account/password', async (ctx) => {
     const me = await gate.enterFresh(ctx, '/account/password')
@@ -97,7 +98,7 @@ const password: Routes = (router, { gate, acts, passwordMinLength }, { show, fai
   })
 }
 
-const email: Routes = (router, { gate, acts }, { show, fail, done, form, need, redirect }) => {
+const email: Routes = (router, { acts }, { gate, show, fail, done, form, need, redirect }) => {
   const CODE = '/account/email/code'
   router.get('/account/email', async (ctx) => {
     const me = await gate.enterFresh(ctx, '/account/email')
@@ -136,7 +137,7 @@ const email: Routes = (router, { gate, acts }, { show, fail, done, form, need, r
   })
 }
 
-const sessions: Routes = (router, { gate, acts, clock }, { show, done, form, redirect }) => {
+const sessions: Routes = (router, { acts, clock }, { gate, show, done, form, redirect }) => {
   router.get('/account/sessions', async (ctx) => {
     const me = await gate.enter(ctx, '/account/sessions')
     if (me === undefined) return
@@ -170,7 +171,7 @@ const sessions: Routes = (router, { gate, acts, clock }, { show, done, form, red
   })
 }
 
-const clients: Routes = (router, { gate, acts }, { show, done, form }) => {
+const clients: Routes = (router, { acts }, { gate, show, done, form }) => {
   router.get('/account/clients', async (ctx) => {
     const me = await gate.enter(ctx, '/account/clients')
     if (me === undefined) return
@@ -191,7 +192,7 @@ const clients: Routes = (router, { gate, acts }, { show, done, form }) => {
   })
 }
 
-const language: Routes = (router, { gate, acts, languages }, { show, done, form, need }) => {
+const language: Routes = (router, { acts, languages }, { gate, show, done, form, need }) => {
   router.get('/account/language', async (ctx) => {
     const me = await gate.enter(ctx, '/account/language')
     if (me !== undefined) show(ctx, me, 'language', {})
@@ -205,7 +206,7 @@ const language: Routes = (router, { gate, acts, languages }, { show, done, form,
   })
 }
 
-const deletion: Routes = (router, { gate, acts, pages }, { show, fail, form, need, redirect }) => {
+const deletion: Routes = (router, { acts, pages }, { gate, show, fail, form, need, redirect }) => {
   router.get('/account/delete', async (ctx) => {
     const me = await gate.enterFresh(ctx, '/account/delete')
     if (me !== undefined) show(ctx, me, 'delete', {})
@@ -220,72 +221,6 @@ const deletion: Routes = (router, { gate, acts, pages }, { show, fail, form, nee
     redirect(ctx, '/account/deleted')
   })
   router.get('/account/deleted', (ctx) => pages.render(ctx, 'account_pages/deleted', { client: undefined }))
-}
-
-const COOKIE = { httpOnly: true, sameSite: 'lax', signed: false, path: '/', overwrite: true } as const
-
-type Failed = Pick<Extract<Act, { ok: false }>, 'code' | 'retryAfter'> & { readonly field?: string | undefined }
-type PageTools = ReturnType<typeof pageTools>
-
-/** What every page does alike: the frame, the word about the last act, forms that only our own pages send. */
-function pageTools({ issuer, pages, csrf }: AccountPagesRouteDeps) {
-  const secure = issuer.startsWith('https:')
-  const doneCookie = secure ? '__Host-genkan_done' : 'genkan_done'
-
-  function show(ctx: Context, me: SignedIn, name: string, context: object, status = 200): void {
-    const code = ctx.cookies.get(doneCookie, { signed: false })
-    if (code !== undefined) ctx.cookies.set(doneCookie, null, { ...COOKIE, secure })
-    const { email, name: fullName = '' } = me.account
-    const frame = {
-      account: { email, name: fullName },
-      done: DONE_CODES.find((known) => known === code) ?? '',
-      current: name,
-    }
-    pages.render(ctx, `account_pages/${name}`, { error: undefined, ...frame, ...context }, status)
-  }
-
-  function redirect(ctx: Context, url: string): void {
-    ctx.set('Cache-Control', 'no-store')
-    ctx.redirect(url)
-    ctx.status = 303
-  }
-
-  return {
-    show,
-    redirect,
-    /** The page again, with what went wrong. */
-    fail(ctx: Context, me: SignedIn, name: string, { code, field, retryAfter }: Failed, context: object): void {
-      if (retryAfter !== undefined) ctx.set('Retry-After', String(retryAfter))
-      const error = { code, field, retryAfter }
-      const known: { readonly [code: string]: number } = ACCOUNT_PAGES_CODES
-      show(ctx, me, name, { ...context, error }, known[code] ?? (retryAfter === undefined ? 400 : 429))
-    },
-    done(ctx: Context, url: string, code: DoneCode): void {
-      ctx.cookies.set(doneCookie, code, { ...COOKIE, secure })
-      redirect(ctx, url)
-    },
-    /** The fields of a form that one of our own pages sent (A55). */
-    async form(ctx: RouterContext): Promise<Form> {
-      const fields = await readForm(ctx)
-      csrf.check(ctx, fields.csrf)
-      return fields
-    },
-    parse<T>(schema: ZodType<T>, fields: Form): { data?: T; field?: string } {
-      const result = schema.safeParse(fields)
-      return result.success ? { data: result.data } : { field: String(result.error.issues[0]?.path[0] ?? '') }
-    },
-    /** For forms that none of our pages can send wrong. */
-    need<T>(schema: ZodType<T>, fields: Form): T {
-      const result = schema.safeParse(fields)
-      if (!result.success) throw new AppError('invalid_request')
-      return result.data
-    },
-  }
-}
-
-function requestOf(ctx: Context): { ip: string; locale: string } {
-  const { ip, locale } = ctx.state as { ip: string; locale: string }
-  return { ip, locale }
 }
 
 function profileValues(claims: { readonly [claim: string]: unknown }): { [field: string]: string } {

@@ -1,11 +1,12 @@
 /** What a person may do to their own account, and what each act drags along. */
 import { AppError } from '../../errors.ts'
 import type { Fact } from '../../events.ts'
+import type { Act } from '../account_area/types.ts'
 import type { SignedIn } from '../account_sign_in/types.ts'
 import { OWN_CLAIMS, securityNotice } from '../accounts/types.ts'
 import { type CodeTarget, codeFailure } from '../email_codes/types.ts'
 import type { SessionView } from '../sessions/types.ts'
-import type { AccountPagesDeps, Act, Claims, ClientRow, Profile } from './types.ts'
+import type { AccountPagesDeps, Claims, ClientRow, Profile } from './types.ts'
 
 export type AccountActs = ReturnType<typeof createAccountActs>
 

@@ -22,6 +22,8 @@ export const ticketSchema = z.object({
   sessionUid: z.string(),
   /** Seconds since the epoch. */
   authTime: z.number(),
+  /** The level that was reached then. */
+  acr: z.string().optional(),
 })
 
 export type Ticket = z.infer<typeof ticketSchema>

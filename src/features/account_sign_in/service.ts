@@ -23,6 +23,11 @@ export interface AccountSignInDeps {
     end(uid: string, reason: 'logout'): Promise<unknown>
   }
   readonly accounts: { view(accountId: string): Promise<AccountView | undefined> }
+  readonly levels: {
+    /** The highest level that an account with these factors can reach. */
+    highest(factors: readonly string[]): string
+    atLeast(acr: string | undefined, least: string): boolean
+  }
 }
 
 export type AccountSignInService = ReturnType<typeof createAccountSignInService>
@@ -94,9 +99,7 @@ export function createAccountSignInService(deps: AccountSignInDeps) {
       url.search = new URLSearchParams({
         ...{ client_id: deps.clientId, response_type: 'code', scope: 'openid', redirect_uri: redirectUri },
         ...{ state, nonce, code_challenge: challengeOf(verifier), code_challenge_method: 'S256' },
-        ...(fresh === undefined ? {} : { prompt: 'login', login_hint: fresh.email }),
-        // The provider may not know yet who is there; who is asked anew is.
-        ...(fresh?.locale === undefined ? {} : { ui_locales: fresh.locale }),
+        ...(fresh === undefined ? {} : afresh(deps, fresh)),
       }).toString()
       return { url: url.href, pending: sealPending(list) ?? '' }
     },
@@ -113,12 +116,14 @@ export function createAccountSignInService(deps: AccountSignInDeps) {
       if (response.code === undefined) return { kind: 'refused', error: response.error ?? 'server_error' }
       const redeemed = await deps.redeem(response.code, entry.verifier, redirectUri)
       if (redeemed === undefined || redeemed.nonce !== entry.nonce) return { kind: 'refused', error: 'server_error' }
-      const { accountId, sessionUid, authTime } = redeemed
-      const ticket = { accountId, sessionUid, authTime }
-      if ((await alive(deps, ticket)) === undefined) return { kind: 'refused', error: 'access_denied' }
-      // Asking again would be a loop: the provider did not do what it was asked to.
+      const { accountId, sessionUid, authTime, acr } = redeemed
+      const ticket = { accountId, sessionUid, authTime, acr }
+      const found = await alive(deps, ticket)
+      if (found === undefined) return { kind: 'refused', error: 'access_denied' }
+      // Asking again would be a loop: the provider did not do what it was asked to, or the request was edited on its way.
       const isStale = entry.fresh !== undefined && authTime * 1000 < entry.startedAt - SKEW_MS
-      if (isStale) return { kind: 'refused', error: 'server_error' }
+      const isLow = entry.fresh === accountId && !isHighest(deps, acr, found.account)
+      if (isStale || isLow) return { kind: 'refused', error: 'server_error' }
       const isOther = entry.fresh !== undefined && entry.fresh !== accountId
       return {
         kind: 'signed_in',
@@ -136,8 +141,8 @@ export function createAccountSignInService(deps: AccountSignInDeps) {
       if (ticket === undefined || found === undefined) return undefined
       const now = clock.now()
       if (now.getTime() - found.seenAt.getTime() > TOUCH_MS) await deps.sessions.touch(ticket.sessionUid, now)
-      const { accountId, sessionUid, authTime } = ticket
-      return { accountId, sessionUid, authTime: new Date(authTime * 1000), account: found.account }
+      const { accountId, sessionUid, authTime, acr } = ticket
+      return { accountId, sessionUid, authTime: new Date(authTime * 1000), acr, account: found.account }
     },
 
     /** Ends the session behind a ticket, as its owner signing out; a ticket that is worth nothing ends nothing. */
@@ -146,9 +151,20 @@ export function createAccountSignInService(deps: AccountSignInDeps) {
       if (ticket !== undefined) await deps.sessions.end(ticket.sessionUid, 'logout')
     },
 
-    /** Whether the last proof is new enough for a sensitive act. */
-    isFresh: ({ authTime }: SignedIn): boolean => clock.now().getTime() - authTime.getTime() <= FRESH_SECONDS * 1000,
+    /** Whether the last sign-in is new enough for a sensitive act, and as strong as the account allows (ASVS 7.5.1, A48). */
+    isFresh: ({ authTime, acr, account }: SignedIn): boolean =>
+      clock.now().getTime() - authTime.getTime() <= FRESH_SECONDS * 1000 && isHighest(deps, acr, account),
   }
+}
+
+function afresh({ levels }: AccountSignInDeps, { email, factors, locale }: AccountView): { [name: string]: string } {
+  const asked = { prompt: 'login', login_hint: email, acr_values: levels.highest(factors) }
+  // The provider may not know yet who is there; who is asked anew is.
+  return locale === undefined ? asked : { ...asked, ui_locales: locale }
+}
+
+function isHighest({ levels }: AccountSignInDeps, acr: string | undefined, { factors }: AccountView): boolean {
+  return levels.atLeast(acr, levels.highest(factors))
 }
 
 interface Alive {

@@ -6,6 +6,8 @@ export interface SignedIn {
   readonly sessionUid: string
   /** When the person last proved who they are. */
   readonly authTime: Date
+  /** The level that they reached then. */
+  readonly acr: string | undefined
   readonly account: AccountView
 }
 
@@ -15,5 +17,6 @@ export interface RedeemedCode {
   readonly sessionUid: string
   /** Seconds since the epoch. */
   readonly authTime: number
+  readonly acr: string | undefined
   readonly nonce?: string | undefined
 }

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import type { Context, Next } from 'koa'
+import { createAccountArea } from '../../../src/features/account_area/index.ts'
 import { createAccountRouter } from '../../../src/features/account_pages/routes.ts'
 import type { AccountActs } from '../../../src/features/account_pages/service.ts'
 import { createAccountSignIn } from '../../../src/features/account_sign_in/index.ts'
@@ -16,6 +17,7 @@ import { createSecretBox } from '../../../src/platform/secret_box.ts'
 import { createViews } from '../../../src/platform/views.ts'
 import { type Browser, createBrowser, type Page } from '../../support/browser.ts'
 import { type KoaServer, serveKoa } from '../../support/koa_server.ts'
+import { DEFAULT_LEVELS } from '../../support/levels.ts'
 
 const views = createViews({ viewsDir: fileURLToPath(new URL('../../../views', import.meta.url)) })
 const secretBox = createSecretBox([Buffer.alloc(32, 1)])
@@ -128,6 +130,7 @@ describe('account pages', () => {
         accountId: 'ann',
         sessionUid: 'here',
         authTime: Math.floor(authTime / 1000),
+        acr: 'urn:genkan:acr:basic',
         nonce: code,
       }),
       sessions: {
@@ -136,9 +139,11 @@ describe('account pages', () => {
         end: async (uid) => live.delete(uid),
       },
       accounts: { view: async () => account },
+      levels: DEFAULT_LEVELS,
     })
+    const area = createAccountArea({ issuer, gate: signIn.gate, pages, csrf })
     const router = createAccountRouter({
-      ...{ issuer, acts, gate: signIn.gate, pages, csrf, clock: { now: () => new Date(now) }, passwordMinLength: 8 },
+      ...{ acts, area, pages, clock: { now: () => new Date(now) }, passwordMinLength: 8 },
       languages,
     })
     const failed = { error: () => {}, warn: () => {} }
@@ -540,6 +545,7 @@ describe('account pages', () => {
       ...{ pages, csrf: { check: () => {} }, clock: { now: () => new Date() }, redeem: async () => undefined },
       sessions: { findLive: async () => undefined, touch: async () => {}, end: async () => {} },
       accounts: { view: async () => undefined },
+      levels: DEFAULT_LEVELS,
       languages: { of: () => 'en' },
     })
     await gate.enter(ctx, '/account')

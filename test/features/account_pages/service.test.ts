@@ -16,6 +16,7 @@ const me: SignedIn = {
   accountId: 'ann',
   sessionUid: 'here',
   authTime: NOW,
+  acr: undefined,
   account: {
     ...{ accountId: 'ann', email: 'ann@example.com', emailVerified: true, active: true, epoch: 0, factors: [] },
     ...{ name: 'Ann', locale: 'fi' },

@@ -4,6 +4,7 @@ import { type AccountSignInDeps, createAccountSignInService } from '../../../src
 import type { RedeemedCode } from '../../../src/features/account_sign_in/types.ts'
 import type { AccountView } from '../../../src/interaction/step.ts'
 import { createSecretBox } from '../../../src/platform/secret_box.ts'
+import { DEFAULT_LEVELS } from '../../support/levels.ts'
 
 const ISSUER = 'https://id.example'
 const START = Date.parse('2026-11-01T12:00:00.000Z')
@@ -54,6 +55,7 @@ describe('the account pages as a client', () => {
         end: async (uid, reason) => log.push(`end ${uid} ${reason}`),
       },
       accounts: { view: async (accountId) => accounts.get(accountId) },
+      levels: DEFAULT_LEVELS,
     }
     service = createAccountSignInService(deps)
   })
@@ -65,7 +67,14 @@ describe('the account pages as a client', () => {
   }
 
   const redeemAs = (nonce: string, more: Partial<RedeemedCode> = {}) => {
-    redeemed = { accountId: 'ann', sessionUid: 's1', authTime: seconds(now), nonce, ...more }
+    redeemed = {
+      accountId: 'ann',
+      sessionUid: 's1',
+      authTime: seconds(now),
+      acr: 'urn:genkan:acr:basic',
+      nonce,
+      ...more,
+    }
   }
 
   async function signIn(): Promise<string> {
@@ -226,6 +235,7 @@ describe('the account pages as a client', () => {
         accountId: 'ann',
         sessionUid: 's1',
         authTime: new Date(START),
+        acr: 'urn:genkan:acr:basic',
         account: ann,
       })
       const read = [ticket, ...ticket.split('.').map((part) => Buffer.from(part, 'base64url').toString('latin1'))]
