@@ -23,7 +23,8 @@ describe.each(['embedded', 'postgres'] as const)('recovery codes on %s', (kind) 
   })
 
   const withApp = () => database.transaction((tx) => rooms.enrolment.setFactor(accountId, 'totp', true, tx))
-  const redeem = async (code: string) => rooms.codes.redeem(await rooms.view(accountId), code, { ...page, clientId: 'web' })
+  const redeem = async (code: string) =>
+    rooms.codes.redeem(await rooms.view(accountId), code, { ...page, clientId: 'web' })
   async function made(): Promise<readonly string[]> {
     await withApp()
     expect(await rooms.codes.regenerate(holder, await rooms.view(accountId), page)).toBe(true)
@@ -105,7 +106,8 @@ describe.each(['embedded', 'postgres'] as const)('recovery codes on %s', (kind) 
     const [first = ''] = await made()
     for (let i = 0; i < 5; i++) expect(await redeem(i === 0 ? '' : 'AAAAA-AAAAA')).toMatchObject({ ok: false })
     expect(await redeem(first)).toEqual({ ok: false, code: 'too_many_requests', retryAfter: 600 })
-    const failures = async () => (await database.db('recovery_code_sets').where({ account_id: accountId }).first()).failures
+    const failures = async () =>
+      (await database.db('recovery_code_sets').where({ account_id: accountId }).first()).failures
     expect(await failures()).toBe(5)
     await rest()
     expect(await redeem(first)).toMatchObject({ ok: true })
@@ -118,7 +120,7 @@ describe.each(['embedded', 'postgres'] as const)('recovery codes on %s', (kind) 
     expect((await rooms.view(accountId)).factors).toEqual(['totp'])
   })
 
-  it('of a conversation are the account\'s only once they were saved, and once', async () => {
+  it("of a conversation are the account's only once they were saved, and once", async () => {
     await withApp()
     const draft = await rooms.codes.draft(holder)
     expect(await rooms.codes.draft(holder)).toEqual(draft)

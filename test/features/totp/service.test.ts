@@ -81,9 +81,7 @@ describe.each(['embedded', 'postgres'] as const)('an authenticator app on %s', (
     const { app } = await pending()
     const account = await rooms.view(accountId)
     const code = app.code(now())
-    const ends = await Promise.all(
-      Array.from({ length: 5 }, () => rooms.totp.confirm(holder, account, code, change)),
-    )
+    const ends = await Promise.all(Array.from({ length: 5 }, () => rooms.totp.confirm(holder, account, code, change)))
     expect(ends.filter(({ ok }) => ok)).toHaveLength(1)
     expect(types()).toEqual(['factor.added', 'mail.requested'])
   })
