@@ -8,6 +8,7 @@ import type { Feature } from './feature.ts'
 import { ACCOUNT_CLIENT_ID } from './features/clients/types.ts'
 import { createDevPages } from './features/dev_pages/index.ts'
 import { loadDictionaries } from './features/passwords/service.ts'
+import { deviceOf } from './features/sessions/types.ts'
 import { createRooms } from './features.ts'
 import type { Foundation } from './foundation.ts'
 import { createCsrf } from './http/csrf.ts'
@@ -166,6 +167,14 @@ function createEngine(foundation: Foundation, rooms: Rooms, parts: EngineParts):
     },
     sessionEnded: async (uid) => {
       await sessions.service.end(uid, 'logout')
+    },
+    deviceSignal: (userAgent) => {
+      const { browser, system } = deviceOf(userAgent)
+      return browser === '' || system === '' ? '' : `${browser} ${system}`
+    },
+    deviceChanged: ({ accountId, clientId, grantId }) => {
+      const fact = { type: 'grant.device_changed', accountId, clientId, data: { grantId } } as const
+      return foundation.database.transaction((tx) => foundation.outbox.record([fact], tx))
     },
     sessionSeen: (uid) => sessions.service.touch(uid, clock.now()),
     absoluteSessionSeconds: config.sessions.absoluteSeconds,
