@@ -1,14 +1,13 @@
 /** The product as users run it: a process of its own, started with settings, watched, stopped, killed and started again. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { startReverseProxy } from './reverse_proxy.ts'
-import { embeddedFolder, entrust, freePort, freshDatabaseUrl, startRedis } from './services.ts'
+import { entrust, freePort, freshDatabaseUrl, layDatabase, scratchFolder, startRedis } from './services.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const DATE_SHIFT = fileURLToPath(new URL('date_shift.ts', import.meta.url))
@@ -73,7 +72,7 @@ export interface Server {
 export async function startServer(options: ServerOptions = {}): Promise<Server> {
   const port = options.port ?? (await freePort())
   const managementPort = await freePort()
-  const scratch = mkdtempSync(join(tmpdir(), 'genkan-server-'))
+  const scratch = await scratchFolder('server-')
   const dataDir = options.dataDir ?? join(scratch, 'data')
   if (options.dataDir === undefined && options.stores === undefined && options.empty !== true)
     await layDatabase(dataDir)
@@ -271,12 +270,6 @@ async function untilReady(origin: string, server: ServerProcess): Promise<void> 
 
 function tail(server: ServerProcess): string {
   return server.logs().slice(-30).join('\n')
-}
-
-/** Lays a migrated embedded database into a new data directory. */
-async function layDatabase(dataDir: string): Promise<void> {
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
-  cpSync(await embeddedFolder(), join(dataDir, 'db'), { recursive: true })
 }
 
 function withoutUndefined(env: { readonly [name: string]: string | undefined }): { [name: string]: string } {
