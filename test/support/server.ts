@@ -11,6 +11,7 @@ import { entrust, freePort, freshDatabaseUrl, layDatabase, scratchFolder, startR
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const DATE_SHIFT = fileURLToPath(new URL('date_shift.ts', import.meta.url))
+const KEEP_COMPILED = fileURLToPath(new URL('keep_compiled.ts', import.meta.url))
 const COMPILE_CACHE = fileURLToPath(new URL('../../node_modules/.cache/genkan/compiled', import.meta.url))
 const READY_MS = 60_000
 const STOP_MS = 35_000
@@ -204,6 +205,8 @@ export function runCommand(
 
 // The embedded database is WebAssembly: optimising it takes longer than a test's server lives.
 const NODE_ARGUMENTS = ['--disable-warning=ExperimentalWarning', '--liftoff-only', '--import', DATE_SHIFT]
+// A command ends by itself and keeps what it compiled.
+const SERVER_ARGUMENTS = [...NODE_ARGUMENTS, '--import', KEEP_COMPILED]
 
 interface ServerProcess {
   start(env: { readonly [name: string]: string }): Promise<void>
@@ -223,7 +226,7 @@ function createProcess(command: readonly string[], firstEnv: { readonly [name: s
   const running = () => child !== undefined && child.exitCode === null && child.signalCode === null
   return {
     start: async (env = firstEnv) => {
-      child = spawn(process.execPath, [...NODE_ARGUMENTS, 'src/main.ts', ...command], {
+      child = spawn(process.execPath, [...SERVER_ARGUMENTS, 'src/main.ts', ...command], {
         cwd: ROOT,
         env,
         stdio: ['ignore', 'pipe', 'pipe'],
