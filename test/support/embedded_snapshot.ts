@@ -54,6 +54,7 @@ function snapshotKey(): string {
   const makers = [
     'src/platform/migrate.ts',
     'src/platform/postgres.ts',
+    'src/platform/pglite.ts',
     'test/support/embedded_snapshot.ts',
     'node_modules/@electric-sql/pglite/package.json',
   ]
