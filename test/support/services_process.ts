@@ -203,8 +203,11 @@ async function freePort(): Promise<number> {
   }
 }
 
+const owners = new Set<Owner>()
+
 function serve(socket: Socket): void {
   const owner: Owner = { servers: new Set(), pids: new Set(), redis: new Set() }
+  owners.add(owner)
   socket.on('error', () => {})
   createInterface({ input: socket }).on('line', async (line) => {
     const { id, operation, argument } = JSON.parse(line) as { id: number; operation: string; argument: string }
@@ -219,6 +222,7 @@ function serve(socket: Socket): void {
     if (socket.writable) socket.write(`${JSON.stringify(answer)}\n`)
   })
   socket.on('close', () => {
+    owners.delete(owner)
     for (const pid of owner.pids) kill(pid)
     for (const url of owner.redis) releaseRedis(url).catch(() => {})
     for (const id of owner.servers) void servers.get(id)?.stop('abandon')
@@ -236,16 +240,20 @@ let ending = false
 async function end(): Promise<void> {
   if (ending) return
   ending = true
+  // Before their folders are removed: they would write into them.
+  for (const { pids } of owners) for (const pid of pids) kill(pid)
   await Promise.all([...claimed.keys()].map((url) => releaseRedis(url).catch(() => {})))
   if (external.postgres !== undefined) {
     for (const name of createdDatabases)
       await administer(`drop database if exists ${name} with (force)`).catch(() => {})
   }
   await Promise.all([...servers.values()].map((each) => each.stop('abandon').catch(() => {})))
-  try {
-    for (const each of [memory, folder]) rmSync(each, { recursive: true, force: true, maxRetries: 3 })
-  } catch {
-    // Somebody made something unwritable there: better left behind than never ended.
+  for (const each of [memory, folder]) {
+    try {
+      rmSync(each, { recursive: true, force: true, maxRetries: 3 })
+    } catch {
+      // Somebody made something unwritable there: better left behind than never ended.
+    }
   }
   process.exit(0)
 }
