@@ -201,6 +201,13 @@ function anchorLog({ clock, logger }: Foundation) {
   }
 }
 
+/**
+ * Loading the dictionaries of passwords blocks for a third of a second: neither the first registration should wait for it nor
+ * the first requests after a start, which come at once when an instance takes over from another. A registration that is
+ * earlier loads them itself.
+ */
+const DICTIONARIES_MS = 30_000
+
 /** What goes on behind requests: sealing, deliveries, the rooms' jobs and clean-up. */
 function createWork(foundation: Foundation, features: readonly Feature[]) {
   const { database, secretBox, clock, logger, outbox, metrics, config, keyValue, oidcStore } = foundation
@@ -234,16 +241,17 @@ function createWork(foundation: Foundation, features: readonly Feature[]) {
     clock,
     failed: metrics.jobFailed,
   })
+  let dictionaries: NodeJS.Timeout | undefined
   return {
     ledger,
     deliveries,
     start(): void {
       if (config.embedded) deliveries.resume().catch((error: unknown) => logger.warn({ err: error }, 'resume failed'))
       jobs.start()
-      // After the ports are open: it blocks for a third of a second, which the first registration should not wait for.
-      setImmediate(loadDictionaries)
+      dictionaries = setTimeout(loadDictionaries, DICTIONARIES_MS).unref()
     },
     async stop(): Promise<void> {
+      clearTimeout(dictionaries)
       await Promise.all([jobs.stop(), dispatcher.stop()])
     },
   }

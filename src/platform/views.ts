@@ -57,7 +57,7 @@ export interface Views {
   /** One set of values for every page and mail in each of its states: for previews and for the suites of pages. */
   fixtures(): Fixtures
   /** What overrides may fill. */
-  readonly contract: Contract
+  contract(): Contract
 }
 
 /** A template in one state, with the values that it takes. */
