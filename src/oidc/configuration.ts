@@ -152,11 +152,8 @@ function clientRules(config: Config) {
 function tokenRules(config: Config) {
   const { tokens, sessions } = config
   return {
-    // A machine's token names the organization it acts for; what the client says of itself never does.
-    extraTokenClaims: async ({ oidc }: KoaContextWithOIDC, token: { kind: string }) =>
-      token.kind === 'ClientCredentials' && oidc.client?.organization_id !== undefined
-        ? { org_id: oidc.client.organization_id }
-        : undefined,
+    extraTokenClaims: async ({ oidc }: KoaContextWithOIDC, { kind }: { kind: string }) =>
+      kind === 'ClientCredentials' ? machineClaims(oidc) : authenticationClaims(oidc),
     rotateRefreshToken: true,
     // Revoking one access token leaves the grant; everything else ends it whole.
     revokeGrantPolicy: (ctx: KoaContextWithOIDC) =>
@@ -188,6 +185,20 @@ function tokenRules(config: Config) {
       },
     },
   }
+}
+
+/** A machine's token names the organization it acts for; what the client says of itself never does. */
+function machineClaims({ client }: KoaContextWithOIDC['oidc']) {
+  return client?.organization_id === undefined ? undefined : { org_id: client.organization_id }
+}
+
+/**
+ * How the person signed in, for the resource server to judge (RFC 9068 §2.2.1, RFC 9470 §6). A refreshed token repeats the
+ * authentication that its family began with; it never becomes newer or stronger.
+ */
+function authenticationClaims({ entities }: KoaContextWithOIDC['oidc']) {
+  const { acr, amr, authTime } = entities.AuthorizationCode ?? entities.RefreshToken ?? {}
+  return { ...(acr && { acr }), ...(amr && { amr }), ...(authTime && { auth_time: authTime }) }
 }
 
 function features(deps: ConfigurationDeps) {

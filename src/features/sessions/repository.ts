@@ -2,7 +2,7 @@
 import type { Knex } from 'knex'
 import type { Statement } from '../../platform/outbox.ts'
 import type { Tx } from '../../platform/postgres.ts'
-import type { ClientLink, ConnectedClient, EndReason, OpenSession, Session } from './types.ts'
+import type { ClientLink, ConnectedClient, EndReason, ListedSession, OpenSession, Session } from './types.ts'
 
 export type SessionRepository = ReturnType<typeof sessionRepository>
 
@@ -47,15 +47,21 @@ function reads(db: Knex) {
     },
 
     /** Live sessions of an account, the latest seen first. */
-    async listLive(accountId: string, over: Cutoffs, tx?: Tx): Promise<Session[]> {
-      const rows = await (tx ?? db)('sessions')
-        .where({ account_id: accountId })
-        .whereNull('ended_at')
-        .where('created_at', '>=', over.createdBefore)
-        .where('seen_at', '>=', over.seenBefore)
-        .orderBy('seen_at', 'desc')
-        .limit(200)
-      return rows.map(toSession)
+    async listLive(accountId: string, over: Cutoffs, tx?: Tx): Promise<ListedSession[]> {
+      const { rows } = await (tx ?? db).raw<{ rows: ListedRow[] }>(
+        `select sessions.*, coalesce((
+             select jsonb_agg(distinct client_id) from session_clients where session_uid = uid and revoked_at is null
+           ), '[]') as client_ids
+           from sessions
+          where account_id = ? and ended_at is null and created_at >= ? and seen_at >= ?
+          order by seen_at desc limit 200`,
+        [accountId, over.createdBefore, over.seenBefore],
+      )
+      return rows.map((row) => ({
+        ...toSession(row),
+        methods: row.proofs.map(({ method }) => method),
+        clientIds: row.client_ids,
+      }))
     },
 
     /** Clients that hold a live grant of the account, by client. */
@@ -282,6 +288,11 @@ interface SessionRow {
   authenticated_at: Date
   seen_at: Date
   ended_at: Date | null
+}
+
+interface ListedRow extends SessionRow {
+  proofs: { method: string }[]
+  client_ids: string[]
 }
 
 function toEnded(row: EndedRow): Ended {

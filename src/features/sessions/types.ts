@@ -18,9 +18,17 @@ export interface Session {
   readonly endedAt?: Date | undefined
 }
 
-/** A session as its owner sees it: the device in words instead of the user agent. */
-export interface SessionView extends Session {
+/** A session as its owner sees it: the device in words instead of the user agent, what was shown, and whom it reached. */
+export interface SessionView extends ListedSession {
   readonly device: Device
+}
+
+/** A live session with what its owner wants to know of it. */
+export interface ListedSession extends Session {
+  /** Methods that were shown in it, as the levels name them. */
+  readonly methods: readonly string[]
+  /** Clients that hold a live grant from it. */
+  readonly clientIds: readonly string[]
 }
 
 /** Empty strings where the user agent tells nothing. Never trusted, only shown. */

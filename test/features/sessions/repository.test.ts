@@ -161,7 +161,12 @@ describe.each(['embedded', 'postgres'] as const)('session repository on %s', (ki
     await open(opening('list-a'), 's4')
     await database.transaction((tx) => sessions.end('s4', 'logout', NOW, tx))
     const over = { createdBefore: new Date(0), seenBefore: at(-8) }
-    expect((await sessions.listLive('list-a', over)).map(({ uid }) => uid)).toEqual(['s2', 's1'])
+    await link('s1', 'list-a', 'web', 'g-list')
+    await link('s1', 'list-a', 'shop', 'g-list-2')
+    const listed = await sessions.listLive('list-a', over)
+    expect(listed.map(({ uid }) => uid)).toEqual(['s2', 's1'])
+    expect(listed.map(({ methods }) => methods)).toEqual([['pwd'], ['pwd']])
+    expect(listed.map(({ clientIds }) => [...clientIds].sort())).toEqual([[], ['shop', 'web']])
   })
 
   describe('ending', () => {
