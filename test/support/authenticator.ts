@@ -1,7 +1,7 @@
 /** An authenticator app by another hand than the product's: Debian's oathtool makes the codes. */
 import { execFileSync } from 'node:child_process'
 import { binary } from './binaries.ts'
-import type { Browser, Page } from './browser.ts'
+import type { Page } from './browser.ts'
 
 export interface Authenticator {
   /** As the page shows it to be typed. */
@@ -39,9 +39,4 @@ export function appOf(page: Page): Authenticator {
 /** The recovery codes that a page shows. */
 export function codesOf(page: Page): string[] {
   return [...page.html.matchAll(/<li><code>([0-9A-Z-]+)<\/code><\/li>/g)].map(([, code = '']) => code)
-}
-
-/** Types a code into the form of a page. */
-export function typeCode(browser: Browser, page: Page, code: string, form: string): Promise<Page> {
-  return browser.submit(page, { code }, { form })
 }

@@ -13,7 +13,7 @@ import { createSecretBox } from '../../src/platform/secret_box.ts'
 import { createTryLimits } from '../../src/platform/try_limits.ts'
 import { createModelKeyValue } from '../contracts/key_value_model.ts'
 
-export const OLD = Buffer.alloc(32, 1)
+const OLD = Buffer.alloc(32, 1)
 export const NEW = Buffer.alloc(32, 2)
 
 export function createFactorRooms(database: Database, start: number) {
