@@ -2,6 +2,7 @@
  * The rooms, wired: each gets exactly the functions it asks for. Read it top-down: a room is made after those it uses, and
  * what is made later (the engine) is reached through a function.
  */
+import { enrolmentPolicy } from './enrolment_policy.ts'
 import type { Feature } from './feature.ts'
 import { createAccounts } from './features/accounts/index.ts'
 import { accountRepository } from './features/accounts/repository.ts'
@@ -18,14 +19,19 @@ import { createKeys } from './features/keys/index.ts'
 import { createMails } from './features/mails/index.ts'
 import { createPasswords } from './features/passwords/index.ts'
 import { passwordRepository } from './features/passwords/repository.ts'
+import { createRecoveryCodes } from './features/recovery_codes/index.ts'
+import { recoveryCodeRepository } from './features/recovery_codes/repository.ts'
 import { createSessions } from './features/sessions/index.ts'
 import { sessionRepository } from './features/sessions/repository.ts'
+import { createTotp } from './features/totp/index.ts'
+import { totpRepository } from './features/totp/repository.ts'
 import type { Foundation } from './foundation.ts'
 import { SCOPES } from './oidc/claims.ts'
 import type { EngineInteractions } from './oidc/interactions.ts'
 import { deliverLogout, type Engine } from './oidc/provider.ts'
 import { CHANGE_MAC } from './platform/changes.ts'
 import { digits, newId } from './platform/ids.ts'
+import { createTryLimits } from './platform/try_limits.ts'
 
 /** An ID token may come back as a hint as long as a session can last. */
 const VERIFY_GRACE_SECONDS = 86_400
@@ -92,10 +98,41 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     retention: config.retention,
   })
   const { passwords, emailCodes, mails } = createCredentials(foundation, accounts, readEmail, brands.service)
-  const enrolment = createEnrolment({ ...shared, repository: enrolmentRepository(db) })
-  const rooms = { brands, clients, keys, consents, sessions, identifiers, accounts, passwords, emailCodes, enrolment }
+  const factors = createFactors(foundation, accounts, sessions, brands.service)
+  const rooms = { brands, clients, keys, consents, sessions, identifiers, accounts, passwords, emailCodes, ...factors }
   const all: readonly Feature[] = [...Object.values(rooms), mails]
   return { ...rooms, all }
+}
+
+/** What an account may set up beside its password and its mailbox. */
+function createFactors(
+  { config, database, outbox, clock, keyValue, secretBox }: Foundation,
+  accounts: ReturnType<typeof createAccounts>,
+  sessions: ReturnType<typeof createSessions>,
+  brands: BrandsFeature['service'],
+) {
+  const { db, transaction } = database
+  const shared = {
+    ...{ transaction, outbox, clock, newId, secretBox, kv: keyValue, tries: createTryLimits(keyValue) },
+    ...{ issuer: config.issuer, home: config.home, accounts: accounts.service },
+  }
+  const policy = enrolmentPolicy(config.secondFactor)
+  const enrolment = createEnrolment({
+    ...shared,
+    repository: enrolmentRepository(db),
+    isRequired: (account) => policy({}, account).policy === 'required',
+    sessions: sessions.service,
+    dropStandIns: (accountId, tx) => recoveryCodes.service.clear(accountId, tx),
+  })
+  const { setFactor, changeFactor } = enrolment.service
+  const recoveryCodes = createRecoveryCodes({ ...shared, repository: recoveryCodeRepository(db), setFactor })
+  const totp = createTotp({
+    ...shared,
+    repository: totpRepository(db),
+    changeFactor,
+    issuerName: async (brandId) => (await brands.page(brandId)).name,
+  })
+  return { enrolment, recoveryCodes, totp }
 }
 
 function identifiersOf({ database, outbox, keyValue, secretBox, metrics }: Foundation) {
