@@ -150,6 +150,15 @@ const schema = z.strictObject({
     .strictObject({
       sign_in_per_address: z.coerce.number().int().positive().default(100),
       sign_in_per_identifier: z.coerce.number().int().positive().default(10),
+      sign_in_per_device: z.coerce.number().int().positive().default(10),
+      sign_in_per_subnet: z.coerce.number().int().positive().default(500),
+      sign_in_per_client: z.coerce.number().int().positive().default(2500),
+      sign_in_in_all: z.coerce.number().int().positive().default(10_000),
+      requests_per_address: z.coerce.number().int().positive().default(60),
+      requests_per_subnet: z.coerce.number().int().positive().default(300),
+      requests_per_client: z.coerce.number().int().positive().default(1500),
+      requests_in_all: z.coerce.number().int().positive().default(6000),
+      challenge_at_percent: z.coerce.number().int().min(1).max(100).default(50),
       window_seconds: seconds(600),
     })
     .prefault({}),
@@ -198,6 +207,14 @@ export type ResourceDeclaration = Settings['resources'][number]
 export type ClientDeclaration = Settings['clients'][number]
 export type BrandDeclaration = Settings['brands'][number]
 
+interface Budgets {
+  readonly address: number
+  readonly subnet: number
+  /** From so many in the window on, everybody who comes by the client, or by any, shows a proof of work. */
+  readonly client: number
+  readonly all: number
+}
+
 /** The one frozen configuration. Sizes in bytes unless named, times in seconds unless named. */
 export interface Config {
   readonly issuer: string
@@ -241,9 +258,13 @@ export interface Config {
     readonly refreshGraceSeconds: number
   }
   readonly limits: {
-    readonly signInPerAddress: number
-    readonly signInPerIdentifier: number
     readonly windowSeconds: number
+    /** At which part of a limit a proof of work is asked for; 100: never. */
+    readonly challengeAtPercent: number
+    /** Tries at one identifier, and from a device that its account knows; failures of the others. */
+    readonly signIn: Budgets & { readonly identifier: number; readonly device: number }
+    /** Registrations, and recoveries. */
+    readonly request: Budgets
   }
   /** Levels of authentication, weakest first; each set of methods reaches its level. */
   readonly levels: readonly {
@@ -537,9 +558,22 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
       refreshGraceSeconds: s.tokens.refresh_grace_seconds,
     },
     limits: {
-      signInPerAddress: s.limits.sign_in_per_address,
-      signInPerIdentifier: s.limits.sign_in_per_identifier,
       windowSeconds: s.limits.window_seconds,
+      challengeAtPercent: s.limits.challenge_at_percent,
+      signIn: {
+        identifier: s.limits.sign_in_per_identifier,
+        device: s.limits.sign_in_per_device,
+        address: s.limits.sign_in_per_address,
+        subnet: s.limits.sign_in_per_subnet,
+        client: s.limits.sign_in_per_client,
+        all: s.limits.sign_in_in_all,
+      },
+      request: {
+        address: s.limits.requests_per_address,
+        subnet: s.limits.requests_per_subnet,
+        client: s.limits.requests_per_client,
+        all: s.limits.requests_in_all,
+      },
     },
     levels: s.levels.map((row) => ({ ...row, maxAge: row.max_age_seconds })),
     scopeLevels: s.scope_levels,

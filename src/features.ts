@@ -3,6 +3,8 @@
  * what is made later (the engine) is reached through a function.
  */
 import type { Feature } from './feature.ts'
+import { createAbuse } from './features/abuse/index.ts'
+import type { SignInGuard } from './features/abuse/types.ts'
 import { createAccounts } from './features/accounts/index.ts'
 import { accountRepository } from './features/accounts/repository.ts'
 import { type BrandsFeature, createBrands } from './features/brands/index.ts'
@@ -24,6 +26,7 @@ import type { Foundation } from './foundation.ts'
 import { SCOPES } from './oidc/claims.ts'
 import type { EngineInteractions } from './oidc/interactions.ts'
 import { deliverLogout, type Engine } from './oidc/provider.ts'
+import { createChallenges } from './platform/challenge.ts'
 import { CHANGE_MAC } from './platform/changes.ts'
 import { digits, newId } from './platform/ids.ts'
 
@@ -91,11 +94,32 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     endSessions: sessions.service.endAll,
     retention: config.retention,
   })
-  const { passwords, emailCodes, mails } = createCredentials(foundation, accounts, readEmail, brands.service)
+  const abuse = abuseOf(foundation)
+  const guard = abuse.service.signIn
+  const parts = { accounts, readEmail, guard, brands: brands.service }
+  const { passwords, emailCodes, mails } = createCredentials(foundation, parts)
   const enrolment = createEnrolment({ ...shared, repository: enrolmentRepository(db) })
-  const rooms = { brands, clients, keys, consents, sessions, identifiers, accounts, passwords, emailCodes, enrolment }
+  const rooms = { brands, clients, keys, consents, sessions, identifiers, abuse, accounts, passwords, emailCodes, enrolment }
   const all: readonly Feature[] = [...Object.values(rooms), mails]
   return { ...rooms, all }
+}
+
+/** Whoever tries without having proven anything. No device is known until there is a room of devices. */
+function abuseOf({ config, keyValue, clock, secretBox, metrics }: Foundation) {
+  const challenges = createChallenges({
+    kv: keyValue,
+    clock,
+    mac: (value) => secretBox.mac(value, 'challenge'),
+    macMatches: (value, mac) => secretBox.macMatches(value, 'challenge', mac),
+    measure: metrics.challenge,
+  })
+  return createAbuse({
+    kv: keyValue,
+    challenges,
+    mac: (value) => secretBox.mac(value, 'identifier'),
+    settings: config.limits,
+    limited: metrics.limited,
+  })
 }
 
 function identifiersOf({ database, outbox, keyValue, secretBox, metrics }: Foundation) {
@@ -108,13 +132,15 @@ function identifiersOf({ database, outbox, keyValue, secretBox, metrics }: Found
   })
 }
 
+interface CredentialParts {
+  readonly accounts: ReturnType<typeof createAccounts>
+  readonly readEmail: ReadEmail
+  readonly guard: SignInGuard
+  readonly brands: BrandsFeature['service']
+}
+
 /** What a person shows: a password, a code from the mailbox. Mail goes out here too, since sending starts a code's time. */
-function createCredentials(
-  foundation: Foundation,
-  accounts: ReturnType<typeof createAccounts>,
-  readEmail: ReadEmail,
-  brands: BrandsFeature['service'],
-) {
+function createCredentials(foundation: Foundation, { accounts, readEmail, guard, brands }: CredentialParts) {
   const { config, database, outbox, clock, keyValue, secretBox } = foundation
   const { db, transaction } = database
   const shared = { transaction, outbox, clock, newId }
@@ -122,14 +148,12 @@ function createCredentials(
     ...shared,
     repository: passwordRepository(db),
     passwordHash: foundation.passwordHash,
-    kv: keyValue,
+    guard,
     mac: (value) => secretBox.mac(value, 'identifier'),
     settings: {
       minLength: config.passwords.minLength,
       brandWords: async () => ['genkan', ...(await brands.page()).name.split(/\s+/)],
-      perAddress: config.limits.signInPerAddress,
-      perIdentifier: config.limits.signInPerIdentifier,
-      windowSeconds: config.limits.windowSeconds,
+      perIdentifier: config.limits.signIn.identifier,
     },
     signIn: foundation.metrics.signIn,
   })

@@ -3,6 +3,7 @@ import Router from '@koa/router'
 import type { Context } from 'koa'
 import { AppError } from '../errors.ts'
 import type { Languages } from '../http/language.ts'
+import type { Challenge } from '../platform/challenge.ts'
 import type { Conversation } from './conversation.ts'
 import { abortOf, next, optional, switchPatch } from './flow.ts'
 import type { InteractionHints } from './hints.ts'
@@ -47,6 +48,7 @@ interface Extras {
   readonly error?: PageError
   readonly values?: { readonly [name: string]: string }
   readonly code?: string
+  readonly challenge?: Challenge | undefined
   readonly status?: number
 }
 
@@ -123,7 +125,7 @@ async function show(
   ctx: Context,
   { state }: Conversation,
   step: Step,
-  { status, error, values, code }: Extras = {},
+  { status, error, values, code, challenge }: Extras = {},
 ): Promise<void> {
   const { accountLocale, ...shown } = await step.show(state, requestOf(ctx))
   if (accountLocale !== undefined) {
@@ -132,11 +134,16 @@ async function show(
   }
   const failure = error ?? (shown as Shown & { readonly error?: PageError }).error
   if (failure?.retryAfter !== undefined) ctx.set('Retry-After', String(failure.retryAfter))
+  // Whoever runs no script waits for the ticket; others need not.
+  if (failure?.code === 'challenge' && challenge !== undefined) ctx.set('Retry-After', String(challenge.wait))
   const offers = deps.steps.flatMap((other) => {
     const offer = other === step || !other.prompts.includes(state.prompt.name) ? undefined : other.offer?.(state)
     return offer === undefined ? [] : [offer]
   })
-  const extras = { ...(failure && { error: failure }), ...(values && { values }), ...(code && { code }) }
+  const extras = {
+    ...(failure && { error: failure }),
+    ...{ ...(values && { values }), ...(code && { code }), ...(challenge && { challenge }) },
+  }
   const paths = deps.steps.flatMap(({ begins }) => begins ?? [])
   const reason = authenticated(state.progress) ? reasonOf(state) : undefined
   const context = {
@@ -194,15 +201,16 @@ async function refuse(
   ctx: Context,
   conversation: Conversation,
   step: Step,
-  { code, field, retryAfter, others, values }: Extract<Outcome, { ok: false }>,
+  { code, field, retryAfter, others, values, challenge }: Extract<Outcome, { ok: false }>,
   typed: { readonly [name: string]: string },
 ): Promise<void> {
   if (code === 'stale') return back(ctx)
-  const status = retryAfter === undefined ? 400 : 429
+  const status = retryAfter === undefined && code !== 'challenge' ? 400 : 429
   return show(deps, ctx, conversation, step, {
     status,
     values: { ...typed, ...values },
     error: { code, field, retryAfter, others },
+    challenge,
   })
 }
 

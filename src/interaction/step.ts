@@ -3,6 +3,7 @@
  * in `flow.ts` decides what comes next, so no step knows another.
  */
 import type { ZodType } from 'zod'
+import type { Challenge } from '../platform/challenge.ts'
 
 export type PromptName = 'select_account' | 'create' | 'login' | 'consent'
 
@@ -190,7 +191,7 @@ export type Outcome =
   /** The person refused: an OAuth error for the client (RFC 6749 §4.1.2.1). */
   | { readonly ok: true; readonly deny: { readonly error: string; readonly description: string } }
   /**
-   * An expected failure: the page again with status 400 (429 with `retryAfter`), text from `error.<code>`.
+   * An expected failure: the page again with status 400 (429 with `retryAfter` or code `challenge`), text from `error.<code>`.
    * The code `stale` means that the conversation has moved on: the dispatcher shows where it stands.
    */
   | {
@@ -198,6 +199,8 @@ export type Outcome =
       readonly code: string
       readonly field?: string
       readonly retryAfter?: number
+      /** What the next try of this form has to show. */
+      readonly challenge?: Challenge
       /** Other fields of the same form that are wrong. */
       readonly others?: readonly FieldError[]
       /** Values to show again; never passwords. */

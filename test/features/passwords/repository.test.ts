@@ -3,6 +3,7 @@ import { passwordRepository } from '../../../src/features/passwords/repository.t
 import { createPasswordService } from '../../../src/features/passwords/service.ts'
 import { newId } from '../../../src/platform/ids.ts'
 import type { Database } from '../../../src/platform/postgres.ts'
+import { createTestAbuse } from '../../support/abuse.ts'
 import { createModelKeyValue } from '../../contracts/key_value_model.ts'
 import { freshDatabase } from '../../support/services.ts'
 
@@ -111,12 +112,12 @@ describe.each(['embedded', 'postgres'] as const)('password repository on %s', (k
     const service = createPasswordService({
       repository: passwords,
       passwordHash: { hash, verify: async () => false, verifyDummy: async () => false, needsRehash: () => false },
-      kv: createModelKeyValue({ now: () => NOW }),
+      guard: createTestAbuse(createModelKeyValue({ now: () => NOW }), { now: () => NOW }).service.signIn,
       transaction: database.transaction,
       outbox: { record: async () => {} },
       clock: { now: () => NOW },
       mac: (value) => value,
-      settings: { minLength: 8, brandWords: async () => [], perAddress: 9, perIdentifier: 9, windowSeconds: 9 },
+      settings: { minLength: 8, brandWords: async () => [], perIdentifier: 9 },
     })
     const me = { accountId: id, email, emailVerified: true, active: true, epoch: 0, factors: [] }
     const words = ['violet tangent 8', 'orange meridian 9', 'crimson parabola 3', 'silver ellipse 5']

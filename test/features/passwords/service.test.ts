@@ -5,6 +5,7 @@ import { PASSWORD_CODES } from '../../../src/features/passwords/errors.ts'
 import { createPasswordService, loadDictionaries, problemOf } from '../../../src/features/passwords/service.ts'
 import type { Credential } from '../../../src/features/passwords/types.ts'
 import type { Tx } from '../../../src/platform/postgres.ts'
+import { createTestAbuse, solve } from '../../support/abuse.ts'
 import { createModelKeyValue } from '../../contracts/key_value_model.ts'
 
 const START = Date.parse('2026-11-01T12:00:00.000Z')
@@ -103,6 +104,9 @@ describe('Verifying a password', () => {
   let results: string[]
   let kv: ReturnType<typeof createModelKeyValue>
   let service: ReturnType<typeof createPasswordService>
+  let failures: Map<string, number>
+  let known: string[]
+  let breached: string[]
   const account = {
     accountId: 'A',
     email: 'anna@example.com',
@@ -121,12 +125,20 @@ describe('Verifying a password', () => {
     outdated = false
     rehashed = []
     results = []
+    failures = new Map()
+    known = []
+    breached = []
     const clock = { now: () => new Date(time) }
     kv = createModelKeyValue(clock)
     const find = async () => credential
     service = createPasswordService({
       repository: {
         findProven: find,
+        findTried: async (_email, name) => ({ credential, failures: failures.get(name) ?? 0 }),
+        failuresAt: async (name) => failures.get(name) ?? 0,
+        countFailure: async (name) => void failures.set(name, (failures.get(name) ?? 0) + 1),
+        forgetFailures: async (name) => void failures.delete(name),
+        purgeFailures: async () => 0,
         findByEmail: find,
         findByAccount: find,
         findForUpdate: find,
@@ -151,7 +163,10 @@ describe('Verifying a password', () => {
         },
         needsRehash: () => outdated,
       },
-      kv,
+      guard: createTestAbuse(kv, clock, {
+        budgets: { address: 100, subnet: 300 },
+        isKnownDevice: async (identifier, token) => known.includes(`${identifier} ${token}`),
+      }).service.signIn,
       transaction: (work) => work({} as Tx),
       outbox: {
         record: async (stated) => {
@@ -163,16 +178,25 @@ describe('Verifying a password', () => {
       settings: {
         minLength: 8,
         brandWords: async () => ['genkan'],
-        perAddress: 100,
         perIdentifier: 10,
-        windowSeconds: 600,
       },
+      isBreached: async (password) => breached.includes(password),
       signIn: (result) => results.push(result),
     })
   })
 
-  const verify = (password: string, identifier = 'anna@example.com', from = FROM) =>
+  type From = typeof FROM & { readonly deviceToken?: string }
+  const once = (password: string, identifier = 'anna@example.com', from: From & { readonly proof?: string } = FROM) =>
     service.verifyIdentifier(identifier, password, from)
+
+  /** As a browser does it: a puzzle that comes back is solved, and the password sent again. */
+  async function verify(password: string, identifier = 'anna@example.com', from: From = FROM) {
+    const verified = await once(password, identifier, from)
+    if (verified.ok || verified.challenge === undefined) return verified
+    if (verified.rejected) return { ok: false, rejected: true }
+    const again = await once(password, identifier, { ...from, proof: solve(verified.challenge) })
+    return again.ok || !again.rejected ? again : { ok: false, rejected: true }
+  }
 
   it('gives the account of the right password', async () => {
     expect(await verify(GOOD)).toEqual({ ok: true, account })
@@ -207,7 +231,7 @@ describe('Verifying a password', () => {
 
   it('verifies exactly what was typed: no trimming, no folding of case, no cutting off', async () => {
     for (const wrong of [` ${GOOD}`, `${GOOD} `, GOOD.toUpperCase(), GOOD.slice(0, -1), `${GOOD}x`]) {
-      expect(await verify(wrong)).toEqual({ ok: false })
+      expect(await verify(wrong)).toEqual({ ok: false, rejected: true })
       await kv.delete('{sign_in}:id:mac(anna@example.com)')
     }
   })
@@ -242,7 +266,7 @@ describe('Verifying a password', () => {
     ['one of a megabyte', 'x'.repeat(1_048_576)],
     ['one of 257 characters', 'x'.repeat(257)],
   ])('refuses %s password unhashed, and counts it (A46, A102)', async (_, password) => {
-    for (let i = 0; i < 10; i++) expect(await verify(password)).toEqual({ ok: false })
+    for (let i = 0; i < 10; i++) expect(await verify(password)).toEqual({ ok: false, rejected: true })
     expect(verified).toBe(0)
     expect(await verify(GOOD)).toEqual({ ok: false, retryAfter: 600 })
   })
@@ -289,7 +313,7 @@ describe('Verifying a password', () => {
 
     it('spraying one password over many accounts stops at the limit of the address, successes not counted', async () => {
       for (let i = 0; i < 150; i++) await verify(GOOD, `friend${i}@example.com`)
-      for (let i = 0; i < 100; i++) expect(await verify('wrong', `v${i}@example.com`)).toEqual({ ok: false })
+      for (let i = 0; i < 100; i++) expect(await verify('wrong', `v${i}@example.com`)).toEqual({ ok: false, rejected: true })
       expect(await verify('wrong', 'v100@example.com')).toEqual({ ok: false, retryAfter: 600 })
       expect((await verify(GOOD, 'v101@example.com', { ...FROM, ip: '198.51.100.9' })).ok).toBe(true)
     })
@@ -304,7 +328,7 @@ describe('Verifying a password', () => {
     it('a success forgets earlier mistakes', async () => {
       for (let i = 0; i < 9; i++) await verify('wrong')
       await verify(GOOD)
-      for (let i = 0; i < 9; i++) expect(await verify('wrong')).toEqual({ ok: false })
+      for (let i = 0; i < 9; i++) expect(await verify('wrong')).toEqual({ ok: false, rejected: true })
       expect((await verify(GOOD)).ok).toBe(true)
     })
 
@@ -316,7 +340,10 @@ describe('Verifying a password', () => {
         return hit(limits)
       }
       await verify('wrong')
-      expect([...new Set(keys)].sort()).toEqual(['{sign_in}:id:mac(anna@example.com)', '{sign_in}:ip:203.0.113.7'])
+      expect([...new Set(keys)].sort()).toEqual([
+        ...['{sign_in}:all', '{sign_in}:client:demo-web', '{sign_in}:id:mac(anna@example.com)'],
+        ...['{sign_in}:ip:203.0.113.7', '{sign_in}:net:203.0.113.0/24'],
+      ])
     })
   })
 
