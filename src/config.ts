@@ -97,6 +97,9 @@ const LEVELS = [
   { acr: 'phr', methods: ['passkey'], max_age_seconds: 43_200 },
 ]
 
+/** Have I Been Pwned, by ranges of five hex digits. */
+const RANGE_API = 'https://api.pwnedpasswords.com/range/'
+
 const enrolment = z.enum(['none', 'optional', 'required'])
 
 /** `clients` entries are checked by the clients feature, which knows their metadata; here only that they name themselves. */
@@ -129,6 +132,8 @@ const schema = z.strictObject({
       min_length: z.coerce.number().int().min(8).max(64).default(8),
       max_concurrent: z.coerce.number().int().min(1).max(64).optional(),
       queue_ms: z.coerce.number().int().min(10).max(10_000).default(1000),
+      breached_file: z.string().min(1).optional(),
+      breached_api: z.union([z.boolean(), z.url({ protocol: /^https?$/ })]).default(false),
     })
     .prefault({}),
   registration: z.strictObject({ password: z.enum(['optional', 'required']).default('optional') }).prefault({}),
@@ -245,6 +250,10 @@ export interface Config {
     readonly minLength: number
     readonly maxConcurrent: number
     readonly queueMs: number
+    /** Sorted SHA-1 hashes of passwords that were breached elsewhere. */
+    readonly breachedFile?: string | undefined
+    /** Base address of a range API for such hashes. */
+    readonly breachedApi?: string | undefined
   }
   readonly registration: Settings['registration']
   readonly sessions: { readonly idleSeconds: number; readonly absoluteSeconds: number }
@@ -545,6 +554,8 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
       // Signing and DNS share the thread pool with hashing: leave two threads and one core to them.
       maxConcurrent: s.passwords.max_concurrent ?? Math.max(1, Math.min(availableParallelism() - 1, threads(env) - 2)),
       queueMs: s.passwords.queue_ms,
+      breachedFile: breachedFile(s.passwords.breached_file, env),
+      breachedApi: s.passwords.breached_api === true ? RANGE_API : s.passwords.breached_api || undefined,
     },
     registration: s.registration,
     sessions: { idleSeconds: s.sessions.idle_seconds, absoluteSeconds: s.sessions.absolute_seconds },
@@ -557,24 +568,7 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
       refreshAbsoluteSeconds: s.tokens.refresh_absolute_seconds,
       refreshGraceSeconds: s.tokens.refresh_grace_seconds,
     },
-    limits: {
-      windowSeconds: s.limits.window_seconds,
-      challengeAtPercent: s.limits.challenge_at_percent,
-      signIn: {
-        identifier: s.limits.sign_in_per_identifier,
-        device: s.limits.sign_in_per_device,
-        address: s.limits.sign_in_per_address,
-        subnet: s.limits.sign_in_per_subnet,
-        client: s.limits.sign_in_per_client,
-        all: s.limits.sign_in_in_all,
-      },
-      request: {
-        address: s.limits.requests_per_address,
-        subnet: s.limits.requests_per_subnet,
-        client: s.limits.requests_per_client,
-        all: s.limits.requests_in_all,
-      },
-    },
+    limits: limitsOf(s.limits),
     levels: s.levels.map((row) => ({ ...row, maxAge: row.max_age_seconds })),
     scopeLevels: s.scope_levels,
     secondFactor: { ...s.second_factor, emailDomains: s.second_factor.email_domains },
@@ -596,6 +590,32 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     brands: s.brands.map((brand) => withAbsoluteFiles(brand, dirname(settingsPath(env) ?? '.'))),
     templatesDir: s.templates_dir === undefined ? undefined : resolve(s.templates_dir),
   }
+}
+
+function limitsOf(s: Settings['limits']): Config['limits'] {
+  return {
+    windowSeconds: s.window_seconds,
+    challengeAtPercent: s.challenge_at_percent,
+    signIn: {
+      identifier: s.sign_in_per_identifier,
+      device: s.sign_in_per_device,
+      address: s.sign_in_per_address,
+      subnet: s.sign_in_per_subnet,
+      client: s.sign_in_per_client,
+      all: s.sign_in_in_all,
+    },
+    request: {
+      address: s.requests_per_address,
+      subnet: s.requests_per_subnet,
+      client: s.requests_per_client,
+      all: s.requests_in_all,
+    },
+  }
+}
+
+/** It lies beside the file that names it. */
+function breachedFile(file: string | undefined, env: Environment): string | undefined {
+  return file === undefined ? undefined : resolve(dirname(settingsPath(env) ?? '.'), file)
 }
 
 /** A brand's files lie beside the file that names them. */

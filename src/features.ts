@@ -2,9 +2,9 @@
  * The rooms, wired: each gets exactly the functions it asks for. Read it top-down: a room is made after those it uses, and
  * what is made later (the engine) is reached through a function.
  */
+import { ConfigError } from './config.ts'
 import type { Feature } from './feature.ts'
 import { createAbuse } from './features/abuse/index.ts'
-import type { SignInGuard } from './features/abuse/types.ts'
 import { createAccounts } from './features/accounts/index.ts'
 import { accountRepository } from './features/accounts/repository.ts'
 import { type BrandsFeature, createBrands } from './features/brands/index.ts'
@@ -26,8 +26,10 @@ import type { Foundation } from './foundation.ts'
 import { SCOPES } from './oidc/claims.ts'
 import type { EngineInteractions } from './oidc/interactions.ts'
 import { deliverLogout, type Engine } from './oidc/provider.ts'
+import { createBreachedPasswords, problemOfList } from './platform/breached_passwords.ts'
 import { createChallenges } from './platform/challenge.ts'
 import { CHANGE_MAC } from './platform/changes.ts'
+import { createHttpClient } from './platform/http_client.ts'
 import { digits, newId } from './platform/ids.ts'
 
 /** An ID token may come back as a hint as long as a session can last. */
@@ -94,12 +96,9 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     endSessions: sessions.service.endAll,
     retention: config.retention,
   })
-  const abuse = abuseOf(foundation)
-  const guard = abuse.service.signIn
-  const parts = { accounts, readEmail, guard, brands: brands.service }
-  const { passwords, emailCodes, mails } = createCredentials(foundation, parts)
+  const { mails, ...credentials } = createCredentials(foundation, accounts, readEmail, brands.service)
   const enrolment = createEnrolment({ ...shared, repository: enrolmentRepository(db) })
-  const rooms = { brands, clients, keys, consents, sessions, identifiers, abuse, accounts, passwords, emailCodes, enrolment }
+  const rooms = { brands, clients, keys, consents, sessions, identifiers, accounts, ...credentials, enrolment }
   const all: readonly Feature[] = [...Object.values(rooms), mails]
   return { ...rooms, all }
 }
@@ -132,29 +131,47 @@ function identifiersOf({ database, outbox, keyValue, secretBox, metrics }: Found
   })
 }
 
-interface CredentialParts {
-  readonly accounts: ReturnType<typeof createAccounts>
-  readonly readEmail: ReadEmail
-  readonly guard: SignInGuard
-  readonly brands: BrandsFeature['service']
+/** Longer than the answer for any range, padding included. */
+const RANGE_BYTES = 256 * 1024
+
+/** A list that cannot be searched is said at start: later it would let every password pass. */
+function breachedOf({ config, metrics, logger }: Foundation) {
+  const { breachedFile: file, breachedApi: api } = config.passwords
+  const problem = file === undefined ? undefined : problemOfList(file)
+  if (problem !== undefined) throw new ConfigError([`passwords.breached_file: ${file} ${problem}`])
+  const http = createHttpClient({
+    allowedNetworks: config.outboundPrivateNetworks,
+    ...{ timeoutMs: 1000, maxBytes: RANGE_BYTES },
+  })
+  return createBreachedPasswords({
+    ...{ file, api, fetch: http.fetch, checked: metrics.breachCheck },
+    warn: (error, message) => logger.warn({ err: error }, message),
+  })
 }
 
-/** What a person shows: a password, a code from the mailbox. Mail goes out here too, since sending starts a code's time. */
-function createCredentials(foundation: Foundation, { accounts, readEmail, guard, brands }: CredentialParts) {
+/** What a person shows, and what holds back who tries: a password, a code from the mailbox. Mail goes out here too, since sending starts a code's time. */
+function createCredentials(
+  foundation: Foundation,
+  accounts: ReturnType<typeof createAccounts>,
+  readEmail: ReadEmail,
+  brands: BrandsFeature['service'],
+) {
   const { config, database, outbox, clock, keyValue, secretBox } = foundation
   const { db, transaction } = database
   const shared = { transaction, outbox, clock, newId }
+  const abuse = abuseOf(foundation)
   const passwords = createPasswords({
     ...shared,
     repository: passwordRepository(db),
     passwordHash: foundation.passwordHash,
-    guard,
+    guard: abuse.service.signIn,
     mac: (value) => secretBox.mac(value, 'identifier'),
     settings: {
       minLength: config.passwords.minLength,
       brandWords: async () => ['genkan', ...(await brands.page()).name.split(/\s+/)],
       perIdentifier: config.limits.signIn.identifier,
     },
+    isBreached: breachedOf(foundation).isBreached,
     signIn: foundation.metrics.signIn,
   })
   const emailCodes = createEmailCodes({
@@ -175,5 +192,5 @@ function createCredentials(foundation: Foundation, { accounts, readEmail, guard,
       foundation.views.mail(template, locale, values, await brands.page(brand)),
     sending: emailCodes.service.sending,
   })
-  return { passwords, emailCodes, mails }
+  return { abuse, passwords, emailCodes, mails }
 }

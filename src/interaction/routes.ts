@@ -3,7 +3,6 @@ import Router from '@koa/router'
 import type { Context } from 'koa'
 import { AppError } from '../errors.ts'
 import type { Languages } from '../http/language.ts'
-import type { Challenge } from '../platform/challenge.ts'
 import type { Conversation } from './conversation.ts'
 import { abortOf, next, optional, switchPatch } from './flow.ts'
 import type { InteractionHints } from './hints.ts'
@@ -11,6 +10,7 @@ import { reasonOf } from './levels.ts'
 import { isFinished } from './progress.ts'
 import {
   authenticated,
+  type Challenge,
   type FieldError,
   type FlowState,
   type Outcome,
@@ -41,6 +41,7 @@ interface PageError {
   readonly field?: string | undefined
   readonly retryAfter?: number | undefined
   readonly others?: readonly FieldError[] | undefined
+  readonly challenge?: Challenge | undefined
 }
 
 /** What a page shows beside its step: an error, what was typed, the code of a link. */
@@ -48,7 +49,6 @@ interface Extras {
   readonly error?: PageError
   readonly values?: { readonly [name: string]: string }
   readonly code?: string
-  readonly challenge?: Challenge | undefined
   readonly status?: number
 }
 
@@ -125,7 +125,7 @@ async function show(
   ctx: Context,
   { state }: Conversation,
   step: Step,
-  { status, error, values, code, challenge }: Extras = {},
+  { status, error, values, code }: Extras = {},
 ): Promise<void> {
   const { accountLocale, ...shown } = await step.show(state, requestOf(ctx))
   if (accountLocale !== undefined) {
@@ -133,17 +133,13 @@ async function show(
     ctx.state.locale = deps.languages.of(ctx, { uiLocales: state.params.ui_locales, account: accountLocale, fallback })
   }
   const failure = error ?? (shown as Shown & { readonly error?: PageError }).error
-  if (failure?.retryAfter !== undefined) ctx.set('Retry-After', String(failure.retryAfter))
-  // Whoever runs no script waits for the ticket; others need not.
-  if (failure?.code === 'challenge' && challenge !== undefined) ctx.set('Retry-After', String(challenge.wait))
+  const { code: failed, challenge, retryAfter = failed === 'challenge' ? challenge?.wait : undefined } = failure ?? {}
+  if (retryAfter !== undefined) ctx.set('Retry-After', String(retryAfter))
   const offers = deps.steps.flatMap((other) => {
     const offer = other === step || !other.prompts.includes(state.prompt.name) ? undefined : other.offer?.(state)
     return offer === undefined ? [] : [offer]
   })
-  const extras = {
-    ...(failure && { error: failure }),
-    ...{ ...(values && { values }), ...(code && { code }), ...(challenge && { challenge }) },
-  }
+  const extras = { ...(failure && { error: failure }), ...(values && { values }), ...(code && { code }) }
   const paths = deps.steps.flatMap(({ begins }) => begins ?? [])
   const reason = authenticated(state.progress) ? reasonOf(state) : undefined
   const context = {
@@ -209,8 +205,7 @@ async function refuse(
   return show(deps, ctx, conversation, step, {
     status,
     values: { ...typed, ...values },
-    error: { code, field, retryAfter, others },
-    challenge,
+    error: { code, field, retryAfter, others, challenge },
   })
 }
 

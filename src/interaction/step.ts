@@ -3,7 +3,6 @@
  * in `flow.ts` decides what comes next, so no step knows another.
  */
 import type { ZodType } from 'zod'
-import type { Challenge } from '../platform/challenge.ts'
 
 export type PromptName = 'select_account' | 'create' | 'login' | 'consent'
 
@@ -179,6 +178,17 @@ export interface Patch {
   readonly answers?: { readonly [step: string]: unknown }
 }
 
+/** A proof of work, as the form shows it. */
+export interface Challenge {
+  readonly puzzle: string
+  readonly rounds: number
+  readonly bits: number
+  /** For whoever runs no script. */
+  readonly ticket?: string | undefined
+  /** Seconds until the ticket is good. */
+  readonly wait: number
+}
+
 export interface FieldError {
   readonly code: string
   readonly field: string
@@ -200,7 +210,7 @@ export type Outcome =
       readonly field?: string
       readonly retryAfter?: number
       /** What the next try of this form has to show. */
-      readonly challenge?: Challenge
+      readonly challenge?: Challenge | undefined
       /** Other fields of the same form that are wrong. */
       readonly others?: readonly FieldError[]
       /** Values to show again; never passwords. */

@@ -30,7 +30,9 @@ export interface Challenge {
 }
 
 /** Why a proof is none. `early`: the ticket is right, and good in so many seconds. */
-export type Judged = { readonly ok: true; readonly by: Kind } | { readonly ok: false; readonly early?: Challenge['wait'] }
+export type Judged =
+  | { readonly ok: true; readonly by: Kind }
+  | { readonly ok: false; readonly early?: Challenge['wait'] }
 
 export interface ChallengeDeps {
   readonly kv: Pick<KeyValue, 'hit' | 'add' | 'delete'>

@@ -20,6 +20,9 @@ function prefixOf(ip: string, groups: number): string {
   const [before, after] = [head, tail ?? ''].map((part) => part.split(':').filter(Boolean))
   const zeros = Array.from({ length: Math.max(0, 8 - (before?.length ?? 0) - (after?.length ?? 0)) }, () => '0')
   const all = [...(before ?? []), ...(tail === undefined ? [] : zeros), ...(after ?? [])]
-  const first = all.slice(0, groups).join(':').replace(/(^|:)0(:0)*$/, '')
+  const first = all
+    .slice(0, groups)
+    .join(':')
+    .replace(/(^|:)0(:0)*$/, '')
   return `${first}::/${groups * 16}`
 }

@@ -38,3 +38,16 @@ export function solve({ puzzle, rounds, bits }: { puzzle: string; rounds: number
   })
   return `${puzzle}~${answers.join('.')}`
 }
+
+/** What a page that asks for a proof holds: the puzzle, and the ticket of whoever runs no script ('' without one). */
+export function challengeIn(html: string) {
+  const [, ticket = '', puzzle, rounds, bits] =
+    /name="proof" value="([^"]*)" data-puzzle="([^"]+)" data-rounds="(\d+)" data-bits="(\d+)"/.exec(html) ?? []
+  return puzzle === undefined ? undefined : { ticket, puzzle, rounds: Number(rounds), bits: Number(bits) }
+}
+
+/** What the script of a page that asks for a proof sends with its form; nothing for other pages. */
+export function proofFor(html: string): { proof?: string } {
+  const challenge = challengeIn(html)
+  return challenge === undefined ? {} : { proof: solve(challenge) }
+}

@@ -1,7 +1,7 @@
 /** The password page: the proof that goes with the identifier. */
 import { authenticated, type FlowState, type Outcome, type Step } from '../../interaction/step.ts'
-import { type PasswordForm, passwordForm } from './schema.ts'
 import { failureOf } from '../abuse/types.ts'
+import { type PasswordForm, passwordForm } from './schema.ts'
 import type { PasswordService } from './service.ts'
 import type { Verified } from './types.ts'
 

@@ -37,7 +37,10 @@ export interface RecoveryStepDeps {
 const PROMPTS: readonly PromptName[] = ['login', 'create', 'select_account']
 
 /** Nothing is looked up here: the answer is the same whoever has an account. */
-export function createRecoverStep({ readEmail, guard }: Pick<RecoveryStepDeps, 'readEmail' | 'guard'>): Step<RecoverForm> {
+export function createRecoverStep({
+  readEmail,
+  guard,
+}: Pick<RecoveryStepDeps, 'readEmail' | 'guard'>): Step<RecoverForm> {
   return {
     name: 'recover',
     feature: 'recovery',

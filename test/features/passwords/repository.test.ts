@@ -3,8 +3,8 @@ import { passwordRepository } from '../../../src/features/passwords/repository.t
 import { createPasswordService } from '../../../src/features/passwords/service.ts'
 import { newId } from '../../../src/platform/ids.ts'
 import type { Database } from '../../../src/platform/postgres.ts'
-import { createTestAbuse } from '../../support/abuse.ts'
 import { createModelKeyValue } from '../../contracts/key_value_model.ts'
+import { createTestAbuse } from '../../support/abuse.ts'
 import { freshDatabase } from '../../support/services.ts'
 
 const NOW = new Date('2026-11-01T12:00:00.000Z')

@@ -5,8 +5,8 @@ import { PASSWORD_CODES } from '../../../src/features/passwords/errors.ts'
 import { createPasswordService, loadDictionaries, problemOf } from '../../../src/features/passwords/service.ts'
 import type { Credential } from '../../../src/features/passwords/types.ts'
 import type { Tx } from '../../../src/platform/postgres.ts'
-import { createTestAbuse, solve } from '../../support/abuse.ts'
 import { createModelKeyValue } from '../../contracts/key_value_model.ts'
+import { createTestAbuse, solve } from '../../support/abuse.ts'
 
 const START = Date.parse('2026-11-01T12:00:00.000Z')
 const FROM = { ip: '203.0.113.7', clientId: 'demo-web' }
@@ -313,7 +313,8 @@ describe('Verifying a password', () => {
 
     it('spraying one password over many accounts stops at the limit of the address, successes not counted', async () => {
       for (let i = 0; i < 150; i++) await verify(GOOD, `friend${i}@example.com`)
-      for (let i = 0; i < 100; i++) expect(await verify('wrong', `v${i}@example.com`)).toEqual({ ok: false, rejected: true })
+      for (let i = 0; i < 100; i++)
+        expect(await verify('wrong', `v${i}@example.com`)).toEqual({ ok: false, rejected: true })
       expect(await verify('wrong', 'v100@example.com')).toEqual({ ok: false, retryAfter: 600 })
       expect((await verify(GOOD, 'v101@example.com', { ...FROM, ip: '198.51.100.9' })).ok).toBe(true)
     })

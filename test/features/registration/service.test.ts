@@ -2,8 +2,8 @@ import { beforeEach, describe, expect, it } from '@jest/globals'
 import { canonicalEmail } from '../../../src/features/accounts/types.ts'
 import { createRegistrationService } from '../../../src/features/registration/service.ts'
 import type { Tx } from '../../../src/platform/postgres.ts'
-import { createTestAbuse, solve } from '../../support/abuse.ts'
 import { createModelKeyValue } from '../../contracts/key_value_model.ts'
+import { createTestAbuse, solve } from '../../support/abuse.ts'
 
 const NOW = new Date('2026-11-01T12:00:00.000Z')
 const FROM = { ip: '203.0.113.7', clientId: 'shop', locale: 'fi', fields: [] }
