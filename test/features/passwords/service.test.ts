@@ -288,6 +288,72 @@ describe('Verifying a password', () => {
       expect(verified).toBe(10)
     })
 
+    it('A38: a device that the account knows has tries of its own, which strangers cannot use up', async () => {
+      for (let i = 0; i < 10; i++) await verify('wrong', undefined, { ...FROM, ip: `198.51.100.${i}` })
+      const mine = { ...FROM, deviceToken: 'my phone' }
+      expect(await verify(GOOD, undefined, mine)).toEqual({ ok: false, retryAfter: 600 })
+      known = ['anna@example.com my phone']
+      for (let i = 0; i < 9; i++) expect(await verify('wrong', undefined, mine)).toEqual({ ok: false, rejected: true })
+      expect((await verify(GOOD, undefined, mine)).ok).toBe(true)
+      for (let i = 0; i < 10; i++) await verify('wrong', undefined, mine)
+      expect(await verify(GOOD, undefined, mine)).toEqual({ ok: false, retryAfter: 600 })
+      // Another device, and the same one at another account, are strangers.
+      expect((await verify(GOOD, undefined, { ...FROM, deviceToken: 'other' })).ok).toBe(false)
+    })
+
+    it('A38: a known device is asked for no proof, and gets in from an address that is used up', async () => {
+      for (let i = 0; i < 100; i++) await verify('wrong', `v${i}@example.com`)
+      known = ['anna@example.com my phone']
+      expect(await verify(GOOD)).toEqual({ ok: false, retryAfter: 600 })
+      expect((await once(GOOD, undefined, { ...FROM, deviceToken: 'my phone' })).ok).toBe(true)
+    })
+
+    it('a plain sign-in costs one look at the limits and asks for no device', async () => {
+      const calls: string[] = []
+      const { hit, delete: forget } = kv
+      kv.hit = (...limits) => {
+        calls.push('hit')
+        return hit(...limits)
+      }
+      kv.delete = (key) => {
+        calls.push('delete')
+        return forget(key)
+      }
+      expect((await once(GOOD, undefined, { ...FROM, deviceToken: 'my phone' })).ok).toBe(true)
+      expect(calls).toEqual(['hit', 'delete'])
+    })
+
+    it('after 90 failures in a row, as ten may be under way, strangers have one try an hour until a success', async () => {
+      failures.set('mac(anna@example.com)', 91)
+      expect(await verify('wrong')).toEqual({ ok: false, rejected: true })
+      expect(await verify(GOOD)).toEqual({ ok: false, retryAfter: 3600 })
+      known = ['anna@example.com my phone']
+      expect((await verify(GOOD, undefined, { ...FROM, deviceToken: 'my phone' })).ok).toBe(true)
+      expect(failures.size).toBe(0)
+      expect((await verify(GOOD)).ok).toBe(true)
+    })
+
+    it('100 guesses at once with 90 failures behind them make no more than a hundred', async () => {
+      failures.set('mac(anna@example.com)', 90)
+      await Promise.all(Array.from({ length: 100 }, (_, i) => verify(`wrong ${i}`)))
+      expect(failures.get('mac(anna@example.com)')).toBeLessThanOrEqual(100)
+      time += 600_000
+      await Promise.all(Array.from({ length: 100 }, (_, i) => verify(`wrong ${i}`)))
+      expect(failures.get('mac(anna@example.com)')).toBeLessThanOrEqual(101)
+    })
+
+    it('failures are counted alike for an account, one without a password, and none', async () => {
+      const counts: number[] = []
+      for (const found of [credential, { account, hash: undefined, changedAt: undefined }, undefined]) {
+        credential = found
+        failures.clear()
+        for (let i = 0; i < 3; i++) await verify('wrong')
+        counts.push(failures.get('mac(anna@example.com)') ?? 0)
+        await kv.delete('{sign_in}:id:mac(anna@example.com)')
+      }
+      expect(counts).toEqual([3, 3, 3])
+    })
+
     it('A34: the limit holds for the right password too, until its window ends', async () => {
       for (let i = 0; i < 10; i++) await verify('wrong')
       time += 599_000
@@ -351,6 +417,9 @@ describe('Verifying a password', () => {
   it('hashes a new password only when the policy takes it', async () => {
     expect(await service.prepare('password1', [])).toEqual({ ok: false, code: 'password_too_common' })
     expect(await service.prepare('genkan-99', [])).toEqual({ ok: false, code: 'password_contains_own_words' })
+    breached = ['brûlée à la crème'.normalize('NFC')]
+    const decomposed = await service.prepare('brûlée à la crème'.normalize('NFD'), [])
+    expect(decomposed).toEqual({ ok: false, code: 'password_breached' })
     expect(hashed).toEqual([])
     expect(await service.prepare(GOOD, ['anna@example.com'])).toEqual({ ok: true, hash: `hash:${GOOD}` })
   })
