@@ -185,7 +185,7 @@ export interface Challenge {
   readonly bits: number
   /** For whoever runs no script. */
   readonly ticket?: string | undefined
-  /** Seconds until the ticket is good. */
+  /** Seconds until the ticket is good; without one, until there may be another. 0: none was asked for. */
   readonly wait: number
 }
 

@@ -25,7 +25,7 @@ export interface Challenge {
   readonly bits: number
   /** Absent while others are open for the same identifier or address. */
   readonly ticket?: string | undefined
-  /** Seconds until the ticket is good; without one, until there may be another. */
+  /** Seconds until the ticket is good; without one, until there may be another. 0: none was asked for. */
   readonly wait: number
 }
 
@@ -78,15 +78,20 @@ export function createChallenges({ kv, clock, mac, macMatches, work = WORK, meas
     return { ticket: sign('ticket', at + TICKET_WAIT_SECONDS, at + TICKET_SECONDS, to), wait: TICKET_WAIT_SECONDS }
   }
 
+  function newPuzzle(to: Binding, ticket: Pick<Challenge, 'ticket' | 'wait'>): Challenge {
+    measure('issued')
+    return { puzzle: sign('puzzle', now(), now() + PUZZLE_SECONDS, to), ...work, ...ticket }
+  }
+
   const identifierSlot = ({ flow, identifier }: Binding) => `{tickets}:id:${mac(`${flow}\n${identifier}`)}`
 
   return {
     /** A new puzzle, and a ticket when one is free. `early` keeps the ticket that was shown too soon. */
-    async issue(to: Binding, early?: Pick<Challenge, 'ticket' | 'wait'>): Promise<Challenge> {
-      measure('issued')
-      const puzzle = sign('puzzle', now(), now() + PUZZLE_SECONDS, to)
-      return { puzzle, ...work, ...(early ?? (await openTicket(to))) }
-    },
+    issue: async (to: Binding, early?: Pick<Challenge, 'ticket' | 'wait'>): Promise<Challenge> =>
+      newPuzzle(to, early ?? (await openTicket(to))),
+
+    /** A new puzzle for a try that may never come: no place of a ticket is held for it, which somebody else may need. */
+    issueAhead: (to: Binding): Challenge => newPuzzle(to, { wait: 0 }),
 
     /** Judges a proof and uses it up: of many uses at once one is right. */
     async judge(proof: string, to: Binding): Promise<Judged> {

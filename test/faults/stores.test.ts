@@ -3,7 +3,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import * as oidc from 'openid-client'
 import { type Browser, createBrowser } from '../support/browser.ts'
-import { API, authorization, discover, PASSWORD, redeem, register, SECRET, SETTINGS, SPA, signIn } from '../support/journeys.ts'
+import {
+  API,
+  authorization,
+  discover,
+  PASSWORD,
+  redeem,
+  register,
+  SECRET,
+  SETTINGS,
+  SPA,
+  signIn,
+} from '../support/journeys.ts'
 import { mailFolder } from '../support/mailbox.ts'
 import { type Server, startServer } from '../support/server.ts'
 import {

@@ -10,7 +10,7 @@ import type { Admission, Admitted, Attempt, Flow, IsKnownDevice, RequestGuard, S
 
 export interface AbuseDeps {
   readonly kv: Pick<KeyValue, 'hit' | 'delete'>
-  readonly challenges: Pick<Challenges, 'issue' | 'judge'>
+  readonly challenges: Pick<Challenges, 'issue' | 'issueAhead' | 'judge'>
   /** Names a counter without showing the address in the store. */
   readonly mac: (value: string) => string
   readonly isKnownDevice?: IsKnownDevice | undefined
@@ -78,7 +78,7 @@ export function createAbuseService(deps: AbuseDeps): AbuseService {
       async failed(attempt, { warm, knownDevice }): Promise<Challenge | undefined> {
         const after = knownDevice ? undefined : await kv.hit(layers.shared(attempt))
         const isNext = warm || (after?.warm === true && attempt.signedIn !== true)
-        return isNext ? challenges.issue(attempt) : undefined
+        return isNext ? challenges.issueAhead(attempt) : undefined
       },
       async passed(attempt, { knownDevice }): Promise<void> {
         const { deviceToken = '' } = attempt
@@ -91,7 +91,7 @@ export function createAbuseService(deps: AbuseDeps): AbuseService {
     },
     request: {
       admit: (attempt) => admit(attempt, [layers.requests(attempt), ...layers.shared(attempt)]),
-      challengeAgain: async (attempt, { warm }) => (warm ? challenges.issue(attempt) : undefined),
+      challengeAgain: async (attempt, { warm }) => (warm ? challenges.issueAhead(attempt) : undefined),
     },
   }
 }

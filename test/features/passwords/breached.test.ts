@@ -49,7 +49,13 @@ async function registering() {
 
 async function metric(line: string): Promise<number> {
   const text = await (await fetch(`${server.managementOrigin}/metrics`)).text()
-  return Number(text.split('\n').find((each) => each.startsWith(line))?.split(' ').at(-1) ?? 0)
+  return Number(
+    text
+      .split('\n')
+      .find((each) => each.startsWith(line))
+      ?.split(' ')
+      .at(-1) ?? 0,
+  )
 }
 
 describe('a password that is known from a breach', () => {
