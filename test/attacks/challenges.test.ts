@@ -3,7 +3,7 @@
  * difficulty are those of production; the clock moves instead.
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
-import { challengeIn, proofFor, solve } from '../support/abuse.ts'
+import { challengeIn, solve } from '../support/abuse.ts'
 import type { Answer, Browser, Page } from '../support/browser.ts'
 import { newProfile, startChromium } from '../support/chromium.ts'
 import { authorization, PASSWORD } from '../support/journeys.ts'

@@ -121,7 +121,7 @@ describe('Redis', () => {
     await redis.kill()
     await notReady(server)
     try {
-      const statuses = []
+      const statuses: number[] = []
       for (let i = 0; i < 4; i++) statuses.push(await tryOnce('not the right one 12'))
       expect(statuses).toEqual([400, 400, 429, 429])
       // The right one is held like any other.
