@@ -54,6 +54,7 @@ processes.start('web', [join(here, 'web/server.ts')], {
   ...inherited(),
   ISSUER: issuer,
   BASE_URL: web,
+  RESOURCE_SERVER: api,
   CLIENT_SECRET: credentials.DEMO_WEB_SECRET,
 })
 processes.start('spa', [join(here, 'spa/server.ts')], { ...inherited(), ISSUER: issuer, BASE_URL: spa })

@@ -12,6 +12,7 @@ const {
   BASE_URL = 'http://localhost:4003',
 } = process.env
 
+const PAYING = { acrs: ['urn:genkan:acr:mfa', 'phr'], maxAge: 300 }
 const orders = [{ id: 1, item: 'A pair of indoor slippers' }]
 
 /** Keys are fetched at the first token and again when an unknown key id appears: key rotation needs no restart. */
@@ -33,6 +34,10 @@ const server = createServer(async (req, res) => {
       const { clientId } = await authorize(req.headers.authorization, 'orders:write')
       orders.push({ id: orders.length + 1, item: `Something for ${clientId}` })
       answer(201, orders.at(-1))
+    } else if (route === 'POST /payments') {
+      // Money moves: whoever has an access token must have shown a second factor a moment ago.
+      const { sub, acr } = await authorize(req.headers.authorization, 'orders:pay', PAYING)
+      answer(201, { payer: sub, amount: '49.00 EUR', acr })
     } else {
       answer(404, { error: 'not_found' })
     }

@@ -62,6 +62,7 @@ export function signedInPage({ claims }: SignedIn): string {
 <table id="claims">${rows}</table>
 <div class="actions">
   <a class="button primary" href="/userinfo">Call userinfo</a>
+  <form method="post" action="/pay"><button>Pay an order</button></form>
   <form method="post" action="/logout"><button>Sign out</button></form>
 </div>`,
   )
@@ -73,6 +74,16 @@ export function userinfoPage(userinfo: unknown): string {
     html`<h1>Userinfo</h1>
 <p class="kind">What the provider answers to the access token</p>
 <pre id="userinfo">${JSON.stringify(userinfo, null, 2)}</pre>
+<div class="actions"><a class="button" href="/">Back</a></div>`,
+  )
+}
+
+export function paidPage(receipt: unknown): string {
+  return page(
+    'Paid - Web example',
+    html`<h1>Paid</h1>
+<p class="kind">What the payment service answers. It asked for a second factor shown a moment ago (RFC 9470)</p>
+<pre id="receipt">${JSON.stringify(receipt, null, 2)}</pre>
 <div class="actions"><a class="button" href="/">Back</a></div>`,
   )
 }

@@ -1,21 +1,25 @@
 /**
  * A relying party with redirect login: authorization code + PKCE, userinfo, RP-initiated and back-channel logout.
- * Settings: ISSUER, CLIENT_ID, CLIENT_SECRET, BASE_URL (this application's own origin).
+ * Settings: ISSUER, CLIENT_ID, CLIENT_SECRET, BASE_URL (this application's own origin), RESOURCE_SERVER (takes payments).
  */
 import { readFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createRemoteJWKSet } from 'jose'
 import * as client from 'openid-client'
 import { createLogoutTokenVerifier } from './logout_token.ts'
-import { problemPage, signedInPage, userinfoPage, welcomePage } from './pages.ts'
-import { createSessions, type Session } from './sessions.ts'
+import { paidPage, problemPage, signedInPage, userinfoPage, welcomePage } from './pages.ts'
+import { type Attempt, createSessions, type Session } from './sessions.ts'
+import { stepUpOf } from './step_up.ts'
 
 const {
   ISSUER = 'http://localhost:3000',
   CLIENT_ID = 'demo-web',
   CLIENT_SECRET = '',
   BASE_URL = 'http://localhost:4001',
+  RESOURCE_SERVER = 'http://localhost:4003',
 } = process.env
+/** One more trip for a token that the payment service takes. */
+const PAYMENT = { scope: 'openid orders:pay', resource: 'https://api.demo.example' }
 const COOKIE = 'demo_web_session'
 const stylesheet = readFileSync(new URL('../style.css', import.meta.url))
 const sessions = createSessions()
@@ -46,20 +50,15 @@ const routes: {
     sendPage(res, 200, signedIn === undefined ? welcomePage() : signedInPage(signedIn))
   },
 
-  'GET /login': async (req, res) => {
-    const { config } = await provider()
-    const session = currentSession(req) ?? sessions.create()
-    const [state, nonce, codeVerifier] = [client.randomState(), client.randomNonce(), client.randomPKCECodeVerifier()]
-    session.attempts.set(state, { nonce, codeVerifier })
-    const destination = client.buildAuthorizationUrl(config, {
-      redirect_uri: `${BASE_URL}/callback`,
-      scope: 'openid profile email',
-      code_challenge: await client.calculatePKCECodeChallenge(codeVerifier),
-      code_challenge_method: 'S256',
-      state,
-      nonce,
-    })
-    redirect(res, destination, session)
+  'GET /login': (req, res) => leave(res, currentSession(req) ?? sessions.create(), { scope: 'openid profile email' }),
+
+  // An act at another service that wants to know how strongly, and how recently, the person signed in.
+  'POST /pay': async (req, res) => {
+    const session = currentSession(req)
+    if (session?.signedIn === undefined) return redirect(res, new URL('/login', BASE_URL))
+    if (req.headers.origin !== BASE_URL) return sendPage(res, 403, problemPage('Pay from this site, please.'))
+    if (session.paymentToken === undefined) return leave(res, session, PAYMENT, { steppedUp: false })
+    return pay(res, session, session.paymentToken, { steppedUp: false })
   },
 
   'GET /callback': async (req, res, url) => {
@@ -81,6 +80,12 @@ const routes: {
     })
     const claims = tokens.claims()
     if (claims === undefined) throw new Error('no ID token')
+    if (attempt.payment !== undefined) {
+      // Whoever came back must be who is signed in here: nobody pays with another person's second factor.
+      if (claims.sub !== session.signedIn?.claims.sub) throw new Error('another person signed in')
+      session.paymentToken = tokens.access_token
+      return pay(res, session, tokens.access_token, attempt.payment)
+    }
     sessions.end(session)
     const signedIn = { claims, idToken: tokens.id_token ?? '', accessToken: tokens.access_token }
     redirect(res, new URL('/', BASE_URL), sessions.create(signedIn))
@@ -136,9 +141,49 @@ const server = createServer(async (req, res) => {
 })
 server.listen(Number(new URL(BASE_URL).port), '127.0.0.1', () => process.stdout.write(`web example: ${BASE_URL}\n`))
 
+/** Sends the browser to the provider, with what this trip asks for. */
+async function leave(
+  res: ServerResponse,
+  session: Session,
+  asked: { readonly [parameter: string]: string },
+  payment?: Attempt['payment'],
+): Promise<void> {
+  const { config } = await provider()
+  const [state, nonce, codeVerifier] = [client.randomState(), client.randomNonce(), client.randomPKCECodeVerifier()]
+  session.attempts.set(state, { nonce, codeVerifier, payment })
+  const destination = client.buildAuthorizationUrl(config, {
+    redirect_uri: `${BASE_URL}/callback`,
+    code_challenge: await client.calculatePKCECodeChallenge(codeVerifier),
+    code_challenge_method: 'S256',
+    state,
+    nonce,
+    ...asked,
+  })
+  redirect(res, destination, session)
+}
+
+/**
+ * Pays. The payment service may answer that the sign-in behind the token is not enough: then the person is asked for just
+ * that and comes back here (RFC 9470 §4). Once: a second refusal is an answer.
+ */
+async function pay(res: ServerResponse, session: Session, token: string, { steppedUp }: { steppedUp: boolean }) {
+  const headers = { authorization: `Bearer ${token}` }
+  const answer = await fetch(`${RESOURCE_SERVER}/payments`, { method: 'POST', headers })
+  if (answer.ok) return sendPage(res, 200, paidPage(await answer.json()))
+  const missing = answer.status === 401 ? stepUpOf(answer.headers.get('www-authenticate')) : undefined
+  delete session.paymentToken
+  if (missing !== undefined && !steppedUp) return leave(res, session, { ...PAYMENT, ...missing }, { steppedUp: true })
+  sendPage(
+    res,
+    502,
+    problemPage(`The payment service refused: ${answer.headers.get('www-authenticate') ?? answer.status}`),
+  )
+}
+
 function explain(error: unknown): string {
   if (error instanceof client.AuthorizationResponseError) {
     if (error.error === 'access_denied') return 'You did not allow this application to sign you in.'
+    if (error.error === 'unmet_authentication_requirements') return 'This needs a second factor, which was not shown.'
     return `The provider answered ${error.error}: ${error.error_description ?? 'no description'}`
   }
   process.stderr.write(`${error instanceof Error ? error.stack : String(error)}\n`)

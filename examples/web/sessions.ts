@@ -12,6 +12,8 @@ export interface SignedIn {
 export interface Attempt {
   readonly codeVerifier: string
   readonly nonce: string
+  /** The payment that is waiting for a stronger sign-in. */
+  readonly payment?: { readonly steppedUp: boolean } | undefined
 }
 
 export interface Session {
@@ -20,6 +22,8 @@ export interface Session {
   /** Sign-ins under way in this browser by `state`: each tab has its own. */
   readonly attempts: Map<string, Attempt>
   signedIn?: SignedIn
+  /** For the API that takes payments: another audience, so another token than `signedIn.accessToken` (RFC 8707). */
+  paymentToken?: string
 }
 
 /** Keeps sessions for `seconds`; the oldest go first when there are more than `most`. */

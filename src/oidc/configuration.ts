@@ -11,6 +11,7 @@ import {
 } from 'oidc-provider'
 import type { Config } from '../config.ts'
 import type { Levels } from '../interaction/levels.ts'
+import type { SessionLimits } from '../interaction/step.ts'
 import { CLAIMS, SCOPES } from './claims.ts'
 import { isCompactJws } from './compact_jws.ts'
 import { type SigningKey, toEngineKeys } from './keys.ts'
@@ -152,11 +153,8 @@ function clientRules(config: Config) {
 function tokenRules(config: Config) {
   const { tokens, sessions } = config
   return {
-    // A machine's token names the organization it acts for; what the client says of itself never does.
-    extraTokenClaims: async ({ oidc }: KoaContextWithOIDC, token: { kind: string }) =>
-      token.kind === 'ClientCredentials' && oidc.client?.organization_id !== undefined
-        ? { org_id: oidc.client.organization_id }
-        : undefined,
+    extraTokenClaims: async ({ oidc }: KoaContextWithOIDC, { kind }: { kind: string }) =>
+      kind === 'ClientCredentials' ? machineClaims(oidc) : authenticationClaims(oidc),
     rotateRefreshToken: true,
     // Revoking one access token leaves the grant; everything else ends it whole.
     revokeGrantPolicy: (ctx: KoaContextWithOIDC) =>
@@ -181,13 +179,28 @@ function tokenRules(config: Config) {
         const absolute = number(client, 'refresh_absolute_seconds') ?? tokens.refreshAbsoluteSeconds
         return Math.max(1, Math.min(idle, absolute - token.totalLifetime()))
       },
-      Session: (_ctx: unknown, session: { startedAt?: number }) => {
-        if (session.startedAt === undefined) return sessions.idleSeconds
-        const left = session.startedAt + sessions.absoluteSeconds - Math.floor(Date.now() / 1000)
-        return Math.max(1, Math.min(sessions.idleSeconds, left))
+      Session: (_ctx: unknown, { startedAt, limits }: { startedAt?: number; limits?: SessionLimits }) => {
+        const idle = Math.min(sessions.idleSeconds, limits?.idleSeconds ?? Number.POSITIVE_INFINITY)
+        const absolute = Math.min(sessions.absoluteSeconds, limits?.absoluteSeconds ?? Number.POSITIVE_INFINITY)
+        if (startedAt === undefined) return idle
+        return Math.max(1, Math.min(idle, startedAt + absolute - Math.floor(Date.now() / 1000)))
       },
     },
   }
+}
+
+/** A machine's token names the organization it acts for; what the client says of itself never does. */
+function machineClaims({ client }: KoaContextWithOIDC['oidc']) {
+  return client?.organization_id === undefined ? undefined : { org_id: client.organization_id }
+}
+
+/**
+ * How the person signed in, for the resource server to judge (RFC 9068 §2.2.1, RFC 9470 §6). A refreshed token repeats the
+ * authentication that its family began with; it never becomes newer or stronger.
+ */
+function authenticationClaims({ entities }: KoaContextWithOIDC['oidc']) {
+  const { acr, amr, authTime } = entities.AuthorizationCode ?? entities.RefreshToken ?? {}
+  return { ...(acr && { acr }), ...(amr && { amr }), ...(authTime && { auth_time: authTime }) }
 }
 
 function features(deps: ConfigurationDeps) {

@@ -22,8 +22,8 @@ export interface JwtIntrospectionDeps {
 }
 
 const INACTIVE = { active: false }
-/** What RFC 7662 §2.2 has a member for; nothing else that a token may carry. */
-const TOLD = ['iss', 'sub', 'aud', 'client_id', 'scope', 'exp', 'iat', 'jti', 'cnf']
+/** What RFC 7662 §2.2 and RFC 9470 §6.2 have a member for; nothing else that a token may carry. */
+const TOLD = ['iss', 'sub', 'aud', 'client_id', 'scope', 'exp', 'iat', 'jti', 'cnf', 'acr', 'amr', 'auth_time']
 
 /** Builds the middleware in front of the engine: what it refused as a structured token is answered after all. */
 export function createJwtIntrospection(deps: JwtIntrospectionDeps): Middleware {

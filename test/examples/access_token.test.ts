@@ -34,8 +34,12 @@ async function bearer(claims: Members = {}, header: Members = {}): Promise<strin
   return `Bearer ${token}`
 }
 
-async function refusal(header: string | undefined, scope = 'orders:read'): Promise<Refused> {
-  const result = await authorize(header, scope).catch((error: unknown) => error)
+async function refusal(
+  header: string | undefined,
+  scope = 'orders:read',
+  needs?: Parameters<typeof authorize>[2],
+): Promise<Refused> {
+  const result = await authorize(header, scope, needs).catch((error: unknown) => error)
   if (!(result instanceof Refused)) throw new Error('was not refused')
   return result
 }
@@ -62,6 +66,37 @@ describe('the example resource server', () => {
       status: 403,
       challenge:
         'Bearer realm="orders", error="insufficient_scope", error_description="this needs the scope orders:write", scope="orders:write"',
+    })
+  })
+
+  describe('where a stronger sign-in is needed (RFC 9470 §3)', () => {
+    const NEEDS = { acrs: ['urn:genkan:acr:mfa', 'phr'], maxAge: 300 }
+    const signedIn = (acr: unknown, secondsAgo: number) =>
+      bearer({ acr, auth_time: Math.floor(Date.now() / 1000) - secondsAgo })
+
+    it('lets in who has shown it a moment ago', async () => {
+      for (const acr of NEEDS.acrs) {
+        await expect(authorize(await signedIn(acr, 290), 'orders:read', NEEDS)).resolves.toMatchObject({ acr })
+      }
+    })
+
+    it.each<[string, () => Promise<string>]>([
+      ['is too weak', () => signedIn('urn:genkan:acr:basic', 1)],
+      ['is too old', () => signedIn('phr', 310)],
+      ['names no level', () => signedIn(undefined, 1)],
+      ['names it as a list', () => signedIn(['phr'], 1)],
+      ['names no time', () => bearer({ acr: 'phr' })],
+      ['was a machine’s', () => bearer()],
+    ])('says what would do when the sign-in %s', async (_, header) => {
+      expect(await refusal(await header(), 'orders:read', NEEDS)).toMatchObject({
+        status: 401,
+        challenge:
+          'Bearer realm="orders", error="insufficient_user_authentication", error_description="this needs a stronger or a more recent sign-in", acr_values="urn:genkan:acr:mfa phr", max_age="300"',
+      })
+    })
+
+    it('asks for the scope first', async () => {
+      expect(await refusal(await bearer(), 'orders:pay', NEEDS)).toMatchObject({ status: 403 })
     })
   })
 
