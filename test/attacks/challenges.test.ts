@@ -202,7 +202,7 @@ describe('the puzzle', () => {
       await mine.guess(PASSWORD, `${puzzle}~${answers.split('.').slice(1).join('.')}`),
       await mine.guess(PASSWORD, `${puzzle}~${answers.replace(/\d+$/, '0')}`),
       await mine.guess(PASSWORD, `${[kind, from, Number(until) + 900, ...rest].join('.')}~${answers}`),
-      await mine.guess(PASSWORD, `${'1'.repeat(70_000)}`.slice(0, 60_000)),
+      await mine.guess(PASSWORD, '1'.repeat(10_000)),
     ]) {
       challengeOf(answer)
     }
