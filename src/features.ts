@@ -3,6 +3,7 @@
  * what is made later (the engine) is reached through a function.
  */
 import { ConfigError } from './config.ts'
+import { enrolmentPolicy } from './enrolment_policy.ts'
 import type { Feature } from './feature.ts'
 import { createAbuse } from './features/abuse/index.ts'
 import { createAccounts } from './features/accounts/index.ts'
@@ -20,8 +21,12 @@ import { createKeys } from './features/keys/index.ts'
 import { createMails } from './features/mails/index.ts'
 import { createPasswords } from './features/passwords/index.ts'
 import { passwordRepository } from './features/passwords/repository.ts'
+import { createRecoveryCodes } from './features/recovery_codes/index.ts'
+import { recoveryCodeRepository } from './features/recovery_codes/repository.ts'
 import { createSessions } from './features/sessions/index.ts'
 import { sessionRepository } from './features/sessions/repository.ts'
+import { createTotp } from './features/totp/index.ts'
+import { totpRepository } from './features/totp/repository.ts'
 import type { Foundation } from './foundation.ts'
 import { SCOPES } from './oidc/claims.ts'
 import type { EngineInteractions } from './oidc/interactions.ts'
@@ -31,6 +36,7 @@ import { createChallenges } from './platform/challenge.ts'
 import { CHANGE_MAC } from './platform/changes.ts'
 import { createHttpClient } from './platform/http_client.ts'
 import { digits, newId } from './platform/ids.ts'
+import { createTryLimits } from './platform/try_limits.ts'
 
 /** An ID token may come back as a hint as long as a session can last. */
 const VERIFY_GRACE_SECONDS = 86_400
@@ -97,10 +103,41 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     retention: config.retention,
   })
   const { mails, ...credentials } = createCredentials(foundation, accounts, readEmail, brands.service)
-  const enrolment = createEnrolment({ ...shared, repository: enrolmentRepository(db) })
-  const rooms = { brands, clients, keys, consents, sessions, identifiers, accounts, ...credentials, enrolment }
+  const factors = createFactors(foundation, accounts, sessions, brands.service)
+  const rooms = { brands, clients, keys, consents, sessions, identifiers, accounts, ...credentials, ...factors }
   const all: readonly Feature[] = [...Object.values(rooms), mails]
   return { ...rooms, all }
+}
+
+/** What an account may set up beside its password and its mailbox. */
+function createFactors(
+  { config, database, outbox, clock, keyValue, secretBox }: Foundation,
+  accounts: ReturnType<typeof createAccounts>,
+  sessions: ReturnType<typeof createSessions>,
+  brands: BrandsFeature['service'],
+) {
+  const { db, transaction } = database
+  const shared = {
+    ...{ transaction, outbox, clock, newId, secretBox, kv: keyValue, tries: createTryLimits(keyValue) },
+    ...{ issuer: config.issuer, home: config.home, accounts: accounts.service },
+  }
+  const policy = enrolmentPolicy(config.secondFactor)
+  const enrolment = createEnrolment({
+    ...shared,
+    repository: enrolmentRepository(db),
+    isRequired: (account) => policy({}, account).policy === 'required',
+    sessions: sessions.service,
+    dropStandIns: (accountId, tx) => recoveryCodes.service.clear(accountId, tx),
+  })
+  const { setFactor, changeFactor } = enrolment.service
+  const recoveryCodes = createRecoveryCodes({ ...shared, repository: recoveryCodeRepository(db), setFactor })
+  const totp = createTotp({
+    ...shared,
+    repository: totpRepository(db),
+    changeFactor,
+    issuerName: async (brandId) => (await brands.page(brandId)).name,
+  })
+  return { enrolment, recoveryCodes, totp }
 }
 
 /** Whoever tries without having proven anything. No device is known until there is a room of devices. */

@@ -51,8 +51,3 @@ export function proofFor(html: string): { proof?: string } {
   const challenge = challengeIn(html)
   return challenge === undefined ? {} : { proof: solve(challenge) }
 }
-
-/** As when the windows of an identifier have ended (only of a room that `createTestAbuse` made). */
-export async function forgetTries(kv: Pick<KeyValue, 'delete'>, identifier: string): Promise<void> {
-  for (const layer of ['id', 'slow']) await kv.delete(`{sign_in}:${layer}:mac(${identifier})`)
-}

@@ -182,19 +182,34 @@ export function changed(deps: { mac(value: string): string }, before: Values, af
   return { changes: changesOf(before, after, { mac: deps.mac, has: (field) => !IN_CLEAR.includes(field) }) }
 }
 
-type Notice = 'password_changed' | 'password_set' | 'email_changed' | 'account_deleted' | 'recovered'
+/** What an address is told of; the texts are `mail.security_notice.<event>.*`. */
+export type Notice =
+  | 'password_changed'
+  | 'password_set'
+  | 'email_changed'
+  | 'account_deleted'
+  | 'recovered'
+  | 'totp_added'
+  | 'totp_updated'
+  | 'totp_removed'
+  | 'recovery_codes_created'
+  | 'recovery_code_used'
 
-/** A mail that tells an address what was done; the address itself is sealed and erased once the mail is sent. */
+/**
+ * A mail that tells an address what was done; the address itself is sealed and erased once the mail is sent. `left`: how
+ * many recovery codes there still are.
+ */
 export function securityNotice(
   { clock, issuer, home }: { readonly clock: { now(): Date }; readonly issuer: string; readonly home: string },
   event: Notice,
   account: AccountView,
-  page: { readonly locale: string; readonly brand?: string | undefined },
+  page: { readonly locale: string; readonly brand?: string | undefined; readonly left?: number | undefined },
 ): Fact {
   const locale = account.locale ?? page.locale
   const url = event === 'account_deleted' ? {} : { url: `${issuer}${home}` }
+  const left = page.left === undefined ? {} : { left: page.left }
   const template = 'accounts/security_notice'
-  const values: { [key: string]: Json } = { event, at: momentIn(locale, clock.now()), ...url }
+  const values: { [key: string]: Json } = { event, at: momentIn(locale, clock.now()), ...url, ...left }
   const { accountId, email: to } = account
   return {
     type: 'mail.requested',

@@ -107,6 +107,7 @@ export const END_REASONS = {
   ended_by_operator: { keepsOffline: false, notifies: true },
   password_changed: { keepsOffline: false, notifies: true },
   password_recovered: { keepsOffline: false, notifies: true },
+  factor_changed: { keepsOffline: false, notifies: true },
   account_disabled: { keepsOffline: false, notifies: true },
   account_deleted: { keepsOffline: false, notifies: true },
 } as const satisfies Record<string, { keepsOffline: boolean; notifies: boolean }>
