@@ -9,13 +9,20 @@ import { type BrandsFeature, createBrands } from './features/brands/index.ts'
 import { createClients } from './features/clients/index.ts'
 import { createConsents } from './features/consents/index.ts'
 import { consentRepository } from './features/consents/repository.ts'
+import { createDevices } from './features/devices/index.ts'
+import { deviceRepository } from './features/devices/repository.ts'
 import { createEmailCodes } from './features/email_codes/index.ts'
 import { createEnrolment } from './features/enrolment/index.ts'
 import { enrolmentRepository } from './features/enrolment/repository.ts'
 import { createIdentifiers } from './features/identifiers/index.ts'
 import type { ReadEmail } from './features/identifiers/types.ts'
 import { createKeys } from './features/keys/index.ts'
+import { createLostFactors } from './features/lost_factors/index.ts'
+import { removalRepository } from './features/lost_factors/repository.ts'
+import type { RemoveFactors } from './features/lost_factors/types.ts'
 import { createMails } from './features/mails/index.ts'
+import { createNotices } from './features/notices/index.ts'
+import { noticeRepository } from './features/notices/repository.ts'
 import { createPasswords } from './features/passwords/index.ts'
 import { passwordRepository } from './features/passwords/repository.ts'
 import { createSessions } from './features/sessions/index.ts'
@@ -25,7 +32,7 @@ import { SCOPES } from './oidc/claims.ts'
 import type { EngineInteractions } from './oidc/interactions.ts'
 import { deliverLogout, type Engine } from './oidc/provider.ts'
 import { CHANGE_MAC } from './platform/changes.ts'
-import { digits, newId } from './platform/ids.ts'
+import { digits, newId, newToken } from './platform/ids.ts'
 
 /** An ID token may come back as a hint as long as a session can last. */
 const VERIFY_GRACE_SECONDS = 86_400
@@ -93,9 +100,43 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   })
   const { passwords, emailCodes, mails } = createCredentials(foundation, accounts, readEmail, brands.service)
   const enrolment = createEnrolment({ ...shared, repository: enrolmentRepository(db) })
+  const safety = createSafety(foundation, accounts, sessions, [])
+  const { notices, devices, lostFactors } = safety
   const rooms = { brands, clients, keys, consents, sessions, identifiers, accounts, passwords, emailCodes, enrolment }
-  const all: readonly Feature[] = [...Object.values(rooms), mails]
-  return { ...rooms, all }
+  // Without recovery nobody gets past a factor but the operator.
+  const optional = config.modules.recovery ? [lostFactors] : []
+  const all: readonly Feature[] = [...Object.values(rooms), notices, devices, ...optional, mails]
+  return { ...rooms, notices, devices, all }
+}
+
+/** What keeps an account its owner's: mails that tell, browsers that are known, and the way back after a factor was lost. */
+function createSafety(
+  { config, database, outbox, clock, keyValue, views }: Foundation,
+  accounts: ReturnType<typeof createAccounts>,
+  sessions: ReturnType<typeof createSessions>,
+  removeFactors: readonly RemoveFactors[],
+) {
+  const { db, transaction } = database
+  const locale = views.pickLocale([])
+  const shared = { transaction, outbox, clock, newId, kv: keyValue, locale, sessions: sessions.service }
+  const notices = createNotices({
+    ...shared,
+    repository: noticeRepository(db),
+    newToken,
+    issuer: config.issuer,
+    home: config.home,
+    accounts: accounts.service,
+    keepFactors: (accountId, tx) => lostFactors.service.cancel(accountId, 'refused', tx),
+  })
+  const told = { ...shared, accounts: accounts.service, notices: notices.service }
+  const devices = createDevices({ ...told, repository: deviceRepository(db) })
+  const lostFactors = createLostFactors({
+    ...told,
+    repository: removalRepository(db),
+    removeFactors,
+    waitingHours: config.recovery.waitingHours,
+  })
+  return { notices, devices, lostFactors }
 }
 
 function identifiersOf({ database, outbox, keyValue, secretBox, metrics }: Foundation) {

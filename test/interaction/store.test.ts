@@ -33,6 +33,7 @@ let ended: string[]
 let state: { active: boolean; epoch: number } | undefined
 let failing: string | undefined
 let views: string[]
+let cookies: string[]
 let deps: InteractionStoreDeps
 let store: ReturnType<typeof createInteractionStore>
 const ctx = (csrf = 'browser-1') => ({ state: { csrf } }) as unknown as Context
@@ -46,7 +47,7 @@ beforeEach(() => {
   const prompt = { name: 'login', reasons: ['no_session'], details: {} }
   interaction = { uid: 'u1', cid: 'c1', prompt, params: {}, clientId: 'demo-web', exp: START / 1000 + 3600 }
   session = undefined
-  ;[results, opened, ended, views] = [[], [], [], []]
+  ;[results, opened, ended, views, cookies] = [[], [], [], [], []]
   state = { active: true, epoch: 0 }
   failing = undefined
   const clock = { now: () => new Date(time) }
@@ -88,6 +89,7 @@ beforeEach(() => {
     levels: DEFAULT_LEVELS,
     enrolmentOf: () => ({ policy: 'optional', grace: 0 }),
     clock,
+    deviceCookie: { read: () => undefined, write: (_ctx, token) => void cookies.push(token) },
     // The browser speaks Swedish.
     languages: { of: (_ctx, { uiLocales, account } = {}) => `${uiLocales ?? '-'} ${account ?? '-'} sv` },
   }

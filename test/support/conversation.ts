@@ -6,6 +6,7 @@ import { inspect } from 'node:util'
 import type { Context, Next } from 'koa'
 import { canonicalEmail } from '../../src/features/accounts/types.ts'
 import { createCsrf } from '../../src/http/csrf.ts'
+import { createDeviceCookie } from '../../src/http/device_cookie.ts'
 import { createErrorHandler } from '../../src/http/error_handler.ts'
 import { readForm } from '../../src/http/form.ts'
 import { createLanguages } from '../../src/http/language.ts'
@@ -91,6 +92,7 @@ async function serve(rooms: ConversationRooms) {
     accounts: { ...accounts.service, canonicalEmail },
     sessions: sessions.service,
     levels: DEFAULT_LEVELS,
+    deviceCookie: createDeviceCookie({ issuer: ISSUER }),
     enrolmentOf: () => ({ policy: 'optional', grace: 0 }),
     steps: rooms.features
       .flatMap(({ steps = [] }) => steps)

@@ -3,6 +3,8 @@ import { createAccounts } from '../../src/features/accounts/index.ts'
 import { accountRepository } from '../../src/features/accounts/repository.ts'
 import { createEmailCodes } from '../../src/features/email_codes/index.ts'
 import { createIdentifiers } from '../../src/features/identifiers/index.ts'
+import { createNotices } from '../../src/features/notices/index.ts'
+import { noticeRepository } from '../../src/features/notices/repository.ts'
 import { createPasswords } from '../../src/features/passwords/index.ts'
 import { passwordRepository } from '../../src/features/passwords/repository.ts'
 import { createRecovery } from '../../src/features/recovery/index.ts'
@@ -10,7 +12,7 @@ import { createRegistration } from '../../src/features/registration/index.ts'
 import { createSessions } from '../../src/features/sessions/index.ts'
 import { sessionRepository } from '../../src/features/sessions/repository.ts'
 import type { Step } from '../../src/interaction/step.ts'
-import { digits, newId } from '../../src/platform/ids.ts'
+import { digits, newId, newToken } from '../../src/platform/ids.ts'
 import type { KeyValue } from '../../src/platform/key_value.ts'
 import { createOutbox } from '../../src/platform/outbox.ts'
 import type { Database } from '../../src/platform/postgres.ts'
@@ -70,8 +72,13 @@ export function createConversationRooms(database: Database, start: number) {
     ...{ ...shared, kv, password: 'optional', accounts: accounts.service, readEmail },
     passwords: { ...passwords.service, minLength: 8 },
   })
+  const notices = createNotices({
+    ...{ ...shared, kv, newToken, locale: 'en', keepFactors: async () => {} },
+    repository: noticeRepository(database.db),
+    ...{ accounts: accounts.service, sessions: sessions.service },
+  })
   const recovery = createRecovery({
-    ...{ ...shared, accounts: accounts.service, passwords: passwords.service, sessions: sessions.service },
+    ...{ ...shared, notices: notices.service, accounts: accounts.service, passwords: passwords.service, sessions: sessions.service },
     ...{ codes: emailCodes.service, readEmail, minLength: 8 },
   })
   const features = [accounts, passwords, emailCodes, registration, recovery, consentStep()]

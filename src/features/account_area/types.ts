@@ -52,6 +52,8 @@ export const DONE_CODES = [
   'others_ended',
   'client_revoked',
   'language_saved',
+  'device_forgotten',
+  'devices_forgotten',
 ] as const
 
 export type DoneCode = (typeof DONE_CODES)[number]

@@ -98,7 +98,10 @@ function beginnings({ repository, transaction, outbox, clock, newId, limits }: S
 function factsOf(session: OpenSession, uid: string, renewed: boolean): Fact[] {
   const type = renewed ? 'session.reauthenticated' : 'session.started'
   const data = { uid, amr: [...session.amr], transient: session.transient }
-  return [...(session.facts ?? []), { type, accountId: session.accountId, data }]
+  const { device, userAgent } = session
+  // Which browser it was is for the room of devices, once.
+  const sealed = device === undefined || renewed ? {} : { sealed: { device, userAgent } }
+  return [...(session.facts ?? []), { type, accountId: session.accountId, data, ...sealed }]
 }
 
 function views({ repository, clock, limits }: SessionDeps) {
