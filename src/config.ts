@@ -498,6 +498,11 @@ function secretKeys(settings: Settings): readonly Buffer[] {
   return keys
 }
 
+function retentionOf({ retention }: Settings): Config['retention'] {
+  const { ip_days: ipDays, pending_account_days: pendingAccountDays, delivery_days: deliveryDays, audit } = retention
+  return { ipDays, pendingAccountDays, deliveryDays, audit }
+}
+
 function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
   return {
     issuer: s.issuer,
@@ -550,12 +555,7 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     scopeLevels: s.scope_levels,
     secondFactor: { ...s.second_factor, emailDomains: s.second_factor.email_domains },
     recovery: { waitingHours: s.recovery.waiting_hours },
-    retention: {
-      ipDays: s.retention.ip_days,
-      pendingAccountDays: s.retention.pending_account_days,
-      deliveryDays: s.retention.delivery_days,
-      audit: s.retention.audit,
-    },
+    retention: retentionOf(s),
     modules: {
       registration: s.modules.registration,
       recovery: s.modules.recovery,

@@ -78,7 +78,13 @@ export function createConversationRooms(database: Database, start: number) {
     ...{ accounts: accounts.service, sessions: sessions.service },
   })
   const recovery = createRecovery({
-    ...{ ...shared, notices: notices.service, accounts: accounts.service, passwords: passwords.service, sessions: sessions.service },
+    ...{
+      ...shared,
+      notices: notices.service,
+      accounts: accounts.service,
+      passwords: passwords.service,
+      sessions: sessions.service,
+    },
     ...{ codes: emailCodes.service, readEmail, minLength: 8 },
   })
   const features = [accounts, passwords, emailCodes, registration, recovery, consentStep()]

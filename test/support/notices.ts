@@ -1,7 +1,6 @@
 /** The room of notices as other rooms see it: what is told, as the mail that was asked for, without its one-time link. */
 import type { Fact } from '../../src/events.ts'
-import { securityNotice } from '../../src/features/accounts/types.ts'
-import type { Tell } from '../../src/features/notices/types.ts'
+import { securityNotice, type Tell } from '../../src/features/notices/types.ts'
 
 export function fakeNotices(clock: { now(): Date }, facts: Fact[]): { readonly tell: Tell } {
   const deps = { clock, issuer: 'https://id.example', home: '/account' }

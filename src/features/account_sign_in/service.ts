@@ -101,8 +101,7 @@ export function createAccountSignInService(deps: AccountSignInDeps) {
       url.search = new URLSearchParams({
         ...{ client_id: deps.clientId, response_type: 'code', scope: 'openid', redirect_uri: redirectUri },
         ...{ state, nonce, code_challenge: challengeOf(verifier), code_challenge_method: 'S256' },
-        ...(fresh === undefined ? {} : afresh(deps, fresh)),
-        ...(recover ? { prompt: 'login', genkan_begin: 'recover' } : {}),
+        ...(recover ? RECOVERY : fresh === undefined ? {} : afresh(deps, fresh)),
       }).toString()
       return { url: url.href, pending: sealPending(list) ?? '' }
     },
@@ -159,6 +158,9 @@ export function createAccountSignInService(deps: AccountSignInDeps) {
       clock.now().getTime() - authTime.getTime() <= FRESH_SECONDS * 1000 && isHighest(deps, acr, account),
   }
 }
+
+/** The conversation begins with a new password. */
+const RECOVERY = { prompt: 'login', genkan_begin: 'recover' }
 
 function afresh({ levels }: AccountSignInDeps, { email, factors, locale }: AccountView): { [name: string]: string } {
   const asked = { prompt: 'login', login_hint: email, acr_values: levels.highest(factors) }

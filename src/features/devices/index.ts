@@ -5,7 +5,6 @@
  */
 import type { RecordedFact } from '../../events.ts'
 import type { Feature } from '../../feature.ts'
-import type { DeviceRepository } from './repository.ts'
 import { createDeviceRouter, type DeviceRouteDeps } from './routes.ts'
 import { createDeviceService, type DeviceDeps, type DeviceService } from './service.ts'
 

@@ -5,9 +5,9 @@
  */
 import type { RecordedFact } from '../../events.ts'
 import type { Feature } from '../../feature.ts'
-import type { Notice } from '../accounts/types.ts'
 import { createNoticeRouter, type NoticeRouteDeps } from './routes.ts'
 import { createNoticeService, type NoticeDeps, type NoticeService } from './service.ts'
+import type { Notice } from './types.ts'
 
 const DAY = 86_400_000
 const BATCH = 500

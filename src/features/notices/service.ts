@@ -8,11 +8,10 @@ import type { AccountView } from '../../interaction/step.ts'
 import { sha256 } from '../../platform/ids.ts'
 import type { KeyValue } from '../../platform/key_value.ts'
 import type { Tx } from '../../platform/postgres.ts'
-import { type Notice, securityNotice } from '../accounts/types.ts'
 import type { AfterCommit } from '../sessions/types.ts'
 import type { NoticeErrorCode } from './errors.ts'
 import type { NoticeRepository } from './repository.ts'
-import type { LinkPurpose, NoticeLink, NoticePage, Tell } from './types.ts'
+import { type LinkPurpose, type Notice, type NoticeLink, type NoticePage, securityNotice, type Tell } from './types.ts'
 
 export interface NoticeDeps {
   readonly repository: NoticeRepository

@@ -1,7 +1,8 @@
 /** What other rooms may know of notices: how to tell the owner of an account, and what the links in these mails do. */
+import type { Fact, Json } from '../../events.ts'
 import type { AccountView } from '../../interaction/step.ts'
+import { momentIn } from '../../platform/locales.ts'
 import type { Tx } from '../../platform/postgres.ts'
-import type { Notice, NoticeDetails } from '../accounts/types.ts'
 
 /**
  * What the one-time link of a notice does: "this wasn't me" (everything is signed out and a new password is due), back to the
@@ -28,6 +29,66 @@ export type Tell = (
   tx: Tx,
   details?: Omit<NoticeDetails, 'link'>,
 ) => Promise<void>
+
+/** What the owner of an account is told of; the texts are `mail.security_notice.<event>`. */
+export type Notice =
+  | 'password_changed'
+  | 'password_set'
+  | 'email_changed'
+  | 'email_restored'
+  | 'account_deleted'
+  | 'recovered'
+  | 'disowned'
+  | 'new_device'
+  | 'factor_added'
+  | 'factor_updated'
+  | 'factor_removed'
+  | 'suspicious_tries'
+  | 'removal_requested'
+  | 'removal_near'
+  | 'removal_cancelled'
+  | 'removal_done'
+
+/** What a notice says beside its event. */
+export interface NoticeDetails {
+  /** When it happened; now without. */
+  readonly at?: Date | undefined
+  /** The browser in words. */
+  readonly device?: string | undefined
+  /** The factor that it is about, as the levels name it. */
+  readonly method?: string | undefined
+  /** When what it announces will be done. */
+  readonly due?: Date | undefined
+  /** The one-time link against it. */
+  readonly link?: { readonly purpose: string; readonly url: string } | undefined
+}
+
+/** A mail that tells an address what was done; the address itself is sealed and erased once the mail is sent. */
+export function securityNotice(
+  { clock, issuer, home }: { readonly clock: { now(): Date }; readonly issuer: string; readonly home: string },
+  event: Notice,
+  account: AccountView,
+  page: NoticePage,
+  { at = clock.now(), device, method, due, link }: NoticeDetails = {},
+): Fact {
+  const locale = account.locale ?? page.locale
+  const url = event === 'account_deleted' ? {} : { url: `${issuer}${home}` }
+  const template = 'accounts/security_notice'
+  const values: { [key: string]: Json } = {
+    ...{ event, at: momentIn(locale, at), ...url },
+    ...(device ? { device } : {}),
+    ...(method === undefined ? {} : { method }),
+    ...(due === undefined ? {} : { due: momentIn(locale, due) }),
+    ...(link === undefined ? {} : { link: { ...link } }),
+  }
+  const { accountId, email: to } = account
+  return {
+    type: 'mail.requested',
+    accountId,
+    data: { template },
+    sealed: { to, template, locale, values, brand: page.brand },
+  }
+}
 
 export interface NoticeLink {
   readonly accountId: string
