@@ -4,6 +4,7 @@ import type { InteractionStoreDeps, OpenedSession } from '../../src/interaction/
 import type { EngineInteraction } from '../../src/interaction/engine.ts'
 import type { AccountView, Patch, Proof } from '../../src/interaction/step.ts'
 import { createInteractionStore } from '../../src/interaction/store.ts'
+import { sha256 } from '../../src/platform/ids.ts'
 import { createModelKeyValue } from '../contracts/key_value_model.ts'
 import { DEFAULT_LEVELS } from '../support/levels.ts'
 
@@ -200,7 +201,7 @@ describe('Finishing', () => {
     expect(opened).toEqual([
       {
         ...{ uid: undefined, accountId: 'A', proofs: [PROVEN.proof], amr: ['pwd'], transient: true },
-        ...{ ip: '203.0.113.7', userAgent: 'Firefox', now: new Date(START) },
+        ...{ ip: '203.0.113.7', userAgent: 'Firefox', now: new Date(START), device: sha256(cookies[0] ?? '') },
         facts: [{ type: 'password.verified', accountId: 'A', clientId: 'demo-web' }],
       },
     ])

@@ -1,10 +1,9 @@
 /** The rooms behind the conversation with real SQL and a key/value store in memory; hashing costs a count, not time. */
+import type { Feature } from '../../src/feature.ts'
 import { createAccounts } from '../../src/features/accounts/index.ts'
 import { accountRepository } from '../../src/features/accounts/repository.ts'
 import { createEmailCodes } from '../../src/features/email_codes/index.ts'
 import { createIdentifiers } from '../../src/features/identifiers/index.ts'
-import { createNotices } from '../../src/features/notices/index.ts'
-import { noticeRepository } from '../../src/features/notices/repository.ts'
 import { createPasswords } from '../../src/features/passwords/index.ts'
 import { passwordRepository } from '../../src/features/passwords/repository.ts'
 import { createRecovery } from '../../src/features/recovery/index.ts'
@@ -12,13 +11,14 @@ import { createRegistration } from '../../src/features/registration/index.ts'
 import { createSessions } from '../../src/features/sessions/index.ts'
 import { sessionRepository } from '../../src/features/sessions/repository.ts'
 import type { Step } from '../../src/interaction/step.ts'
-import { digits, newId, newToken } from '../../src/platform/ids.ts'
+import { digits, newId } from '../../src/platform/ids.ts'
 import type { KeyValue } from '../../src/platform/key_value.ts'
 import { createOutbox } from '../../src/platform/outbox.ts'
 import type { Database } from '../../src/platform/postgres.ts'
 import { createSecretBox } from '../../src/platform/secret_box.ts'
 import { createModelKeyValue } from '../contracts/key_value_model.ts'
 import { createFakeEngine } from './conversation_engine.ts'
+import { createSafetyRooms } from './safety_rooms.ts'
 
 export const ISSUER = 'https://id.example'
 
@@ -72,23 +72,32 @@ export function createConversationRooms(database: Database, start: number) {
     ...{ ...shared, kv, password: 'optional', accounts: accounts.service, readEmail },
     passwords: { ...passwords.service, minLength: 8 },
   })
-  const notices = createNotices({
-    ...{ ...shared, kv, newToken, locale: 'en', keepFactors: async () => {} },
-    repository: noticeRepository(database.db),
-    ...{ accounts: accounts.service, sessions: sessions.service },
-  })
+  const safety = createSafetyRooms({ ...shared, kv, database, accounts, sessions })
   const recovery = createRecovery({
-    ...{
-      ...shared,
-      notices: notices.service,
-      accounts: accounts.service,
-      passwords: passwords.service,
-      sessions: sessions.service,
-    },
+    ...{ ...shared, notices: safety.notices.service, accounts: accounts.service },
+    ...{ passwords: passwords.service, sessions: sessions.service },
     ...{ codes: emailCodes.service, readEmail, minLength: 8 },
   })
-  const features = [accounts, passwords, emailCodes, registration, recovery, consentStep()]
-  return { world, clock, cost, kv, secretBox, mac, engine, shared, accounts, sessions, passwords, emailCodes, features }
+  const features: readonly Pick<Feature, 'steps' | 'subscribe' | 'reacts'>[] = [
+    ...[accounts, passwords, emailCodes, registration, recovery, ...safety.features, consentStep()],
+  ]
+  for (const reaction of features.flatMap(({ reacts = [] }) => reacts)) outbox.onRecord(reaction)
+  return {
+    ...{ safety },
+    world,
+    clock,
+    cost,
+    kv,
+    secretBox,
+    mac,
+    engine,
+    shared,
+    accounts,
+    sessions,
+    passwords,
+    emailCodes,
+    features,
+  }
 }
 
 type Base = Pick<Parameters<typeof createAccounts>[0], 'transaction' | 'clock' | 'newId' | 'warn' | 'readEmail'> & {
