@@ -20,8 +20,15 @@ export function removalRepository(db: Knex) {
       return map(await open(db).where({ account_id: accountId }).where('due_at', '>', lapsedBefore).first())
     },
 
-    /** Opens a request unless one is open; says whether it did. Of many at once exactly one does. */
-    async insert(id: string, { accountId, requestedAt, dueAt }: Removal, tx: Tx): Promise<boolean> {
+    /**
+     * Opens a request unless one is open that was not due before `lapsedBefore`; says whether it did. Of many at once exactly
+     * one does.
+     */
+    async insert(id: string, { accountId, requestedAt, dueAt }: Removal, lapsedBefore: Date, tx: Tx): Promise<boolean> {
+      await open(tx)
+        .where({ account_id: accountId })
+        .where('due_at', '<=', lapsedBefore)
+        .update(ended('lapsed', requestedAt))
       const { rows } = await tx.raw(
         `insert into factor_removals (id, account_id, requested_at, due_at) values (?, ?, ?, ?)
          on conflict (account_id) where ended_at is null do nothing returning id`,

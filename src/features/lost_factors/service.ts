@@ -74,7 +74,8 @@ export function createLostFactorService(deps: LostFactorDeps) {
       await transaction(async (tx) => {
         const requestedAt = clock.now()
         const dueAt = new Date(requestedAt.getTime() + waitingHours * HOUR_MS)
-        if (!(await repository.insert(deps.newId(), { accountId, requestedAt, dueAt }, tx))) return
+        const removal = { accountId, requestedAt, dueAt }
+        if (!(await repository.insert(deps.newId(), removal, lapsedBefore(requestedAt), tx))) return
         const data = { dueAt: dueAt.toISOString() }
         await outbox.record([{ type: 'factor_removal.requested', accountId, data }], tx)
         await deps.notices.tell('removal_requested', account, page, tx, { due: dueAt })
