@@ -6,7 +6,7 @@ import type { Device, Sighting } from './types.ts'
 export type DeviceRepository = ReturnType<typeof deviceRepository>
 
 export function deviceRepository(db: Knex) {
-  return { ...reads(db), ...sightings(), ...trust() }
+  return { ...reads(db), ...sightings(db), ...trust() }
 }
 
 function reads(db: Knex) {
@@ -45,36 +45,39 @@ function reads(db: Knex) {
   }
 }
 
-function sightings() {
+function sightings(db: Knex) {
   return {
+    /** Notes another sign-in in a browser that the account knows: one statement. False when it knows none such. */
+    async seeAgain({ accountId, tokenHash, browser, system, at }: Sighting): Promise<boolean> {
+      const changed = await db('devices')
+        .where({ account_id: accountId, token_hash: tokenHash })
+        .whereNotNull('known_at')
+        .update({ browser, system, last_seen_at: db.raw('greatest(last_seen_at, ?)', [at]) })
+      return changed === 1
+    },
+
     /**
-     * Notes a sign-in. Says whether the account knew the browser before, and whether it has been used in any other: the row
-     * is locked, so that of two deliveries of one fact only the first meets an unknown browser.
+     * Notes a browser that the account does not know yet, and says whether it knows others. Of two deliveries of one fact
+     * only the first meets an unknown browser; the second, and an account that is gone, get undefined.
      */
-    async note(
+    async insert(
       id: string,
       { accountId, tokenHash, browser, system, at }: Sighting,
       tx: Tx,
-    ): Promise<{ readonly wasKnown: boolean; readonly hasOthers: boolean }> {
-      const fresh = { id, account_id: accountId, token_hash: tokenHash, browser, system }
-      await tx('devices')
-        .insert({ ...fresh, first_seen_at: at, last_seen_at: at })
-        .onConflict(['account_id', 'token_hash'])
-        .ignore()
-      const row: DeviceRow | undefined = await tx('devices')
-        .where({ account_id: accountId, token_hash: tokenHash })
-        .forUpdate()
-        .first()
-      const others = await tx('devices')
-        .where({ account_id: accountId })
-        .whereNot({ token_hash: tokenHash })
-        .first('id')
-      const wasKnown = row?.known_at != null
-      const last = row !== undefined && row.last_seen_at > at ? row.last_seen_at : at
-      await tx('devices')
-        .where({ account_id: accountId, token_hash: tokenHash })
-        .update({ browser, system, last_seen_at: last, ...(wasKnown ? {} : { known_at: at, first_seen_at: at }) })
-      return { wasKnown, hasOthers: others !== undefined }
+    ): Promise<{ readonly hasOthers: boolean } | undefined> {
+      const { rows } = await tx.raw<{ rows: { has_others: boolean }[] }>(
+        `insert into devices (id, account_id, token_hash, browser, system, first_seen_at, last_seen_at, known_at)
+         select ?::text, id, ?::text, ?::text, ?::text, ?::timestamptz, ?::timestamptz, ?::timestamptz from accounts where id = ?
+         on conflict (account_id, token_hash) do update
+           set browser = excluded.browser, system = excluded.system, first_seen_at = excluded.first_seen_at,
+             last_seen_at = excluded.last_seen_at, known_at = excluded.known_at
+           where devices.known_at is null
+         returning exists (
+           select 1 from devices o where o.account_id = devices.account_id and o.token_hash <> devices.token_hash
+         ) as has_others`,
+        [id, tokenHash, browser, system, at, at, at, accountId],
+      )
+      return rows[0] === undefined ? undefined : { hasOthers: rows[0].has_others }
     },
   }
 }

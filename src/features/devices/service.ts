@@ -53,17 +53,19 @@ export function createDeviceService(deps: DeviceDeps) {
       }),
 
     /** Follows a sign-in: notes the browser, and tells the person of one that the account was not used in before. */
-    seen: (accountId: string, tokenHash: string, userAgent: string | undefined, at: Date): Promise<void> =>
-      transaction(async (tx) => {
+    async seen(accountId: string, tokenHash: string, userAgent: string | undefined, at: Date): Promise<void> {
+      const sighting: Sighting = { accountId, tokenHash, at, ...wordsOf(userAgent) }
+      if (await repository.seeAgain(sighting)) return
+      await transaction(async (tx) => {
+        const added = await repository.insert(newId(), sighting, tx)
+        // Whoever has just registered knows where.
+        if (!added?.hasOthers) return
         const account = await deps.accounts.view(accountId, tx)
         if (account === undefined) return
-        const sighting: Sighting = { accountId, tokenHash, at, ...wordsOf(userAgent) }
-        const { wasKnown, hasOthers } = await repository.note(newId(), sighting, tx)
-        if (wasKnown) return
-        await outbox.record([{ type: 'device.added', accountId, data: { isFirst: !hasOthers } }], tx)
-        // Whoever has just registered knows where.
-        if (hasOthers) await deps.notices.tell('new_device', account, deps, tx, { at, device: nameOf(sighting) })
-      }),
+        await outbox.record([{ type: 'device.added', accountId }], tx)
+        await deps.notices.tell('new_device', account, deps, tx, { at, device: nameOf(sighting) })
+      })
+    },
 
     /** Within the transaction of whatever secures the account. */
     async distrust(accountId: string, tx: Tx): Promise<void> {
