@@ -1,15 +1,22 @@
 /** The hosted conversation and the account pages, wired. The table of steps in `STEPS` decides the order of the pages. */
 import { type Config, ConfigError, suggestion } from './config.ts'
+import { enrolmentPolicy } from './enrolment_policy.ts'
 import type { Feature } from './feature.ts'
 import { createAccountArea } from './features/account_area/index.ts'
+import type { AccountArea, SecurityRow } from './features/account_area/types.ts'
 import { createAccountPages } from './features/account_pages/index.ts'
 import { createAccountSignIn } from './features/account_sign_in/index.ts'
+import type { SignedIn } from './features/account_sign_in/types.ts'
 import { canonicalEmail } from './features/accounts/types.ts'
 import { ACCOUNT_CLIENT_ID } from './features/clients/types.ts'
 import { createDevicePages } from './features/devices/index.ts'
+import { createEnrolling, createSecurityPages } from './features/enrolment/index.ts'
+import type { Setup } from './features/enrolment/types.ts'
 import { createNoticePages } from './features/notices/index.ts'
 import { createRecovery } from './features/recovery/index.ts'
+import { createRecoveryCodePages } from './features/recovery_codes/index.ts'
 import { createRegistration } from './features/registration/index.ts'
+import { createTotpPages } from './features/totp/index.ts'
 import type { Rooms } from './features.ts'
 import type { Foundation } from './foundation.ts'
 import type { Csrf } from './http/csrf.ts'
@@ -20,16 +27,16 @@ import type { Pages } from './http/page.ts'
 import type { InteractionHints } from './interaction/hints.ts'
 import { createInteraction } from './interaction/index.ts'
 import type { Levels } from './interaction/levels.ts'
-import type { AccountView, ClientView, EnrolmentPolicy, Step } from './interaction/step.ts'
+import type { Step } from './interaction/step.ts'
 import type { RedeemedCode } from './oidc/first_party_code.ts'
 import type { EngineInteractions } from './oidc/interactions.ts'
 import { newToken } from './platform/ids.ts'
 
 /**
  * The order of the conversation: the first step of this list that is needed is shown. `proves` is the method of its proof,
- * by which the levels know it; a device is recognised without a page.
+ * by which the levels know it; a device is recognised without a page. `enrols` is the method that it sets up.
  */
-const STEPS: readonly { readonly name: string; readonly proves?: string }[] = [
+const STEPS: readonly { readonly name: string; readonly proves?: string; readonly enrols?: string }[] = [
   { name: 'choose_account' },
   { name: 'identifier' },
   { name: 'register' },
@@ -45,9 +52,9 @@ const STEPS: readonly { readonly name: string; readonly proves?: string }[] = [
   { name: 'recovery_code', proves: 'recovery_code' },
   { name: 'lost_factor' },
   { name: 'enrol' },
-  { name: 'totp_setup' },
-  { name: 'passkey_setup' },
-  { name: 'sms_setup' },
+  { name: 'totp_setup', enrols: 'totp' },
+  { name: 'passkey_setup', enrols: 'passkey' },
+  { name: 'sms_setup', enrols: 'sms_code' },
   { name: 'new_recovery_codes' },
   { name: 'passkey_offer' },
   { name: 'switch_account' },
@@ -70,7 +77,9 @@ export function createConversation(foundation: Foundation, rooms: Rooms, deps: C
   const { config, clock, keyValue, metrics } = foundation
   const { accounts, sessions, devices } = rooms
   refuseUnknownMethods(config)
-  const modules = createModules(foundation, rooms)
+  const others = createModules(foundation, rooms)
+  const enrolling = createEnrolling({ enrolment: rooms.enrolment.service, setups: setupsOf([...rooms.all, ...others]) })
+  const modules = [...others, enrolling]
   const features = [...rooms.all, ...modules]
   const interaction = createInteraction({
     ...deps,
@@ -80,10 +89,10 @@ export function createConversation(foundation: Foundation, rooms: Rooms, deps: C
     kv: keyValue,
     accounts: { ...accounts.service, canonicalEmail },
     sessions: sessions.service,
-    enrolmentOf: enrolmentPolicy(config),
     recognise: devices.service.recognise,
     trust: async (...proven) => void (await devices.service.trust(...proven)),
     deviceCookie: createDeviceCookie(config),
+    enrolmentOf: enrolmentPolicy(config.secondFactor),
     readForm,
     signedIn: (method) => metrics.signIn('success', method),
   })
@@ -153,6 +162,7 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
     languages: deps.languages,
   })
   const area = createAccountArea({ issuer: config.issuer, gate: signIn.gate, pages, csrf })
+  const factors = createFactorPages(rooms, area)
   const own = createAccountPages({
     transaction: database.transaction,
     outbox,
@@ -178,7 +188,31 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
     deviceCookie: createDeviceCookie(config),
     clock,
   })
-  return [signIn, own, listed]
+  return [signIn, own, listed, ...factors]
+}
+
+/** What an account signs in with: a page for each method, and the page that lists them. */
+function createFactorPages({ totp, recoveryCodes, passwords, brands }: Rooms, area: AccountArea): readonly Feature[] {
+  const codes = createRecoveryCodePages({ codes: recoveryCodes.service, area })
+  const app = createTotpPages({
+    totp: totp.service,
+    area,
+    issuerName: async () => (await brands.service.page()).name,
+    afterSetUp: codes.afterSetUp,
+  })
+  const password = async ({ accountId }: SignedIn): Promise<SecurityRow> => {
+    const isSet = await passwords.service.isSet(accountId)
+    return { label: 'common.password', state: isSet ? 'security.on' : 'security.off', link: '/account/password' }
+  }
+  return [app, codes, createSecurityPages({ area, rows: [password, app.row, codes.row] })]
+}
+
+/** The steps that set a method up, as the page that offers them lists them. */
+function setupsOf(features: readonly Feature[]): readonly Setup[] {
+  const built = features.flatMap(({ steps = [] }) => steps.map(({ name }) => name))
+  return STEPS.flatMap(({ name, enrols }) =>
+    enrols !== undefined && built.includes(name) ? [{ method: enrols, step: name, label: `${name}.offer` }] : [],
+  )
 }
 
 function inOrder(steps: readonly Step[]): readonly Step[] {
@@ -196,26 +230,4 @@ function refuseUnknownMethods({ levels }: Config): void {
       .map((method) => `levels.${acr}: there is no method ${method}${suggestion(method, METHODS)}`),
   )
   if (problems.length > 0) throw new ConfigError(problems)
-}
-
-/**
- * Whether an account that signs in to a client must have a second factor. The operator's word about the account, the domain
- * of its proven address, and the client (or else the settings) each may demand one, and none can waive what another
- * demands; of several the shortest grace holds.
- */
-function enrolmentPolicy({ secondFactor }: Config) {
-  const { policy, grace, emailDomains } = secondFactor
-  return ({ secondFactor: ofClient }: ClientView, account: AccountView | undefined): EnrolmentPolicy => {
-    const domain = account?.email.split('@')[1] ?? ''
-    const ofDomain = Object.hasOwn(emailDomains, domain) ? emailDomains[domain] : undefined
-    const usual = ofClient ?? { policy: ofDomain ?? policy, grace }
-    const demands: EnrolmentPolicy[] = [
-      { policy: account?.secondFactorRequired ? 'required' : 'none', grace },
-      { policy: ofDomain ?? 'none', grace },
-      usual,
-    ]
-    const required = demands.filter((demand) => demand.policy === 'required')
-    if (required.length === 0) return usual
-    return { policy: 'required', grace: Math.min(...required.map((demand) => demand.grace)) }
-  }
 }

@@ -79,6 +79,7 @@ export const FACT_CLASSES: { readonly [type: string]: FactClass | 'permanent' } 
   'consent.granted': 'consent',
   'consent.revoked': 'consent',
   'grant.revoked': 'consent',
+  'grant.device_changed': 'security',
   'client.created': 'administration',
   'client.updated': 'administration',
   'client.enabled': 'administration',

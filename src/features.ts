@@ -2,6 +2,7 @@
  * The rooms, wired: each gets exactly the functions it asks for. Read it top-down: a room is made after those it uses, and
  * what is made later (the engine) is reached through a function.
  */
+import { enrolmentPolicy } from './enrolment_policy.ts'
 import type { Feature } from './feature.ts'
 import { createAccounts } from './features/accounts/index.ts'
 import { accountRepository } from './features/accounts/repository.ts'
@@ -25,14 +26,20 @@ import { createNotices } from './features/notices/index.ts'
 import { noticeRepository } from './features/notices/repository.ts'
 import { createPasswords } from './features/passwords/index.ts'
 import { passwordRepository } from './features/passwords/repository.ts'
+import { createRecoveryCodes } from './features/recovery_codes/index.ts'
+import { recoveryCodeRepository } from './features/recovery_codes/repository.ts'
 import { createSessions } from './features/sessions/index.ts'
 import { sessionRepository } from './features/sessions/repository.ts'
+import { createTotp } from './features/totp/index.ts'
+import { totpRepository } from './features/totp/repository.ts'
 import type { Foundation } from './foundation.ts'
 import { SCOPES } from './oidc/claims.ts'
 import type { EngineInteractions } from './oidc/interactions.ts'
 import { deliverLogout, type Engine } from './oidc/provider.ts'
 import { CHANGE_MAC } from './platform/changes.ts'
 import { digits, newId, newToken } from './platform/ids.ts'
+import type { Tx } from './platform/postgres.ts'
+import { createTryLimits } from './platform/try_limits.ts'
 
 /** An ID token may come back as a hint as long as a session can last. */
 const VERIFY_GRACE_SECONDS = 86_400
@@ -99,44 +106,85 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     retention: config.retention,
   })
   const { passwords, emailCodes, mails } = createCredentials(foundation, accounts, readEmail, brands.service)
-  const enrolment = createEnrolment({ ...shared, repository: enrolmentRepository(db) })
-  const safety = createSafety(foundation, accounts, sessions, [])
-  const { notices, devices, lostFactors } = safety
-  const rooms = { brands, clients, keys, consents, sessions, identifiers, accounts, passwords, emailCodes, enrolment }
+  const notices = noticesOf(foundation, accounts, sessions, (accountId, tx) =>
+    safety.lostFactors.service.cancel(accountId, 'refused', tx),
+  )
+  const factors = createFactors(foundation, accounts, sessions, brands.service, notices)
+  const safety = createSafety(foundation, accounts, sessions, notices, [factors.totp.service.removeLost])
+  const rooms = { brands, clients, keys, consents, sessions, identifiers, accounts, passwords, emailCodes, ...factors }
+  const { devices, lostFactors } = safety
   // Without recovery nobody gets past a factor but the operator.
   const optional = config.modules.recovery ? [lostFactors] : []
   const all: readonly Feature[] = [...Object.values(rooms), notices, devices, ...optional, mails]
   return { ...rooms, notices, devices, all }
 }
 
-/** What keeps an account its owner's: mails that tell, browsers that are known, and the way back after a factor was lost. */
+/** The mails that tell an account's owner what was done. */
+function noticesOf(
+  { config, database, outbox, clock, keyValue, views }: Foundation,
+  accounts: ReturnType<typeof createAccounts>,
+  sessions: ReturnType<typeof createSessions>,
+  keepFactors: (accountId: string, tx: Tx) => Promise<void>,
+) {
+  return createNotices({
+    ...{ transaction: database.transaction, outbox, clock, newToken, kv: keyValue, keepFactors },
+    ...{ issuer: config.issuer, home: config.home, locale: views.pickLocale([]) },
+    repository: noticeRepository(database.db),
+    accounts: accounts.service,
+    sessions: sessions.service,
+  })
+}
+
+/** What keeps an account its owner's: browsers that are known, and the way back after a factor was lost. */
 function createSafety(
   { config, database, outbox, clock, keyValue, views }: Foundation,
   accounts: ReturnType<typeof createAccounts>,
   sessions: ReturnType<typeof createSessions>,
+  notices: ReturnType<typeof createNotices>,
   removeFactors: readonly RemoveFactors[],
 ) {
   const { db, transaction } = database
-  const locale = views.pickLocale([])
-  const shared = { transaction, outbox, clock, newId, kv: keyValue, locale, sessions: sessions.service }
-  const notices = createNotices({
+  const shared = {
+    ...{ transaction, outbox, clock, newId, kv: keyValue, locale: views.pickLocale([]) },
+    ...{ accounts: accounts.service, notices: notices.service, sessions: sessions.service },
+  }
+  const devices = createDevices({ ...shared, repository: deviceRepository(db) })
+  const { waitingHours } = config.recovery
+  const lostFactors = createLostFactors({ ...shared, repository: removalRepository(db), removeFactors, waitingHours })
+  return { devices, lostFactors }
+}
+
+/** What an account may set up beside its password and its mailbox. */
+function createFactors(
+  { config, database, outbox, clock, keyValue, secretBox }: Foundation,
+  accounts: ReturnType<typeof createAccounts>,
+  sessions: ReturnType<typeof createSessions>,
+  brands: BrandsFeature['service'],
+  notices: ReturnType<typeof createNotices>,
+) {
+  const { db, transaction } = database
+  const shared = {
+    ...{ transaction, outbox, clock, newId, secretBox, kv: keyValue, tries: createTryLimits(keyValue) },
+    ...{ accounts: accounts.service, notices: notices.service },
+  }
+  const policy = enrolmentPolicy(config.secondFactor)
+  const enrolment = createEnrolment({
     ...shared,
-    repository: noticeRepository(db),
-    newToken,
-    issuer: config.issuer,
-    home: config.home,
-    accounts: accounts.service,
-    keepFactors: (accountId, tx) => lostFactors.service.cancel(accountId, 'refused', tx),
+    repository: enrolmentRepository(db),
+    isRequired: (account) => policy({}, account).policy === 'required',
+    sessions: sessions.service,
+    dropStandIns: (accountId, tx) => recoveryCodes.service.clear(accountId, tx),
   })
-  const told = { ...shared, accounts: accounts.service, notices: notices.service }
-  const devices = createDevices({ ...told, repository: deviceRepository(db) })
-  const lostFactors = createLostFactors({
-    ...told,
-    repository: removalRepository(db),
-    removeFactors,
-    waitingHours: config.recovery.waitingHours,
+  const { setFactor, changeFactor } = enrolment.service
+  const recoveryCodes = createRecoveryCodes({ ...shared, repository: recoveryCodeRepository(db), setFactor })
+  const totp = createTotp({
+    ...shared,
+    repository: totpRepository(db),
+    changeFactor,
+    setFactor,
+    issuerName: async (brandId) => (await brands.page(brandId)).name,
   })
-  return { notices, devices, lostFactors }
+  return { enrolment, recoveryCodes, totp }
 }
 
 function identifiersOf({ database, outbox, keyValue, secretBox, metrics }: Foundation) {

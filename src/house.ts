@@ -8,6 +8,7 @@ import type { Feature } from './feature.ts'
 import { ACCOUNT_CLIENT_ID } from './features/clients/types.ts'
 import { createDevPages } from './features/dev_pages/index.ts'
 import { loadDictionaries } from './features/passwords/service.ts'
+import { deviceOf } from './features/sessions/types.ts'
 import { createRooms } from './features.ts'
 import type { Foundation } from './foundation.ts'
 import { createCsrf } from './http/csrf.ts'
@@ -167,6 +168,14 @@ function createEngine(foundation: Foundation, rooms: Rooms, parts: EngineParts):
     sessionEnded: async (uid) => {
       await sessions.service.end(uid, 'logout')
     },
+    deviceSignal: (userAgent) => {
+      const { browser, system } = deviceOf(userAgent)
+      return browser === '' || system === '' ? '' : `${browser} ${system}`
+    },
+    deviceChanged: ({ accountId, clientId, grantId }) => {
+      const fact = { type: 'grant.device_changed', accountId, clientId, data: { grantId } } as const
+      return foundation.database.transaction((tx) => foundation.outbox.record([fact], tx))
+    },
     sessionSeen: (uid) => sessions.service.touch(uid, clock.now()),
     absoluteSessionSeconds: config.sessions.absoluteSeconds,
     graceSeconds: async (clientId) =>
@@ -191,6 +200,13 @@ function anchorLog({ clock, logger }: Foundation) {
     logger.info({ seq, head: hash }, 'ledger anchored')
   }
 }
+
+/**
+ * Loading the dictionaries of passwords blocks for a third of a second: neither the first registration should wait for it nor
+ * the first requests after a start, which come at once when an instance takes over from another. A registration that is
+ * earlier loads them itself.
+ */
+const DICTIONARIES_MS = 30_000
 
 /** What goes on behind requests: sealing, deliveries, the rooms' jobs and clean-up. */
 function createWork(foundation: Foundation, features: readonly Feature[]) {
@@ -226,16 +242,17 @@ function createWork(foundation: Foundation, features: readonly Feature[]) {
     clock,
     failed: metrics.jobFailed,
   })
+  let dictionaries: NodeJS.Timeout | undefined
   return {
     ledger,
     deliveries,
     start(): void {
       if (config.embedded) deliveries.resume().catch((error: unknown) => logger.warn({ err: error }, 'resume failed'))
       jobs.start()
-      // After the ports are open: it blocks for a third of a second, which the first registration should not wait for.
-      setImmediate(loadDictionaries)
+      dictionaries = setTimeout(loadDictionaries, DICTIONARIES_MS).unref()
     },
     async stop(): Promise<void> {
+      clearTimeout(dictionaries)
       await Promise.all([jobs.stop(), dispatcher.stop()])
     },
   }

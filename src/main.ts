@@ -162,7 +162,7 @@ async function connected({ redis }: Foundation): Promise<void> {
 
 function services(foundation: Foundation, house: House): CommandServices {
   const { config, database, clock, redis, secretBox, views, mailer } = foundation
-  const { accounts, sessions } = house.rooms
+  const { accounts, sessions, enrolment, totp, recoveryCodes } = house.rooms
   const audit = createLedgerAudit({ database, secretBox })
   return {
     config,
@@ -176,6 +176,7 @@ function services(foundation: Foundation, house: House): CommandServices {
       disable: (id, reason) => accounts.service.disable(id, { actor: 'operator', reason }),
       enable: (id, reason) => accounts.service.enable(id, { actor: 'operator', reason }),
       remove: (id, reason) => accounts.service.erase(id, { actor: 'operator', reason }),
+      requireSecondFactor: enrolment.service.require,
     },
     sessions: {
       list: sessions.service.list,
@@ -184,7 +185,7 @@ function services(foundation: Foundation, house: House): CommandServices {
         await accounts.service.publish(id)
       },
     },
-    keys: house.keys,
+    keys: { ...house.keys, reseal: () => house.keys.reseal([totp.service.reseal, recoveryCodes.service.reseal]) },
     facts: {
       list: (filter) => listFacts(database, filter),
       count: (type, since) => countFacts(database, type, since),

@@ -43,7 +43,7 @@ const showOne: Command<Needs> = {
       [
         table(
           ['FIELD', 'VALUE'],
-          Object.entries(view(account)).map(([name, value]) => [name, value ?? '-']),
+          Object.entries(view(account)).map(([name, value]) => [name, String(value ?? '') || '-']),
         ),
         '',
         table(
@@ -110,7 +110,24 @@ const remove: Command<Accounts> = {
   },
 }
 
-export const accountCommands: readonly Command<Needs>[] = [list, showOne, disable, enable, endSessions, remove]
+const requireSecondFactor: Command<Accounts> = {
+  name: 'accounts require-second-factor',
+  summary: 'demand that the account has a second factor: it sets one up at its next sign-in, after the grace',
+  arguments: WHO,
+  options: [{ flags: '--off', description: 'demand it no more; what the account has set up stays' }, REASON_OPTION],
+  async run({ accounts }, input, out) {
+    const reason = reasonOption(input)
+    const { id } = await resolve(accounts, input)
+    const isRequired = input.options.off !== true
+    const changed = await accounts.requireSecondFactor(id, isRequired, reason)
+    const now = isRequired ? 'must have a second factor' : 'need not have a second factor'
+    out.line(changed ? `account ${id} ${now}` : `nothing changed: account ${id} ${now}`)
+  },
+}
+
+export const accountCommands: readonly Command<Needs>[] = [
+  ...[list, showOne, disable, enable, requireSecondFactor, endSessions, remove],
+]
 
 async function resolve(accounts: Accounts['accounts'], input: CommandInput): Promise<CommandAccount> {
   const account = await accounts.find(argument(input, 0))
@@ -118,13 +135,15 @@ async function resolve(accounts: Accounts['accounts'], input: CommandInput): Pro
   return account
 }
 
-function view({ id, email, emailVerifiedAt, state, locale, createdAt }: CommandAccount) {
+function view({ id, email, emailVerifiedAt, state, locale, createdAt, ...of }: CommandAccount) {
   return {
     account: id,
     email,
     emailVerifiedAt: emailVerifiedAt?.toISOString(),
     state,
     locale,
+    factors: of.factors,
+    secondFactorRequired: of.secondFactorRequired,
     createdAt: createdAt.toISOString(),
   }
 }

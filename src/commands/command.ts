@@ -22,6 +22,9 @@ export interface CommandAccount {
   readonly emailVerifiedAt?: Date | undefined
   readonly state: string
   readonly locale?: string | undefined
+  /** Methods that it has set up beside password and mailbox. */
+  readonly factors: readonly string[]
+  readonly secondFactorRequired: boolean
   readonly createdAt: Date
 }
 
@@ -70,6 +73,7 @@ export interface CommandServices {
     disable(accountId: string, reason?: string): Promise<boolean>
     enable(accountId: string, reason?: string): Promise<boolean>
     remove(accountId: string, reason?: string): Promise<boolean>
+    requireSecondFactor(accountId: string, isRequired: boolean, reason?: string): Promise<boolean>
   }
   readonly sessions: {
     list(accountId: string): Promise<readonly CommandSession[]>

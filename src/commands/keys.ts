@@ -56,12 +56,12 @@ const reseal: Command<Pick<CommandServices, 'keys' | 'facts'>> = {
   summary: 'bring everything that is sealed or signed under the newest secret key, so that older ones can go',
   options: [JSON_OPTION],
   async run({ keys, facts }, input, out) {
-    const signingKeys = await keys.reseal()
+    const sealed = await keys.reseal()
     const { renewed, forged } = await facts.reseal()
-    show(input, out, { signingKeys, facts: renewed, forged }, () =>
-      signingKeys + renewed === 0
+    show(input, out, { sealed, facts: renewed, forged }, () =>
+      sealed + renewed === 0
         ? 'everything is under the newest secret key'
-        : `renewed ${signingKeys} signing keys and ${renewed} facts and anchors`,
+        : `renewed ${sealed} keys, seeds and codes, and ${renewed} facts and anchors`,
     )
     if (forged > 0) throw failure(`${forged} facts are under no known key and were left alone: see genkan audit verify`)
   },

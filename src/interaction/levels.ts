@@ -213,13 +213,16 @@ export function reasonOf({ demands, progress, now }: FlowState): Demand['reason'
   return demands.find((demand) => !met(demand, progress.proofs, now))?.reason
 }
 
-/** The answer that a person's wish to set up a second factor later leaves; counted on the account when it is given. */
-export const ENROLMENT_PUT_OFF = 'put_off'
+/**
+ * The answer of a person who sets up a second factor later, counted on the account when it is given. It names the account:
+ * answers outlive a change of account, and nobody's put-off is another's.
+ */
+export const putOffBy = (accountId: string) => ({ enrolment: accountId })
 
 /** Whether a required second factor is still to be set up before this sign-in ends. */
 export function enrolmentDue({ enrolment, account, progress }: FlowState): boolean {
   if (enrolment.policy !== 'required' || account === undefined) return false
-  return !hasSecondFactor(account) && progress.answers.enrolment !== ENROLMENT_PUT_OFF
+  return !hasSecondFactor(account) && progress.answers.enrolment !== account.accountId
 }
 
 /** Whether the account has more than its password and its mailbox. */

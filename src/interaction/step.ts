@@ -65,7 +65,13 @@ export interface ClientView {
   /** What it wants of accounts that have no second factor; without, what the server's settings say. */
   readonly secondFactor?: EnrolmentPolicy | undefined
   /** How the client's pages and mails look; pages know more of it. */
-  readonly brand?: { readonly id: string } | undefined
+  readonly brand?: { readonly id: string; readonly session?: SessionLimits | undefined } | undefined
+}
+
+/** Seconds of silence, and of life, after which a sign-in is over; never later than the server's own limits. */
+export interface SessionLimits {
+  readonly idleSeconds?: number | undefined
+  readonly absoluteSeconds?: number | undefined
 }
 
 /** Whether an account must have a second factor, and how many sign-ins it may still put that off. */

@@ -3,7 +3,7 @@ import { hash } from 'node:crypto'
 import Provider, { errors } from 'oidc-provider'
 import { browserOf } from '../http/csrf.ts'
 import { type Levels, wishesOf } from '../interaction/levels.ts'
-import type { Proof } from '../interaction/step.ts'
+import type { Proof, SessionLimits } from '../interaction/step.ts'
 import type { OidcStore } from './adapter/store.ts'
 import { SCOPES } from './claims.ts'
 import { isCompactJws } from './compact_jws.ts'
@@ -15,6 +15,10 @@ export interface ModelDeps {
   readonly successorOf: (refreshToken: string) => string
   readonly now: () => Date
   readonly levels: Pick<Levels, 'worth'>
+  /** The kind of browser that a user agent names; empty when it names none. */
+  readonly deviceSignal: (userAgent: string) => string
+  /** States that a refresh token came from another kind of browser than it was given to. */
+  readonly deviceChanged: (token: { accountId: string; clientId: string; grantId: string }) => Promise<void>
 }
 
 /** What `interaction/store.ts` finishes a login with, beyond the engine's own fields. */
@@ -26,6 +30,8 @@ export interface LoginResult {
   readonly browser: string
   /** All that was shown in the session, each with its time. */
   readonly proofs: readonly Proof[]
+  /** Where the brand ends the session earlier than the settings do. */
+  readonly limits?: SessionLimits | undefined
 }
 
 type Prototype = { [name: string]: (...args: never[]) => unknown }
@@ -33,11 +39,13 @@ type Loose = { prototype: Prototype; [name: string]: unknown }
 
 /** Applies our changes to one provider's models. */
 export function adaptModels(provider: Provider, deps: ModelDeps): void {
-  keepInPayload(provider.Session, ['epoch', 'startedAt', 'linked', 'seenAt', 'proofs'])
+  keepInPayload(provider.Session, ['epoch', 'startedAt', 'linked', 'seenAt', 'proofs', 'limits'])
   keepInPayload(provider.Grant, ['epoch'])
+  keepInPayload(provider.RefreshToken, ['device'])
   adaptSession(provider, deps)
   adaptClient(provider, deps)
   adaptTokens(provider, deps)
+  bindToDevice(provider, deps)
 }
 
 /** The engine drops payload keys it does not know, by a list it reads once. */
@@ -57,6 +65,7 @@ interface LiveSession {
   seenAt?: number
   accountId?: string
   proofs?: readonly Proof[]
+  limits?: SessionLimits | undefined
   adapter: { destroy(id: string): Promise<void> }
 }
 
@@ -115,7 +124,11 @@ function adaptSession(provider: Provider, deps: ModelDeps): void {
       throw new errors.AccessDenied('the sign-in was made in another browser')
     }
     const seconds = Math.floor(now().getTime() / 1000)
-    if (this.uid !== login?.sessionUid || this.startedAt === undefined) this.startedAt = seconds
+    // A session that goes on keeps the limits it began with.
+    if (this.uid !== login?.sessionUid || this.startedAt === undefined) {
+      this.startedAt = seconds
+      this.limits = login?.limits
+    }
     this.seenAt = seconds
     if (login?.accountId === details.accountId) {
       this.uid = login.sessionUid
@@ -174,6 +187,42 @@ function engineMetadata(metadata: { [key: string]: unknown }): object {
     ...(own === undefined || own.length === 0 ? {} : { scope: own.join(' ') }),
     ...(allowed === undefined ? {} : { resource_scopes: allowed.filter((name) => !own?.includes(name)) }),
     ...(String(method).startsWith('client_secret_') ? { client_secret: 'stored hashed' } : {}),
+  }
+}
+
+interface BrowserToken {
+  device?: string
+  accountId: string
+  clientId: string
+  grantId: string
+}
+
+/**
+ * The refresh token of a browser application stays with the kind of browser that it was given to: one that turns up in
+ * another was copied. A user agent proves nothing, so this stops only careless thieves; the family lives on, since a person
+ * may have asked their browser to pose as another. Machines in between (confidential clients) are not looked at.
+ */
+function bindToDevice(provider: Provider, { deviceSignal, deviceChanged }: ModelDeps): void {
+  const model = provider.RefreshToken as unknown as Loose & {
+    find(value: string, options?: object): Promise<BrowserToken | undefined>
+  }
+  const present = () => deviceSignal(Provider.ctx?.get('User-Agent') ?? '')
+  const save = model.prototype.save as (this: BrowserToken, ttl: number) => Promise<string>
+  model.prototype.save = function (this: BrowserToken, ttl: number) {
+    const { client, entities } = Provider.ctx?.oidc ?? {}
+    const rotated = entities?.RotatedRefreshToken as BrowserToken | undefined
+    if (client?.clientAuthMethod === 'none' && client.applicationType === 'web') {
+      const device = rotated?.device ?? present()
+      if (device !== '') this.device = device
+    }
+    return save.call(this, ttl)
+  } as never
+  const find = model.find
+  model.find = async (value, options) => {
+    const token = await find.call(model, value, options)
+    if (Provider.ctx?.oidc.route !== 'token' || token?.device === undefined || token.device === present()) return token
+    await deviceChanged(token)
+    throw new errors.InvalidGrant('the refresh token was given to another browser')
   }
 }
 

@@ -29,6 +29,7 @@ export function createProvider(given: OidcDeps): Provider {
     accountClaims: guard(given.accountClaims),
     findConsent: guard(given.findConsent),
     interactionOpened: guard(given.interactionOpened),
+    deviceChanged: guard(given.deviceChanged),
   }
   const { config, clock } = deps
   const now = () => clock.now()

@@ -3,7 +3,8 @@
  * and written anew from the tree: no text of its own ever reaches a browser. What could load anything, read an attribute's
  * value or show it (A97, A98: exfiltration by selector, by import, by font) is refused, told with its line.
  */
-import * as css from 'css-tree'
+import { createRequire } from 'node:module'
+import type * as css from 'css-tree'
 
 export interface CssProblem {
   readonly line: number
@@ -14,6 +15,11 @@ export interface CssProblem {
 export type CheckedCss =
   | { readonly ok: true; readonly css: string }
   | { readonly ok: false; readonly problems: readonly CssProblem[] }
+
+const require = createRequire(import.meta.url)
+
+/** A hundred modules and the grammar of every property: loaded when there is CSS to check, which most starts have none of. */
+const cssTree = () => require('css-tree') as typeof css
 
 const MOST_CSS_BYTES = 32 * 1024
 const MOST_PROBLEMS = 20
@@ -66,22 +72,22 @@ function check(text: string, context: 'stylesheet' | 'declarationList', localUrl
   }
   if (/\0|<!--|-->|<\//.test(text)) report(1, 1, 'has characters of HTML or NUL, which CSS has no use for')
   try {
-    const tree = css.parse(text, {
+    const tree = cssTree().parse(text, {
       context,
       positions: true,
       parseCustomProperty: true,
       onParseError: ({ message, line, column }) => report(line, column, message),
     })
-    css.walk(tree, (node) => {
+    cssTree().walk(tree, (node) => {
       const message = problemOf(node, localUrls)
       if (message !== undefined) report(node.loc?.start.line ?? 1, node.loc?.start.column ?? 1, message)
     })
     if (problems.length > 0) return { ok: false, problems }
-    css.walk(tree, {
+    cssTree().walk(tree, {
       visit: 'Comment',
       enter: (_node, item, list) => list?.remove(item),
     })
-    return { ok: true, css: css.generate(tree) }
+    return { ok: true, css: cssTree().generate(tree) }
   } catch (error) {
     // Thousands of nested brackets.
     if (error instanceof RangeError) return refused('is nested too deeply')
@@ -97,7 +103,7 @@ function problemOf(node: css.CssNode, localUrls: boolean): string | undefined {
     return localUrls && /^#[\w.-]+$/.test(node.value) ? undefined : 'url() is not allowed: nothing may be loaded'
   }
   if (!NODES.has(type)) {
-    return type === 'Raw' ? `${quoted(css.generate(node))} could not be understood` : `${type} is not allowed`
+    return type === 'Raw' ? `${quoted(cssTree().generate(node))} could not be understood` : `${type} is not allowed`
   }
   if ('name' in node && typeof node.name === 'string' && node.name.includes('\\')) {
     // An escape could spell a refused name in a way that only browsers read.

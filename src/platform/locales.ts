@@ -35,6 +35,11 @@ export function momentIn(locale: string, moment: Date): string {
   }).format(moment)
 }
 
+/** "A, B and C". */
+export function listIn(locale: string, items: readonly string[]): string {
+  return new Intl.ListFormat(locale, { type: 'conjunction' }).format(items)
+}
+
 export function dayIn(locale: string, moment: Date): string {
   return new Intl.DateTimeFormat(locale, { dateStyle: 'long', timeZone: 'UTC' }).format(moment)
 }

@@ -3,9 +3,7 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { join } from 'node:path'
-import { PGlite } from '@electric-sql/pglite'
 import knexFactory, { type Knex } from 'knex'
-import PGliteClient from 'knex-pglite'
 
 /** A transaction, opaque to services: they receive it from `transaction` and hand it to repositories. */
 export type Tx = Knex.Transaction
@@ -38,25 +36,14 @@ const SILENT = { warn() {}, error() {}, deprecate() {}, debug() {} }
 const CONNECT_MS = 2000
 const STATEMENT_MS = 5000
 
-/** PGlite's extended protocol takes one statement a call; migrations have many. */
-class MultiStatementPGlite extends PGliteClient {
-  async _query(connection: PGlite, query: { sql: string; bindings?: unknown[]; response?: unknown; method?: string }) {
-    if (query.method === 'raw' && (query.bindings === undefined || query.bindings.length === 0)) {
-      const results = await connection.exec(query.sql)
-      query.response = results.at(-1) ?? { rows: [], fields: [], affectedRows: 0 }
-      return query
-    }
-    query.response = await connection.query(query.sql, query.bindings)
-    return query
-  }
-}
-
 /** Opens the database. On PostgreSQL nothing is connected yet: the first query is. */
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
   return options.databaseUrl === undefined ? openEmbedded(options) : openPostgres(options.databaseUrl, options.pool)
 }
 
 async function openEmbedded({ dataDir, loadFrom }: DatabaseOptions): Promise<Database> {
+  // Who has a PostgreSQL starts without it.
+  const { MultiStatementPGlite, PGlite } = await import('./pglite.ts')
   const pglite = await PGlite.create({
     ...(dataDir === undefined ? {} : { dataDir: join(dataDir, 'db') }),
     ...(loadFrom === undefined ? {} : { loadDataDir: new Blob([new Uint8Array(loadFrom)]) }),

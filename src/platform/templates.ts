@@ -32,7 +32,8 @@ export interface Overrides {
 export interface Templates {
   /** A rendering environment over the templates; `autoescape` is for HTML. */
   environment(autoescape: boolean): nunjucks.Environment
-  readonly contract: Contract
+  /** Parses every template of ours: not for a start that has no overrides to check. */
+  contract(): Contract
 }
 
 /**
@@ -41,16 +42,19 @@ export interface Templates {
  */
 export function readTemplates(viewsDir: string, overrides?: Overrides): Templates {
   const ours = readSources(viewsDir, (name) => name.endsWith('.njk'))
-  const contract = contractOf(ours)
-  if (overrides !== undefined && !existsSync(overrides.directory))
-    throw refused([`${overrides.directory}: is not there`])
-  const theirs = overrides === undefined ? new Map<string, string>() : readSources(overrides.directory, () => true)
+  const theirs = overrides === undefined ? new Map<string, string>() : readOverrides(overrides.directory)
   const environment = (autoescape: boolean) => withFilters(loaderOf(ours, theirs), autoescape)
-  const compiled = environment(true)
-  const check = { contract, compiled, suggestion: overrides?.suggestion ?? (() => '') }
-  const problems = [...theirs].flatMap(([name, source]) => problemsOf(name, source, check))
-  if (problems.length > 0) throw refused(problems)
-  return { environment, contract }
+  if (overrides !== undefined) {
+    const check = { contract: contractOf(ours), compiled: environment(true), suggestion: overrides.suggestion }
+    const problems = [...theirs].flatMap(([name, source]) => problemsOf(name, source, check))
+    if (problems.length > 0) throw refused(problems)
+  }
+  return { environment, contract: () => contractOf(ours) }
+}
+
+function readOverrides(directory: string): Sources {
+  if (!existsSync(directory)) throw refused([`${directory}: is not there`])
+  return readSources(directory, () => true)
 }
 
 function refused(problems: readonly string[]): AppError {

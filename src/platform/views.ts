@@ -8,7 +8,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { extname, join } from 'node:path'
 import { IntlMessageFormat } from 'intl-messageformat'
 import { type Brand, PLAIN_BRAND } from './brand.ts'
-import { directionOf, pickLocale } from './locales.ts'
+import { directionOf, listIn, pickLocale } from './locales.ts'
 import { messageProblem } from './message_check.ts'
 import { type Contract, type Overrides, readTemplates, type Templates } from './templates.ts'
 
@@ -37,7 +37,7 @@ export interface Views {
   /** The same by their own names, so that who cannot read a page finds theirs; sorted for the eye, not by code. */
   readonly languages: readonly Language[]
   /**
-   * Renders `views/<template>.njk`. `context.locale` must be one of `locales`; `t`, `dir`, `asset`, `languages` and `page` are
+   * Renders `views/<template>.njk`. `context.locale` must be one of `locales`; `t`, `list`, `dir`, `asset`, `languages` and `page` are
    * added. `context.brand` is a `Brand`, whose texts win over the catalogue's; without one the plain brand is shown.
    */
   render(template: string, context: { readonly [name: string]: unknown }): string
@@ -57,7 +57,7 @@ export interface Views {
   /** One set of values for every page and mail in each of its states: for previews and for the suites of pages. */
   fixtures(): Fixtures
   /** What overrides may fill. */
-  readonly contract: Contract
+  contract(): Contract
 }
 
 /** A template in one state, with the values that it takes. */
@@ -111,7 +111,8 @@ export function createViews(options: {
     if (!translate) throw new Error(`no messages for locale ${locale}`)
     const texts = brand.texts[locale]
     const say = texts ? own(locale, texts, translate) : translate
-    return { brand, t: say, has, locale, dir: directionOf(locale), asset, languages }
+    const list = (items: readonly string[]) => listIn(locale, items)
+    return { brand, t: say, list, has, locale, dir: directionOf(locale), asset, languages }
   }
   const asset = (name: string): string => {
     const found = assets.get(name)

@@ -114,7 +114,9 @@ async function start(browser: Browser, parameters: { [name: string]: string } = 
 
 /** Walks a journey as somebody new, and says what was answered and what it cost while nothing else ran. */
 async function visit(journey: string, who: Who, observe = true): Promise<Seen> {
-  // Mails are nobody's request: held back, so that only what the requester causes is counted.
+  // Mails are nobody's request: held back, so that only what the requester causes is counted. One of the visit before, on its
+  // way already, would end in this one.
+  if (observe) await target.settled()
   const release = observe ? await holdLock(database, 'lock table deliveries in access exclusive mode') : async () => {}
   try {
     const browser = target.person({ ip: `192.0.2.${1 + ((visits++ * 7) % 250)}` })

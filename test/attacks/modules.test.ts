@@ -9,21 +9,29 @@ import { freshDatabaseUrl, startRedis } from '../support/services.ts'
 
 const EMAIL = 'ann@example.com'
 
+type Kind = 'embedded' | 'postgres and redis'
 type Modules = { readonly registration?: false; readonly recovery?: false; readonly account_pages?: false }
 
-/** A server whose one account was made while everything was on. */
-async function startWithout(modules: Modules, options: ServerOptions = {}): Promise<Server> {
-  const before = await startServer({ settings: SETTINGS, ...options })
-  const env = options.stores === undefined ? { DATA_DIR: before.dataDir } : {}
+/** Where each kind of stores keeps the one account, which was made while everything was on. */
+const made = new Map<Kind, ServerOptions>()
+const closers: (() => Promise<void>)[] = []
+afterAll(() => Promise.all(closers.map((close) => close())))
+
+async function makeAccount(kind: Kind): Promise<ServerOptions> {
+  const stores =
+    kind === 'embedded' ? {} : { stores: { databaseUrl: await freshDatabaseUrl(), redisUrl: (await startRedis()).url } }
+  const before = await startServer({ settings: SETTINGS, ...stores })
+  closers.push(before.close)
   await newPerson(before.issuer, mailFolder(before.dataDir), EMAIL)
   await before.stop()
-  const after = await startServer({
-    ...options,
-    settings: { ...SETTINGS, modules },
-    ...(options.stores === undefined ? { dataDir: before.dataDir } : {}),
-    env,
-  })
-  return { ...after, close: async () => void (await Promise.all([after.close(), before.close()])) }
+  return { ...stores, ...(kind === 'embedded' ? { dataDir: before.dataDir } : {}) }
+}
+
+/** A server on these stores; the one before it must have ended. */
+async function startWithout(modules: Modules, kind: Kind = 'embedded'): Promise<Server> {
+  const options = made.get(kind) ?? (await makeAccount(kind))
+  made.set(kind, options)
+  return startServer({ ...options, settings: { ...SETTINGS, modules } })
 }
 
 const open = (server: Server, browser: Browser, parameters = {}) =>
@@ -56,10 +64,12 @@ const signsIn = async (server: Server) => {
 describe.each(['embedded', 'postgres and redis'] as const)('without registration on %s', (kind) => {
   let server: Server
   beforeAll(async () => {
-    const stores = { databaseUrl: await freshDatabaseUrl(), redisUrl: (await startRedis()).url }
-    server = await startWithout({ registration: false }, kind === 'embedded' ? {} : { stores })
+    server = await startWithout({ registration: false }, kind)
   })
-  afterAll(() => server.close())
+  afterAll(async () => {
+    await server.stop()
+    await server.close()
+  })
 
   it('no page leads there, and the people who are there sign in', async () => {
     const browser = clientBrowser()
@@ -107,7 +117,10 @@ describe('without recovery', () => {
   beforeAll(async () => {
     server = await startWithout({ recovery: false })
   })
-  afterAll(() => server.close())
+  afterAll(async () => {
+    await server.stop()
+    await server.close()
+  })
 
   it('no page leads there, and its forms, pages and links of mails are refused', async () => {
     const browser = clientBrowser()
@@ -141,7 +154,10 @@ describe('without account pages', () => {
   beforeAll(async () => {
     server = await startWithout({ account_pages: false })
   })
-  afterAll(() => server.close())
+  afterAll(async () => {
+    await server.stop()
+    await server.close()
+  })
 
   it.each([
     '/account',

@@ -73,6 +73,9 @@ const CHOSEN = [
   'error.field',
   'claim',
   'label',
+  'state',
+  'reason',
+  'purpose',
   'done',
   'current',
   'failure.code',
@@ -149,7 +152,7 @@ describe(sampleTitle('A97: no payload runs in any variable of a page'), () => {
 
   it('nor in any variable of a mail', async () => {
     for (const { template, state, values } of MAILS) {
-      for (const [index, payload] of sample([...SCRIPT_PAYLOADS.entries()], { least: 8 })) {
+      for (const [index, payload] of sample([...SCRIPT_PAYLOADS.entries()])) {
         const context = poisoned(values, payload) as { [name: string]: unknown }
         const { html, subject } = views.mail(
           template,

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import axe, { type AxeResults } from 'axe-core'
-import type { Browser, BrowserContext, Page } from 'playwright-core'
+import type { Browser, Page } from 'playwright-core'
 import type { Fixtures } from '../../src/platform/views.ts'
 import { startChromium } from '../support/chromium.ts'
 import { sample, sampleTitle } from '../support/sample.ts'
@@ -19,7 +19,7 @@ const LOCALES = ['en', 'ar'] as const
 
 let server: Server
 let browser: Browser
-const contexts = new Map<string, BrowserContext>()
+const windows = new Map<string, Window>()
 
 beforeAll(async () => {
   server = await startServer({ env: { GENKAN_DEV_PAGES: '1' } })
@@ -39,27 +39,38 @@ interface Look {
   readonly width: number
 }
 
-/** Opens one page of the gallery, and everything that it said or asked for. */
-async function open(look: Look): Promise<{ page: Page; said: string[]; asked: string[] }> {
-  const { kind, template, state, theme: colorScheme, locale, width } = look
-  const key = `${colorScheme} ${width}`
-  let context = contexts.get(key)
-  if (context === undefined) {
-    context = await browser.newContext({ colorScheme, viewport: { width, height: 800 }, reducedMotion: 'reduce' })
-    await context.addInitScript({ path: join(process.cwd(), 'test', 'browser', 'in_page.js') })
-    contexts.set(key, context)
-  }
+/** A tab, and everything that its page said or asked for. */
+interface Window {
+  readonly page: Page
+  readonly said: string[]
+  readonly asked: string[]
+}
+
+async function openWindow(colorScheme: Look['theme'], width: number): Promise<Window> {
+  const context = await browser.newContext({ colorScheme, viewport: { width, height: 800 }, reducedMotion: 'reduce' })
+  await context.addInitScript({ path: join(process.cwd(), 'test', 'browser', 'in_page.js') })
   const page = await context.newPage()
   const said: string[] = []
   const asked: string[] = []
   page.on('console', (message) => said.push(message.text()))
   page.on('pageerror', (error) => said.push(error.message))
   page.on('request', (request) => asked.push(request.url()))
-  const response = await page.goto(
+  return { page, said, asked }
+}
+
+/** Opens one page of the gallery. One tab for each theme and width: a new one costs more than the page in it. */
+async function open({ kind, template, state, theme, locale, width }: Look): Promise<Window> {
+  const key = `${theme} ${width}`
+  const window = windows.get(key) ?? (await openWindow(theme, width))
+  windows.set(key, window)
+  await window.page.goto('about:blank')
+  window.said.length = 0
+  window.asked.length = 0
+  const response = await window.page.goto(
     `${server.issuer}/dev/pages/${kind}?${new URLSearchParams({ template, state, locale })}`,
   )
   expect(response?.status()).toBe(200)
-  return { page, said, asked }
+  return window
 }
 
 const everything = (widths: readonly number[], themes: readonly Look['theme'][]) =>
@@ -85,7 +96,6 @@ describe(sampleTitle('every page on a phone'), () => {
     }
     expect(said).toEqual([])
     expect(asked.filter((url) => !url.startsWith(server.issuer) && !url.startsWith('data:'))).toEqual([])
-    await page.close()
   })
 })
 
@@ -96,7 +106,6 @@ describe(sampleTitle('every page on larger screens'), () => {
       const { page, said } = await open(look)
       expect(await page.evaluate('checks.sideways()')).toEqual([])
       expect(said).toEqual([])
-      await page.close()
     },
   )
 })
@@ -131,7 +140,7 @@ describe('the gallery', () => {
   })
 
   it('the pages are light: less than 30 kB of style and script, compressed', async () => {
-    const { page, asked } = await open({
+    const { asked } = await open({
       ...everything([320], ['light'])[0],
       template: 'consents/consent',
       state: 'first time',
@@ -146,7 +155,6 @@ describe('the gallery', () => {
     expect(assets.length).toBeGreaterThanOrEqual(2)
     expect(bytes).toBeGreaterThan(1000)
     expect(bytes).toBeLessThan(30_000)
-    await page.close()
   })
 })
 

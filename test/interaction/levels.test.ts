@@ -9,6 +9,7 @@ import {
   enrolmentDue,
   lacking,
   met,
+  putOffBy,
   reasonOf,
   takesDevice,
   wanted,
@@ -238,7 +239,10 @@ describe('a required second factor', () => {
     expect(enrolmentDue(stateOf(['totp'], [proof('pwd')], {}, required))).toBe(false)
     expect(enrolmentDue(stateOf([], [proof('pwd')]))).toBe(false)
     const state = stateOf([], [proof('pwd')], {}, required)
-    expect(enrolmentDue({ ...state, progress: { ...state.progress, answers: { enrolment: 'put_off' } } })).toBe(false)
+    const answered = (answers: object) => ({ ...state, progress: { ...state.progress, answers } }) as FlowState
+    expect(enrolmentDue(answered(putOffBy(state.account?.accountId ?? '')))).toBe(false)
+    // What was put off for one account was not for another that the same conversation goes on with.
+    expect(enrolmentDue(answered(putOffBy('another')))).toBe(true)
   })
 
   it('keeps the conversation from ending (A45)', () => {

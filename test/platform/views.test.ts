@@ -113,6 +113,8 @@ describe.each(named)('page $name', ({ template, values }) => {
 /** Every text of the values with the payload behind it, but what selects a message or must stay a URL of its own kind. */
 const UNTOUCHED = [
   ...['error.code', 'error.field', 'claim', 'label', 'restartUrl', 'stayUrl', 'done', 'current', 'logoUri'],
+  // How a method stands, and why it is asked for, are keys of messages.
+  ...['state', 'reason', 'purpose'],
 ]
 
 function poisoned(value: unknown, payload: string, key = ''): never {

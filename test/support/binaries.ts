@@ -16,6 +16,7 @@ const PACKAGES = {
   'redis-server': 'redis-server',
   chromium: 'chromium',
   openssl: 'openssl',
+  oathtool: 'oathtool',
 } as const
 
 export type Program = keyof typeof PACKAGES

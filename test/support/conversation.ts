@@ -54,9 +54,15 @@ export async function startConversation(database: Database) {
     },
     browser: (options?: BrowserOptions) => createBrowser(server.origin, engine, options, STEPS),
     /** Mails that were asked for, the newest last. `send` does what the mails' consumer does before it sends. */
-    async mails(): Promise<Mail[]> {
-      const rows = await database.db('outbox').where({ type: 'mail.requested' }).orderBy('id')
+    async mails(since = new Date(0)): Promise<Mail[]> {
+      const asked = database.db('outbox').where({ type: 'mail.requested' }).where('occurred_at', '>=', since)
+      const rows = await asked.orderBy('id')
       return rows.map((row: { id: string; sealed: string }) => openFact(secretBox, row) as unknown as Mail)
+    },
+    /** Sends the newest mail of a walk, when there is one. */
+    async deliver(since: Date): Promise<void> {
+      const reference = (await this.mails(since)).at(-1)?.reference
+      if (reference !== undefined) await emailCodes.service.sending(reference)
     },
     async send(): Promise<Mail> {
       const mail = (await this.mails()).at(-1)

@@ -34,7 +34,6 @@ export interface SafetyDeps {
 
 export function createSafetyRooms({ database, accounts, sessions, ...rest }: SafetyDeps) {
   const { db, transaction } = database
-  const enrolment = createEnrolmentService({ repository: enrolmentRepository(db), transaction, outbox: rest.outbox })
   const removeFactors: RemoveFactors = async (accountId, tx) => {
     await enrolment.setFactor(accountId, 'totp', false, tx)
     await rest.outbox.record([{ type: 'factor.removed', accountId, data: { method: 'totp', reason: 'lost' } }], tx)
@@ -45,6 +44,10 @@ export function createSafetyRooms({ database, accounts, sessions, ...rest }: Saf
     ...told,
     repository: noticeRepository(db),
     keepFactors: (accountId, tx) => lostFactors.service.cancel(accountId, 'refused', tx),
+  })
+  const enrolment = createEnrolmentService({
+    ...{ repository: enrolmentRepository(db), transaction, outbox: rest.outbox, notices: notices.service },
+    ...{ sessions: sessions.service, isRequired: () => false, dropStandIns: async () => {} },
   })
   const devices = createDevices({ ...told, repository: deviceRepository(db), notices: notices.service })
   const lostFactors = createLostFactors({

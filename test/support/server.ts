@@ -1,17 +1,17 @@
 /** The product as users run it: a process of its own, started with settings, watched, stopped, killed and started again. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { startReverseProxy } from './reverse_proxy.ts'
-import { embeddedFolder, entrust, freePort, freshDatabaseUrl, startRedis } from './services.ts'
+import { entrust, freePort, freshDatabaseUrl, layDatabase, scratchFolder, startRedis } from './services.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const DATE_SHIFT = fileURLToPath(new URL('date_shift.ts', import.meta.url))
+const KEEP_COMPILED = fileURLToPath(new URL('keep_compiled.ts', import.meta.url))
 const COMPILE_CACHE = fileURLToPath(new URL('../../node_modules/.cache/genkan/compiled', import.meta.url))
 const READY_MS = 60_000
 const STOP_MS = 35_000
@@ -73,7 +73,7 @@ export interface Server {
 export async function startServer(options: ServerOptions = {}): Promise<Server> {
   const port = options.port ?? (await freePort())
   const managementPort = await freePort()
-  const scratch = mkdtempSync(join(tmpdir(), 'genkan-server-'))
+  const scratch = await scratchFolder('server-')
   const dataDir = options.dataDir ?? join(scratch, 'data')
   if (options.dataDir === undefined && options.stores === undefined && options.empty !== true)
     await layDatabase(dataDir)
@@ -205,6 +205,8 @@ export function runCommand(
 
 // The embedded database is WebAssembly: optimising it takes longer than a test's server lives.
 const NODE_ARGUMENTS = ['--disable-warning=ExperimentalWarning', '--liftoff-only', '--import', DATE_SHIFT]
+// A command ends by itself and keeps what it compiled.
+const SERVER_ARGUMENTS = [...NODE_ARGUMENTS, '--import', KEEP_COMPILED]
 
 interface ServerProcess {
   start(env: { readonly [name: string]: string }): Promise<void>
@@ -224,7 +226,7 @@ function createProcess(command: readonly string[], firstEnv: { readonly [name: s
   const running = () => child !== undefined && child.exitCode === null && child.signalCode === null
   return {
     start: async (env = firstEnv) => {
-      child = spawn(process.execPath, [...NODE_ARGUMENTS, 'src/main.ts', ...command], {
+      child = spawn(process.execPath, [...SERVER_ARGUMENTS, 'src/main.ts', ...command], {
         cwd: ROOT,
         env,
         stdio: ['ignore', 'pipe', 'pipe'],
@@ -271,12 +273,6 @@ async function untilReady(origin: string, server: ServerProcess): Promise<void> 
 
 function tail(server: ServerProcess): string {
   return server.logs().slice(-30).join('\n')
-}
-
-/** Lays a migrated embedded database into a new data directory. */
-async function layDatabase(dataDir: string): Promise<void> {
-  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
-  cpSync(await embeddedFolder(), join(dataDir, 'db'), { recursive: true })
 }
 
 function withoutUndefined(env: { readonly [name: string]: string | undefined }): { [name: string]: string } {

@@ -52,12 +52,13 @@ it('a breakable server stops answering and comes back with its data', async () =
 it('a run that is killed leaves no server, no process and no folder', async () => {
   const script = `
     import { spawn } from 'node:child_process'
-    import { entrust, startBreakable, startPostgres, startRedis } from ${JSON.stringify(import.meta.resolve('./services.ts'))}
+    import { entrust, scratchFolder, startBreakable, startPostgres, startRedis } from ${JSON.stringify(import.meta.resolve('./services.ts'))}
     const child = spawn('sleep', ['600'], { stdio: 'ignore', detached: true })
     await entrust(child.pid)
     const { url } = await startBreakable('redis')
     await Promise.all([startPostgres(), startRedis()])
-    console.log(JSON.stringify({ pid: child.pid, socket: process.env.GENKAN_TEST_SERVICES, url }))
+    const scratch = await scratchFolder('left-')
+    console.log(JSON.stringify({ pid: child.pid, socket: process.env.GENKAN_TEST_SERVICES, url, scratch }))
     setInterval(() => {}, 1000)`
   const { GENKAN_TEST_SERVICES: _, NODE_OPTIONS: __, ...env } = process.env
   const run = spawn(process.execPath, ['--input-type=module', '--eval', script], {
@@ -65,12 +66,15 @@ it('a run that is killed leaves no server, no process and no folder', async () =
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   const line = await new Promise<string>((resolve) => run.stdout.once('data', (data) => resolve(String(data))))
-  const { pid, socket, url } = JSON.parse(line) as { pid: number; socket: string; url: string }
+  const { pid, socket, url, scratch } = JSON.parse(line) as Record<'socket' | 'url' | 'scratch', string> & {
+    pid: number
+  }
   expect(alive(pid)).toBe(true)
-  expect(existsSync(socket)).toBe(true)
+  expect([existsSync(socket), existsSync(scratch)]).toEqual([true, true])
   run.kill('SIGKILL')
   for (let tries = 100; tries > 0 && (alive(pid) || existsSync(dirname(socket))); tries--) await sleep(50)
-  expect({ pid: alive(pid), folder: existsSync(dirname(socket)) }).toEqual({ pid: false, folder: false })
+  const left = [alive(pid), existsSync(dirname(socket)), existsSync(scratch)]
+  expect(left).toEqual([false, false, false])
   const redis = openRedis(url)
   await expect(new Promise((_resolve, reject) => redis.once('error', reject))).rejects.toThrow(/ECONNREFUSED/)
   redis.disconnect()

@@ -3,13 +3,13 @@
  * asked for and end with the run, whatever happens to it (`services_process.ts`).
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { chmodSync, cpSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { type Database, openDatabase } from '../../src/platform/postgres.ts'
+import type { Database } from '../../src/platform/postgres.ts'
 
 /** Environment variable with the socket of the run's services process. */
 const SOCKET = 'GENKAN_TEST_SERVICES'
@@ -147,20 +147,32 @@ export async function freshDatabaseUrl(): Promise<string> {
   return ask('database', await ask('template'))
 }
 
-/** Path of a gzipped tar archive of a migrated embedded data directory (what `Database.dump` makes). */
-export function embeddedSnapshot(): Promise<string> {
-  return ask('snapshot')
+/** Lays a migrated, empty embedded database into a data directory. */
+export async function layDatabase(dataDir: string): Promise<void> {
+  mkdirSync(dataDir, { recursive: true, mode: 0o700 })
+  cpSync(await ask('folder'), join(dataDir, 'db'), { recursive: true })
 }
 
-/** Path of the same data directory, unpacked: to be copied, never opened. */
-export function embeddedFolder(): Promise<string> {
-  return ask('folder')
+/** A new folder in memory where the machine has enough of it. It is gone with the run at the latest. */
+export async function scratchFolder(prefix: string): Promise<string> {
+  return mkdtempSync(join(await ask('memory'), prefix))
 }
 
-/** A migrated, empty database of its own: a PostgreSQL database or an in-memory PGlite. Close it after use. */
+/** A migrated, empty database of its own. Close it after use. */
 export async function freshDatabase(kind: Database['kind']): Promise<Database> {
+  // Most test files only start servers: they are spared the drivers.
+  const { openDatabase } = await import('../../src/platform/postgres.ts')
   if (kind === 'postgres') return openDatabase({ databaseUrl: await freshDatabaseUrl() })
-  return openDatabase({ loadFrom: new Uint8Array(readFileSync(await embeddedSnapshot())) })
+  const dataDir = await scratchFolder('database-')
+  await layDatabase(dataDir)
+  const database = await openDatabase({ dataDir })
+  return {
+    ...database,
+    close: async () => {
+      await database.close()
+      rmSync(dataDir, { recursive: true, force: true })
+    },
+  }
 }
 
 /** A TCP port that nobody uses and that no outgoing connection will take. */

@@ -3,19 +3,16 @@
  * standard input closes: that happens when the test run ends, fails, is interrupted or is killed, so nothing stays behind.
  * What a connection started or entrusted dies with that connection.
  */
-import { execFile } from 'node:child_process'
-import { createHash } from 'node:crypto'
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, rmSync, statfsSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import type { Redis } from 'ioredis'
 import pg from 'pg'
 import { migrate } from '../../src/platform/migrate.ts'
 import { openDatabase } from '../../src/platform/postgres.ts'
 import { openRedis } from '../../src/platform/redis.ts'
+import { unpackSnapshot } from './embedded_snapshot.ts'
 import {
   createPostgresServer,
   createRedisClusterServer,
@@ -23,8 +20,8 @@ import {
   type PrivateServer,
 } from './private_servers.ts'
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const folder = process.argv[2] ?? ''
+const memory = memoryFolder()
 const external = { postgres: process.env.DATABASE_URL, redis: process.env.REDIS_URL }
 
 const servers = new Map<string, PrivateServer>()
@@ -48,8 +45,8 @@ const operations: { readonly [name: string]: (argument: string, owner: Owner) =>
   redis: (_, owner) => redisDatabase(owner),
   database: (template) => createDatabase(template === '' ? undefined : template),
   template: () => shared('template', migratedTemplate),
-  snapshot: () => shared('snapshot', migratedSnapshot),
-  folder: () => shared('folder', unpackedSnapshot),
+  memory: async () => memory,
+  folder: () => shared('folder', () => unpackSnapshot(memory)),
   own: async (kind, owner) => {
     const { id, url } = await own(kind)
     owner.servers.add(id)
@@ -180,42 +177,16 @@ async function migratedTemplate(): Promise<string> {
   return new URL(databaseUrl).pathname.slice(1)
 }
 
-/** PGlite's initdb takes seconds: the migrated data directory is made once for each version of what makes it, then kept. */
-async function migratedSnapshot(): Promise<string> {
-  const cache = join(ROOT, 'node_modules', '.cache', 'genkan')
-  const path = join(cache, `${snapshotKey()}.tar.gz`)
-  if (existsSync(path)) return path
-  const database = await openDatabase({})
-  await migrate(database)
-  const archive = await database.dump()
-  await database.close()
-  mkdirSync(cache, { recursive: true })
-  for (const old of readdirSync(cache)) if (old.endsWith('.tar.gz')) rmSync(join(cache, old), { force: true })
-  writeFileSync(`${path}.${process.pid}`, archive)
-  renameSync(`${path}.${process.pid}`, path)
-  return path
-}
-
-/** Copying is a third of the work of unpacking, and is done for every server. */
-async function unpackedSnapshot(): Promise<string> {
-  const target = join(folder, 'snapshot')
-  mkdirSync(target)
-  await promisify(execFile)('tar', ['-xzf', await shared('snapshot', migratedSnapshot), '-C', target])
-  return target
-}
-
-function snapshotKey(): string {
-  const hash = createHash('sha256')
-  const migrations = readdirSync(join(ROOT, 'migrations'))
-    .sort()
-    .map((file) => join('migrations', file))
-  const makers = [
-    'src/platform/migrate.ts',
-    'src/platform/postgres.ts',
-    'node_modules/@electric-sql/pglite/package.json',
-  ]
-  for (const file of [...migrations, ...makers]) hash.update(file).update(readFileSync(join(ROOT, file)))
-  return hash.digest('hex').slice(0, 32)
+/** A thousand small files are copied for every embedded server: on a disk that costs more than the server's start. */
+function memoryFolder(): string {
+  const enough = 2 ** 31
+  try {
+    const { bavail, bsize } = statfsSync('/dev/shm')
+    if (bavail * bsize >= enough) return mkdtempSync('/dev/shm/genkan-test-')
+  } catch {}
+  const instead = join(folder, 'memory')
+  mkdirSync(instead)
+  return instead
 }
 
 /** A port below the kernel's ephemeral range, so that no outgoing connection can take it in the meantime. */
@@ -232,8 +203,11 @@ async function freePort(): Promise<number> {
   }
 }
 
+const owners = new Set<Owner>()
+
 function serve(socket: Socket): void {
   const owner: Owner = { servers: new Set(), pids: new Set(), redis: new Set() }
+  owners.add(owner)
   socket.on('error', () => {})
   createInterface({ input: socket }).on('line', async (line) => {
     const { id, operation, argument } = JSON.parse(line) as { id: number; operation: string; argument: string }
@@ -248,6 +222,7 @@ function serve(socket: Socket): void {
     if (socket.writable) socket.write(`${JSON.stringify(answer)}\n`)
   })
   socket.on('close', () => {
+    owners.delete(owner)
     for (const pid of owner.pids) kill(pid)
     for (const url of owner.redis) releaseRedis(url).catch(() => {})
     for (const id of owner.servers) void servers.get(id)?.stop('abandon')
@@ -265,16 +240,20 @@ let ending = false
 async function end(): Promise<void> {
   if (ending) return
   ending = true
+  // Before their folders are removed: they would write into them.
+  for (const { pids } of owners) for (const pid of pids) kill(pid)
   await Promise.all([...claimed.keys()].map((url) => releaseRedis(url).catch(() => {})))
   if (external.postgres !== undefined) {
     for (const name of createdDatabases)
       await administer(`drop database if exists ${name} with (force)`).catch(() => {})
   }
   await Promise.all([...servers.values()].map((each) => each.stop('abandon').catch(() => {})))
-  try {
-    rmSync(folder, { recursive: true, force: true, maxRetries: 3 })
-  } catch {
-    // Somebody made something unwritable there: better left behind than never ended.
+  for (const each of [memory, folder]) {
+    try {
+      rmSync(each, { recursive: true, force: true, maxRetries: 3 })
+    } catch {
+      // Somebody made something unwritable there: better left behind than never ended.
+    }
   }
   process.exit(0)
 }

@@ -54,9 +54,26 @@ export const DONE_CODES = [
   'language_saved',
   'device_forgotten',
   'devices_forgotten',
+  'totp_added',
+  'totp_updated',
+  'totp_removed',
+  'recovery_codes_saved',
 ] as const
 
 export type DoneCode = (typeof DONE_CODES)[number]
+
+/** A line of /account/security. Each room of a method states its own; the page only lists them. */
+export interface SecurityRow {
+  /** Message key of the method's name. */
+  readonly label: string
+  /** Message key of how it stands; `count` is its value, where it has one. */
+  readonly state: string
+  readonly count?: number | undefined
+  /** Something should be done soon. */
+  readonly warns?: boolean | undefined
+  /** The page on which it is changed. */
+  readonly link: string
+}
 
 /** The person's address and the language of the page. */
 export function requestOf(ctx: Context): { ip: string; locale: string } {

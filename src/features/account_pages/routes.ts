@@ -145,6 +145,7 @@ const sessions: Routes = (router, { acts, clock }, { gate, show, done, form, red
     const ago = (then: Date) => agoIn(locale, then, clock.now())
     const rows = (await acts.sessions(me.accountId)).map((session) => ({
       ...{ uid: session.uid, device: session.device, ip: session.ip ?? '', transient: session.transient },
+      ...{ methods: session.methods, clients: session.clients },
       ...{ isThis: session.uid === me.sessionUid, since: ago(session.createdAt), seen: ago(session.seenAt) },
     }))
     show(ctx, me, 'sessions', { sessions: rows.sort((a, b) => Number(b.isThis) - Number(a.isThis)) })

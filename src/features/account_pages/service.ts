@@ -5,8 +5,7 @@ import type { Act } from '../account_area/types.ts'
 import type { SignedIn } from '../account_sign_in/types.ts'
 import { OWN_CLAIMS } from '../accounts/types.ts'
 import { type CodeTarget, codeFailure } from '../email_codes/types.ts'
-import type { SessionView } from '../sessions/types.ts'
-import type { AccountPagesDeps, Claims, ClientRow, Profile } from './types.ts'
+import type { AccountPagesDeps, Claims, ClientRow, Profile, SessionRow } from './types.ts'
 
 export type AccountActs = ReturnType<typeof createAccountActs>
 
@@ -171,9 +170,20 @@ async function send({ emailCodes }: AccountPagesDeps, me: SignedIn, to: string, 
   }
 }
 
-function sessionActs({ sessions }: AccountPagesDeps) {
+function sessionActs({ sessions, clients, ownClientId }: AccountPagesDeps) {
   return {
-    sessions: (accountId: string): Promise<SessionView[]> => sessions.list(accountId),
+    /** With the names of the clients that were reached from each. */
+    async sessions(accountId: string): Promise<SessionRow[]> {
+      const list = await sessions.list(accountId)
+      const ids = new Set(list.flatMap(({ clientIds }) => clientIds))
+      ids.delete(ownClientId)
+      const named = await Promise.all([...ids].map(async (id) => [id, (await clients.view(id))?.name ?? id] as const))
+      const names = new Map(named)
+      return list.map((session) => ({
+        ...session,
+        clients: session.clientIds.flatMap((id) => names.get(id) ?? []).sort((a, b) => a.localeCompare(b)),
+      }))
+    },
 
     /** Ends one session of this account. False when it is nobody's or somebody else's. */
     async endSession({ accountId }: SignedIn, uid: string): Promise<boolean> {

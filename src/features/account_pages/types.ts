@@ -82,6 +82,9 @@ export interface AccountPagesDeps {
 /** What a person says on the profile page; all else in a form is dropped (A87). `undefined` removes the claim. */
 export type Profile = { readonly [claim in OwnClaim]: string | undefined }
 
+/** A session as its row on the page shows it. */
+export type SessionRow = SessionView & { readonly clients: readonly string[] }
+
 /** A client as its row on the page shows it. */
 export interface ClientRow {
   readonly client: ClientView

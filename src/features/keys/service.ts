@@ -15,6 +15,7 @@ import {
   type KeyAlg,
   type KeyRecord,
   type KeyState,
+  type Resealer,
   type SigningKey,
 } from './types.ts'
 
@@ -32,9 +33,6 @@ export interface KeysDeps {
   /** How long something signed may still be shown to somebody: an ID token comes back as `id_token_hint` at logout. */
   readonly verifySeconds: number
 }
-
-/** Re-seals what one room has sealed: calls `reseal` for each value and stores what it returns. @returns how many it stored */
-export type Resealer = (reseal: (sealed: string, purpose: string) => string | undefined, tx: Tx) => Promise<number>
 
 export interface Rotation {
   readonly alg: KeyAlg

@@ -1,5 +1,6 @@
 /** What other rooms may know about signing keys. */
 import type { JsonWebKey, KeyObject } from 'node:crypto'
+import type { Tx } from '../../platform/postgres.ts'
 
 export const KEY_ALGS = ['ES256', 'RS256', 'EdDSA'] as const
 export type KeyAlg = (typeof KEY_ALGS)[number]
@@ -37,3 +38,6 @@ export interface SigningKey {
 export const KEYS_TOPIC = 'signing_key'
 /** Under which purpose private keys are sealed. */
 export const KEY_PURPOSE = 'signing_key'
+
+/** Re-seals what one room has sealed: calls `reseal` for each value and stores what it returns. @returns how many it stored */
+export type Resealer = (reseal: (sealed: string, purpose: string) => string | undefined, tx: Tx) => Promise<number>

@@ -3,21 +3,12 @@
  * back to the earlier address, keep my second factors). Owns `notice_links` and the pages behind them. What the links set in
  * motion belongs to sessions, accounts and lost_factors; sending belongs to mails.
  */
-import type { RecordedFact } from '../../events.ts'
 import type { Feature } from '../../feature.ts'
 import { createNoticeRouter, type NoticeRouteDeps } from './routes.ts'
 import { createNoticeService, type NoticeDeps, type NoticeService } from './service.ts'
-import type { Notice } from './types.ts'
 
 const DAY = 86_400_000
 const BATCH = 500
-
-/** What is told because a fact was stated, whichever room did. */
-const TOLD: { readonly [type: string]: Notice } = {
-  'factor.added': 'factor_added',
-  'factor.updated': 'factor_updated',
-  'factor.removed': 'factor_removed',
-}
 
 /** Wrong tries at what follows the first factor (ASVS 6.3.5). */
 const WRONG_TRIES = ['totp.rejected', 'sms_code.rejected', 'recovery_code.rejected', 'passkey.rejected']
@@ -29,7 +20,6 @@ export function createNotices(deps: NoticeDeps): Feature & { readonly service: N
     name: 'notices',
     service,
     subscribe: [
-      { consumer: 'notices', types: Object.keys(TOLD), handle: (fact) => tellOf(service, fact) },
       {
         consumer: 'suspicious_tries',
         types: WRONG_TRIES,
@@ -53,12 +43,4 @@ export function createNotices(deps: NoticeDeps): Feature & { readonly service: N
 /** The pages behind the links. */
 export function createNoticePages(deps: NoticeRouteDeps): Feature {
   return { name: 'notice_pages', router: createNoticeRouter(deps) }
-}
-
-async function tellOf(service: NoticeService, { type, accountId, data, occurredAt }: RecordedFact): Promise<void> {
-  const event = TOLD[type]
-  // Of factors that are removed together the owner is told once, by the room that does it.
-  if (event === undefined || accountId === undefined || data?.reason === 'lost') return
-  const { method } = data ?? {}
-  await service.follow(event, accountId, { at: occurredAt, ...(typeof method === 'string' ? { method } : {}) })
 }

@@ -72,8 +72,6 @@ export function createNoticeService(deps: NoticeDeps) {
   return {
     tell,
 
-    follow,
-
     /** Counts a wrong try at a second factor. After several the owner is told, once a day. */
     async tried(accountId: string, at: Date): Promise<void> {
       const told = { key: `{factor_tries}:told:${accountId}`, limit: 1, windowSeconds: DAY_MS / 1000 }

@@ -40,6 +40,11 @@ export type Notice =
   | 'recovered'
   | 'disowned'
   | 'new_device'
+  | 'totp_added'
+  | 'totp_updated'
+  | 'totp_removed'
+  | 'recovery_codes_created'
+  | 'recovery_code_used'
   | 'factor_added'
   | 'factor_updated'
   | 'factor_removed'
@@ -57,6 +62,8 @@ export interface NoticeDetails {
   readonly device?: string | undefined
   /** The factor that it is about, as the levels name it. */
   readonly method?: string | undefined
+  /** How many recovery codes there still are. */
+  readonly left?: number | undefined
   /** When what it announces will be done. */
   readonly due?: Date | undefined
   /** The one-time link against it. */
@@ -69,7 +76,7 @@ export function securityNotice(
   event: Notice,
   account: AccountView,
   page: NoticePage,
-  { at = clock.now(), device, method, due, link }: NoticeDetails = {},
+  { at = clock.now(), device, method, left, due, link }: NoticeDetails = {},
 ): Fact {
   const locale = account.locale ?? page.locale
   const url = event === 'account_deleted' ? {} : { url: `${issuer}${home}` }
@@ -78,6 +85,7 @@ export function securityNotice(
     ...{ event, at: momentIn(locale, at), ...url },
     ...(device ? { device } : {}),
     ...(method === undefined ? {} : { method }),
+    ...(left === undefined ? {} : { left }),
     ...(due === undefined ? {} : { due: momentIn(locale, due) }),
     ...(link === undefined ? {} : { link: { ...link } }),
   }

@@ -1,7 +1,7 @@
 /** What other rooms may know of a sign-in. */
 import Bowser from 'bowser'
 import type { Fact } from '../../events.ts'
-import type { Proof } from '../../interaction/step.ts'
+import type { Proof, SessionLimits } from '../../interaction/step.ts'
 
 /** One sign-in of one account in one browser. */
 export interface Session {
@@ -16,11 +16,20 @@ export interface Session {
   readonly authenticatedAt: Date
   readonly seenAt: Date
   readonly endedAt?: Date | undefined
+  readonly limits?: SessionLimits | undefined
 }
 
-/** A session as its owner sees it: the device in words instead of the user agent. */
-export interface SessionView extends Session {
+/** A session as its owner sees it: the device in words instead of the user agent, what was shown, and whom it reached. */
+export interface SessionView extends ListedSession {
   readonly device: Device
+}
+
+/** A live session with what its owner wants to know of it. */
+export interface ListedSession extends Session {
+  /** Methods that were shown in it, as the levels name them. */
+  readonly methods: readonly string[]
+  /** Clients that hold a live grant from it. */
+  readonly clientIds: readonly string[]
 }
 
 /** Empty strings where the user agent tells nothing. Never trusted, only shown. */
@@ -28,6 +37,23 @@ export interface Device {
   readonly browser: string
   readonly system: string
   readonly kind: 'desktop' | 'mobile' | 'tablet' | 'unknown'
+}
+
+/** The moment, and after how many seconds of life and of silence a live session is over, unless its own limits are lower. */
+export interface Cutoffs {
+  readonly now: Date
+  readonly absoluteSeconds: number
+  readonly idleSeconds: number
+  /** Silence is measured with so many seconds of slack, since it is not noted at each request. */
+  readonly slackSeconds: number
+}
+
+/** Whether a session is over by its age or its silence. */
+export function isOver({ createdAt, seenAt, limits: own }: Session, over: Cutoffs): boolean {
+  const absolute = Math.min(over.absoluteSeconds, own?.absoluteSeconds ?? Number.POSITIVE_INFINITY)
+  const idle = Math.min(over.idleSeconds, own?.idleSeconds ?? Number.POSITIVE_INFINITY) + over.slackSeconds
+  const secondsSince = (then: Date) => (over.now.getTime() - then.getTime()) / 1000
+  return secondsSince(createdAt) > absolute || secondsSince(seenAt) > idle
 }
 
 /** What a finished conversation hands over. */
@@ -38,6 +64,8 @@ export interface OpenSession {
   readonly proofs: readonly Proof[]
   readonly amr: readonly string[]
   readonly transient: boolean
+  /** Where the brand that it began under ends it earlier than the settings do. */
+  readonly limits?: SessionLimits | undefined
   readonly ip?: string | undefined
   readonly userAgent?: string | undefined
   /** Hash of the token that names the browser. */
@@ -84,6 +112,7 @@ export const END_REASONS = {
   email_restored: { keepsOffline: false, notifies: true },
   factors_removed: { keepsOffline: false, notifies: true },
   password_recovered: { keepsOffline: false, notifies: true },
+  factor_changed: { keepsOffline: false, notifies: true },
   account_disabled: { keepsOffline: false, notifies: true },
   account_deleted: { keepsOffline: false, notifies: true },
 } as const satisfies Record<string, { keepsOffline: boolean; notifies: boolean }>

@@ -35,7 +35,16 @@ const ann: AccountView = {
   },
 }
 const session = (uid: string): SessionView => ({
-  ...{ uid, accountId: 'ann', amr: ['pwd'], transient: false, ip: '192.0.2.1', userAgent: 'x' },
+  ...{
+    uid,
+    accountId: 'ann',
+    amr: ['pwd'],
+    methods: ['pwd'],
+    clientIds: [],
+    transient: false,
+    ip: '192.0.2.1',
+    userAgent: 'x',
+  },
   ...{ createdAt: new Date(0), authenticatedAt: new Date(0), seenAt: new Date(0) },
   device: { browser: 'Firefox', system: '<i>Linux</i>', kind: 'desktop' },
 })

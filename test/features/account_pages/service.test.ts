@@ -118,6 +118,7 @@ describe('acts of the account pages', () => {
           {
             ...{ uid: 'there', accountId: 'ann', amr: [], transient: false, createdAt: NOW, authenticatedAt: NOW },
             ...{ seenAt: NOW, device: { browser: '', system: '', kind: 'unknown' as const } },
+            ...{ methods: ['pwd'], clientIds: ['web', 'genkan-account', 'gone', 'spa'] },
           },
         ],
         connectedClients: async () => [
@@ -397,6 +398,10 @@ describe('acts of the account pages', () => {
   })
 
   describe('sessions and clients', () => {
+    it('names the clients that a session reached, without these pages themselves', async () => {
+      expect(await acts.sessions('ann')).toMatchObject([{ methods: ['pwd'], clients: ['gone', 'spa', 'Web shop'] }])
+    })
+
     it('ends sessions of this account only', async () => {
       expect(await acts.endSession(me, 'there')).toBe(true)
       expect(await acts.endSession(me, 'somebody-elses')).toBe(false)

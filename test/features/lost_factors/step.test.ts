@@ -69,7 +69,7 @@ describe.each(['embedded', 'postgres'] as const)('lost factors on %s', (kind) =>
     expect(page.status).toBe(200)
     expect(textOf(page.html)).toContain('November 4, 2026')
     expect(result(interaction)).toBeUndefined()
-    expect(await told()).toEqual(['factor_added', 'removal_requested'])
+    expect(await told()).toEqual(['removal_requested'])
     expect((await linkOf('removal_requested')).pathname).toBe('/notices/keep_factors')
     house.world.time += 72 * HOUR - 2000
     const early = await remove()
@@ -90,7 +90,7 @@ describe.each(['embedded', 'postgres'] as const)('lost factors on %s', (kind) =>
     expect((await house.accounts.view(id))?.factors).toEqual([])
     expect((await house.sessions.list(id)).map(({ uid }) => uid)).not.toContain(elsewhere)
     await house.consume()
-    expect(await told()).toEqual(['factor_added', 'removal_requested', 'removal_done'])
+    expect(await told()).toEqual(['removal_requested', 'removal_done'])
     const facts: { type: string }[] = await database.db('outbox').where({ account_id: id }).select('type')
     expect(facts.map(({ type }) => type)).toEqual(
       expect.arrayContaining([
@@ -151,7 +151,10 @@ describe.each(['embedded', 'postgres'] as const)('lost factors on %s', (kind) =>
     [
       '"this was not me"',
       async () => {
-        const token = (await linkOf('factor_added')).searchParams.get('token') ?? ''
+        const account = await house.accounts.view(id)
+        if (account === undefined) throw new Error('no account')
+        await database.transaction((tx) => house.safety.notices.service.tell('new_device', account, PAGE, tx))
+        const token = (await linkOf('new_device')).searchParams.get('token') ?? ''
         expect(await house.safety.notices.service.use(token, 'disown', PAGE)).toEqual({ ok: true })
       },
     ],

@@ -19,7 +19,6 @@ import { freshDatabaseUrl, startRedis } from '../../support/services.ts'
 
 const KINDS: { readonly [name: string]: () => Promise<ServerOptions> } = {
   'the embedded default': async () => ({}),
-  PostgreSQL: async () => ({ stores: { databaseUrl: await freshDatabaseUrl() } }),
   'PostgreSQL and Redis': async () => ({
     stores: { databaseUrl: await freshDatabaseUrl(), redisUrl: (await startRedis()).url },
   }),

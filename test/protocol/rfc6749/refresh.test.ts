@@ -182,6 +182,28 @@ describe('binding to the session', () => {
   })
 })
 
+describe('binding to the kind of browser', () => {
+  const FIREFOX = 'Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0'
+  const UPDATED = FIREFOX.replaceAll('140', '141')
+  const CHROME =
+    'Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36'
+  const from = (userAgent: string) => ({ 'user-agent': userAgent })
+
+  it('the token of a browser application is refused in another one, and stays good in its own', async () => {
+    const first = tokensOf(await client.redeem(await ann.code('spa'), {}, 'spa', from(FIREFOX)))
+    const second = tokensOf(await client.refresh('spa', first.refresh, {}, from(UPDATED)))
+    expect(await client.refresh('spa', second.refresh, {}, from(CHROME))).toMatchObject(invalidGrant)
+    expect((await client.refresh('spa', second.refresh, {}, from(FIREFOX))).status).toBe(200)
+    const { stdout } = await server.run('audit', 'list', '--type', 'grant.device_changed', '--json')
+    expect(JSON.parse(stdout)).toMatchObject([{ clientId: 'spa', accountId: payloadOf(first.id).sub }])
+  })
+
+  it('servers are not looked at: they send no browser of anybody', async () => {
+    const first = tokensOf(await client.redeem(await ann.code('own', OFFLINE), {}, 'own', from(FIREFOX)))
+    expect((await client.refresh('own', first.refresh, {}, from(CHROME))).status).toBe(200)
+  })
+})
+
 describe('what it does not grow to (A77)', () => {
   it.each(['openid offline_access email', 'openid profile', 'openid orders:read', 'openid admin'])(
     'scope %s is refused',

@@ -1,0 +1,83 @@
+/** The rooms of second factors over real SQL, with a key/value store and a clock that the test moves. */
+import type { Fact } from '../../src/events.ts'
+import { createEnrolment } from '../../src/features/enrolment/index.ts'
+import { enrolmentRepository } from '../../src/features/enrolment/repository.ts'
+import { createRecoveryCodes } from '../../src/features/recovery_codes/index.ts'
+import { recoveryCodeRepository } from '../../src/features/recovery_codes/repository.ts'
+import { createTotp } from '../../src/features/totp/index.ts'
+import { totpRepository } from '../../src/features/totp/repository.ts'
+import type { AccountView } from '../../src/interaction/step.ts'
+import { newId } from '../../src/platform/ids.ts'
+import type { Database } from '../../src/platform/postgres.ts'
+import { createSecretBox } from '../../src/platform/secret_box.ts'
+import { createTryLimits } from '../../src/platform/try_limits.ts'
+import { createModelKeyValue } from '../contracts/key_value_model.ts'
+import { fakeNotices } from './notices.ts'
+
+const OLD = Buffer.alloc(32, 1)
+export const NEW = Buffer.alloc(32, 2)
+
+export function createFactorRooms(database: Database, start: number) {
+  const world = { time: start, required: false }
+  const facts: Fact[] = []
+  const ended: { accountId: string; reason: string; exceptUid: string | undefined }[] = []
+  const clock = { now: () => new Date(world.time) }
+  const kv = createModelKeyValue(clock)
+  const secretBox = createSecretBox([OLD])
+  const { db, transaction } = database
+  const outbox = {
+    record: async (stated: readonly Fact[]) => {
+      facts.push(...stated)
+    },
+  }
+  const find = async (accountId: string) => (await db('accounts').where({ id: accountId }).first('factors'))?.factors
+  const view = async (accountId: string): Promise<AccountView> => ({
+    ...{ accountId, email: 'ada@example.com', emailVerified: true, active: true, epoch: 0 },
+    factors: (await find(accountId)) ?? [],
+  })
+  const shared = {
+    ...{ transaction, outbox, clock, newId, secretBox, kv, tries: createTryLimits(kv) },
+    ...{ notices: fakeNotices(clock, facts), accounts: { view } },
+  }
+  const enrolment = createEnrolment({
+    ...shared,
+    repository: enrolmentRepository(db),
+    isRequired: ({ secondFactorRequired }) => world.required || secondFactorRequired === true,
+    sessions: {
+      endAll: async (accountId, reason, { exceptUid }) => {
+        ended.push({ accountId, reason, exceptUid })
+        return async () => {}
+      },
+    },
+    dropStandIns: (accountId, tx) => recoveryCodes.service.clear(accountId, tx),
+  }).service
+  const recoveryCodes = createRecoveryCodes({
+    ...shared,
+    repository: recoveryCodeRepository(db),
+    setFactor: enrolment.setFactor,
+  })
+  const totp = createTotp({
+    ...shared,
+    repository: totpRepository(db),
+    changeFactor: enrolment.changeFactor,
+    setFactor: enrolment.setFactor,
+    issuerName: async () => 'Genkan',
+  })
+  return {
+    ...{ world, facts, ended, kv, view, enrolment },
+    codes: recoveryCodes.service,
+    totp: totp.service,
+    /** An account without anything but its address. */
+    async account(): Promise<string> {
+      const id = newId()
+      const times = { email_verified_at: clock.now(), created_at: clock.now(), updated_at: clock.now() }
+      await db('accounts').insert({ id, email: `${id.toLowerCase()}@example.com`, state: 'active', ...times })
+      return id
+    },
+    /** What `genkan keys reseal` does, from the old key to the new one. */
+    reseal: (sealed: string, purpose: string): string | undefined => {
+      const both = createSecretBox([NEW, OLD])
+      return both.needsReseal(sealed) ? both.seal(both.open(sealed, purpose), purpose) : undefined
+    },
+  }
+}
