@@ -176,6 +176,7 @@ const schema = z.strictObject({
       email_domains: z.record(z.string().toLowerCase(), enrolment).default({}),
     })
     .prefault({}),
+  recovery: z.strictObject({ waiting_hours: z.coerce.number().int().min(24).max(720).default(72) }).prefault({}),
   retention: z
     .strictObject({
       ip_days: z.coerce.number().int().positive().default(30),
@@ -289,6 +290,10 @@ export interface Config {
     /** Sign-ins for which it may be put off. */
     readonly grace: number
     readonly emailDomains: { readonly [domain: string]: 'none' | 'optional' | 'required' }
+  }
+  readonly recovery: {
+    /** Hours from asking for the removal of lost second factors until a sign-in may complete it. */
+    readonly waitingHours: number
   }
   readonly retention: {
     readonly ipDays: number
@@ -523,6 +528,11 @@ function secretKeys(settings: Settings): readonly Buffer[] {
   return keys
 }
 
+function retentionOf({ retention }: Settings): Config['retention'] {
+  const { ip_days: ipDays, pending_account_days: pendingAccountDays, delivery_days: deliveryDays, audit } = retention
+  return { ipDays, pendingAccountDays, deliveryDays, audit }
+}
+
 function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
   return {
     issuer: s.issuer,
@@ -572,12 +582,8 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     levels: s.levels.map((row) => ({ ...row, maxAge: row.max_age_seconds })),
     scopeLevels: s.scope_levels,
     secondFactor: { ...s.second_factor, emailDomains: s.second_factor.email_domains },
-    retention: {
-      ipDays: s.retention.ip_days,
-      pendingAccountDays: s.retention.pending_account_days,
-      deliveryDays: s.retention.delivery_days,
-      audit: s.retention.audit,
-    },
+    recovery: { waitingHours: s.recovery.waiting_hours },
+    retention: retentionOf(s),
     modules: {
       registration: s.modules.registration,
       recovery: s.modules.recovery,

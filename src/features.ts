@@ -6,19 +6,27 @@ import { ConfigError } from './config.ts'
 import { enrolmentPolicy } from './enrolment_policy.ts'
 import type { Feature } from './feature.ts'
 import { createAbuse } from './features/abuse/index.ts'
+import type { IsKnownDevice } from './features/abuse/types.ts'
 import { createAccounts } from './features/accounts/index.ts'
 import { accountRepository } from './features/accounts/repository.ts'
 import { type BrandsFeature, createBrands } from './features/brands/index.ts'
 import { createClients } from './features/clients/index.ts'
 import { createConsents } from './features/consents/index.ts'
 import { consentRepository } from './features/consents/repository.ts'
+import { createDevices } from './features/devices/index.ts'
+import { deviceRepository } from './features/devices/repository.ts'
 import { createEmailCodes } from './features/email_codes/index.ts'
 import { createEnrolment } from './features/enrolment/index.ts'
 import { enrolmentRepository } from './features/enrolment/repository.ts'
 import { createIdentifiers } from './features/identifiers/index.ts'
 import type { ReadEmail } from './features/identifiers/types.ts'
 import { createKeys } from './features/keys/index.ts'
+import { createLostFactors } from './features/lost_factors/index.ts'
+import { removalRepository } from './features/lost_factors/repository.ts'
+import type { RemoveFactors } from './features/lost_factors/types.ts'
 import { createMails } from './features/mails/index.ts'
+import { createNotices } from './features/notices/index.ts'
+import { noticeRepository } from './features/notices/repository.ts'
 import { createPasswords } from './features/passwords/index.ts'
 import { passwordRepository } from './features/passwords/repository.ts'
 import { createRecoveryCodes } from './features/recovery_codes/index.ts'
@@ -35,7 +43,8 @@ import { createBreachedPasswords, problemOfList } from './platform/breached_pass
 import { createChallenges } from './platform/challenge.ts'
 import { CHANGE_MAC } from './platform/changes.ts'
 import { createHttpClient } from './platform/http_client.ts'
-import { digits, newId } from './platform/ids.ts'
+import { digits, newId, newToken } from './platform/ids.ts'
+import type { Tx } from './platform/postgres.ts'
 import { createTryLimits } from './platform/try_limits.ts'
 
 /** An ID token may come back as a hint as long as a session can last. */
@@ -102,11 +111,55 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     endSessions: sessions.service.endAll,
     retention: config.retention,
   })
-  const { mails, ...credentials } = createCredentials(foundation, accounts, readEmail, brands.service)
-  const factors = createFactors(foundation, accounts, sessions, brands.service)
+  const { mails, ...credentials } = createCredentials(foundation, accounts, readEmail, brands.service, (email, token) =>
+    safety.devices.service.isKnown(email, token),
+  )
+  const notices = noticesOf(foundation, accounts, sessions, (accountId, tx) =>
+    safety.lostFactors.service.cancel(accountId, 'refused', tx),
+  )
+  const factors = createFactors(foundation, accounts, sessions, brands.service, notices)
+  const safety = createSafety(foundation, accounts, sessions, notices, [factors.totp.service.removeLost])
   const rooms = { brands, clients, keys, consents, sessions, identifiers, accounts, ...credentials, ...factors }
-  const all: readonly Feature[] = [...Object.values(rooms), mails]
-  return { ...rooms, all }
+  const { devices, lostFactors } = safety
+  // Without recovery nobody gets past a factor but the operator.
+  const optional = config.modules.recovery ? [lostFactors] : []
+  const all: readonly Feature[] = [...Object.values(rooms), notices, devices, ...optional, mails]
+  return { ...rooms, notices, devices, all }
+}
+
+/** The mails that tell an account's owner what was done. */
+function noticesOf(
+  { config, database, outbox, clock, keyValue, views }: Foundation,
+  accounts: ReturnType<typeof createAccounts>,
+  sessions: ReturnType<typeof createSessions>,
+  keepFactors: (accountId: string, tx: Tx) => Promise<void>,
+) {
+  return createNotices({
+    ...{ transaction: database.transaction, outbox, clock, newToken, kv: keyValue, keepFactors },
+    ...{ issuer: config.issuer, home: config.home, locale: views.pickLocale([]) },
+    repository: noticeRepository(database.db),
+    accounts: accounts.service,
+    sessions: sessions.service,
+  })
+}
+
+/** What keeps an account its owner's: browsers that are known, and the way back after a factor was lost. */
+function createSafety(
+  { config, database, outbox, clock, keyValue, views }: Foundation,
+  accounts: ReturnType<typeof createAccounts>,
+  sessions: ReturnType<typeof createSessions>,
+  notices: ReturnType<typeof createNotices>,
+  removeFactors: readonly RemoveFactors[],
+) {
+  const { db, transaction } = database
+  const shared = {
+    ...{ transaction, outbox, clock, newId, kv: keyValue, locale: views.pickLocale([]) },
+    ...{ accounts: accounts.service, notices: notices.service, sessions: sessions.service },
+  }
+  const devices = createDevices({ ...shared, repository: deviceRepository(db) })
+  const { waitingHours } = config.recovery
+  const lostFactors = createLostFactors({ ...shared, repository: removalRepository(db), removeFactors, waitingHours })
+  return { devices, lostFactors }
 }
 
 /** What an account may set up beside its password and its mailbox. */
@@ -115,11 +168,12 @@ function createFactors(
   accounts: ReturnType<typeof createAccounts>,
   sessions: ReturnType<typeof createSessions>,
   brands: BrandsFeature['service'],
+  notices: ReturnType<typeof createNotices>,
 ) {
   const { db, transaction } = database
   const shared = {
     ...{ transaction, outbox, clock, newId, secretBox, kv: keyValue, tries: createTryLimits(keyValue) },
-    ...{ issuer: config.issuer, home: config.home, accounts: accounts.service },
+    ...{ accounts: accounts.service, notices: notices.service },
   }
   const policy = enrolmentPolicy(config.secondFactor)
   const enrolment = createEnrolment({
@@ -135,13 +189,14 @@ function createFactors(
     ...shared,
     repository: totpRepository(db),
     changeFactor,
+    setFactor,
     issuerName: async (brandId) => (await brands.page(brandId)).name,
   })
   return { enrolment, recoveryCodes, totp }
 }
 
-/** Whoever tries without having proven anything. No device is known until there is a room of devices. */
-function abuseOf({ config, keyValue, clock, secretBox, metrics }: Foundation) {
+/** Whoever tries without having proven anything. */
+function abuseOf({ config, keyValue, clock, secretBox, metrics }: Foundation, isKnownDevice: IsKnownDevice) {
   const challenges = createChallenges({
     kv: keyValue,
     clock,
@@ -154,6 +209,7 @@ function abuseOf({ config, keyValue, clock, secretBox, metrics }: Foundation) {
     challenges,
     mac: (value) => secretBox.mac(value, 'identifier'),
     settings: config.limits,
+    isKnownDevice,
     limited: metrics.limited,
   })
 }
@@ -192,11 +248,12 @@ function createCredentials(
   accounts: ReturnType<typeof createAccounts>,
   readEmail: ReadEmail,
   brands: BrandsFeature['service'],
+  isKnownDevice: IsKnownDevice,
 ) {
   const { config, database, outbox, clock, keyValue, secretBox } = foundation
   const { db, transaction } = database
   const shared = { transaction, outbox, clock, newId }
-  const abuse = abuseOf(foundation)
+  const abuse = abuseOf(foundation, isKnownDevice)
   const passwords = createPasswords({
     ...shared,
     repository: passwordRepository(db),

@@ -12,6 +12,7 @@ import type { Database } from '../../src/platform/postgres.ts'
 import { createSecretBox } from '../../src/platform/secret_box.ts'
 import { createTryLimits } from '../../src/platform/try_limits.ts'
 import { createModelKeyValue } from '../contracts/key_value_model.ts'
+import { fakeNotices } from './notices.ts'
 
 const OLD = Buffer.alloc(32, 1)
 export const NEW = Buffer.alloc(32, 2)
@@ -36,7 +37,7 @@ export function createFactorRooms(database: Database, start: number) {
   })
   const shared = {
     ...{ transaction, outbox, clock, newId, secretBox, kv, tries: createTryLimits(kv) },
-    ...{ issuer: 'https://id.example', home: '/account', accounts: { view } },
+    ...{ notices: fakeNotices(clock, facts), accounts: { view } },
   }
   const enrolment = createEnrolment({
     ...shared,
@@ -59,6 +60,7 @@ export function createFactorRooms(database: Database, start: number) {
     ...shared,
     repository: totpRepository(db),
     changeFactor: enrolment.changeFactor,
+    setFactor: enrolment.setFactor,
     issuerName: async () => 'Genkan',
   })
   return {
