@@ -111,12 +111,10 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     endSessions: sessions.service.endAll,
     retention: config.retention,
   })
-  const { mails, ...credentials } = createCredentials(foundation, accounts, readEmail, brands.service, (email, token) =>
-    safety.devices.service.isKnown(email, token),
-  )
-  const notices = noticesOf(foundation, accounts, sessions, (accountId, tx) =>
-    safety.lostFactors.service.cancel(accountId, 'refused', tx),
-  )
+  const isKnownDevice: IsKnownDevice = (email, token) => safety.devices.service.isKnown(email, token)
+  const keepFactors = (accountId: string, tx: Tx) => safety.lostFactors.service.cancel(accountId, 'refused', tx)
+  const { mails, ...credentials } = createCredentials(foundation, accounts, readEmail, brands.service, isKnownDevice)
+  const notices = noticesOf(foundation, accounts, sessions, keepFactors)
   const factors = createFactors(foundation, accounts, sessions, brands.service, notices)
   const safety = createSafety(foundation, accounts, sessions, notices, [factors.totp.service.removeLost])
   const rooms = { brands, clients, keys, consents, sessions, identifiers, accounts, ...credentials, ...factors }

@@ -278,9 +278,8 @@ function restartUrl({ home }: Pick<InteractionRouteDeps, 'home'>, client: FlowSt
 }
 
 function requestOf({ deviceCookie }: Pick<InteractionRouteDeps, 'deviceCookie'>, ctx: Context): RequestFacts {
-  const { ip, locale, requestId } = ctx.state as { ip: string; locale: string; requestId: string }
-  const userAgent = ctx.get('User-Agent').slice(0, 512)
-  return { ip, locale, requestId, userAgent, deviceToken: deviceCookie.read(ctx) }
+  const { ip, locale, requestId } = ctx.state as Pick<RequestFacts, 'ip' | 'locale' | 'requestId'>
+  return { ip, locale, requestId, userAgent: ctx.get('User-Agent').slice(0, 512), deviceToken: deviceCookie.read(ctx) }
 }
 
 function uidOf(ctx: Context): string {
@@ -291,9 +290,7 @@ function pathOf(ctx: Context): string {
   return `/interaction/${encodeURIComponent(uidOf(ctx))}`
 }
 
-function back(ctx: Context): void {
-  redirect(ctx, pathOf(ctx))
-}
+const back = (ctx: Context): void => redirect(ctx, pathOf(ctx))
 
 /** 303: the browser follows with GET and never sends a password twice (RFC 9700 §4.12). */
 function redirect(ctx: Context, url: string): void {
