@@ -2,10 +2,11 @@
 import type { Fact } from '../../events.ts'
 import type { AccountView, ClientView } from '../../interaction/step.ts'
 import type { KeyValue } from '../../platform/key_value.ts'
+import type { Checked } from '../../platform/one_time_codes.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { OwnClaim } from '../accounts/types.ts'
 import type { Agreement, Consent, Permission } from '../consents/types.ts'
-import type { Checked, CodeRequest, CodeTarget } from '../email_codes/types.ts'
+import type { CodeRequest, CodeTarget } from '../email_codes/types.ts'
 import type { ReadEmail } from '../identifiers/types.ts'
 import type { AfterCommit, ConnectedClient, EndReason, SessionView } from '../sessions/types.ts'
 

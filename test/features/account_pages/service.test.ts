@@ -5,7 +5,8 @@ import { profileSchema } from '../../../src/features/account_pages/schema.ts'
 import { createAccountActs } from '../../../src/features/account_pages/service.ts'
 import type { AccountPagesDeps } from '../../../src/features/account_pages/types.ts'
 import type { SignedIn } from '../../../src/features/account_sign_in/types.ts'
-import type { Checked, CodeRequest } from '../../../src/features/email_codes/types.ts'
+import type { CodeRequest } from '../../../src/features/email_codes/types.ts'
+import type { Checked } from '../../../src/platform/one_time_codes.ts'
 import type { Tx } from '../../../src/platform/postgres.ts'
 
 const NOW = new Date('2026-11-01T12:00:00.000Z')
