@@ -23,6 +23,9 @@ import { createRecoveryCodes } from './features/recovery_codes/index.ts'
 import { recoveryCodeRepository } from './features/recovery_codes/repository.ts'
 import { createSessions } from './features/sessions/index.ts'
 import { sessionRepository } from './features/sessions/repository.ts'
+import { createSmsCodes } from './features/sms_codes/index.ts'
+import { phoneRepository } from './features/sms_codes/repository.ts'
+import { createTextMessages } from './features/text_messages/index.ts'
 import { createTotp } from './features/totp/index.ts'
 import { totpRepository } from './features/totp/repository.ts'
 import type { Foundation } from './foundation.ts'
@@ -95,22 +98,24 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     repository: accountRepository(db),
     kv: keyValue,
     endSessions: sessions.service.endAll,
+    provenNumber: async (accountId) => factors.smsCodes?.service.provenNumber(accountId),
     retention: config.retention,
   })
   const { passwords, emailCodes, mails } = createCredentials(foundation, accounts, readEmail, brands.service)
   const factors = createFactors(foundation, accounts, sessions, brands.service)
   const rooms = { brands, clients, keys, consents, sessions, identifiers, accounts, passwords, emailCodes, ...factors }
-  const all: readonly Feature[] = [...Object.values(rooms), mails]
+  const all: readonly Feature[] = [...Object.values(rooms).filter((room) => room !== undefined), mails]
   return { ...rooms, all }
 }
 
 /** What an account may set up beside its password and its mailbox. */
 function createFactors(
-  { config, database, outbox, clock, keyValue, secretBox }: Foundation,
+  foundation: Foundation,
   accounts: ReturnType<typeof createAccounts>,
   sessions: ReturnType<typeof createSessions>,
   brands: BrandsFeature['service'],
 ) {
+  const { config, database, outbox, clock, keyValue, secretBox } = foundation
   const { db, transaction } = database
   const shared = {
     ...{ transaction, outbox, clock, newId, secretBox, kv: keyValue, tries: createTryLimits(keyValue) },
@@ -132,7 +137,42 @@ function createFactors(
     changeFactor,
     issuerName: async (brandId) => (await brands.page(brandId)).name,
   })
-  return { enrolment, recoveryCodes, totp }
+  const texts = createTexts(
+    foundation,
+    brands,
+    (reference) => smsCodes?.service.sending(reference) ?? Promise.resolve(false),
+  )
+  const smsCodes =
+    texts &&
+    createSmsCodes({
+      ...{ ...shared, digits, changeFactor },
+      repository: phoneRepository(db),
+      mac: (value) => secretBox.mac(value, PHONE_MAC),
+      macMatches: (value, mac) => secretBox.macMatches(value, PHONE_MAC, mac),
+      texts: texts.service,
+    })
+  return { enrolment, recoveryCodes, totp, texts, smsCodes }
+}
+
+/** Numbers and codes of phones are hashed under it. */
+const PHONE_MAC = 'phone'
+
+/** Text messages, where the settings name somebody who sends them. */
+function createTexts(
+  { config, database, outbox, keyValue, secretBox, textSender, views, metrics }: Foundation,
+  brands: BrandsFeature['service'],
+  sending: (reference: string) => Promise<boolean>,
+) {
+  if (config.sms === undefined || textSender === undefined) return undefined
+  return createTextMessages({
+    ...{ transaction: database.transaction, outbox, kv: keyValue, rules: config.sms, sending },
+    mac: (value) => secretBox.mac(value, PHONE_MAC),
+    measure: metrics.textMessage,
+    send: textSender.send,
+    writeCode: async (code, locale, brand) =>
+      views.t(locale, 'sms.code', { code, brand: (await brands.page(brand)).name }),
+    host: new URL(config.issuer).hostname,
+  })
 }
 
 function identifiersOf({ database, outbox, keyValue, secretBox, metrics }: Foundation) {

@@ -7,6 +7,8 @@ export interface Metrics {
   signIn(result: string, method: string): void
   /** A typed identifier that was refused: why, and whether it was `stated` as a fact or only `counted`. */
   identifierRefused(reason: string, as: string): void
+  /** What became of a text message, or why there is none: cost must be watched. */
+  textMessage(event: string): void
   /** A token response, by `grant_type`. */
   token(grantType: string): void
   /** An answered request: the name of its route, its status, its duration in seconds. */
@@ -80,6 +82,7 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
     help: 'Age of the oldest fact that is not sealed',
     registers,
   })
+  const texts = textCounter(registry)
   if (passwordHash !== undefined) hashGauges(registry, passwordHash)
 
   const known = {
@@ -88,6 +91,7 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
     grant: oneOf(GRANTS),
     reason: oneOf(['mixed_script']),
     as: oneOf(['stated', 'counted']),
+    text: oneOf(['requested', 'limited', 'refused', 'stopped', 'sent', 'failed', 'used']),
     route: oneOf(routes),
     httpMethod: oneOf(HTTP_METHODS),
     job: oneOf(jobs),
@@ -96,6 +100,7 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
     registry,
     signIn: (result, method) => signIns.inc({ result: known.result(result), method: known.method(method) }),
     identifierRefused: (reason, as) => refusals.inc({ reason: known.reason(reason), as: known.as(as) }),
+    textMessage: (event) => texts.inc({ event: known.text(event) }),
     // Extension grants are URNs: `urn:ietf:params:oauth:grant-type:device_code`.
     token: (grantType) => tokens.inc({ grant: known.grant(grantType.replace(/^.*[:]/, '').replaceAll('-', '_')) }),
     request: (route, method, status, seconds) =>
@@ -106,6 +111,15 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
     jobFailed: (job) => failedJobs.inc({ job: known.job(job) }),
     outboxLag: (seconds) => lag.set(seconds),
   }
+}
+
+function textCounter(registry: Registry) {
+  return new Counter({
+    name: 'genkan_text_messages_total',
+    help: 'Text messages asked for, held back by limits of the person (limited) or of the house (refused, stopped), sent, failed, used',
+    labelNames: ['event'],
+    registers: [registry],
+  })
 }
 
 function hashGauges(registry: Registry, stats: () => { running: number; queued: number }): void {

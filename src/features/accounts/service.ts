@@ -35,6 +35,8 @@ export interface AccountDeps {
     options: { exceptUid?: string | undefined },
     tx: Tx,
   ) => Promise<() => Promise<void>>
+  /** The number that a second factor of the account has proven; not there where no messages are sent. */
+  readonly provenNumber?: ((accountId: string) => Promise<string | undefined>) | undefined
   /** Told when the account's state could not be written through after a commit; the facts' consumer repeats it. */
   readonly warn: (error: unknown, message: string) => void
 }
@@ -55,7 +57,7 @@ export function createAccountService(deps: AccountDeps) {
   }
 }
 
-function views({ repository }: AccountDeps) {
+function views({ repository, provenNumber }: AccountDeps) {
   return {
     /** The account as steps and pages may see it. A pending account is `active` here: it may go on proving itself. */
     async view(id: string, tx?: Tx): Promise<AccountView | undefined> {
@@ -79,7 +81,8 @@ function views({ repository }: AccountDeps) {
     /** Every standard claim of the account (OIDC Core §5.1). Undefined unless it is active. */
     async claims(id: string): Promise<{ [claim: string]: unknown } | undefined> {
       const account = await repository.find(id)
-      return account?.state === 'active' ? claimsOf(account) : undefined
+      const proven = account?.profile.phone_number === undefined ? undefined : await provenNumber?.(id)
+      return account?.state === 'active' ? claimsOf(account, proven) : undefined
     },
   }
 }
