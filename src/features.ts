@@ -98,7 +98,9 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     repository: accountRepository(db),
     kv: keyValue,
     endSessions: sessions.service.endAll,
-    provenNumber: async (accountId) => factors.smsCodes?.service.provenNumber(accountId),
+    // Only asked for when there is a number to confirm.
+    provenNumber: async ({ id, profile }) =>
+      profile.phone_number === undefined ? undefined : factors.smsCodes?.service.provenNumber(id),
     retention: config.retention,
   })
   const { passwords, emailCodes, mails } = createCredentials(foundation, accounts, readEmail, brands.service)

@@ -51,7 +51,7 @@ interface CodeRecord {
 
 /** How long a code works, counted from its sending. */
 export const CODE_MINUTES = 10
-export const COOL_DOWN_SECONDS = 30
+const COOL_DOWN_SECONDS = 30
 const DIGITS = 6
 const CODE_MS = CODE_MINUTES * 60_000
 /** Waiting for a slow server included: the ten minutes begin when the message leaves. */

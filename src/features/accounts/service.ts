@@ -35,8 +35,7 @@ export interface AccountDeps {
     options: { exceptUid?: string | undefined },
     tx: Tx,
   ) => Promise<() => Promise<void>>
-  /** The number that a second factor of the account has proven; not there where no messages are sent. */
-  readonly provenNumber?: ((accountId: string) => Promise<string | undefined>) | undefined
+  readonly provenNumber?: ((account: Account) => Promise<string | undefined>) | undefined
   /** Told when the account's state could not be written through after a commit; the facts' consumer repeats it. */
   readonly warn: (error: unknown, message: string) => void
 }
@@ -81,8 +80,7 @@ function views({ repository, provenNumber }: AccountDeps) {
     /** Every standard claim of the account (OIDC Core §5.1). Undefined unless it is active. */
     async claims(id: string): Promise<{ [claim: string]: unknown } | undefined> {
       const account = await repository.find(id)
-      const proven = account?.profile.phone_number === undefined ? undefined : await provenNumber?.(id)
-      return account?.state === 'active' ? claimsOf(account, proven) : undefined
+      return account?.state === 'active' ? claimsOf(account, await provenNumber?.(account)) : undefined
     },
   }
 }

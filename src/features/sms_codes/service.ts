@@ -74,7 +74,15 @@ export function createSmsCodeService(deps: SmsCodeDeps) {
   }
 }
 
-function signIn(parts: Parts) {
+interface SignIn {
+  find(accountId: string): Promise<PhoneFactor | undefined>
+  provenNumber(accountId: string): Promise<string | undefined>
+  show(holder: Holder, asker: Asker): Promise<{ masked: string; resendIn?: number; failed?: Failed }>
+  resend(holder: Holder, asker: Asker): Promise<Done>
+  verify(holder: Holder, typed: string, clientId: string): Promise<Done>
+}
+
+function signIn(parts: Parts): SignIn {
   const { repository, secretBox, codes, texts, tries, transaction, outbox, clock } = parts
   const number = ({ sealedNumber }: PhoneRecord) => secretBox.open(sealedNumber, SEAL)
   /** Of the account's row and the conversation's own id only: nothing that a form says names a phone (A23, A25). */
@@ -90,20 +98,20 @@ function signIn(parts: Parts) {
     })
   return {
     /** The account's phone; undefined when it has none. */
-    async find(accountId: string): Promise<PhoneFactor | undefined> {
+    async find(accountId) {
       const found = await repository.find(accountId)
       if (found === undefined) return undefined
       return { masked: maskedNumber(number(found)), confirmedAt: found.confirmedAt, usedAt: found.usedAt }
     },
 
     /** The number that the account has proven. */
-    async provenNumber(accountId: string): Promise<string | undefined> {
+    async provenNumber(accountId) {
       const found = await repository.find(accountId)
       return found && number(found)
     },
 
     /** Sends a code to the account's phone, unless one is under way: the page's first look. */
-    async show(holder: Holder, asker: Asker): Promise<{ masked: string; resendIn?: number; failed?: Failed }> {
+    async show(holder, asker) {
       const phone = await repository.find(holder.accountId)
       if (phone === undefined) return { masked: '' }
       const target = targetOf(holder, phone)
@@ -113,7 +121,7 @@ function signIn(parts: Parts) {
       return failed === undefined ? { masked, resendIn: await codes.resendIn(target) } : { masked, failed }
     },
 
-    async resend(holder: Holder, asker: Asker): Promise<Done> {
+    async resend(holder, asker) {
       const phone = await repository.find(holder.accountId)
       if (phone === undefined) return WRONG
       const dispatch = dispatchOf(parts, holder.accountId, number(phone), asker)
@@ -121,7 +129,7 @@ function signIn(parts: Parts) {
     },
 
     /** Whether this is the code that was sent; it is used up by being right. */
-    async verify(holder: Holder, typed: string, clientId: string): Promise<Done> {
+    async verify(holder, typed, clientId) {
       const { accountId } = holder
       const phone = await repository.find(accountId)
       const retryAfter = await tries.enter(METHOD, accountId, phone?.failures ?? 0)

@@ -21,12 +21,6 @@ export interface Asker {
   readonly brand?: string | undefined
 }
 
-/** How a code that was asked for stands. */
-export interface Sent {
-  /** Seconds until another may be asked for. */
-  readonly resendIn: number
-}
-
 export type SmsFailure =
   | {
       readonly code: 'sms_code_invalid' | 'code_used_up' | 'sms_setup_gone' | 'phone_in_use'

@@ -6,3 +6,5 @@ export const TEXT_MESSAGE_CODES = {
   /** A budget is used up or a prefix is stopped: nobody's own doing, so another way is what helps. */
   sms_unavailable: 429,
 } as const
+
+export type TextMessageCode = keyof typeof TEXT_MESSAGE_CODES

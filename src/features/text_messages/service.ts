@@ -10,6 +10,7 @@ import { networkOf } from '../../platform/client_network.ts'
 import type { KeyValue, Limit } from '../../platform/key_value.ts'
 import { type PhoneNumber, readPhoneNumber } from '../../platform/phone_numbers.ts'
 import type { Tx } from '../../platform/postgres.ts'
+import { TEXT_MESSAGE_CODES, type TextMessageCode } from './errors.ts'
 import type { Cause, CodeMessage, ReadPhone, SpendingRules, TextEvent } from './types.ts'
 
 export interface TextMessageDeps {
@@ -81,7 +82,7 @@ export function createTextMessageService(deps: TextMessageDeps) {
 
 function refuse({ measure }: TextMessageDeps, retryAfter: number): never {
   measure('refused')
-  throw new AppError<'sms_unavailable'>('sms_unavailable', { status: 429, retryAfter })
+  throw new AppError<TextMessageCode>('sms_unavailable', { status: TEXT_MESSAGE_CODES.sms_unavailable, retryAfter })
 }
 
 /** What all messages to a prefix or a country share. */
