@@ -121,7 +121,7 @@ const requireSecondFactor: Command<Accounts> = {
     const isRequired = input.options.off !== true
     const changed = await accounts.requireSecondFactor(id, isRequired, reason)
     const now = isRequired ? 'must have a second factor' : 'need not have a second factor'
-    out.line(`account ${id} ${now}${changed ? '' : ' already'}`)
+    out.line(changed ? `account ${id} ${now}` : `nothing changed: account ${id} ${now}`)
   },
 }
 

@@ -23,6 +23,7 @@ import {
   type PromptName,
   type Proof,
   type RequestFacts,
+  type SessionLimits,
 } from './step.ts'
 import type { AccountTruth } from './truth.ts'
 
@@ -58,6 +59,7 @@ export interface OpenedSession {
   readonly proofs: readonly Proof[]
   readonly amr: readonly string[]
   readonly transient: boolean
+  readonly limits?: SessionLimits | undefined
   readonly ip?: string | undefined
   readonly userAgent?: string | undefined
   readonly now: Date

@@ -10,6 +10,7 @@ import { reasonOf } from './levels.ts'
 import { isFinished } from './progress.ts'
 import {
   authenticated,
+  type Challenge,
   type FieldError,
   type FlowState,
   type Outcome,
@@ -40,6 +41,7 @@ interface PageError {
   readonly field?: string | undefined
   readonly retryAfter?: number | undefined
   readonly others?: readonly FieldError[] | undefined
+  readonly challenge?: Challenge | undefined
 }
 
 /** What a page shows beside its step: an error, what was typed, the code of a link. */
@@ -131,7 +133,8 @@ async function show(
     ctx.state.locale = deps.languages.of(ctx, { uiLocales: state.params.ui_locales, account: accountLocale, fallback })
   }
   const failure = error ?? (shown as Shown & { readonly error?: PageError }).error
-  if (failure?.retryAfter !== undefined) ctx.set('Retry-After', String(failure.retryAfter))
+  const { code: failed, challenge, retryAfter = failed === 'challenge' ? challenge?.wait : undefined } = failure ?? {}
+  if (retryAfter !== undefined) ctx.set('Retry-After', String(retryAfter))
   const offers = deps.steps.flatMap((other) => {
     const offer = other === step || !other.prompts.includes(state.prompt.name) ? undefined : other.offer?.(state)
     return offer === undefined ? [] : [offer]
@@ -194,15 +197,15 @@ async function refuse(
   ctx: Context,
   conversation: Conversation,
   step: Step,
-  { code, field, retryAfter, others, values }: Extract<Outcome, { ok: false }>,
+  { code, field, retryAfter, others, values, challenge }: Extract<Outcome, { ok: false }>,
   typed: { readonly [name: string]: string },
 ): Promise<void> {
   if (code === 'stale') return back(ctx)
-  const status = retryAfter === undefined ? 400 : 429
+  const status = retryAfter === undefined && code !== 'challenge' ? 400 : 429
   return show(deps, ctx, conversation, step, {
     status,
     values: { ...typed, ...values },
-    error: { code, field, retryAfter, others },
+    error: { code, field, retryAfter, others, challenge },
   })
 }
 

@@ -125,6 +125,7 @@ function openSession(
     proofs,
     amr: amrOf(proofs),
     transient: remember === false,
+    limits: client.brand?.session,
     ip: request.ip,
     userAgent: request.userAgent,
     now: clock.now(),
@@ -146,6 +147,7 @@ async function resume(
   const login = {
     accountId,
     proofs,
+    limits: state.client.brand?.session,
     ts: Math.floor(Math.max(...proofs.map(({ at }) => at)) / 1000),
     remember: remember !== false,
     sessionUid,

@@ -11,6 +11,7 @@ import {
 } from 'oidc-provider'
 import type { Config } from '../config.ts'
 import type { Levels } from '../interaction/levels.ts'
+import type { SessionLimits } from '../interaction/step.ts'
 import { CLAIMS, SCOPES } from './claims.ts'
 import { isCompactJws } from './compact_jws.ts'
 import { type SigningKey, toEngineKeys } from './keys.ts'
@@ -178,10 +179,11 @@ function tokenRules(config: Config) {
         const absolute = number(client, 'refresh_absolute_seconds') ?? tokens.refreshAbsoluteSeconds
         return Math.max(1, Math.min(idle, absolute - token.totalLifetime()))
       },
-      Session: (_ctx: unknown, session: { startedAt?: number }) => {
-        if (session.startedAt === undefined) return sessions.idleSeconds
-        const left = session.startedAt + sessions.absoluteSeconds - Math.floor(Date.now() / 1000)
-        return Math.max(1, Math.min(sessions.idleSeconds, left))
+      Session: (_ctx: unknown, { startedAt, limits }: { startedAt?: number; limits?: SessionLimits }) => {
+        const idle = Math.min(sessions.idleSeconds, limits?.idleSeconds ?? Number.POSITIVE_INFINITY)
+        const absolute = Math.min(sessions.absoluteSeconds, limits?.absoluteSeconds ?? Number.POSITIVE_INFINITY)
+        if (startedAt === undefined) return idle
+        return Math.max(1, Math.min(idle, startedAt + absolute - Math.floor(Date.now() / 1000)))
       },
     },
   }

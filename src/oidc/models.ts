@@ -3,7 +3,7 @@ import { hash } from 'node:crypto'
 import Provider, { errors } from 'oidc-provider'
 import { browserOf } from '../http/csrf.ts'
 import { type Levels, wishesOf } from '../interaction/levels.ts'
-import type { Proof } from '../interaction/step.ts'
+import type { Proof, SessionLimits } from '../interaction/step.ts'
 import type { OidcStore } from './adapter/store.ts'
 import { SCOPES } from './claims.ts'
 import { isCompactJws } from './compact_jws.ts'
@@ -30,6 +30,8 @@ export interface LoginResult {
   readonly browser: string
   /** All that was shown in the session, each with its time. */
   readonly proofs: readonly Proof[]
+  /** Where the brand ends the session earlier than the settings do. */
+  readonly limits?: SessionLimits | undefined
 }
 
 type Prototype = { [name: string]: (...args: never[]) => unknown }
@@ -37,7 +39,7 @@ type Loose = { prototype: Prototype; [name: string]: unknown }
 
 /** Applies our changes to one provider's models. */
 export function adaptModels(provider: Provider, deps: ModelDeps): void {
-  keepInPayload(provider.Session, ['epoch', 'startedAt', 'linked', 'seenAt', 'proofs'])
+  keepInPayload(provider.Session, ['epoch', 'startedAt', 'linked', 'seenAt', 'proofs', 'limits'])
   keepInPayload(provider.Grant, ['epoch'])
   keepInPayload(provider.RefreshToken, ['device'])
   adaptSession(provider, deps)
@@ -63,6 +65,7 @@ interface LiveSession {
   seenAt?: number
   accountId?: string
   proofs?: readonly Proof[]
+  limits?: SessionLimits | undefined
   adapter: { destroy(id: string): Promise<void> }
 }
 
@@ -121,7 +124,11 @@ function adaptSession(provider: Provider, deps: ModelDeps): void {
       throw new errors.AccessDenied('the sign-in was made in another browser')
     }
     const seconds = Math.floor(now().getTime() / 1000)
-    if (this.uid !== login?.sessionUid || this.startedAt === undefined) this.startedAt = seconds
+    // A session that goes on keeps the limits it began with.
+    if (this.uid !== login?.sessionUid || this.startedAt === undefined) {
+      this.startedAt = seconds
+      this.limits = login?.limits
+    }
     this.seenAt = seconds
     if (login?.accountId === details.accountId) {
       this.uid = login.sessionUid

@@ -18,6 +18,10 @@ export interface Brand {
   /** Texts of its own, by locale and message key. */
   readonly texts: { readonly [locale: string]: { readonly [key: string]: string } }
   readonly defaultLocale?: string | undefined
+  /** When sign-ins under it end, where that is earlier than usual. */
+  readonly session?:
+    | { readonly idleSeconds?: number | undefined; readonly absoluteSeconds?: number | undefined }
+    | undefined
   /** The button of its mails, where no stylesheet reaches. */
   readonly button: { readonly colour: string; readonly text: string }
   /** The ground of its pages, for the bars of browsers around them. */
@@ -99,6 +103,9 @@ export interface StoredBrand {
     readonly links?: Brand['links'] | undefined
     readonly texts?: Brand['texts'] | undefined
     readonly default_locale?: string | undefined
+    readonly session?:
+      | { readonly idle_seconds?: number | undefined; readonly absolute_seconds?: number | undefined }
+      | undefined
   }
   readonly css: string
   readonly logos: { readonly light?: StoredLogo | undefined; readonly dark?: StoredLogo | undefined }
@@ -136,6 +143,10 @@ export function compileBrand({ id, settings, css, logos: { light, dark } }: Stor
     links: settings.links ?? {},
     texts: settings.texts ?? {},
     defaultLocale: settings.default_locale,
+    session: settings.session && {
+      idleSeconds: settings.session.idle_seconds,
+      absoluteSeconds: settings.session.absolute_seconds,
+    },
     button: sheet.button,
     canvas: sheet.canvas,
   }

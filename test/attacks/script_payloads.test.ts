@@ -73,6 +73,8 @@ const CHOSEN = [
   'error.field',
   'claim',
   'label',
+  'state',
+  'reason',
   'done',
   'current',
   'failure.code',

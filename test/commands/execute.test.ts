@@ -8,6 +8,8 @@ const accounts = [
     id: 'a1',
     email: 'ada@example.com',
     state: 'active',
+    factors: ['totp'],
+    secondFactorRequired: false,
     emailVerifiedAt: new Date(0),
     createdAt: new Date('2026-11-22T10:00:00Z'),
   },
@@ -62,6 +64,30 @@ describe('commands', () => {
     const evil = [{ ...accounts[0], email: 'a\u001b]0;owned\u0007\u009b31m\u202e@example.com\r\nroot' }]
     const { output } = await run({ command: 'accounts list' }, withAccounts({ list: async () => evil }))
     expect(output).not.toMatch(/[^\P{C}\n]/u)
+  })
+
+  it('demand a second factor of an account, and no more', async () => {
+    const asked: unknown[] = []
+    const services = withAccounts({
+      requireSecondFactor: async (...words: unknown[]) => {
+        asked.push(words)
+        return asked.length < 3
+      },
+    })
+    const command = 'accounts require-second-factor'
+    const on = await run({ command, args: ['a1'], options: { reason: 'staff' } }, services)
+    const off = await run({ command, args: ['a1'], options: { off: true } }, services)
+    const again = await run({ command, args: ['a1'], options: { off: true } }, services)
+    expect(asked).toEqual([
+      ['a1', true, 'staff'],
+      ['a1', false, undefined],
+      ['a1', false, undefined],
+    ])
+    expect([on, off, again].map(({ output }) => output)).toEqual([
+      'account a1 must have a second factor\n',
+      'account a1 need not have a second factor\n',
+      'nothing changed: account a1 need not have a second factor\n',
+    ])
   })
 
   it('delete an account only when told twice', async () => {

@@ -4,7 +4,7 @@
  */
 import { AppError } from '../../errors.ts'
 import type { Fact } from '../../events.ts'
-import { networkOf } from '../../platform/client_network.ts'
+import { networkOf, subnetOf } from '../../platform/client_network.ts'
 import type { Limit } from '../../platform/key_value.ts'
 import {
   type Checked,
@@ -29,7 +29,7 @@ const DAY_SECONDS = 86_400
 const TRIES_PER_DAY = 100
 /** Less for one requester than for all: nobody uses up alone what the mailbox's owner needs (A38). */
 const TRIES_PER_DAY_AND_ADDRESS = 30
-const MAILS_PER_HOUR = { mailbox: 30, mailboxAndAddress: 6, conversation: 20, address: 60 }
+const MAILS_PER_HOUR = { mailbox: 30, mailboxAndAddress: 6, conversation: 20, address: 60, subnet: 600 }
 
 export function createEmailCodeService(deps: EmailCodeDeps) {
   const codes = createOneTimeCodes(deps)
@@ -92,5 +92,6 @@ function mailLimits({ mac }: EmailCodeDeps, { to, cid, ip }: CodeRequest): reado
     { key: `{mails}:to:${mailbox}:${network}`, limit: MAILS_PER_HOUR.mailboxAndAddress, windowSeconds },
     { key: `{mails}:cid:${cid}`, limit: MAILS_PER_HOUR.conversation, windowSeconds },
     { key: `{mails}:ip:${network}`, limit: MAILS_PER_HOUR.address, windowSeconds },
+    { key: `{mails}:net:${subnetOf(ip)}`, limit: MAILS_PER_HOUR.subnet, windowSeconds },
   ]
 }

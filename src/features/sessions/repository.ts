@@ -2,7 +2,7 @@
 import type { Knex } from 'knex'
 import type { Statement } from '../../platform/outbox.ts'
 import type { Tx } from '../../platform/postgres.ts'
-import type { ClientLink, ConnectedClient, EndReason, ListedSession, OpenSession, Session } from './types.ts'
+import type { ClientLink, ConnectedClient, Cutoffs, EndReason, ListedSession, OpenSession, Session } from './types.ts'
 
 export type SessionRepository = ReturnType<typeof sessionRepository>
 
@@ -23,10 +23,12 @@ export type LinkSelector =
   | { readonly accountId: string; readonly clientId: string }
   | { readonly grantId: string }
 
-/** The two instants before which a live session counts as over: by its age and by its silence. */
-export interface Cutoffs {
-  readonly createdBefore: Date
-  readonly seenBefore: Date
+/** Whether a row is not over. */
+const ALIVE = `created_at >= ?::timestamptz - make_interval(secs => least(absolute_seconds, ?)) and
+  seen_at >= ?::timestamptz - make_interval(secs => least(idle_seconds, ?) + ?)`
+
+function alive({ now, absoluteSeconds, idleSeconds, slackSeconds }: Cutoffs) {
+  return [now, absoluteSeconds, now, idleSeconds, slackSeconds]
 }
 
 /** Finds and changes sign-ins. `tx` is optional where one statement is the whole act. */
@@ -53,9 +55,9 @@ function reads(db: Knex) {
              select jsonb_agg(distinct client_id) from session_clients where session_uid = uid and revoked_at is null
            ), '[]') as client_ids
            from sessions
-          where account_id = ? and ended_at is null and created_at >= ? and seen_at >= ?
+          where account_id = ? and ended_at is null and ${ALIVE}
           order by seen_at desc limit 200`,
-        [accountId, over.createdBefore, over.seenBefore],
+        [accountId, ...alive(over)],
       )
       return rows.map((row) => ({
         ...toSession(row),
@@ -88,12 +90,14 @@ function beginnings(db: Knex) {
       const { accountId, transient, now } = session
       await (tx ?? db).raw(
         `with facts as (${facts.sql})
-         insert into sessions (uid, account_id, proofs, amr, transient, ip, user_agent, created_at, authenticated_at, seen_at)
-         values (?, ?, ?::jsonb, ?::jsonb, ?, ?, ?, ?, ?, ?)`,
+         insert into sessions (uid, account_id, proofs, amr, transient, ip, user_agent, created_at, authenticated_at, seen_at,
+           idle_seconds, absolute_seconds)
+         values (?, ?, ?::jsonb, ?::jsonb, ?, ?, ?, ?, ?, ?, ?, ?)`,
         [
           ...facts.bindings,
           ...[uid, accountId, JSON.stringify(session.proofs), JSON.stringify(session.amr), transient],
           ...[session.ip ?? null, session.userAgent?.slice(0, 512) ?? null, now, now, now],
+          ...limitsOf(session),
         ],
       )
     },
@@ -117,17 +121,21 @@ function beginnings(db: Knex) {
         `with renewed as (
            update sessions set proofs = ?::jsonb, amr = ?::jsonb, transient = ?, ip = ?, user_agent = ?,
              authenticated_at = ?, seen_at = ?
-           where uid = ? and account_id = ? and ended_at is null and created_at >= ? returning uid
+           where uid = ? and account_id = ? and ended_at is null and
+             created_at >= ?::timestamptz - make_interval(secs => least(absolute_seconds, ?)) returning uid
          ), fresh as (
-           insert into sessions (uid, account_id, proofs, amr, transient, ip, user_agent, created_at, authenticated_at, seen_at)
-           select ?::text, ?::text, ?::jsonb, ?::jsonb, ?::boolean, ?::text, ?::text, ?::timestamptz, ?::timestamptz, ?::timestamptz
+           insert into sessions (uid, account_id, proofs, amr, transient, ip, user_agent, created_at, authenticated_at, seen_at,
+             idle_seconds, absolute_seconds)
+           select ?::text, ?::text, ?::jsonb, ?::jsonb, ?::boolean, ?::text, ?::text, ?::timestamptz, ?::timestamptz,
+             ?::timestamptz, ?::integer, ?::integer
            where not exists (select 1 from renewed) returning uid
          )
          select uid, true as renewed from renewed union all select uid, false from fresh`,
         [
           ...[proofs, amr, session.transient, ip, userAgent, now, now],
-          ...[session.uid ?? '', session.accountId, over.createdBefore],
+          ...[session.uid ?? '', session.accountId, over.now, over.absoluteSeconds],
           ...[freshUid, session.accountId, proofs, amr, session.transient, ip, userAgent, now, now, now],
+          ...limitsOf(session),
         ],
       )
       return { uid: rows[0].uid, renewed: rows[0].renewed }
@@ -213,9 +221,10 @@ function purges(db: Knex) {
     async endOver(over: Cutoffs, atMost: number, now: Date, tx: Tx): Promise<Ended[]> {
       const { rows } = await tx.raw(
         `update sessions set ended_at = ?, end_reason = 'expired' where uid in (
-           select uid from sessions where ended_at is null and (created_at < ? or seen_at < ?)
+           select uid from sessions where ended_at is null and (created_at < ? or seen_at < ? or
+             ((idle_seconds is not null or absolute_seconds is not null) and not (${ALIVE})))
            limit ? for update skip locked) returning uid, account_id`,
-        [now, over.createdBefore, over.seenBefore, atMost],
+        [now, ...beginningOf(over), ...alive(over), atMost],
       )
       return rows.map(toEnded)
     },
@@ -256,11 +265,6 @@ export interface Ended {
   readonly accountId: string
 }
 
-interface EndedRow {
-  uid: string
-  account_id: string
-}
-
 interface LinkRow {
   account_id: string
   client_id: string
@@ -288,6 +292,8 @@ interface SessionRow {
   authenticated_at: Date
   seen_at: Date
   ended_at: Date | null
+  idle_seconds: number | null
+  absolute_seconds: number | null
 }
 
 interface ListedRow extends SessionRow {
@@ -295,7 +301,16 @@ interface ListedRow extends SessionRow {
   client_ids: string[]
 }
 
-function toEnded(row: EndedRow): Ended {
+/** The instants before which every session is over: what an index can find. */
+function beginningOf({ now, absoluteSeconds, idleSeconds, slackSeconds }: Cutoffs): Date[] {
+  return [absoluteSeconds, idleSeconds + slackSeconds].map((seconds) => new Date(now.getTime() - seconds * 1000))
+}
+
+function limitsOf({ limits }: OpenSession) {
+  return [limits?.idleSeconds ?? null, limits?.absoluteSeconds ?? null]
+}
+
+function toEnded(row: Pick<LinkRow, 'account_id'> & { uid: string }): Ended {
   return { uid: row.uid, accountId: row.account_id }
 }
 
@@ -322,5 +337,6 @@ function toSession(row: SessionRow): Session {
     authenticatedAt: row.authenticated_at,
     seenAt: row.seen_at,
     endedAt: row.ended_at ?? undefined,
+    limits: { idleSeconds: row.idle_seconds ?? undefined, absoluteSeconds: row.absolute_seconds ?? undefined },
   }
 }

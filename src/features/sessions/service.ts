@@ -2,14 +2,16 @@
 import type { Fact } from '../../events.ts'
 import type { Outbox } from '../../platform/outbox.ts'
 import type { Tx } from '../../platform/postgres.ts'
-import type { CutLink, Cutoffs, Ended, SessionRepository } from './repository.ts'
+import type { CutLink, Ended, SessionRepository } from './repository.ts'
 import {
   type AfterCommit,
   type ClientLink,
   type ConnectedClient,
+  type Cutoffs,
   deviceOf,
   END_REASONS,
   type EndReason,
+  isOver,
   type OpenSession,
   type Session,
   type SessionFact,
@@ -50,12 +52,8 @@ export function createSessionService(deps: SessionDeps) {
   return { ...beginnings(deps), ...views(deps), ...endings(deps, tell), ...revocations(deps, tell) }
 }
 
-/** The instants before which a session is over. */
 function cutoffs(now: Date, limits: SessionDeps['limits']): Cutoffs {
-  return {
-    createdBefore: new Date(now.getTime() - limits.absoluteSeconds * 1000),
-    seenBefore: new Date(now.getTime() - (limits.idleSeconds + TOUCH_SECONDS) * 1000),
-  }
+  return { ...limits, now, slackSeconds: TOUCH_SECONDS }
 }
 
 interface Beginnings {
@@ -106,9 +104,8 @@ function views({ repository, clock, limits }: SessionDeps) {
     /** The session when it is alive: not ended, not too old, not too long silent. */
     async findLive(uid: string): Promise<Session | undefined> {
       const session = await repository.find(uid)
-      const over = cutoffs(clock.now(), limits)
       if (session === undefined || session.endedAt !== undefined) return undefined
-      return session.createdAt < over.createdBefore || session.seenAt < over.seenBefore ? undefined : session
+      return isOver(session, cutoffs(clock.now(), limits)) ? undefined : session
     },
 
     /** The account's live sessions, the latest seen first. */

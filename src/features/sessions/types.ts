@@ -1,7 +1,7 @@
 /** What other rooms may know of a sign-in. */
 import Bowser from 'bowser'
 import type { Fact } from '../../events.ts'
-import type { Proof } from '../../interaction/step.ts'
+import type { Proof, SessionLimits } from '../../interaction/step.ts'
 
 /** One sign-in of one account in one browser. */
 export interface Session {
@@ -16,6 +16,7 @@ export interface Session {
   readonly authenticatedAt: Date
   readonly seenAt: Date
   readonly endedAt?: Date | undefined
+  readonly limits?: SessionLimits | undefined
 }
 
 /** A session as its owner sees it: the device in words instead of the user agent, what was shown, and whom it reached. */
@@ -38,6 +39,23 @@ export interface Device {
   readonly kind: 'desktop' | 'mobile' | 'tablet' | 'unknown'
 }
 
+/** The moment, and after how many seconds of life and of silence a live session is over, unless its own limits are lower. */
+export interface Cutoffs {
+  readonly now: Date
+  readonly absoluteSeconds: number
+  readonly idleSeconds: number
+  /** Silence is measured with so many seconds of slack, since it is not noted at each request. */
+  readonly slackSeconds: number
+}
+
+/** Whether a session is over by its age or its silence. */
+export function isOver({ createdAt, seenAt, limits: own }: Session, over: Cutoffs): boolean {
+  const absolute = Math.min(over.absoluteSeconds, own?.absoluteSeconds ?? Number.POSITIVE_INFINITY)
+  const idle = Math.min(over.idleSeconds, own?.idleSeconds ?? Number.POSITIVE_INFINITY) + over.slackSeconds
+  const secondsSince = (then: Date) => (over.now.getTime() - then.getTime()) / 1000
+  return secondsSince(createdAt) > absolute || secondsSince(seenAt) > idle
+}
+
 /** What a finished conversation hands over. */
 export interface OpenSession {
   /** The session this browser has already, when it has one. */
@@ -46,6 +64,8 @@ export interface OpenSession {
   readonly proofs: readonly Proof[]
   readonly amr: readonly string[]
   readonly transient: boolean
+  /** Where the brand that it began under ends it earlier than the settings do. */
+  readonly limits?: SessionLimits | undefined
   readonly ip?: string | undefined
   readonly userAgent?: string | undefined
   readonly now: Date

@@ -6,7 +6,7 @@
  */
 import { AppError } from '../../errors.ts'
 import type { Fact } from '../../events.ts'
-import { networkOf } from '../../platform/client_network.ts'
+import { networkOf, subnetOf } from '../../platform/client_network.ts'
 import type { KeyValue, Limit } from '../../platform/key_value.ts'
 import { type PhoneNumber, readPhoneNumber } from '../../platform/phone_numbers.ts'
 import type { Tx } from '../../platform/postgres.ts'
@@ -28,7 +28,7 @@ export type TextMessageService = ReturnType<typeof createTextMessageService>
 const HOUR = 3600
 const DAY = 86_400
 const COOL_DOWN_SECONDS = 30
-const PER_HOUR = { number: 6, account: 10, address: 20 }
+const PER_HOUR = { number: 6, account: 10, address: 20, subnet: 100 }
 const PER_DAY = { number: 12, account: 20 }
 
 export function createTextMessageService(deps: TextMessageDeps) {
@@ -106,6 +106,7 @@ function ownLimits({ mac }: TextMessageDeps, { number }: PhoneNumber, { accountI
     { key: `{sms}:account:hour:${accountId}`, limit: PER_HOUR.account, windowSeconds: HOUR },
     { key: `{sms}:account:day:${accountId}`, limit: PER_DAY.account, windowSeconds: DAY },
     { key: `{sms}:ip:${networkOf(ip)}`, limit: PER_HOUR.address, windowSeconds: HOUR },
+    { key: `{sms}:net:${subnetOf(ip)}`, limit: PER_HOUR.subnet, windowSeconds: HOUR },
   ]
 }
 

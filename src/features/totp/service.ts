@@ -47,7 +47,12 @@ export function createTotpService(deps: TotpDeps) {
   return { ...checks(deps), ...setUp(deps), ...removal(deps), reseal: resealer(deps) }
 }
 
-function checks(deps: TotpDeps) {
+interface Checks {
+  find(accountId: string): Promise<TotpFactor | undefined>
+  verify(accountId: string, typed: string, clientId: string): Promise<Checked>
+}
+
+function checks(deps: TotpDeps): Checks {
   const { repository, secretBox, tries, transaction, outbox, clock } = deps
   /** Counted, and stated, in the row that outlives the store of the counters. */
   const reject = async (accountId: string, clientId: string, code: 'totp_invalid' | 'totp_used'): Promise<Checked> => {
@@ -59,13 +64,13 @@ function checks(deps: TotpDeps) {
   }
   return {
     /** The account's app; undefined when it has none. */
-    async find(accountId: string): Promise<TotpFactor | undefined> {
+    async find(accountId) {
       const found = await repository.find(accountId)
       return found === undefined ? undefined : { confirmedAt: found.confirmedAt, usedAt: found.usedAt }
     },
 
     /** Whether this is a code of now that was not used yet; it is used up by being right. */
-    async verify(accountId: string, typed: string, clientId: string): Promise<Checked> {
+    async verify(accountId, typed, clientId) {
       const found = await repository.find(accountId)
       const retryAfter = await tries.enter(METHOD, accountId, found?.failures ?? 0)
       if (retryAfter !== undefined) return { ok: false, code: 'too_many_requests', retryAfter }

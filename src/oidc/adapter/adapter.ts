@@ -91,7 +91,9 @@ function sessionAdapter(base: Adapter, deps: AdapterDeps): Adapter {
   const alive = async (found: AdapterPayload | undefined | undefined) => {
     if (!found?.accountId) return found ?? undefined
     const startedAt = Number((found as Payload).startedAt ?? 0)
-    if (seconds(deps.clock) - startedAt >= deps.absoluteSessionSeconds) return undefined
+    const { absoluteSeconds: own } = ((found as Payload).limits ?? {}) as { absoluteSeconds?: number }
+    const absolute = Math.min(deps.absoluteSessionSeconds, own ?? Number.POSITIVE_INFINITY)
+    if (seconds(deps.clock) - startedAt >= absolute) return undefined
     return (await sameEpoch(found, deps)) ? found : undefined
   }
   return {

@@ -13,7 +13,12 @@ const HOUR = 3_600_000
 const at = (hours: number) => new Date(NOW.getTime() + hours * HOUR)
 /** Runs something as if it came from a request of its own. */
 const outside = AsyncLocalStorage.snapshot()
-const NEVER = { createdBefore: new Date(0), seenBefore: new Date(0) }
+/** Over are sessions made, or last seen, before these instants. */
+const before = (made: Date, seen: Date, now = NOW) => ({
+  ...{ now, absoluteSeconds: (now.getTime() - made.getTime()) / 1000 },
+  ...{ idleSeconds: (now.getTime() - seen.getTime()) / 1000, slackSeconds: 0 },
+})
+const NEVER = before(new Date(0), new Date(0))
 
 describe.each(['embedded', 'postgres'] as const)('session repository on %s', (kind) => {
   let database: Database
@@ -101,7 +106,7 @@ describe.each(['embedded', 'postgres'] as const)('session repository on %s', (ki
       await open(opening('open-d'), 'o5')
       await database.transaction((tx) => sessions.end('o5', 'logout', NOW, tx))
       expect((await open(opening('open-d', { uid: 'o5' }), 'o6')).uid).toBe('o6')
-      const over = { createdBefore: at(1), seenBefore: new Date(0) }
+      const over = before(at(1), new Date(0))
       expect((await open(opening('open-d', { uid: 'o6', now: at(2) }), 'o7', over)).uid).toBe('o7')
     })
 
@@ -160,7 +165,7 @@ describe.each(['embedded', 'postgres'] as const)('session repository on %s', (ki
     await open(opening('list-a', { now: at(-9) }), 's3')
     await open(opening('list-a'), 's4')
     await database.transaction((tx) => sessions.end('s4', 'logout', NOW, tx))
-    const over = { createdBefore: new Date(0), seenBefore: at(-8) }
+    const over = before(new Date(0), at(-8))
     await link('s1', 'list-a', 'web', 'g-list')
     await link('s1', 'list-a', 'shop', 'g-list-2')
     const listed = await sessions.listLive('list-a', over)
@@ -227,12 +232,33 @@ describe.each(['embedded', 'postgres'] as const)('session repository on %s', (ki
       await sessions.touch('p1', NOW, at(1))
       await open(opening('purge-a', { now: at(-10) }), 'p2')
       await open(opening('purge-a'), 'p3')
-      const over = { createdBefore: at(-720), seenBefore: at(-9) }
+      const over = before(at(-720), at(-9))
       const run = (atMost: number) => database.transaction((tx) => sessions.endOver(over, atMost, NOW, tx))
       expect(await run(1)).toHaveLength(1)
       await run(100)
       const ended = await Promise.all(['p1', 'p2', 'p3'].map(async (uid) => (await sessions.find(uid))?.endedAt))
       expect(ended).toEqual([NOW, NOW, undefined])
+    })
+
+    it('ends earlier what began under a brand with limits of its own, and lists it no more', async () => {
+      await account('purge-own')
+      const began = (more: object) => opening('purge-own', { now: at(-3), limits: more })
+      await open(began({ idleSeconds: 7200 }), 'own-idle')
+      await open(began({ absoluteSeconds: 7200 }), 'own-absolute')
+      await open(began({ idleSeconds: 14_400, absoluteSeconds: 14_400 }), 'own-longer')
+      await sessions.begin(began({ idleSeconds: 60 }), 'own-begun', { sql: 'select 1', bindings: [] })
+      const over = before(at(-720), at(-9))
+      expect((await sessions.listLive('purge-own', over)).map(({ uid }) => uid)).toEqual(['own-longer'])
+      const ended = await database.transaction((tx) => sessions.endOver(over, 100, NOW, tx))
+      expect(ended.map(({ uid }) => uid).sort()).toEqual(['own-absolute', 'own-begun', 'own-idle'])
+      expect((await sessions.find('own-longer'))?.limits).toEqual({ idleSeconds: 14_400, absoluteSeconds: 14_400 })
+    })
+
+    it('a session that is over by the limits of its brand is not revived', async () => {
+      await account('own-open')
+      await open(opening('own-open', { limits: { absoluteSeconds: 60 } }), 'own1')
+      const again = opening('own-open', { uid: 'own1', now: at(1) })
+      expect((await open(again, 'own2', before(at(-720), at(-9), at(1)))).uid).toBe('own2')
     })
 
     it('deletes old ended rows but keeps those that carry a living offline grant', async () => {

@@ -105,6 +105,7 @@ describe('the account pages', () => {
     await other.browser.submit(other.page, { code: ada.app.code(clock.now()) }, { form: '/totp' })
     const page = await openAccount(target, ada.browser, '/account/totp/new', { ...ada, clock })
     expect(page.text).toContain('The app that you use now stops working')
+    expect(page.html).toContain('<svg class="qr"')
     const app = appOf(page)
     expect(app.seed).not.toBe(ada.app.seed)
     const wrong = await ada.browser.submit(page, { code: '123' }, { form: '/account/totp/new' })
