@@ -147,7 +147,15 @@ function signIn(parts: Parts): SignIn {
   }
 }
 
-function proposals(parts: Parts) {
+interface Proposals {
+  pending(holder: Holder): Promise<{ number: string; resendIn: number } | undefined>
+  propose(holder: Holder, typed: string, asker: Asker): Promise<Done>
+  forget(holder: Holder): Promise<void>
+  resendPending(holder: Holder, asker: Asker): Promise<Done>
+  confirm(holder: Holder, account: AccountView, typed: string, change: Change): Promise<Done>
+}
+
+function proposals(parts: Parts): Proposals {
   const { repository, kv, secretBox, codes, texts, tries, mac, transaction, clock, changeFactor } = parts
   const key = ({ id, accountId }: Holder) => `sms_setup:${accountId}:${id}`
   const targetOf = ({ id, accountId }: Holder, number: string) => ({
@@ -159,13 +167,13 @@ function proposals(parts: Parts) {
   }
   return {
     /** The number that waits for its code, and when another code may be asked for. */
-    async pending(holder: Holder): Promise<{ number: string; resendIn: number } | undefined> {
+    async pending(holder) {
       const number = await pendingNumber(holder)
       return number === undefined ? undefined : { number, resendIn: await codes.resendIn(targetOf(holder, number)) }
     },
 
     /** Keeps a typed number, and sends it its code. */
-    async propose(holder: Holder, typed: string, asker: Asker): Promise<Done> {
+    async propose(holder, typed, asker) {
       const phone = await texts.read(typed)
       if ('code' in phone) return { ok: false, code: phone.code }
       const dispatch = dispatchOf(parts, holder.accountId, phone.number, asker)
@@ -176,9 +184,9 @@ function proposals(parts: Parts) {
     },
 
     /** Forgets the number: it was typed wrong. */
-    forget: (holder: Holder): Promise<void> => kv.delete(key(holder)),
+    forget: (holder) => kv.delete(key(holder)),
 
-    async resendPending(holder: Holder, asker: Asker): Promise<Done> {
+    async resendPending(holder, asker) {
       const number = await pendingNumber(holder)
       if (number === undefined) return GONE
       const dispatch = dispatchOf(parts, holder.accountId, number, asker)
@@ -186,7 +194,7 @@ function proposals(parts: Parts) {
     },
 
     /** Makes the pending number the account's by the code that was sent to it. */
-    async confirm(holder: Holder, account: AccountView, typed: string, change: Change): Promise<Done> {
+    async confirm(holder, account, typed, change) {
       const { accountId } = account
       const retryAfter = await tries.enter(PENDING_SEAL, accountId, 0)
       if (retryAfter !== undefined) return { ok: false, code: 'too_many_requests', retryAfter }
