@@ -19,14 +19,16 @@ const PREFIX_DIGITS = 3
 /** Where a plan does not tell mobile from fixed (North America), the number may be one. Premium and shared-cost ones never are. */
 const MOBILE = ['MOBILE', 'FIXED_LINE_OR_MOBILE']
 /** Digits and what people write between them; words and extensions are no part of a mobile number. */
-const TYPED = /^\+?[\p{Nd}\s().\-/\u2010-\u2015\u200e\u200f\u202a-\u202e\u2066-\u2069]+$/u
+const TYPED = /^\+?[\p{Nd}\s().\-/\u2010-\u2015]+$/u
+/** Contact lists wrap the numbers that are copied from them in marks of direction. */
+const DIRECTION = /[\u200e\u200f\u202a-\u202e\u2066-\u2069]/g
 
 /**
  * Reads a typed number. One without `+` is read as a number of `home`, when there is one such country. The plans are loaded
  * with the first number: a server that sends no messages never holds them.
  */
 export async function readPhoneNumber(typed: string, home?: string): Promise<ReadNumber> {
-  const text = typed.normalize('NFKC').trim()
+  const text = typed.normalize('NFKC').replace(DIRECTION, '').trim()
   if (text.length > LONGEST || !TYPED.test(text)) return { problem: 'not_a_number' }
   const { isSupportedCountry, parsePhoneNumberFromString } = await import('libphonenumber-js/max')
   const country = home !== undefined && isSupportedCountry(home) ? home : undefined
