@@ -38,7 +38,9 @@ describe('a text message by HTTP', () => {
 
   it('takes the shape that the provider wants; a text is never read as JSON or as a placeholder', async () => {
     const bodyTemplate = {
-      messages: [{ destinations: [{ to: '{to}', ref: 'genkan-{id}' }], content: { text: '{text}', flash: false, ttl: 600 } }],
+      messages: [
+        { destinations: [{ to: '{to}', ref: 'genkan-{id}' }], content: { text: '{text}', flash: false, ttl: 600 } },
+      ],
       none: null,
     }
     const sender = createHttpTextSender(
@@ -60,12 +62,15 @@ describe('a text message by HTTP', () => {
     await expect(send()).rejects.toThrow(PermanentFailure)
   })
 
-  it.each([301, 401, 403, 429, 500, 503])('is to be repeated after %i, and the error tells no number', async (status) => {
-    provider.status = status
-    const error = await send().catch((thrown: unknown) => thrown as Error)
-    expect(error).not.toBeInstanceOf(PermanentFailure)
-    expect((error as Error).message).toBe(`the provider of text messages answered ${status}`)
-  })
+  it.each([301, 401, 403, 429, 500, 503])(
+    'is to be repeated after %i, and the error tells no number',
+    async (status) => {
+      provider.status = status
+      const error = await send().catch((thrown: unknown) => thrown as Error)
+      expect(error).not.toBeInstanceOf(PermanentFailure)
+      expect((error as Error).message).toBe(`the provider of text messages answered ${status}`)
+    },
+  )
 
   it('goes to no address behind us that nobody allowed', async () => {
     const http = createHttpClient({ allowedNetworks: [] })

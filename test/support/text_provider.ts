@@ -1,6 +1,8 @@
 /** A provider of text messages over HTTP, as the product sees one: keeps what it is sent, and fails when told to. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { json } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 
@@ -53,4 +55,17 @@ export function codeOf(text: string): string {
   const code = /\n@[\w.-]+ #(\d{6})$/.exec(text.trim())?.[1]
   if (code === undefined) throw new Error(`no code in ${text}`)
   return code
+}
+
+/** The newest message in the folder of a demo to a number, once there are `count`. */
+export async function textFile(dataDir: string, number: string, count = 1): Promise<string> {
+  const folder = join(dataDir, 'sms')
+  for (let tries = 0; tries < 400; tries++) {
+    const names = existsSync(folder) ? readdirSync(folder).filter((name) => name.endsWith('.txt')) : []
+    const texts = names.sort().map((name) => readFileSync(join(folder, name), 'utf8'))
+    const own = texts.filter((text) => text.startsWith(`To: ${number}\n`))
+    if (own.length >= count) return own.at(-1) ?? ''
+    await sleep(25)
+  }
+  throw new Error(`no message ${count} to ${number}`)
 }

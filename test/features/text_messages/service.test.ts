@@ -120,7 +120,9 @@ describe('what one may ask for', () => {
     )
     expect(count(ofAccount, 'sent')).toBe(10)
     const two = create({ budget: { ...RULES.budget, prefixPerHour: 100, prefixPerDay: 100 } }).service
-    const ofAddress = await ends(Array.from({ length: 30 }, (_, i) => two.admit(number(i), { ...who(i), ip: '10.0.0.1' })))
+    const ofAddress = await ends(
+      Array.from({ length: 30 }, (_, i) => two.admit(number(i), { ...who(i), ip: '10.0.0.1' })),
+    )
     expect(count(ofAddress, 'sent')).toBe(20)
   })
 
@@ -148,7 +150,9 @@ describe('R49d: a budget', () => {
   it('of a country holds whoever spreads over its prefixes', async () => {
     const { admit } = create({ budget: { ...RULES.budget, countryPerHour: 7 } }).service
     const prefixes = ['+358401', '+358402', '+358403', '+358404', '+358405']
-    const all = await ends(prefixes.flatMap((prefix, p) => [0, 1, 2].map((i) => admit(number(i, prefix), who(10 * p + i)))))
+    const all = await ends(
+      prefixes.flatMap((prefix, p) => [0, 1, 2].map((i) => admit(number(i, prefix), who(10 * p + i)))),
+    )
     expect([count(all, 'sent'), count(all, 'sms_unavailable')]).toEqual([7, 8])
     expect(await ends([admit('+46701234567', who(99))])).toEqual(['sent'])
   })
@@ -176,7 +180,10 @@ describe('R49d: a prefix whose codes nobody uses', () => {
   })
 
   it('goes on while enough are used, sample after sample', async () => {
-    const { admit, used } = create({ conversion, budget: { ...RULES.budget, prefixPerHour: 100, prefixPerDay: 100 } }).service
+    const { admit, used } = create({
+      conversion,
+      budget: { ...RULES.budget, prefixPerHour: 100, prefixPerDay: 100 },
+    }).service
     for (let i = 0; i < 60; i++) {
       await admit(number(i), who(i))
       if (i % 5 === 0) await used(number(i))
@@ -190,7 +197,10 @@ describe('R49d: a prefix whose codes nobody uses', () => {
   })
 
   it('is never stopped by requests at once of which the sample was used', async () => {
-    const { admit, used } = create({ conversion, budget: { ...RULES.budget, prefixPerHour: 100, prefixPerDay: 100 } }).service
+    const { admit, used } = create({
+      conversion,
+      budget: { ...RULES.budget, prefixPerHour: 100, prefixPerDay: 100 },
+    }).service
     for (let i = 0; i < 10; i++) await admit(number(i), who(i))
     await used(number(0))
     await used(number(1))
@@ -208,8 +218,20 @@ describe('R49d: a prefix whose codes nobody uses', () => {
 })
 
 describe('a message', () => {
-  const message = { accountId: 'a', to: '+358401234567', code: '123456', locale: 'en', brand: undefined, reference: 'r' }
-  const fact = (sealed: Fact['sealed']): RecordedFact => ({ type: 'sms.requested', id: 'f1', occurredAt: new Date(START), sealed })
+  const message = {
+    accountId: 'a',
+    to: '+358401234567',
+    code: '123456',
+    locale: 'en',
+    brand: undefined,
+    reference: 'r',
+  }
+  const fact = (sealed: Fact['sealed']): RecordedFact => ({
+    type: 'sms.requested',
+    id: 'f1',
+    occurredAt: new Date(START),
+    sealed,
+  })
   const deliver = async (feature: ReturnType<typeof create>, sealed: Fact['sealed'] = facts[0]?.sealed) =>
     feature.subscribe?.[0]?.handle(fact(sealed))
 
