@@ -97,6 +97,30 @@ const LEVELS = [
   { acr: 'phr', methods: ['passkey'], max_age_seconds: 43_200 },
 ]
 
+const limit = (fallback: number) => z.int().min(0).default(fallback)
+
+/** Text messages: the provider, and what they may cost. */
+const sms = z.strictObject({
+  url: z.url({ protocol: /^https?$/ }).optional(),
+  headers: z.record(z.string().regex(/^[!#$%&'*+.^`|~\w-]+$/), z.string()).default({}),
+  body_template: z.record(z.string(), z.json()).default({ to: '{to}', text: '{text}', id: '{id}' }),
+  timeout_seconds: z.int().min(1).max(60).default(10),
+  countries: z
+    .union([z.literal('any'), z.array(z.string().regex(/^[A-Z]{2}$/, 'must be two capital letters, like FI'))])
+    .default([]),
+  budget: z
+    .strictObject({
+      prefix_per_hour: limit(100),
+      prefix_per_day: limit(500),
+      country_per_hour: limit(1000),
+      country_per_day: limit(5000),
+    })
+    .prefault({}),
+  conversion: z
+    .strictObject({ sample: z.int().min(5).default(50), least: z.number().min(0).max(1).default(0.2) })
+    .prefault({}),
+})
+
 /** Have I Been Pwned, by ranges of five hex digits. */
 const RANGE_API = 'https://api.pwnedpasswords.com/range/'
 
@@ -177,6 +201,7 @@ const schema = z.strictObject({
     })
     .prefault({}),
   recovery: z.strictObject({ waiting_hours: z.coerce.number().int().min(24).max(720).default(72) }).prefault({}),
+  sms: sms.optional(),
   retention: z
     .strictObject({
       ip_days: z.coerce.number().int().positive().default(30),
@@ -295,6 +320,8 @@ export interface Config {
     /** Hours from asking for the removal of lost second factors until a sign-in may complete it. */
     readonly waitingHours: number
   }
+  /** Text messages; without, no code is sent to a phone. */
+  readonly sms: Sms | undefined
   readonly retention: {
     readonly ipDays: number
     readonly pendingAccountDays: number
@@ -314,6 +341,27 @@ export interface Config {
   readonly brands: readonly BrandDeclaration[]
   /** A folder of templates that stand in front of ours. */
   readonly templatesDir: string | undefined
+}
+
+export interface Sms {
+  /** Without a provider, messages are files in the data directory. */
+  readonly provider:
+    | {
+        readonly url: string
+        readonly headers: { readonly [name: string]: string }
+        readonly bodyTemplate: z.output<typeof sms>['body_template']
+        readonly timeoutSeconds: number
+      }
+    | undefined
+  readonly countries: 'any' | readonly string[]
+  /** Messages to one prefix and to one country. */
+  readonly budget: {
+    readonly prefixPerHour: number
+    readonly prefixPerDay: number
+    readonly countryPerHour: number
+    readonly countryPerDay: number
+  }
+  readonly conversion: { readonly sample: number; readonly least: number }
 }
 
 export type Environment = { readonly [name: string]: string | undefined }
@@ -485,13 +533,25 @@ function crossChecks(settings: Settings, env: Environment): string[] {
   if (settings.dev_pages && !LOOPBACK.has(new URL(settings.issuer).hostname)) {
     problems.push('GENKAN_DEV_PAGES: is for a loopback issuer only')
   }
-  problems.push(...levelProblems(settings))
+  problems.push(...levelProblems(settings), ...smsProblems(settings, env))
   const twice = settings.clients.map((c) => c.client_id).filter((id, i, all) => all.indexOf(id) !== i)
   for (const id of new Set(twice)) problems.push(`clients: ${id} is declared twice`)
   const brands = settings.brands.map(({ id }) => id)
   const brandTwice = brands.filter((id, i) => brands.indexOf(id) !== i)
   for (const id of new Set(brandTwice)) problems.push(`brands: ${id} is declared twice`)
   return problems
+}
+
+function smsProblems({ sms, database_url: database }: Settings, env: Environment): string[] {
+  if (sms === undefined) return []
+  const template = JSON.stringify(sms.body_template)
+  const lacking = ['{to}', '{text}'].filter((name) => !template.includes(name))
+  return [
+    ...lacking.map((name) => `sms.body_template: names no ${name}`),
+    ...(sms.url === undefined && (database !== undefined || env.NODE_ENV === 'production')
+      ? ['sms.url: is missing; messages as files are for the embedded database outside of production']
+      : []),
+  ]
 }
 
 function levelProblems({ levels, scope_levels: ofScopes }: Settings): string[] {
@@ -583,6 +643,7 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     scopeLevels: s.scope_levels,
     secondFactor: { ...s.second_factor, emailDomains: s.second_factor.email_domains },
     recovery: { waitingHours: s.recovery.waiting_hours },
+    sms: smsOf(s, env),
     retention: retentionOf(s),
     modules: {
       registration: s.modules.registration,
@@ -595,6 +656,28 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     devPages: s.dev_pages,
     brands: s.brands.map((brand) => withAbsoluteFiles(brand, dirname(settingsPath(env) ?? '.'))),
     templatesDir: s.templates_dir === undefined ? undefined : resolve(s.templates_dir),
+  }
+}
+
+/** On the embedded default every country is served, to files; in production only who says so sends anything. */
+function smsOf({ sms: given, database_url: database }: Settings, env: Environment): Sms | undefined {
+  const isDemo = database === undefined && env.NODE_ENV !== 'production'
+  if (given === undefined && !isDemo) return undefined
+  const s = given ?? sms.parse({ countries: 'any' })
+  const { budget, conversion, countries } = s
+  return {
+    provider:
+      s.url === undefined
+        ? undefined
+        : { url: s.url, headers: s.headers, bodyTemplate: s.body_template, timeoutSeconds: s.timeout_seconds },
+    countries,
+    budget: {
+      prefixPerHour: budget.prefix_per_hour,
+      prefixPerDay: budget.prefix_per_day,
+      countryPerHour: budget.country_per_hour,
+      countryPerDay: budget.country_per_day,
+    },
+    conversion,
   }
 }
 

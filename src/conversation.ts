@@ -16,6 +16,7 @@ import { createNoticePages } from './features/notices/index.ts'
 import { createRecovery } from './features/recovery/index.ts'
 import { createRecoveryCodePages } from './features/recovery_codes/index.ts'
 import { createRegistration } from './features/registration/index.ts'
+import { createPhonePages } from './features/sms_codes/index.ts'
 import { createTotpPages } from './features/totp/index.ts'
 import type { Rooms } from './features.ts'
 import type { Foundation } from './foundation.ts'
@@ -194,7 +195,10 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
 }
 
 /** What an account signs in with: a page for each method, and the page that lists them. */
-function createFactorPages({ totp, recoveryCodes, passwords, brands }: Rooms, area: AccountArea): readonly Feature[] {
+function createFactorPages(
+  { totp, recoveryCodes, smsCodes, passwords, brands }: Rooms,
+  area: AccountArea,
+): readonly Feature[] {
   const codes = createRecoveryCodePages({ codes: recoveryCodes.service, area })
   const app = createTotpPages({
     totp: totp.service,
@@ -206,7 +210,10 @@ function createFactorPages({ totp, recoveryCodes, passwords, brands }: Rooms, ar
     const isSet = await passwords.service.isSet(accountId)
     return { label: 'common.password', state: isSet ? 'security.on' : 'security.off', link: '/account/password' }
   }
-  return [app, codes, createSecurityPages({ area, rows: [password, app.row, codes.row] })]
+  const phone = smsCodes && createPhonePages({ sms: smsCodes.service, area, afterSetUp: codes.afterSetUp })
+  const phones = phone === undefined ? [] : [phone]
+  const rows = [password, app.row, ...phones.map(({ row }) => row), codes.row]
+  return [app, ...phones, codes, createSecurityPages({ area, rows })]
 }
 
 /** The steps that set a method up, as the page that offers them lists them. */

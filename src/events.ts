@@ -94,6 +94,8 @@ export const FACT_CLASSES: { readonly [type: string]: FactClass | 'permanent' } 
   'key.rotated': 'administration',
   'key.resealed': 'administration',
   'mail.requested': 'delivery',
+  'sms.requested': 'delivery',
+  'sms.stopped': 'security',
   'logout.requested': 'delivery',
   'audit.erased': 'permanent',
 }

@@ -3,7 +3,6 @@
  * what is made later (the engine) is reached through a function.
  */
 import { ConfigError } from './config.ts'
-import { enrolmentPolicy } from './enrolment_policy.ts'
 import type { Feature } from './feature.ts'
 import { createAbuse } from './features/abuse/index.ts'
 import type { IsKnownDevice } from './features/abuse/types.ts'
@@ -13,28 +12,15 @@ import { type BrandsFeature, createBrands } from './features/brands/index.ts'
 import { createClients } from './features/clients/index.ts'
 import { createConsents } from './features/consents/index.ts'
 import { consentRepository } from './features/consents/repository.ts'
-import { createDevices } from './features/devices/index.ts'
-import { deviceRepository } from './features/devices/repository.ts'
 import { createEmailCodes } from './features/email_codes/index.ts'
-import { createEnrolment } from './features/enrolment/index.ts'
-import { enrolmentRepository } from './features/enrolment/repository.ts'
 import { createIdentifiers } from './features/identifiers/index.ts'
 import type { ReadEmail } from './features/identifiers/types.ts'
 import { createKeys } from './features/keys/index.ts'
-import { createLostFactors } from './features/lost_factors/index.ts'
-import { removalRepository } from './features/lost_factors/repository.ts'
-import type { RemoveFactors } from './features/lost_factors/types.ts'
 import { createMails } from './features/mails/index.ts'
-import { createNotices } from './features/notices/index.ts'
-import { noticeRepository } from './features/notices/repository.ts'
 import { createPasswords } from './features/passwords/index.ts'
 import { passwordRepository } from './features/passwords/repository.ts'
-import { createRecoveryCodes } from './features/recovery_codes/index.ts'
-import { recoveryCodeRepository } from './features/recovery_codes/repository.ts'
 import { createSessions } from './features/sessions/index.ts'
 import { sessionRepository } from './features/sessions/repository.ts'
-import { createTotp } from './features/totp/index.ts'
-import { totpRepository } from './features/totp/repository.ts'
 import type { Foundation } from './foundation.ts'
 import { SCOPES } from './oidc/claims.ts'
 import type { EngineInteractions } from './oidc/interactions.ts'
@@ -43,9 +29,9 @@ import { createBreachedPasswords, problemOfList } from './platform/breached_pass
 import { createChallenges } from './platform/challenge.ts'
 import { CHANGE_MAC } from './platform/changes.ts'
 import { createHttpClient } from './platform/http_client.ts'
-import { digits, newId, newToken } from './platform/ids.ts'
+import { digits, newId } from './platform/ids.ts'
 import type { Tx } from './platform/postgres.ts'
-import { createTryLimits } from './platform/try_limits.ts'
+import { createFactors, createSafety, noticesOf } from './protection.ts'
 
 /** An ID token may come back as a hint as long as a session can last. */
 const VERIFY_GRACE_SECONDS = 86_400
@@ -61,17 +47,7 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   const shared = { database, transaction, outbox, clock, newId, warn, mac }
 
   const brands = createBrands({ ...shared, invalidation, wording: foundation.views })
-  const clients = createClients({
-    ...shared,
-    invalidation,
-    brandExists: brands.service.exists,
-    issuer: config.issuer,
-    accountPages: config.modules.accountPages,
-    scopes: SCOPES,
-    locales: foundation.views.locales,
-    resources: config.resources,
-    acrs: config.levels.map(({ acr }) => acr),
-  })
+  const clients = clientsOf(foundation, shared, brands.service)
   const keys = createKeys({
     ...shared,
     invalidation,
@@ -109,6 +85,9 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     repository: accountRepository(db),
     kv: keyValue,
     endSessions: sessions.service.endAll,
+    // Only asked for when there is a number to confirm.
+    provenNumber: async ({ id, profile }) =>
+      profile.phone_number === undefined ? undefined : factors.smsCodes?.service.provenNumber(id),
     retention: config.retention,
   })
   const isKnownDevice: IsKnownDevice = (email, token) => safety.devices.service.isKnown(email, token)
@@ -116,81 +95,16 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   const { mails, ...credentials } = createCredentials(foundation, accounts, readEmail, brands.service, isKnownDevice)
   const notices = noticesOf(foundation, accounts, sessions, keepFactors)
   const factors = createFactors(foundation, accounts, sessions, brands.service, notices)
-  const safety = createSafety(foundation, accounts, sessions, notices, [factors.totp.service.removeLost])
+  const safety = createSafety(foundation, accounts, sessions, notices, factors)
   const rooms = { brands, clients, keys, consents, sessions, identifiers, accounts, ...credentials, ...factors }
   const { devices, lostFactors } = safety
   // Without recovery nobody gets past a factor but the operator.
   const optional = config.modules.recovery ? [lostFactors] : []
-  const all: readonly Feature[] = [...Object.values(rooms), notices, devices, ...optional, mails]
+  const all: readonly Feature[] = [
+    ...Object.values(rooms).filter((room) => room !== undefined),
+    ...[notices, devices, ...optional, mails],
+  ]
   return { ...rooms, notices, devices, all }
-}
-
-/** The mails that tell an account's owner what was done. */
-function noticesOf(
-  { config, database, outbox, clock, keyValue, views }: Foundation,
-  accounts: ReturnType<typeof createAccounts>,
-  sessions: ReturnType<typeof createSessions>,
-  keepFactors: (accountId: string, tx: Tx) => Promise<void>,
-) {
-  return createNotices({
-    ...{ transaction: database.transaction, outbox, clock, newToken, kv: keyValue, keepFactors },
-    ...{ issuer: config.issuer, home: config.home, locale: views.pickLocale([]) },
-    repository: noticeRepository(database.db),
-    accounts: accounts.service,
-    sessions: sessions.service,
-  })
-}
-
-/** What keeps an account its owner's: browsers that are known, and the way back after a factor was lost. */
-function createSafety(
-  { config, database, outbox, clock, keyValue, views }: Foundation,
-  accounts: ReturnType<typeof createAccounts>,
-  sessions: ReturnType<typeof createSessions>,
-  notices: ReturnType<typeof createNotices>,
-  removeFactors: readonly RemoveFactors[],
-) {
-  const { db, transaction } = database
-  const shared = {
-    ...{ transaction, outbox, clock, newId, kv: keyValue, locale: views.pickLocale([]) },
-    ...{ accounts: accounts.service, notices: notices.service, sessions: sessions.service },
-  }
-  const devices = createDevices({ ...shared, repository: deviceRepository(db) })
-  const { waitingHours } = config.recovery
-  const lostFactors = createLostFactors({ ...shared, repository: removalRepository(db), removeFactors, waitingHours })
-  return { devices, lostFactors }
-}
-
-/** What an account may set up beside its password and its mailbox. */
-function createFactors(
-  { config, database, outbox, clock, keyValue, secretBox }: Foundation,
-  accounts: ReturnType<typeof createAccounts>,
-  sessions: ReturnType<typeof createSessions>,
-  brands: BrandsFeature['service'],
-  notices: ReturnType<typeof createNotices>,
-) {
-  const { db, transaction } = database
-  const shared = {
-    ...{ transaction, outbox, clock, newId, secretBox, kv: keyValue, tries: createTryLimits(keyValue) },
-    ...{ accounts: accounts.service, notices: notices.service },
-  }
-  const policy = enrolmentPolicy(config.secondFactor)
-  const enrolment = createEnrolment({
-    ...shared,
-    repository: enrolmentRepository(db),
-    isRequired: (account) => policy({}, account).policy === 'required',
-    sessions: sessions.service,
-    dropStandIns: (accountId, tx) => recoveryCodes.service.clear(accountId, tx),
-  })
-  const { setFactor, changeFactor } = enrolment.service
-  const recoveryCodes = createRecoveryCodes({ ...shared, repository: recoveryCodeRepository(db), setFactor })
-  const totp = createTotp({
-    ...shared,
-    repository: totpRepository(db),
-    changeFactor,
-    setFactor,
-    issuerName: async (brandId) => (await brands.page(brandId)).name,
-  })
-  return { enrolment, recoveryCodes, totp }
 }
 
 /** Whoever tries without having proven anything. */
@@ -209,6 +123,24 @@ function abuseOf({ config, keyValue, clock, secretBox, metrics }: Foundation, is
     settings: config.limits,
     isKnownDevice,
     limited: metrics.limited,
+  })
+}
+
+function clientsOf(
+  { config, invalidation, views }: Foundation,
+  shared: Pick<Parameters<typeof createClients>[0], 'database' | 'outbox' | 'clock' | 'mac'>,
+  brands: BrandsFeature['service'],
+) {
+  return createClients({
+    ...shared,
+    invalidation,
+    brandExists: brands.exists,
+    issuer: config.issuer,
+    accountPages: config.modules.accountPages,
+    scopes: SCOPES,
+    locales: views.locales,
+    resources: config.resources,
+    acrs: config.levels.map(({ acr }) => acr),
   })
 }
 

@@ -25,6 +25,7 @@ import { createPasswordHash } from './platform/password_hash.ts'
 import { type Database, databaseUnavailable, openDatabase } from './platform/postgres.ts'
 import { openRedis, redisUnavailable } from './platform/redis.ts'
 import { createSecretBox } from './platform/secret_box.ts'
+import { createFileTextSender, createHttpTextSender, type TextSender } from './platform/text_sender.ts'
 import { createViews } from './platform/views.ts'
 import { ROUTES } from './web.ts'
 
@@ -61,6 +62,7 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
       overrides: config.templatesDir === undefined ? undefined : { directory: config.templatesDir, suggestion },
     }),
     mailer,
+    textSender: createTextSender(config),
     passwordHash,
     http: createHttpClient({ allowedNetworks: config.outboundPrivateNetworks }),
     unavailable,
@@ -70,6 +72,14 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
       redis?.disconnect()
     },
   }
+}
+
+function createTextSender({ sms, dataDir, outboundPrivateNetworks }: Config): TextSender | undefined {
+  if (sms === undefined) return undefined
+  const { provider } = sms
+  if (provider === undefined) return createFileTextSender(dataDir)
+  const timeoutMs = provider.timeoutSeconds * 1000
+  return createHttpTextSender(provider, createHttpClient({ allowedNetworks: outboundPrivateNetworks, timeoutMs }))
 }
 
 /** Whether a store is away or busy. Where our own routes ask the engine for a record, the driver's error is the cause of its. */

@@ -7,6 +7,8 @@ export interface Metrics {
   signIn(result: string, method: string): void
   /** A typed identifier that was refused: why, and whether it was `stated` as a fact or only `counted`. */
   identifierRefused(reason: string, as: string): void
+  /** What became of a text message, or why there is none: cost must be watched. */
+  textMessage(event: string): void
   /** A proof of work: `issued`, `solved`, `waited` (a ticket) or `refused`. */
   challenge(result: string): void
   /** A try that was held back: of which flow, and by which layer of limits (`challenge`: a proof was asked for). */
@@ -87,6 +89,7 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
     help: 'Age of the oldest fact that is not sealed',
     registers,
   })
+  const texts = textCounter(registers)
   if (passwordHash !== undefined) hashGauges(registry, passwordHash)
 
   const known = {
@@ -104,6 +107,7 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
     signIn: (result, method) => signIns.inc({ result: known.result(result), method: known.method(method) }),
     identifierRefused: (reason, as) => refusals.inc({ reason: known.reason(reason), as: known.as(as) }),
     ...abuse,
+    ...texts,
     // Extension grants are URNs: `urn:ietf:params:oauth:grant-type:device_code`.
     token: (grantType) => tokens.inc({ grant: known.grant(grantType.replace(/^.*[:]/, '').replaceAll('-', '_')) }),
     request: (route, method, status, seconds) =>
@@ -114,6 +118,18 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
     jobFailed: (job) => failedJobs.inc({ job: known.job(job) }),
     outboxLag: (seconds) => lag.set(seconds),
   }
+}
+
+/** What text messages do: asked for, held back by limits of the person (limited) or of the house, and what became of them. */
+function textCounter(registers: Registry[]): Pick<Metrics, 'textMessage'> {
+  const texts = new Counter({
+    name: 'genkan_text_messages_total',
+    help: 'Text messages: requested, limited, refused, stopped (a prefix), sent, failed, used',
+    labelNames: ['event'],
+    registers,
+  })
+  const event = oneOf(['requested', 'limited', 'refused', 'stopped', 'sent', 'failed', 'used'])
+  return { textMessage: (name) => texts.inc({ event: event(name) }) }
 }
 
 const LAYERS = ['identifier', 'device', 'address', 'subnet', 'client', 'all', 'slow', 'challenge']

@@ -4,10 +4,13 @@ import { createEnrolment } from '../../src/features/enrolment/index.ts'
 import { enrolmentRepository } from '../../src/features/enrolment/repository.ts'
 import { createRecoveryCodes } from '../../src/features/recovery_codes/index.ts'
 import { recoveryCodeRepository } from '../../src/features/recovery_codes/repository.ts'
+import { createSmsCodes } from '../../src/features/sms_codes/index.ts'
+import { phoneRepository } from '../../src/features/sms_codes/repository.ts'
+import { createTextMessages } from '../../src/features/text_messages/index.ts'
 import { createTotp } from '../../src/features/totp/index.ts'
 import { totpRepository } from '../../src/features/totp/repository.ts'
 import type { AccountView } from '../../src/interaction/step.ts'
-import { newId } from '../../src/platform/ids.ts'
+import { digits, newId } from '../../src/platform/ids.ts'
 import type { Database } from '../../src/platform/postgres.ts'
 import { createSecretBox } from '../../src/platform/secret_box.ts'
 import { createTryLimits } from '../../src/platform/try_limits.ts'
@@ -29,6 +32,7 @@ export function createFactorRooms(database: Database, start: number) {
     record: async (stated: readonly Fact[]) => {
       facts.push(...stated)
     },
+    wake: () => {},
   }
   const find = async (accountId: string) => (await db('accounts').where({ id: accountId }).first('factors'))?.factors
   const view = async (accountId: string): Promise<AccountView> => ({
@@ -63,8 +67,37 @@ export function createFactorRooms(database: Database, start: number) {
     setFactor: enrolment.setFactor,
     issuerName: async () => 'Genkan',
   })
+  const macs = {
+    mac: (value: string) => secretBox.mac(value, 'phone'),
+    macMatches: (value: string, mac: string) => secretBox.macMatches(value, 'phone', mac),
+  }
+  const texts = createTextMessages({
+    ...{ ...shared, ...macs, measure: () => {}, host: 'id.example', sending: async () => true },
+    rules: {
+      countries: ['FI'],
+      budget: { prefixPerHour: 1000, prefixPerDay: 1000, countryPerHour: 1000, countryPerDay: 1000 },
+      conversion: { sample: 1000, least: 0 },
+    },
+    send: async () => {},
+    writeCode: async (code) => code,
+  })
+  const smsCodes = createSmsCodes({
+    ...{ ...shared, ...macs, digits, texts: texts.service },
+    repository: phoneRepository(db),
+    changeFactor: enrolment.changeFactor,
+    setFactor: enrolment.setFactor,
+  })
   return {
-    ...{ world, facts, ended, kv, view, enrolment },
+    ...{ world, facts, ended, kv, view, enrolment, macs },
+    sms: smsCodes.service,
+    /** The newest code that was asked for, as it is sent: its ten minutes begin. */
+    async sentCode(): Promise<{ to: string; code: string }> {
+      const { to, code, reference } = facts.findLast(({ type }) => type === 'sms.requested')?.sealed as {
+        readonly [name: string]: string
+      }
+      await smsCodes.service.sending(reference ?? '')
+      return { to: to ?? '', code: code ?? '' }
+    },
     codes: recoveryCodes.service,
     totp: totp.service,
     /** An account without anything but its address. */

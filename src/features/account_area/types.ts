@@ -57,6 +57,9 @@ export const DONE_CODES = [
   'totp_added',
   'totp_updated',
   'totp_removed',
+  'phone_added',
+  'phone_updated',
+  'phone_removed',
   'recovery_codes_saved',
 ] as const
 

@@ -141,12 +141,17 @@ export interface AccountState {
   readonly passwordAt?: number | undefined
 }
 
-/** Every standard claim of the account (OIDC Core §5.1). */
-export function claimsOf(account: Account): { [claim: string]: unknown } {
+/**
+ * Every standard claim of the account (OIDC Core §5.1). `provenNumber` is the one that its second factor has proven: it
+ * confirms the number that the person gives to clients when it is the same, and is never given itself.
+ */
+export function claimsOf(account: Account, provenNumber?: string): { [claim: string]: unknown } {
+  const { phone_number: said } = account.profile
   return {
-    // Nobody has proven a number, and a client must not take silence for a proof; an import may know better.
-    ...(account.profile.phone_number === undefined ? {} : { phone_number_verified: false }),
+    // A client must not take silence for a proof; an import may know better.
+    ...(said === undefined ? {} : { phone_number_verified: false }),
     ...onlyProfile(account.profile),
+    ...(said !== undefined && said === provenNumber ? { phone_number_verified: true } : {}),
     sub: account.id,
     email: account.email,
     email_verified: account.emailVerifiedAt !== undefined,

@@ -7,8 +7,9 @@ import {
   type PromptName,
   type Step,
 } from '../../interaction/step.ts'
+import { type Checked, CODE_MINUTES } from '../../platform/one_time_codes.ts'
 import { failureOf, type RequestGuard } from '../abuse/types.ts'
-import { type Checked, CODE_MINUTES, type CodeRequest, type CodeTarget, codeFailure } from '../email_codes/types.ts'
+import { type CodeRequest, type CodeTarget, codeFailure } from '../email_codes/types.ts'
 import type { ReadEmail } from '../identifiers/types.ts'
 import {
   type NewPasswordForm,
