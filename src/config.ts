@@ -97,6 +97,9 @@ const LEVELS = [
   { acr: 'phr', methods: ['passkey'], max_age_seconds: 43_200 },
 ]
 
+/** Have I Been Pwned, by ranges of five hex digits. */
+const RANGE_API = 'https://api.pwnedpasswords.com/range/'
+
 const enrolment = z.enum(['none', 'optional', 'required'])
 
 /** `clients` entries are checked by the clients feature, which knows their metadata; here only that they name themselves. */
@@ -129,6 +132,8 @@ const schema = z.strictObject({
       min_length: z.coerce.number().int().min(8).max(64).default(8),
       max_concurrent: z.coerce.number().int().min(1).max(64).optional(),
       queue_ms: z.coerce.number().int().min(10).max(10_000).default(1000),
+      breached_file: z.string().min(1).optional(),
+      breached_api: z.union([z.boolean(), z.url({ protocol: /^https?$/ })]).default(false),
     })
     .prefault({}),
   registration: z.strictObject({ password: z.enum(['optional', 'required']).default('optional') }).prefault({}),
@@ -150,6 +155,15 @@ const schema = z.strictObject({
     .strictObject({
       sign_in_per_address: z.coerce.number().int().positive().default(100),
       sign_in_per_identifier: z.coerce.number().int().positive().default(10),
+      sign_in_per_device: z.coerce.number().int().positive().default(10),
+      sign_in_per_subnet: z.coerce.number().int().positive().default(500),
+      sign_in_per_client: z.coerce.number().int().positive().default(2500),
+      sign_in_in_all: z.coerce.number().int().positive().default(10_000),
+      requests_per_address: z.coerce.number().int().positive().default(60),
+      requests_per_subnet: z.coerce.number().int().positive().default(300),
+      requests_per_client: z.coerce.number().int().positive().default(1500),
+      requests_in_all: z.coerce.number().int().positive().default(6000),
+      challenge_at_percent: z.coerce.number().int().min(1).max(100).default(50),
       window_seconds: seconds(600),
     })
     .prefault({}),
@@ -199,6 +213,14 @@ export type ResourceDeclaration = Settings['resources'][number]
 export type ClientDeclaration = Settings['clients'][number]
 export type BrandDeclaration = Settings['brands'][number]
 
+interface Budgets {
+  readonly address: number
+  readonly subnet: number
+  /** From so many in the window on, everybody who comes by the client, or by any, shows a proof of work. */
+  readonly client: number
+  readonly all: number
+}
+
 /** The one frozen configuration. Sizes in bytes unless named, times in seconds unless named. */
 export interface Config {
   readonly issuer: string
@@ -229,6 +251,10 @@ export interface Config {
     readonly minLength: number
     readonly maxConcurrent: number
     readonly queueMs: number
+    /** Sorted SHA-1 hashes of passwords that were breached elsewhere. */
+    readonly breachedFile?: string | undefined
+    /** Base address of a range API for such hashes. */
+    readonly breachedApi?: string | undefined
   }
   readonly registration: Settings['registration']
   readonly sessions: { readonly idleSeconds: number; readonly absoluteSeconds: number }
@@ -242,9 +268,13 @@ export interface Config {
     readonly refreshGraceSeconds: number
   }
   readonly limits: {
-    readonly signInPerAddress: number
-    readonly signInPerIdentifier: number
     readonly windowSeconds: number
+    /** At which part of a limit a proof of work is asked for; 100: never. */
+    readonly challengeAtPercent: number
+    /** Tries at one identifier, and from a device that its account knows; failures of the others. */
+    readonly signIn: Budgets & { readonly identifier: number; readonly device: number }
+    /** Registrations, and recoveries. */
+    readonly request: Budgets
   }
   /** Levels of authentication, weakest first; each set of methods reaches its level. */
   readonly levels: readonly {
@@ -534,6 +564,8 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
       // Signing and DNS share the thread pool with hashing: leave two threads and one core to them.
       maxConcurrent: s.passwords.max_concurrent ?? Math.max(1, Math.min(availableParallelism() - 1, threads(env) - 2)),
       queueMs: s.passwords.queue_ms,
+      breachedFile: breachedFile(s.passwords.breached_file, env),
+      breachedApi: s.passwords.breached_api === true ? RANGE_API : s.passwords.breached_api || undefined,
     },
     registration: s.registration,
     sessions: { idleSeconds: s.sessions.idle_seconds, absoluteSeconds: s.sessions.absolute_seconds },
@@ -546,11 +578,7 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
       refreshAbsoluteSeconds: s.tokens.refresh_absolute_seconds,
       refreshGraceSeconds: s.tokens.refresh_grace_seconds,
     },
-    limits: {
-      signInPerAddress: s.limits.sign_in_per_address,
-      signInPerIdentifier: s.limits.sign_in_per_identifier,
-      windowSeconds: s.limits.window_seconds,
-    },
+    limits: limitsOf(s.limits),
     levels: s.levels.map((row) => ({ ...row, maxAge: row.max_age_seconds })),
     scopeLevels: s.scope_levels,
     secondFactor: { ...s.second_factor, emailDomains: s.second_factor.email_domains },
@@ -568,6 +596,32 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     brands: s.brands.map((brand) => withAbsoluteFiles(brand, dirname(settingsPath(env) ?? '.'))),
     templatesDir: s.templates_dir === undefined ? undefined : resolve(s.templates_dir),
   }
+}
+
+function limitsOf(s: Settings['limits']): Config['limits'] {
+  return {
+    windowSeconds: s.window_seconds,
+    challengeAtPercent: s.challenge_at_percent,
+    signIn: {
+      identifier: s.sign_in_per_identifier,
+      device: s.sign_in_per_device,
+      address: s.sign_in_per_address,
+      subnet: s.sign_in_per_subnet,
+      client: s.sign_in_per_client,
+      all: s.sign_in_in_all,
+    },
+    request: {
+      address: s.requests_per_address,
+      subnet: s.requests_per_subnet,
+      client: s.requests_per_client,
+      all: s.requests_in_all,
+    },
+  }
+}
+
+/** It lies beside the file that names it. */
+function breachedFile(file: string | undefined, env: Environment): string | undefined {
+  return file === undefined ? undefined : resolve(dirname(settingsPath(env) ?? '.'), file)
 }
 
 /** A brand's files lie beside the file that names them. */

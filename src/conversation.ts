@@ -110,8 +110,9 @@ export function createConversation(foundation: Foundation, rooms: Rooms, deps: C
 
 /** Parts of the conversation that an operator may switch off. What is off is not built: it has no step to post to (A96). */
 function createModules(foundation: Foundation, rooms: Rooms): readonly Feature[] {
-  const { config, database, clock, keyValue, outbox } = foundation
+  const { config, database, clock, outbox } = foundation
   const { accounts, passwords, emailCodes, sessions } = rooms
+  const guard = rooms.abuse.service.request
   const { readEmail } = rooms.identifiers.service
   const { registration, recovery } = config.modules
   const shared = {
@@ -122,7 +123,7 @@ function createModules(foundation: Foundation, rooms: Rooms): readonly Feature[]
   const register = () =>
     createRegistration({
       ...shared,
-      kv: keyValue,
+      guard,
       password: config.registration.password,
       accounts: accounts.service,
       readEmail,
@@ -136,6 +137,7 @@ function createModules(foundation: Foundation, rooms: Rooms): readonly Feature[]
       sessions: sessions.service,
       codes: emailCodes.service,
       readEmail,
+      guard,
       minLength: config.passwords.minLength,
     })
   return [...(registration ? [register()] : []), ...(recovery ? [recover()] : [])]

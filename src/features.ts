@@ -2,8 +2,10 @@
  * The rooms, wired: each gets exactly the functions it asks for. Read it top-down: a room is made after those it uses, and
  * what is made later (the engine) is reached through a function.
  */
+import { ConfigError } from './config.ts'
 import { enrolmentPolicy } from './enrolment_policy.ts'
 import type { Feature } from './feature.ts'
+import { createAbuse } from './features/abuse/index.ts'
 import { createAccounts } from './features/accounts/index.ts'
 import { accountRepository } from './features/accounts/repository.ts'
 import { type BrandsFeature, createBrands } from './features/brands/index.ts'
@@ -36,7 +38,10 @@ import type { Foundation } from './foundation.ts'
 import { SCOPES } from './oidc/claims.ts'
 import type { EngineInteractions } from './oidc/interactions.ts'
 import { deliverLogout, type Engine } from './oidc/provider.ts'
+import { createBreachedPasswords, problemOfList } from './platform/breached_passwords.ts'
+import { createChallenges } from './platform/challenge.ts'
 import { CHANGE_MAC } from './platform/changes.ts'
+import { createHttpClient } from './platform/http_client.ts'
 import { digits, newId, newToken } from './platform/ids.ts'
 import type { Tx } from './platform/postgres.ts'
 import { createTryLimits } from './platform/try_limits.ts'
@@ -105,13 +110,13 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     endSessions: sessions.service.endAll,
     retention: config.retention,
   })
-  const { passwords, emailCodes, mails } = createCredentials(foundation, accounts, readEmail, brands.service)
+  const { mails, ...credentials } = createCredentials(foundation, accounts, readEmail, brands.service)
   const notices = noticesOf(foundation, accounts, sessions, (accountId, tx) =>
     safety.lostFactors.service.cancel(accountId, 'refused', tx),
   )
   const factors = createFactors(foundation, accounts, sessions, brands.service, notices)
   const safety = createSafety(foundation, accounts, sessions, notices, [factors.totp.service.removeLost])
-  const rooms = { brands, clients, keys, consents, sessions, identifiers, accounts, passwords, emailCodes, ...factors }
+  const rooms = { brands, clients, keys, consents, sessions, identifiers, accounts, ...credentials, ...factors }
   const { devices, lostFactors } = safety
   // Without recovery nobody gets past a factor but the operator.
   const optional = config.modules.recovery ? [lostFactors] : []
@@ -187,6 +192,24 @@ function createFactors(
   return { enrolment, recoveryCodes, totp }
 }
 
+/** Whoever tries without having proven anything. No device is known until there is a room of devices. */
+function abuseOf({ config, keyValue, clock, secretBox, metrics }: Foundation) {
+  const challenges = createChallenges({
+    kv: keyValue,
+    clock,
+    mac: (value) => secretBox.mac(value, 'challenge'),
+    macMatches: (value, mac) => secretBox.macMatches(value, 'challenge', mac),
+    measure: metrics.challenge,
+  })
+  return createAbuse({
+    kv: keyValue,
+    challenges,
+    mac: (value) => secretBox.mac(value, 'identifier'),
+    settings: config.limits,
+    limited: metrics.limited,
+  })
+}
+
 function identifiersOf({ database, outbox, keyValue, secretBox, metrics }: Foundation) {
   return createIdentifiers({
     transaction: database.transaction,
@@ -197,7 +220,25 @@ function identifiersOf({ database, outbox, keyValue, secretBox, metrics }: Found
   })
 }
 
-/** What a person shows: a password, a code from the mailbox. Mail goes out here too, since sending starts a code's time. */
+/** Longer than the answer for any range, padding included. */
+const RANGE_BYTES = 256 * 1024
+
+/** A list that cannot be searched is said at start: later it would let every password pass. */
+function breachedOf({ config, metrics, logger }: Foundation) {
+  const { breachedFile: file, breachedApi: api } = config.passwords
+  const problem = file === undefined ? undefined : problemOfList(file)
+  if (problem !== undefined) throw new ConfigError([`passwords.breached_file: ${file} ${problem}`])
+  const http = createHttpClient({
+    allowedNetworks: config.outboundPrivateNetworks,
+    ...{ timeoutMs: 1000, maxBytes: RANGE_BYTES },
+  })
+  return createBreachedPasswords({
+    ...{ file, api, fetch: http.fetch, checked: metrics.breachCheck },
+    warn: (error, message) => logger.warn({ err: error }, message),
+  })
+}
+
+/** What a person shows, and what holds back who tries: a password, a code from the mailbox. Mail goes out here too, since sending starts a code's time. */
 function createCredentials(
   foundation: Foundation,
   accounts: ReturnType<typeof createAccounts>,
@@ -207,19 +248,19 @@ function createCredentials(
   const { config, database, outbox, clock, keyValue, secretBox } = foundation
   const { db, transaction } = database
   const shared = { transaction, outbox, clock, newId }
+  const abuse = abuseOf(foundation)
   const passwords = createPasswords({
     ...shared,
     repository: passwordRepository(db),
     passwordHash: foundation.passwordHash,
-    kv: keyValue,
+    guard: abuse.service.signIn,
     mac: (value) => secretBox.mac(value, 'identifier'),
     settings: {
       minLength: config.passwords.minLength,
       brandWords: async () => ['genkan', ...(await brands.page()).name.split(/\s+/)],
-      perAddress: config.limits.signInPerAddress,
-      perIdentifier: config.limits.signInPerIdentifier,
-      windowSeconds: config.limits.windowSeconds,
+      perIdentifier: config.limits.signIn.identifier,
     },
+    isBreached: breachedOf(foundation).isBreached,
     signIn: foundation.metrics.signIn,
   })
   const emailCodes = createEmailCodes({
@@ -240,5 +281,5 @@ function createCredentials(
       foundation.views.mail(template, locale, values, await brands.page(brand)),
     sending: emailCodes.service.sending,
   })
-  return { passwords, emailCodes, mails }
+  return { abuse, passwords, emailCodes, mails }
 }

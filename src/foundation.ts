@@ -14,6 +14,7 @@ import {
   type Invalidation,
 } from './platform/invalidation.ts'
 import type { KeyValue } from './platform/key_value.ts'
+import { withLocalLimits } from './platform/key_value_local.ts'
 import { createRedisKeyValue } from './platform/key_value_redis.ts'
 import { createSqlKeyValue } from './platform/key_value_sql.ts'
 import type { Logger } from './platform/logger.ts'
@@ -89,7 +90,8 @@ function stateStores(
       oidcStore: createSqlOidcStore(database, () => clock.now()),
     }
   }
-  return { keyValue: createRedisKeyValue(redis, clock), oidcStore: createRedisOidcStore(redis) }
+  const keyValue = withLocalLimits(createRedisKeyValue(redis, clock), clock, redisUnavailable)
+  return { keyValue, oidcStore: createRedisOidcStore(redis) }
 }
 
 function createInvalidation(config: Config, redis: Redis | undefined): Invalidation {

@@ -9,13 +9,14 @@ import { abortOf, next, optional, switchPatch } from './flow.ts'
 import type { InteractionHints } from './hints.ts'
 import { reasonOf } from './levels.ts'
 import { isFinished } from './progress.ts'
+import { requestOf } from './request.ts'
 import {
   authenticated,
+  type Challenge,
   type FieldError,
   type FlowState,
   type Outcome,
   type Patch,
-  type RequestFacts,
   type Shown,
   type Step,
 } from './step.ts'
@@ -42,6 +43,7 @@ interface PageError {
   readonly field?: string | undefined
   readonly retryAfter?: number | undefined
   readonly others?: readonly FieldError[] | undefined
+  readonly challenge?: Challenge | undefined
 }
 
 /** What a page shows beside its step: an error, what was typed, the code of a link. */
@@ -133,7 +135,8 @@ async function show(
     ctx.state.locale = deps.languages.of(ctx, { uiLocales: state.params.ui_locales, account: accountLocale, fallback })
   }
   const failure = error ?? (shown as Shown & { readonly error?: PageError }).error
-  if (failure?.retryAfter !== undefined) ctx.set('Retry-After', String(failure.retryAfter))
+  const { code: failed, challenge, retryAfter = failed === 'challenge' ? challenge?.wait : undefined } = failure ?? {}
+  if (retryAfter !== undefined) ctx.set('Retry-After', String(retryAfter))
   const offers = deps.steps.flatMap((other) => {
     const offer = other === step || !other.prompts.includes(state.prompt.name) ? undefined : other.offer?.(state)
     return offer === undefined ? [] : [offer]
@@ -196,15 +199,15 @@ async function refuse(
   ctx: Context,
   conversation: Conversation,
   step: Step,
-  { code, field, retryAfter, others, values }: Extract<Outcome, { ok: false }>,
+  { code, field, retryAfter, others, values, challenge }: Extract<Outcome, { ok: false }>,
   typed: { readonly [name: string]: string },
 ): Promise<void> {
   if (code === 'stale') return back(ctx)
-  const status = retryAfter === undefined ? 400 : 429
+  const status = retryAfter === undefined && code !== 'challenge' ? 400 : 429
   return show(deps, ctx, conversation, step, {
     status,
     values: { ...typed, ...values },
-    error: { code, field, retryAfter, others },
+    error: { code, field, retryAfter, others, challenge },
   })
 }
 
@@ -272,12 +275,6 @@ function expired(deps: InteractionRouteDeps, ctx: Context, client: FlowState['cl
 /** Only ever an address of the client's own registration (OIDC Core §4, initiate_login_uri), else our own page. */
 function restartUrl({ home }: Pick<InteractionRouteDeps, 'home'>, client: FlowState['client'] | undefined): string {
   return client?.initiateLoginUri ?? home
-}
-
-function requestOf({ deviceCookie }: Pick<InteractionRouteDeps, 'deviceCookie'>, ctx: Context): RequestFacts {
-  const { ip, locale, requestId } = ctx.state as { ip: string; locale: string; requestId: string }
-  const userAgent = ctx.get('User-Agent').slice(0, 512)
-  return { ip, locale, requestId, userAgent, deviceToken: deviceCookie.read(ctx) }
 }
 
 function uidOf(ctx: Context): string {

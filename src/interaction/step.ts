@@ -184,6 +184,17 @@ export interface Patch {
   readonly answers?: { readonly [step: string]: unknown }
 }
 
+/** A proof of work, as the form shows it. */
+export interface Challenge {
+  readonly puzzle: string
+  readonly rounds: number
+  readonly bits: number
+  /** For whoever runs no script. */
+  readonly ticket?: string | undefined
+  /** Seconds until the ticket is good; without one, until there may be another. 0: none was asked for. */
+  readonly wait: number
+}
+
 export interface FieldError {
   readonly code: string
   readonly field: string
@@ -196,7 +207,7 @@ export type Outcome =
   /** The person refused: an OAuth error for the client (RFC 6749 §4.1.2.1). */
   | { readonly ok: true; readonly deny: { readonly error: string; readonly description: string } }
   /**
-   * An expected failure: the page again with status 400 (429 with `retryAfter`), text from `error.<code>`.
+   * An expected failure: the page again with status 400 (429 with `retryAfter` or code `challenge`), text from `error.<code>`.
    * The code `stale` means that the conversation has moved on: the dispatcher shows where it stands.
    */
   | {
@@ -204,6 +215,8 @@ export type Outcome =
       readonly code: string
       readonly field?: string
       readonly retryAfter?: number
+      /** What the next try of this form has to show. */
+      readonly challenge?: Challenge | undefined
       /** Other fields of the same form that are wrong. */
       readonly others?: readonly FieldError[]
       /** Values to show again; never passwords. */

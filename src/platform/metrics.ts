@@ -7,6 +7,12 @@ export interface Metrics {
   signIn(result: string, method: string): void
   /** A typed identifier that was refused: why, and whether it was `stated` as a fact or only `counted`. */
   identifierRefused(reason: string, as: string): void
+  /** A proof of work: `issued`, `solved`, `waited` (a ticket) or `refused`. */
+  challenge(result: string): void
+  /** A try that was held back: of which flow, and by which layer of limits (`challenge`: a proof was asked for). */
+  limited(flow: string, layer: string): void
+  /** A new password that was looked for in breaches: in which source, and whether it was `clean`, `breached` or `failed`. */
+  breachCheck(source: string, result: string): void
   /** A token response, by `grant_type`. */
   token(grantType: string): void
   /** An answered request: the name of its route, its status, its duration in seconds. */
@@ -56,6 +62,7 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
     labelNames: ['reason', 'as'],
     registers,
   })
+  const abuse = abuseCounters(registers)
   const tokens = new Counter({
     name: 'genkan_tokens_issued_total',
     help: 'Successful token responses by grant type',
@@ -96,6 +103,7 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
     registry,
     signIn: (result, method) => signIns.inc({ result: known.result(result), method: known.method(method) }),
     identifierRefused: (reason, as) => refusals.inc({ reason: known.reason(reason), as: known.as(as) }),
+    ...abuse,
     // Extension grants are URNs: `urn:ietf:params:oauth:grant-type:device_code`.
     token: (grantType) => tokens.inc({ grant: known.grant(grantType.replace(/^.*[:]/, '').replaceAll('-', '_')) }),
     request: (route, method, status, seconds) =>
@@ -105,6 +113,42 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
       ),
     jobFailed: (job) => failedJobs.inc({ job: known.job(job) }),
     outboxLag: (seconds) => lag.set(seconds),
+  }
+}
+
+const LAYERS = ['identifier', 'device', 'address', 'subnet', 'client', 'all', 'slow', 'challenge']
+
+/** What the defence against guessing does. */
+function abuseCounters(registers: Registry[]): Pick<Metrics, 'challenge' | 'limited' | 'breachCheck'> {
+  const challenges = new Counter({
+    name: 'genkan_challenges_total',
+    help: 'Proofs of work: issued, solved, waited for (without JavaScript) or refused',
+    labelNames: ['result'],
+    registers,
+  })
+  const limits = new Counter({
+    name: 'genkan_limited_total',
+    help: 'Tries that were held back, by flow and by the layer of limits that did',
+    labelNames: ['flow', 'layer'],
+    registers,
+  })
+  const breaches = new Counter({
+    name: 'genkan_breach_checks_total',
+    help: 'New passwords that were looked for in breaches',
+    labelNames: ['source', 'result'],
+    registers,
+  })
+  const known = {
+    challenge: oneOf(['issued', 'solved', 'waited', 'refused']),
+    flow: oneOf(['sign_in', 'register', 'recover']),
+    layer: oneOf(LAYERS),
+    source: oneOf(['file', 'api']),
+    breach: oneOf(['clean', 'breached', 'failed']),
+  }
+  return {
+    challenge: (result) => challenges.inc({ result: known.challenge(result) }),
+    limited: (flow, layer) => limits.inc({ flow: known.flow(flow), layer: known.layer(layer) }),
+    breachCheck: (source, result) => breaches.inc({ source: known.source(source), result: known.breach(result) }),
   }
 }
 

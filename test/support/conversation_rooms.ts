@@ -17,6 +17,7 @@ import { createOutbox } from '../../src/platform/outbox.ts'
 import type { Database } from '../../src/platform/postgres.ts'
 import { createSecretBox } from '../../src/platform/secret_box.ts'
 import { createModelKeyValue } from '../contracts/key_value_model.ts'
+import { createTestAbuse } from './abuse.ts'
 import { createFakeEngine } from './conversation_engine.ts'
 import { createSafetyRooms } from './safety_rooms.ts'
 
@@ -48,19 +49,14 @@ export function createConversationRooms(database: Database, start: number) {
   const { readEmail } = createIdentifiers({ ...shared, kv, mac, refused: () => {} }).service
   const base = { ...shared, database, kv, engine, readEmail }
   const { accounts, sessions } = createAccountsAndSessions(base)
+  const abuse = createTestAbuse(kv, clock)
   const passwords = createPasswords({
     ...shared,
     repository: passwordRepository(database.db),
     passwordHash: fakeHash(cost),
-    kv,
+    guard: abuse.service.signIn,
     mac,
-    settings: {
-      minLength: 8,
-      brandWords: async () => ['genkan'],
-      perAddress: 1000,
-      perIdentifier: 10,
-      windowSeconds: 600,
-    },
+    settings: { minLength: 8, brandWords: async () => ['genkan'], perIdentifier: 10 },
   })
   const emailCodes = createEmailCodes({
     ...{ ...shared, kv, digits, mac, macMatches: (value, tag) => secretBox.macMatches(value, 'test', tag) },
@@ -69,34 +65,22 @@ export function createConversationRooms(database: Database, start: number) {
     passwords: passwords.service,
   })
   const registration = createRegistration({
-    ...{ ...shared, kv, password: 'optional', accounts: accounts.service, readEmail },
+    ...{ ...shared, guard: abuse.service.request, password: 'optional', accounts: accounts.service, readEmail },
     passwords: { ...passwords.service, minLength: 8 },
   })
   const safety = createSafetyRooms({ ...shared, kv, database, accounts, sessions })
   const recovery = createRecovery({
     ...{ ...shared, notices: safety.notices.service, accounts: accounts.service },
     ...{ passwords: passwords.service, sessions: sessions.service },
-    ...{ codes: emailCodes.service, readEmail, minLength: 8 },
+    ...{ codes: emailCodes.service, readEmail, minLength: 8, guard: abuse.service.request },
   })
   const features: readonly Pick<Feature, 'steps' | 'subscribe' | 'reacts'>[] = [
     ...[accounts, passwords, emailCodes, registration, recovery, ...safety.features, consentStep()],
   ]
   for (const reaction of features.flatMap(({ reacts = [] }) => reacts)) outbox.onRecord(reaction)
   return {
-    ...{ safety },
-    world,
-    clock,
-    cost,
-    kv,
-    secretBox,
-    mac,
-    engine,
-    shared,
-    accounts,
-    sessions,
-    passwords,
-    emailCodes,
-    features,
+    ...{ world, clock, cost, kv, secretBox, mac, engine, shared, safety, features },
+    ...{ accounts, sessions, passwords, emailCodes },
   }
 }
 

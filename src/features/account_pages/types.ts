@@ -46,7 +46,7 @@ export interface AccountPagesDeps {
       accountId: string,
       password: string,
       from: { ip: string; clientId?: string | undefined },
-    ): Promise<{ readonly ok: true } | { readonly ok: false; readonly retryAfter?: number }>
+    ): Promise<{ readonly ok: true } | { readonly ok: false; readonly retryAfter?: number | undefined }>
     /** Judges and hashes a new password; to be done before a transaction is open. */
     prepare(
       password: string,

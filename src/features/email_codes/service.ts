@@ -5,7 +5,7 @@
  */
 import { AppError } from '../../errors.ts'
 import type { Fact } from '../../events.ts'
-import { networkOf } from '../../platform/client_network.ts'
+import { networkOf, subnetOf } from '../../platform/client_network.ts'
 import type { KeyValue, Limit } from '../../platform/key_value.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import { currentRequest } from '../../platform/request_scope.ts'
@@ -45,7 +45,7 @@ const TRIES_PER_CODE = 3
 const TRIES_PER_DAY = 100
 /** Less for one requester than for all: nobody uses up alone what the mailbox's owner needs (A38). */
 const TRIES_PER_DAY_AND_ADDRESS = 30
-const MAILS_PER_HOUR = { mailbox: 30, mailboxAndAddress: 6, conversation: 20, address: 60 }
+const MAILS_PER_HOUR = { mailbox: 30, mailboxAndAddress: 6, conversation: 20, address: 60, subnet: 600 }
 
 export function createEmailCodeService(deps: EmailCodeDeps) {
   const { kv, clock } = deps
@@ -170,6 +170,7 @@ function mailLimits({ mac }: EmailCodeDeps, { to, cid, ip }: CodeRequest) {
     { key: `{mails}:to:${mailbox}:${network}`, limit: MAILS_PER_HOUR.mailboxAndAddress, windowSeconds },
     { key: `{mails}:cid:${cid}`, limit: MAILS_PER_HOUR.conversation, windowSeconds },
     { key: `{mails}:ip:${network}`, limit: MAILS_PER_HOUR.address, windowSeconds },
+    { key: `{mails}:net:${subnetOf(ip)}`, limit: MAILS_PER_HOUR.subnet, windowSeconds },
   ]
 }
 
