@@ -6,6 +6,7 @@ import { ConfigError } from './config.ts'
 import { enrolmentPolicy } from './enrolment_policy.ts'
 import type { Feature } from './feature.ts'
 import { createAbuse } from './features/abuse/index.ts'
+import type { IsKnownDevice } from './features/abuse/types.ts'
 import { createAccounts } from './features/accounts/index.ts'
 import { accountRepository } from './features/accounts/repository.ts'
 import { type BrandsFeature, createBrands } from './features/brands/index.ts'
@@ -110,10 +111,10 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     endSessions: sessions.service.endAll,
     retention: config.retention,
   })
-  const { mails, ...credentials } = createCredentials(foundation, accounts, readEmail, brands.service)
-  const notices = noticesOf(foundation, accounts, sessions, (accountId, tx) =>
-    safety.lostFactors.service.cancel(accountId, 'refused', tx),
-  )
+  const isKnownDevice: IsKnownDevice = (email, token) => safety.devices.service.isKnown(email, token)
+  const keepFactors = (accountId: string, tx: Tx) => safety.lostFactors.service.cancel(accountId, 'refused', tx)
+  const { mails, ...credentials } = createCredentials(foundation, accounts, readEmail, brands.service, isKnownDevice)
+  const notices = noticesOf(foundation, accounts, sessions, keepFactors)
   const factors = createFactors(foundation, accounts, sessions, brands.service, notices)
   const safety = createSafety(foundation, accounts, sessions, notices, [factors.totp.service.removeLost])
   const rooms = { brands, clients, keys, consents, sessions, identifiers, accounts, ...credentials, ...factors }
@@ -192,8 +193,8 @@ function createFactors(
   return { enrolment, recoveryCodes, totp }
 }
 
-/** Whoever tries without having proven anything. No device is known until there is a room of devices. */
-function abuseOf({ config, keyValue, clock, secretBox, metrics }: Foundation) {
+/** Whoever tries without having proven anything. */
+function abuseOf({ config, keyValue, clock, secretBox, metrics }: Foundation, isKnownDevice: IsKnownDevice) {
   const challenges = createChallenges({
     kv: keyValue,
     clock,
@@ -206,6 +207,7 @@ function abuseOf({ config, keyValue, clock, secretBox, metrics }: Foundation) {
     challenges,
     mac: (value) => secretBox.mac(value, 'identifier'),
     settings: config.limits,
+    isKnownDevice,
     limited: metrics.limited,
   })
 }
@@ -244,11 +246,12 @@ function createCredentials(
   accounts: ReturnType<typeof createAccounts>,
   readEmail: ReadEmail,
   brands: BrandsFeature['service'],
+  isKnownDevice: IsKnownDevice,
 ) {
   const { config, database, outbox, clock, keyValue, secretBox } = foundation
   const { db, transaction } = database
   const shared = { transaction, outbox, clock, newId }
-  const abuse = abuseOf(foundation)
+  const abuse = abuseOf(foundation, isKnownDevice)
   const passwords = createPasswords({
     ...shared,
     repository: passwordRepository(db),

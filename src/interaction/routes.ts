@@ -9,7 +9,6 @@ import { abortOf, next, optional, switchPatch } from './flow.ts'
 import type { InteractionHints } from './hints.ts'
 import { reasonOf } from './levels.ts'
 import { isFinished } from './progress.ts'
-import { requestOf } from './request.ts'
 import {
   authenticated,
   type Challenge,
@@ -17,6 +16,7 @@ import {
   type FlowState,
   type Outcome,
   type Patch,
+  type RequestFacts,
   type Shown,
   type Step,
 } from './step.ts'
@@ -277,6 +277,11 @@ function restartUrl({ home }: Pick<InteractionRouteDeps, 'home'>, client: FlowSt
   return client?.initiateLoginUri ?? home
 }
 
+function requestOf({ deviceCookie }: Pick<InteractionRouteDeps, 'deviceCookie'>, ctx: Context): RequestFacts {
+  const { ip, locale, requestId } = ctx.state as Pick<RequestFacts, 'ip' | 'locale' | 'requestId'>
+  return { ip, locale, requestId, userAgent: ctx.get('User-Agent').slice(0, 512), deviceToken: deviceCookie.read(ctx) }
+}
+
 function uidOf(ctx: Context): string {
   return ctx.params.uid ?? ''
 }
@@ -285,9 +290,7 @@ function pathOf(ctx: Context): string {
   return `/interaction/${encodeURIComponent(uidOf(ctx))}`
 }
 
-function back(ctx: Context): void {
-  redirect(ctx, pathOf(ctx))
-}
+const back = (ctx: Context): void => redirect(ctx, pathOf(ctx))
 
 /** 303: the browser follows with GET and never sends a password twice (RFC 9700 §4.12). */
 function redirect(ctx: Context, url: string): void {

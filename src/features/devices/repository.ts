@@ -20,6 +20,16 @@ function reads(db: Knex) {
       return row !== undefined
     },
 
+    /** Whether the account that has proven the address was signed in to in the browser. */
+    async isKnown(email: string, tokenHash: string): Promise<boolean> {
+      const { rows } = await db.raw(
+        `select 1 from devices join accounts on accounts.id = account_id
+         where email = ? and email_verified_at is not null and token_hash = ? and known_at is not null`,
+        [email, tokenHash],
+      )
+      return rows.length > 0
+    },
+
     /** Browsers that the account was used in, the latest first. */
     async list(accountId: string): Promise<Device[]> {
       const rows: DeviceRow[] = await db('devices')

@@ -39,6 +39,9 @@ export function createDeviceService(deps: DeviceDeps) {
       return { method: 'device', second: true, accountId, at: now.getTime(), epoch }
     },
 
+    /** Whether the owner of the address was signed in in this browser: such a one is let in while strangers are held (A38). */
+    isKnown: (email: string, token: string): Promise<boolean> => repository.isKnown(email, sha256(token)),
+
     /** Remembers the browser for thirty days. False when the account was secured after the second factor was shown. */
     trust: (accountId: string, provenAt: number, request: RequestFacts): Promise<boolean> =>
       transaction(async (tx) => {
