@@ -79,20 +79,8 @@ export function createConversationRooms(database: Database, start: number) {
   ]
   for (const reaction of features.flatMap(({ reacts = [] }) => reacts)) outbox.onRecord(reaction)
   return {
-    ...{ safety },
-    world,
-    clock,
-    cost,
-    kv,
-    secretBox,
-    mac,
-    engine,
-    shared,
-    accounts,
-    sessions,
-    passwords,
-    emailCodes,
-    features,
+    ...{ world, clock, cost, kv, secretBox, mac, engine, shared, safety, features },
+    ...{ accounts, sessions, passwords, emailCodes },
   }
 }
 
