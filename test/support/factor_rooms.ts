@@ -92,11 +92,9 @@ export function createFactorRooms(database: Database, start: number) {
     sms: smsCodes.service,
     /** The newest code that was asked for, as it is sent: its ten minutes begin. */
     async sentCode(): Promise<{ to: string; code: string }> {
-      const { to, code, reference } = facts.findLast(({ type }) => type === 'sms.requested')?.sealed as {
-        readonly [name: string]: string
-      }
-      await smsCodes.service.sending(reference ?? '')
-      return { to: to ?? '', code: code ?? '' }
+      const sealed = facts.findLast(({ type }) => type === 'sms.requested')?.sealed
+      await smsCodes.service.sending(String(sealed?.reference))
+      return { to: String(sealed?.to), code: String(sealed?.code) }
     },
     codes: recoveryCodes.service,
     totp: totp.service,
