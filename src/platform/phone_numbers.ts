@@ -41,5 +41,5 @@ export async function readPhoneNumber(typed: string, home?: string): Promise<Rea
 
 /** The number as its owner recognises it and nobody learns it from. */
 export function maskedNumber(number: string): string {
-  return `•••• ${number.slice(-2)}`
+  return `••••\u00a0${number.slice(-2)}`
 }

@@ -67,35 +67,14 @@ export function createFactorRooms(database: Database, start: number) {
     setFactor: enrolment.setFactor,
     issuerName: async () => 'Genkan',
   })
-  const macs = {
-    mac: (value: string) => secretBox.mac(value, 'phone'),
-    macMatches: (value: string, mac: string) => secretBox.macMatches(value, 'phone', mac),
-  }
-  const texts = createTextMessages({
-    ...{ ...shared, ...macs, measure: () => {}, host: 'id.example', sending: async () => true },
-    rules: {
-      countries: ['FI'],
-      budget: { prefixPerHour: 1000, prefixPerDay: 1000, countryPerHour: 1000, countryPerDay: 1000 },
-      conversion: { sample: 1000, least: 0 },
-    },
-    send: async () => {},
-    writeCode: async (code) => code,
-  })
-  const smsCodes = createSmsCodes({
-    ...{ ...shared, ...macs, digits, texts: texts.service },
-    repository: phoneRepository(db),
-    changeFactor: enrolment.changeFactor,
-    setFactor: enrolment.setFactor,
-  })
+  const phones = phoneRooms(
+    database,
+    { ...shared, changeFactor: enrolment.changeFactor, setFactor: enrolment.setFactor },
+    facts,
+  )
   return {
-    ...{ world, facts, ended, kv, view, enrolment, macs },
-    sms: smsCodes.service,
-    /** The newest code that was asked for, as it is sent: its ten minutes begin. */
-    async sentCode(): Promise<{ to: string; code: string }> {
-      const sealed = facts.findLast(({ type }) => type === 'sms.requested')?.sealed
-      await smsCodes.service.sending(String(sealed?.reference))
-      return { to: String(sealed?.to), code: String(sealed?.code) }
-    },
+    ...{ world, facts, ended, kv, view, enrolment },
+    ...phones,
     codes: recoveryCodes.service,
     totp: totp.service,
     /** An account without anything but its address. */
@@ -109,6 +88,44 @@ export function createFactorRooms(database: Database, start: number) {
     reseal: (sealed: string, purpose: string): string | undefined => {
       const both = createSecretBox([NEW, OLD])
       return both.needsReseal(sealed) ? both.seal(both.open(sealed, purpose), purpose) : undefined
+    },
+  }
+}
+
+type PhoneParts = Omit<Parameters<typeof createSmsCodes>[0], 'repository' | 'texts' | 'digits' | 'mac' | 'macMatches'>
+
+/** Phones in Finland, at no cost: what messages may cost has tests of its own. */
+function phoneRooms({ db }: Database, parts: PhoneParts, facts: readonly Fact[]) {
+  const secretBox = createSecretBox([OLD])
+  const macs = {
+    mac: (value: string) => secretBox.mac(value, 'phone'),
+    macMatches: (value: string, mac: string) => secretBox.macMatches(value, 'phone', mac),
+  }
+  const outbox = { ...parts.outbox, wake: () => {} }
+  const texts = createTextMessages({
+    ...{ ...parts, ...macs, outbox, measure: () => {}, host: 'id.example', sending: async () => true },
+    rules: {
+      countries: ['FI'],
+      budget: { prefixPerHour: 1000, prefixPerDay: 1000, countryPerHour: 1000, countryPerDay: 1000 },
+      conversion: { sample: 1000, least: 0 },
+    },
+    send: async () => {},
+    writeCode: async (code) => code,
+  })
+  const sms = createSmsCodes({
+    ...parts,
+    ...macs,
+    digits,
+    texts: texts.service,
+    repository: phoneRepository(db),
+  }).service
+  return {
+    sms,
+    /** The newest code that was asked for, as it is sent: its ten minutes begin. */
+    async sentCode(): Promise<{ to: string; code: string }> {
+      const sealed = facts.findLast(({ type }) => type === 'sms.requested')?.sealed
+      await sms.sending(String(sealed?.reference))
+      return { to: String(sealed?.to), code: String(sealed?.code) }
     },
   }
 }

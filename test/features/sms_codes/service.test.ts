@@ -56,7 +56,7 @@ describe.each(['embedded', 'postgres'] as const)('a phone on %s', (kind) => {
     expect(await rooms.sms.find(accountId)).toBeUndefined()
     expect(await confirm(code)).toEqual({ ok: true })
     expect(await rooms.sms.find(accountId)).toEqual({
-      masked: '•••• 67',
+      masked: '••••\u00a067',
       confirmedAt: new Date(START),
       usedAt: undefined,
     })
@@ -93,7 +93,7 @@ describe.each(['embedded', 'postgres'] as const)('a phone on %s', (kind) => {
   it('is asked for a code once a look, sent in the language of the page, and used up by being right', async () => {
     await setUp()
     const code = await asked()
-    expect(await rooms.sms.show(holder, asker)).toEqual({ masked: '•••• 67', resendIn: 30 })
+    expect(await rooms.sms.show(holder, asker)).toEqual({ masked: '••••\u00a067', resendIn: 30 })
     expect(types().filter((type) => type === 'sms.requested')).toHaveLength(2)
     expect((await rooms.sentCode()).to).toBe(NUMBER)
     expect(await verify(code)).toEqual({ ok: true })
@@ -138,7 +138,7 @@ describe.each(['embedded', 'postgres'] as const)('a phone on %s', (kind) => {
     later(31)
     await setUp(OTHER, { ...holder, id: 's1' })
     expect((await verify(code)).ok).toBe(false)
-    expect(await rooms.sms.find(accountId)).toMatchObject({ masked: '•••• 21' })
+    expect(await rooms.sms.find(accountId)).toMatchObject({ masked: '••••\u00a021' })
     expect(types()).toContain('factor.updated')
     later(600)
     await setUp(NUMBER, { ...holder, id: 's2' })
@@ -178,7 +178,7 @@ describe.each(['embedded', 'postgres'] as const)('a phone on %s', (kind) => {
     const code = await asked()
     for (let i = 0; i < 8; i++) await rooms.sms.show({ ...holder, id: `d${i}` }, asker)
     const held = await rooms.sms.show({ ...holder, id: 'd9' }, asker)
-    expect(held).toEqual({ masked: '•••• 67', failed: { code: 'too_many_requests', retryAfter: 30 } })
+    expect(held).toEqual({ masked: '••••\u00a067', failed: { code: 'too_many_requests', retryAfter: 30 } })
     expect((await verify(code)).ok).toBe(true)
   })
 
