@@ -200,6 +200,7 @@ const schema = z.strictObject({
       email_domains: z.record(z.string().toLowerCase(), enrolment).default({}),
     })
     .prefault({}),
+  recovery: z.strictObject({ waiting_hours: z.coerce.number().int().min(24).max(720).default(72) }).prefault({}),
   sms: sms.optional(),
   retention: z
     .strictObject({
@@ -314,6 +315,10 @@ export interface Config {
     /** Sign-ins for which it may be put off. */
     readonly grace: number
     readonly emailDomains: { readonly [domain: string]: 'none' | 'optional' | 'required' }
+  }
+  readonly recovery: {
+    /** Hours from asking for the removal of lost second factors until a sign-in may complete it. */
+    readonly waitingHours: number
   }
   /** Text messages; without, no code is sent to a phone. */
   readonly sms: Sms | undefined
@@ -583,6 +588,11 @@ function secretKeys(settings: Settings): readonly Buffer[] {
   return keys
 }
 
+function retentionOf({ retention }: Settings): Config['retention'] {
+  const { ip_days: ipDays, pending_account_days: pendingAccountDays, delivery_days: deliveryDays, audit } = retention
+  return { ipDays, pendingAccountDays, deliveryDays, audit }
+}
+
 function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
   return {
     issuer: s.issuer,
@@ -632,6 +642,7 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     levels: s.levels.map((row) => ({ ...row, maxAge: row.max_age_seconds })),
     scopeLevels: s.scope_levels,
     secondFactor: { ...s.second_factor, emailDomains: s.second_factor.email_domains },
+    recovery: { waitingHours: s.recovery.waiting_hours },
     sms: smsOf(s, env),
     retention: retentionOf(s),
     modules: {
@@ -646,11 +657,6 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     brands: s.brands.map((brand) => withAbsoluteFiles(brand, dirname(settingsPath(env) ?? '.'))),
     templatesDir: s.templates_dir === undefined ? undefined : resolve(s.templates_dir),
   }
-}
-
-function retentionOf({ retention }: Settings): Config['retention'] {
-  const { ip_days: ipDays, pending_account_days: pendingAccountDays, delivery_days: deliveryDays, audit } = retention
-  return { ipDays, pendingAccountDays, deliveryDays, audit }
 }
 
 /** On the embedded default every country is served, to files; in production only who says so sends anything. */

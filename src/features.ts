@@ -3,9 +3,9 @@
  * what is made later (the engine) is reached through a function.
  */
 import { ConfigError } from './config.ts'
-import { enrolmentPolicy } from './enrolment_policy.ts'
 import type { Feature } from './feature.ts'
 import { createAbuse } from './features/abuse/index.ts'
+import type { IsKnownDevice } from './features/abuse/types.ts'
 import { createAccounts } from './features/accounts/index.ts'
 import { accountRepository } from './features/accounts/repository.ts'
 import { type BrandsFeature, createBrands } from './features/brands/index.ts'
@@ -13,23 +13,14 @@ import { createClients } from './features/clients/index.ts'
 import { createConsents } from './features/consents/index.ts'
 import { consentRepository } from './features/consents/repository.ts'
 import { createEmailCodes } from './features/email_codes/index.ts'
-import { createEnrolment } from './features/enrolment/index.ts'
-import { enrolmentRepository } from './features/enrolment/repository.ts'
 import { createIdentifiers } from './features/identifiers/index.ts'
 import type { ReadEmail } from './features/identifiers/types.ts'
 import { createKeys } from './features/keys/index.ts'
 import { createMails } from './features/mails/index.ts'
 import { createPasswords } from './features/passwords/index.ts'
 import { passwordRepository } from './features/passwords/repository.ts'
-import { createRecoveryCodes } from './features/recovery_codes/index.ts'
-import { recoveryCodeRepository } from './features/recovery_codes/repository.ts'
 import { createSessions } from './features/sessions/index.ts'
 import { sessionRepository } from './features/sessions/repository.ts'
-import { createSmsCodes } from './features/sms_codes/index.ts'
-import { phoneRepository } from './features/sms_codes/repository.ts'
-import { createTextMessages } from './features/text_messages/index.ts'
-import { createTotp } from './features/totp/index.ts'
-import { totpRepository } from './features/totp/repository.ts'
 import type { Foundation } from './foundation.ts'
 import { SCOPES } from './oidc/claims.ts'
 import type { EngineInteractions } from './oidc/interactions.ts'
@@ -39,7 +30,8 @@ import { createChallenges } from './platform/challenge.ts'
 import { CHANGE_MAC } from './platform/changes.ts'
 import { createHttpClient } from './platform/http_client.ts'
 import { digits, newId } from './platform/ids.ts'
-import { createTryLimits } from './platform/try_limits.ts'
+import type { Tx } from './platform/postgres.ts'
+import { createFactors, createSafety, noticesOf } from './protection.ts'
 
 /** An ID token may come back as a hint as long as a session can last. */
 const VERIFY_GRACE_SECONDS = 86_400
@@ -55,17 +47,7 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   const shared = { database, transaction, outbox, clock, newId, warn, mac }
 
   const brands = createBrands({ ...shared, invalidation, wording: foundation.views })
-  const clients = createClients({
-    ...shared,
-    invalidation,
-    brandExists: brands.service.exists,
-    issuer: config.issuer,
-    accountPages: config.modules.accountPages,
-    scopes: SCOPES,
-    locales: foundation.views.locales,
-    resources: config.resources,
-    acrs: config.levels.map(({ acr }) => acr),
-  })
+  const clients = clientsOf(foundation, shared, brands.service)
   const keys = createKeys({
     ...shared,
     invalidation,
@@ -108,82 +90,25 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
       profile.phone_number === undefined ? undefined : factors.smsCodes?.service.provenNumber(id),
     retention: config.retention,
   })
-  const { mails, ...credentials } = createCredentials(foundation, accounts, readEmail, brands.service)
-  const factors = createFactors(foundation, accounts, sessions, brands.service)
+  const isKnownDevice: IsKnownDevice = (email, token) => safety.devices.service.isKnown(email, token)
+  const keepFactors = (accountId: string, tx: Tx) => safety.lostFactors.service.cancel(accountId, 'refused', tx)
+  const { mails, ...credentials } = createCredentials(foundation, accounts, readEmail, brands.service, isKnownDevice)
+  const notices = noticesOf(foundation, accounts, sessions, keepFactors)
+  const factors = createFactors(foundation, accounts, sessions, brands.service, notices)
+  const safety = createSafety(foundation, accounts, sessions, notices, factors)
   const rooms = { brands, clients, keys, consents, sessions, identifiers, accounts, ...credentials, ...factors }
-  const all: readonly Feature[] = [...Object.values(rooms).filter((room) => room !== undefined), mails]
-  return { ...rooms, all }
+  const { devices, lostFactors } = safety
+  // Without recovery nobody gets past a factor but the operator.
+  const optional = config.modules.recovery ? [lostFactors] : []
+  const all: readonly Feature[] = [
+    ...Object.values(rooms).filter((room) => room !== undefined),
+    ...[notices, devices, ...optional, mails],
+  ]
+  return { ...rooms, notices, devices, all }
 }
 
-/** What an account may set up beside its password and its mailbox. */
-function createFactors(
-  foundation: Foundation,
-  accounts: ReturnType<typeof createAccounts>,
-  sessions: ReturnType<typeof createSessions>,
-  brands: BrandsFeature['service'],
-) {
-  const { config, database, outbox, clock, keyValue, secretBox } = foundation
-  const { db, transaction } = database
-  const shared = {
-    ...{ transaction, outbox, clock, newId, secretBox, kv: keyValue, tries: createTryLimits(keyValue) },
-    ...{ issuer: config.issuer, home: config.home, accounts: accounts.service },
-  }
-  const policy = enrolmentPolicy(config.secondFactor)
-  const enrolment = createEnrolment({
-    ...shared,
-    repository: enrolmentRepository(db),
-    isRequired: (account) => policy({}, account).policy === 'required',
-    sessions: sessions.service,
-    dropStandIns: (accountId, tx) => recoveryCodes.service.clear(accountId, tx),
-  })
-  const { setFactor, changeFactor } = enrolment.service
-  const recoveryCodes = createRecoveryCodes({ ...shared, repository: recoveryCodeRepository(db), setFactor })
-  const totp = createTotp({
-    ...shared,
-    repository: totpRepository(db),
-    changeFactor,
-    issuerName: async (brandId) => (await brands.page(brandId)).name,
-  })
-  const texts = createTexts(
-    foundation,
-    brands,
-    (reference) => smsCodes?.service.sending(reference) ?? Promise.resolve(false),
-  )
-  const smsCodes =
-    texts &&
-    createSmsCodes({
-      ...{ ...shared, digits, changeFactor },
-      repository: phoneRepository(db),
-      mac: (value) => secretBox.mac(value, PHONE_MAC),
-      macMatches: (value, mac) => secretBox.macMatches(value, PHONE_MAC, mac),
-      texts: texts.service,
-    })
-  return { enrolment, recoveryCodes, totp, texts, smsCodes }
-}
-
-/** Numbers and codes of phones are hashed under it. */
-const PHONE_MAC = 'phone'
-
-/** Text messages, where the settings name somebody who sends them. */
-function createTexts(
-  { config, database, outbox, keyValue, secretBox, textSender, views, metrics }: Foundation,
-  brands: BrandsFeature['service'],
-  sending: (reference: string) => Promise<boolean>,
-) {
-  if (config.sms === undefined || textSender === undefined) return undefined
-  return createTextMessages({
-    ...{ transaction: database.transaction, outbox, kv: keyValue, rules: config.sms, sending },
-    mac: (value) => secretBox.mac(value, PHONE_MAC),
-    measure: metrics.textMessage,
-    send: textSender.send,
-    writeCode: async (code, locale, brand) =>
-      views.t(locale, 'sms.code', { code, brand: (await brands.page(brand)).name }),
-    host: new URL(config.issuer).hostname,
-  })
-}
-
-/** Whoever tries without having proven anything. No device is known until there is a room of devices. */
-function abuseOf({ config, keyValue, clock, secretBox, metrics }: Foundation) {
+/** Whoever tries without having proven anything. */
+function abuseOf({ config, keyValue, clock, secretBox, metrics }: Foundation, isKnownDevice: IsKnownDevice) {
   const challenges = createChallenges({
     kv: keyValue,
     clock,
@@ -196,7 +121,26 @@ function abuseOf({ config, keyValue, clock, secretBox, metrics }: Foundation) {
     challenges,
     mac: (value) => secretBox.mac(value, 'identifier'),
     settings: config.limits,
+    isKnownDevice,
     limited: metrics.limited,
+  })
+}
+
+function clientsOf(
+  { config, invalidation, views }: Foundation,
+  shared: Pick<Parameters<typeof createClients>[0], 'database' | 'outbox' | 'clock' | 'mac'>,
+  brands: BrandsFeature['service'],
+) {
+  return createClients({
+    ...shared,
+    invalidation,
+    brandExists: brands.exists,
+    issuer: config.issuer,
+    accountPages: config.modules.accountPages,
+    scopes: SCOPES,
+    locales: views.locales,
+    resources: config.resources,
+    acrs: config.levels.map(({ acr }) => acr),
   })
 }
 
@@ -234,11 +178,12 @@ function createCredentials(
   accounts: ReturnType<typeof createAccounts>,
   readEmail: ReadEmail,
   brands: BrandsFeature['service'],
+  isKnownDevice: IsKnownDevice,
 ) {
   const { config, database, outbox, clock, keyValue, secretBox } = foundation
   const { db, transaction } = database
   const shared = { transaction, outbox, clock, newId }
-  const abuse = abuseOf(foundation)
+  const abuse = abuseOf(foundation, isKnownDevice)
   const passwords = createPasswords({
     ...shared,
     repository: passwordRepository(db),

@@ -2,6 +2,7 @@
 import Router from '@koa/router'
 import type { Context } from 'koa'
 import { AppError } from '../errors.ts'
+import type { DeviceCookie } from '../http/device_cookie.ts'
 import type { Languages } from '../http/language.ts'
 import type { Conversation } from './conversation.ts'
 import { abortOf, next, optional, switchPatch } from './flow.ts'
@@ -26,6 +27,7 @@ export interface InteractionRouteDeps {
   readonly steps: readonly Step[]
   readonly store: InteractionStore
   readonly hints: Pick<InteractionHints, 'find'>
+  readonly deviceCookie: Pick<DeviceCookie, 'read'>
   /** The path that people are led to when no client is. */
   readonly home: string
   readonly pages: {
@@ -101,7 +103,7 @@ async function dispatch(deps: InteractionRouteDeps, ctx: Context, conversation: 
   const { state } = conversation
   const extra = optional(deps.steps, state)
   if (extra !== undefined) return show(deps, ctx, conversation, extra)
-  const ended = await deps.store.finish(ctx, conversation, requestOf(ctx))
+  const ended = await deps.store.finish(ctx, conversation, requestOf(deps, ctx))
   if (typeof ended === 'object') return redirect(ctx, ended.url)
   // The proofs were forgotten, or a parallel request was faster: what is due now is read anew.
   if (ended !== 'unfinished') return back(ctx)
@@ -113,7 +115,7 @@ async function dispatch(deps: InteractionRouteDeps, ctx: Context, conversation: 
 /** Nothing is due and nothing is finished, for instance because the account was deleted: from the beginning, never a loop. */
 async function startOver(deps: InteractionRouteDeps, ctx: Context, { state, ...rest }: Conversation): Promise<void> {
   const patch: Patch = { path: 'login', identifier: null, accountId: null, chosen: null }
-  const fresh = await deps.store.advance({ ...rest, state }, patch, requestOf(ctx))
+  const fresh = await deps.store.advance({ ...rest, state }, patch, requestOf(deps, ctx))
   const step = next(deps.steps, fresh.state)
   ctx.state.locale = state.locale
   if (step === undefined || !(await deps.store.save(fresh))) return expired(deps, ctx, state.client)
@@ -127,7 +129,7 @@ async function show(
   step: Step,
   { status, error, values, code }: Extras = {},
 ): Promise<void> {
-  const { accountLocale, ...shown } = await step.show(state, requestOf(ctx))
+  const { accountLocale, ...shown } = await step.show(state, requestOf(deps, ctx))
   if (accountLocale !== undefined) {
     const fallback = state.client.defaultLocale
     ctx.state.locale = deps.languages.of(ctx, { uiLocales: state.params.ui_locales, account: accountLocale, fallback })
@@ -172,20 +174,20 @@ async function submit(
     const field = issue?.path[0] === undefined ? undefined : String(issue.path[0])
     return show(deps, ctx, conversation, step, { status: 400, values, error: { code: 'invalid_request', field } })
   }
-  const outcome = await step.submit(parsed.data, state, requestOf(ctx))
+  const outcome = await step.submit(parsed.data, state, requestOf(deps, ctx))
   if (!outcome.ok) return refuse(deps, ctx, conversation, step, outcome, values)
   if ('finish' in outcome) return redirect(ctx, await deps.store.answer(ctx, state.uid, outcome.finish))
   if ('deny' in outcome) {
     const { error, description } = outcome.deny
     return redirect(ctx, await deps.store.answer(ctx, state.uid, { error, error_description: description }))
   }
-  return proceed(deps, ctx, await deps.store.advance(conversation, outcome.patch, requestOf(ctx)))
+  return proceed(deps, ctx, await deps.store.advance(conversation, outcome.patch, requestOf(deps, ctx)))
 }
 
 /** Finishes at once when nothing is left to ask; else saves and lets the browser ask for the next page. */
 async function proceed(deps: InteractionRouteDeps, ctx: Context, conversation: Conversation): Promise<void> {
   const isOver = optional(deps.steps, conversation.state) === undefined
-  const ended = isOver ? await deps.store.finish(ctx, conversation, requestOf(ctx)) : 'unfinished'
+  const ended = isOver ? await deps.store.finish(ctx, conversation, requestOf(deps, ctx)) : 'unfinished'
   if (typeof ended === 'object') return redirect(ctx, ended.url)
   // Whoever loses the compare-and-set goes back to the dispatcher like the winner.
   if (ended === 'unfinished') await deps.store.save(conversation)
@@ -230,7 +232,7 @@ async function switchTo(
   if (!deps.steps.some(({ name, begins }) => name === to || begins === to)) throw new AppError('forbidden')
   const patch = switchPatch(conversation.state, to)
   if (prompt.name !== 'consent' && progress.finished === undefined) {
-    await deps.store.save(await deps.store.advance(conversation, patch, requestOf(ctx)))
+    await deps.store.save(await deps.store.advance(conversation, patch, requestOf(deps, ctx)))
   }
   return back(ctx)
 }
@@ -275,9 +277,9 @@ function restartUrl({ home }: Pick<InteractionRouteDeps, 'home'>, client: FlowSt
   return client?.initiateLoginUri ?? home
 }
 
-function requestOf(ctx: Context): RequestFacts {
-  const { ip, locale, requestId } = ctx.state as { ip: string; locale: string; requestId: string }
-  return { ip, locale, requestId, userAgent: ctx.get('User-Agent').slice(0, 512) }
+function requestOf({ deviceCookie }: Pick<InteractionRouteDeps, 'deviceCookie'>, ctx: Context): RequestFacts {
+  const { ip, locale, requestId } = ctx.state as Pick<RequestFacts, 'ip' | 'locale' | 'requestId'>
+  return { ip, locale, requestId, userAgent: ctx.get('User-Agent').slice(0, 512), deviceToken: deviceCookie.read(ctx) }
 }
 
 function uidOf(ctx: Context): string {
@@ -288,9 +290,7 @@ function pathOf(ctx: Context): string {
   return `/interaction/${encodeURIComponent(uidOf(ctx))}`
 }
 
-function back(ctx: Context): void {
-  redirect(ctx, pathOf(ctx))
-}
+const back = (ctx: Context): void => redirect(ctx, pathOf(ctx))
 
 /** 303: the browser follows with GET and never sends a password twice (RFC 9700 §4.12). */
 function redirect(ctx: Context, url: string): void {

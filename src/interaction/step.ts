@@ -240,6 +240,14 @@ export interface Step<Input = unknown> {
   submit(input: Input, state: FlowState, request: RequestFacts): Promise<Outcome>
 }
 
+/**
+ * How a page of a second factor hands on the wish to be remembered in this browser (the field `trust` of its form): with the
+ * account that it is about, so that it says nothing of another one that is named later.
+ */
+export function trusting(trust: string | undefined, { progress }: Pick<FlowState, 'progress'>): Progress['answers'] {
+  return { trust_device: trust === 'yes' ? progress.accountId : null }
+}
+
 /** The method of a proof by the code of a recovery. It allows a new password; by itself it signs nobody in. */
 export const MAILBOX = 'mailbox'
 

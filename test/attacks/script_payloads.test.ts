@@ -75,6 +75,7 @@ const CHOSEN = [
   'label',
   'state',
   'reason',
+  'purpose',
   'done',
   'current',
   'failure.code',

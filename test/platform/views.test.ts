@@ -114,7 +114,7 @@ describe.each(named)('page $name', ({ template, values }) => {
 const UNTOUCHED = [
   ...['error.code', 'error.field', 'claim', 'label', 'restartUrl', 'stayUrl', 'done', 'current', 'logoUri'],
   // How a method stands, and why it is asked for, are keys of messages.
-  ...['state', 'reason'],
+  ...['state', 'reason', 'purpose'],
 ]
 
 function poisoned(value: unknown, payload: string, key = ''): never {

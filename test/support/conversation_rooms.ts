@@ -1,4 +1,5 @@
 /** The rooms behind the conversation with real SQL and a key/value store in memory; hashing costs a count, not time. */
+import type { Feature } from '../../src/feature.ts'
 import { createAccounts } from '../../src/features/accounts/index.ts'
 import { accountRepository } from '../../src/features/accounts/repository.ts'
 import { createEmailCodes } from '../../src/features/email_codes/index.ts'
@@ -18,6 +19,7 @@ import { createSecretBox } from '../../src/platform/secret_box.ts'
 import { createModelKeyValue } from '../contracts/key_value_model.ts'
 import { createTestAbuse } from './abuse.ts'
 import { createFakeEngine } from './conversation_engine.ts'
+import { createSafetyRooms } from './safety_rooms.ts'
 
 export const ISSUER = 'https://id.example'
 
@@ -66,12 +68,20 @@ export function createConversationRooms(database: Database, start: number) {
     ...{ ...shared, guard: abuse.service.request, password: 'optional', accounts: accounts.service, readEmail },
     passwords: { ...passwords.service, minLength: 8 },
   })
+  const safety = createSafetyRooms({ ...shared, kv, database, accounts, sessions })
   const recovery = createRecovery({
-    ...{ ...shared, accounts: accounts.service, passwords: passwords.service, sessions: sessions.service },
+    ...{ ...shared, notices: safety.notices.service, accounts: accounts.service },
+    ...{ passwords: passwords.service, sessions: sessions.service },
     ...{ codes: emailCodes.service, readEmail, minLength: 8, guard: abuse.service.request },
   })
-  const features = [accounts, passwords, emailCodes, registration, recovery, consentStep()]
-  return { world, clock, cost, kv, secretBox, mac, engine, shared, accounts, sessions, passwords, emailCodes, features }
+  const features: readonly Pick<Feature, 'steps' | 'subscribe' | 'reacts'>[] = [
+    ...[accounts, passwords, emailCodes, registration, recovery, ...safety.features, consentStep()],
+  ]
+  for (const reaction of features.flatMap(({ reacts = [] }) => reacts)) outbox.onRecord(reaction)
+  return {
+    ...{ world, clock, cost, kv, secretBox, mac, engine, shared, safety, features },
+    ...{ accounts, sessions, passwords, emailCodes },
+  }
 }
 
 type Base = Pick<Parameters<typeof createAccounts>[0], 'transaction' | 'clock' | 'newId' | 'warn' | 'readEmail'> & {

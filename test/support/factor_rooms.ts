@@ -15,6 +15,7 @@ import type { Database } from '../../src/platform/postgres.ts'
 import { createSecretBox } from '../../src/platform/secret_box.ts'
 import { createTryLimits } from '../../src/platform/try_limits.ts'
 import { createModelKeyValue } from '../contracts/key_value_model.ts'
+import { fakeNotices } from './notices.ts'
 
 const OLD = Buffer.alloc(32, 1)
 export const NEW = Buffer.alloc(32, 2)
@@ -40,7 +41,7 @@ export function createFactorRooms(database: Database, start: number) {
   })
   const shared = {
     ...{ transaction, outbox, clock, newId, secretBox, kv, tries: createTryLimits(kv) },
-    ...{ issuer: 'https://id.example', home: '/account', accounts: { view } },
+    ...{ notices: fakeNotices(clock, facts), accounts: { view } },
   }
   const enrolment = createEnrolment({
     ...shared,
@@ -63,9 +64,14 @@ export function createFactorRooms(database: Database, start: number) {
     ...shared,
     repository: totpRepository(db),
     changeFactor: enrolment.changeFactor,
+    setFactor: enrolment.setFactor,
     issuerName: async () => 'Genkan',
   })
-  const phones = phoneRooms(database, { ...shared, changeFactor: enrolment.changeFactor }, facts)
+  const phones = phoneRooms(
+    database,
+    { ...shared, setFactor: enrolment.setFactor, changeFactor: enrolment.changeFactor },
+    facts,
+  )
   return {
     ...{ world, facts, ended, kv, view, enrolment },
     ...phones,

@@ -52,6 +52,8 @@ export const DONE_CODES = [
   'others_ended',
   'client_revoked',
   'language_saved',
+  'device_forgotten',
+  'devices_forgotten',
   'totp_added',
   'totp_updated',
   'totp_removed',

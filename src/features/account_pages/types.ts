@@ -8,6 +8,7 @@ import type { OwnClaim } from '../accounts/types.ts'
 import type { Agreement, Consent, Permission } from '../consents/types.ts'
 import type { CodeRequest, CodeTarget } from '../email_codes/types.ts'
 import type { ReadEmail } from '../identifiers/types.ts'
+import type { Tell } from '../notices/types.ts'
 import type { AfterCommit, ConnectedClient, EndReason, SessionView } from '../sessions/types.ts'
 
 /** Claims by name, as they are stored. */
@@ -17,9 +18,7 @@ export interface AccountPagesDeps {
   readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
   readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void>; wake(): void }
   readonly clock: { now(): Date }
-  readonly issuer: string
-  /** The path that notices lead to. */
-  readonly home: string
+  readonly notices: { readonly tell: Tell }
   /** The client of these pages themselves: it is not listed and cannot be revoked. */
   readonly ownClientId: string
   /** Keeps the address that a session is about to prove. */
@@ -37,11 +36,11 @@ export interface AccountPagesDeps {
   readonly readEmail: ReadEmail
   readonly passwords: {
     isSet(accountId: string): Promise<boolean>
-    /** Refuses when there is a password by then; `facts` are stated in the same transaction. */
+    /** Refuses when there is a password by then; `also` is done in the same transaction. */
     setFirst(
       account: AccountView,
       password: string,
-      facts: readonly Fact[],
+      also: (tx: Tx) => Promise<void>,
     ): Promise<{ readonly ok: true } | { readonly ok: false; readonly code: string }>
     /** Counts against the limits of the account and of the address. */
     verifyAccount(

@@ -67,7 +67,7 @@ export function createPasswordService(deps: PasswordDeps) {
       (await repository.findByAccount(accountId))?.hash !== undefined,
 
     /** Stores the first password of an account, `facts` with it. One that has got a password meanwhile keeps it. */
-    async setFirst(account: AccountView, password: string, facts: readonly Fact[]): Promise<FirstSet> {
+    async setFirst(account: AccountView, password: string, also: (tx: Tx) => Promise<void>): Promise<FirstSet> {
       const { accountId, email, name } = account
       const prepared = await prepare(password, [email, name])
       if (!prepared.ok) return prepared
@@ -76,7 +76,7 @@ export function createPasswordService(deps: PasswordDeps) {
         if (credential === undefined || credential.hash !== undefined)
           return { ok: false, code: 'password_set_already' }
         await repository.store(accountId, prepared.hash, clock.now(), tx)
-        await deps.outbox.record(facts, tx)
+        await also(tx)
         return { ok: true }
       })
     },

@@ -26,8 +26,8 @@ interface PhoneRow {
 
 export function phoneRepository(db: Knex) {
   return {
-    async find(accountId: string): Promise<PhoneRecord | undefined> {
-      const row = await db<PhoneRow>('phones').where({ account_id: accountId }).first()
+    async find(accountId: string, tx?: Tx): Promise<PhoneRecord | undefined> {
+      const row = await (tx ?? db)<PhoneRow>('phones').where({ account_id: accountId }).first()
       return row === undefined ? undefined : toRecord(row)
     },
 

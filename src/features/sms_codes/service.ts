@@ -20,7 +20,7 @@ import {
 import { maskedNumber } from '../../platform/phone_numbers.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { TryLimits } from '../../platform/try_limits.ts'
-import type { ChangeFactor, FactorChange } from '../enrolment/types.ts'
+import type { ChangeFactor, FactorChange, SetFactor } from '../enrolment/types.ts'
 import type { Resealer } from '../keys/types.ts'
 import type { Cause, CodeMessage, ReadPhone } from '../text_messages/types.ts'
 import type { PhoneRecord, PhoneRepository } from './repository.ts'
@@ -43,6 +43,7 @@ export interface SmsCodeDeps extends OneTimeCodesDeps {
   readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
   readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void> }
   readonly changeFactor: ChangeFactor
+  readonly setFactor: SetFactor
 }
 
 export type SmsCodeService = ReturnType<typeof createSmsCodeService>
@@ -229,7 +230,7 @@ const UPDATED = { change: 'updated', notice: 'phone_updated' } as const
 const WRONG: Done = { ok: false, code: 'sms_code_invalid' }
 const GONE: Done = { ok: false, code: 'sms_setup_gone' }
 
-function removal({ repository, transaction, changeFactor }: SmsCodeDeps) {
+function removal({ repository, transaction, outbox, changeFactor, setFactor }: SmsCodeDeps) {
   return {
     /** Takes the phone off the account; `last_factor` where the account must have a second factor and has no other. */
     async remove(account: AccountView, change: Change): Promise<'removed' | 'absent' | 'last_factor'> {
@@ -242,6 +243,14 @@ function removal({ repository, transaction, changeFactor }: SmsCodeDeps) {
       if (typeof done === 'string') return done
       await done()
       return 'removed'
+    },
+
+    /** Takes the phone of an account whose owner has lost it and has waited long enough; telling them is the caller's. */
+    async removeLost(accountId: string, tx: Tx): Promise<void> {
+      if ((await repository.find(accountId, tx)) === undefined) return
+      await setFactor(accountId, METHOD, false, tx)
+      await repository.delete(accountId, tx)
+      await outbox.record([{ type: 'factor.removed', accountId, data: { method: METHOD, reason: 'lost' } }], tx)
     },
   }
 }

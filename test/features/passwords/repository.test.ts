@@ -143,7 +143,7 @@ describe.each(['embedded', 'postgres'] as const)('password repository on %s', (k
     })
     const me = { accountId: id, email, emailVerified: true, active: true, epoch: 0, factors: [] }
     const words = ['violet tangent 8', 'orange meridian 9', 'crimson parabola 3', 'silver ellipse 5']
-    const ends = await Promise.all(words.map((word) => service.setFirst(me, word, [])))
+    const ends = await Promise.all(words.map((word) => service.setFirst(me, word, async () => {})))
     const winner = words[ends.findIndex(({ ok }) => ok)]
     expect(ends.filter(({ ok }) => ok)).toHaveLength(1)
     expect((await passwords.findByAccount(id))?.hash).toBe(`hash of ${winner}`)
