@@ -11,6 +11,7 @@ import { canonicalEmail } from './features/accounts/types.ts'
 import { ACCOUNT_CLIENT_ID } from './features/clients/types.ts'
 import { createEnrolling, createSecurityPages } from './features/enrolment/index.ts'
 import type { Setup } from './features/enrolment/types.ts'
+import { createPasskeyPages } from './features/passkeys/index.ts'
 import { createRecovery } from './features/recovery/index.ts'
 import { createRecoveryCodePages } from './features/recovery_codes/index.ts'
 import { createRegistration } from './features/registration/index.ts'
@@ -148,7 +149,7 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
     languages: deps.languages,
   })
   const area = createAccountArea({ issuer: config.issuer, gate: signIn.gate, pages, csrf })
-  const factors = createFactorPages(rooms, area)
+  const factors = createFactorPages(foundation, rooms, area)
   const own = createAccountPages({
     transaction: database.transaction,
     outbox,
@@ -173,19 +174,25 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
 }
 
 /** What an account signs in with: a page for each method, and the page that lists them. */
-function createFactorPages({ totp, recoveryCodes, passwords, brands }: Rooms, area: AccountArea): readonly Feature[] {
+function createFactorPages({ config, clock }: Foundation, rooms: Rooms, area: AccountArea): readonly Feature[] {
+  const { totp, recoveryCodes, passkeys, passwords, brands } = rooms
   const codes = createRecoveryCodePages({ codes: recoveryCodes.service, area })
+  const issuerName = async () => (await brands.service.page()).name
+  const keys = createPasskeyPages({
+    ...{ passkeys: passkeys.service, area, clock, rpName: issuerName },
+    issuer: config.issuer,
+  })
   const app = createTotpPages({
     totp: totp.service,
     area,
-    issuerName: async () => (await brands.service.page()).name,
+    issuerName,
     afterSetUp: codes.afterSetUp,
   })
   const password = async ({ accountId }: SignedIn): Promise<SecurityRow> => {
     const isSet = await passwords.service.isSet(accountId)
     return { label: 'common.password', state: isSet ? 'security.on' : 'security.off', link: '/account/password' }
   }
-  return [app, codes, createSecurityPages({ area, rows: [password, app.row, codes.row] })]
+  return [keys, app, codes, createSecurityPages({ area, rows: [password, keys.row, app.row, codes.row] })]
 }
 
 /** The steps that set a method up, as the page that offers them lists them. */

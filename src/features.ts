@@ -17,6 +17,8 @@ import { createIdentifiers } from './features/identifiers/index.ts'
 import type { ReadEmail } from './features/identifiers/types.ts'
 import { createKeys } from './features/keys/index.ts'
 import { createMails } from './features/mails/index.ts'
+import { createPasskeys } from './features/passkeys/index.ts'
+import { passkeyRepository } from './features/passkeys/repository.ts'
 import { createPasswords } from './features/passwords/index.ts'
 import { passwordRepository } from './features/passwords/repository.ts'
 import { createRecoveryCodes } from './features/recovery_codes/index.ts'
@@ -32,6 +34,7 @@ import { deliverLogout, type Engine } from './oidc/provider.ts'
 import { CHANGE_MAC } from './platform/changes.ts'
 import { digits, newId } from './platform/ids.ts'
 import { createTryLimits } from './platform/try_limits.ts'
+import { createWebAuthn } from './platform/webauthn.ts'
 
 /** An ID token may come back as a hint as long as a session can last. */
 const VERIFY_GRACE_SECONDS = 86_400
@@ -98,19 +101,22 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     retention: config.retention,
   })
   const { passwords, emailCodes, mails } = createCredentials(foundation, accounts, readEmail, brands.service)
-  const factors = createFactors(foundation, accounts, sessions, brands.service)
+  const factors = createFactors(foundation, { accounts, sessions, passwords, brands: brands.service })
   const rooms = { brands, clients, keys, consents, sessions, identifiers, accounts, passwords, emailCodes, ...factors }
   const all: readonly Feature[] = [...Object.values(rooms), mails]
   return { ...rooms, all }
 }
 
+interface FactorDeps {
+  readonly accounts: ReturnType<typeof createAccounts>
+  readonly sessions: ReturnType<typeof createSessions>
+  readonly passwords: ReturnType<typeof createPasswords>
+  readonly brands: BrandsFeature['service']
+}
+
 /** What an account may set up beside its password and its mailbox. */
-function createFactors(
-  { config, database, outbox, clock, keyValue, secretBox }: Foundation,
-  accounts: ReturnType<typeof createAccounts>,
-  sessions: ReturnType<typeof createSessions>,
-  brands: BrandsFeature['service'],
-) {
+function createFactors(foundation: Foundation, { accounts, sessions, passwords, brands }: FactorDeps) {
+  const { config, database, outbox, clock, keyValue, secretBox, metrics } = foundation
   const { db, transaction } = database
   const shared = {
     ...{ transaction, outbox, clock, newId, secretBox, kv: keyValue, tries: createTryLimits(keyValue) },
@@ -126,13 +132,29 @@ function createFactors(
   })
   const { setFactor, changeFactor } = enrolment.service
   const recoveryCodes = createRecoveryCodes({ ...shared, repository: recoveryCodeRepository(db), setFactor })
-  const totp = createTotp({
+  const issuerName = async (brandId: string | undefined) => (await brands.page(brandId)).name
+  const totp = createTotp({ ...shared, repository: totpRepository(db), changeFactor, issuerName })
+  const { relatedOrigins } = config.passkeys
+  const passkeys = createPasskeys({
     ...shared,
-    repository: totpRepository(db),
+    repository: passkeyRepository(db),
+    webauthn: createWebAuthn({ issuer: config.issuer, relatedOrigins }),
+    passwords: passwords.service,
     changeFactor,
-    issuerName: async (brandId) => (await brands.page(brandId)).name,
+    enrolment: enrolment.service,
+    rpName: issuerName,
+    signsIn: (methods) => config.levels.some((level) => level.methods.some((set) => isWithin(set, methods))),
+    limit: { perAddress: config.limits.signInPerAddress, windowSeconds: config.limits.windowSeconds },
+    signIn: metrics.signIn,
+    offered: metrics.passkeyOffered,
+    relatedOrigins,
+    pages: config.modules.accountPages,
   })
-  return { enrolment, recoveryCodes, totp }
+  return { enrolment, recoveryCodes, totp, passkeys }
+}
+
+function isWithin(set: readonly string[], all: readonly string[]): boolean {
+  return set.every((item) => all.includes(item))
 }
 
 function identifiersOf({ database, outbox, keyValue, secretBox, metrics }: Foundation) {

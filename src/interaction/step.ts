@@ -169,6 +169,8 @@ export type Shown = { readonly [key: string]: unknown; readonly accountLocale?: 
 export interface Offer {
   readonly step: string
   readonly label: string
+  /** The page's script may begin the step's ceremony at once, from the list that the browser fills fields from. */
+  readonly autofill?: boolean | undefined
 }
 
 /** What a submit changes. `null` forgets the value; `answers` are merged by key. */
@@ -225,7 +227,15 @@ export interface Step<Input = unknown> {
   offer?(state: FlowState): Offer | undefined
   readonly input: ZodType<Input>
   submit(input: Input, state: FlowState, request: RequestFacts): Promise<Outcome>
+  /**
+   * A challenge that scripts ask for while a page is open: whoever needs none costs none. A step that gives challenges may be
+   * answered from every page that could lead to it.
+   */
+  challenge?(state: FlowState): Promise<object>
 }
+
+/** What a browser has told of itself: it can make passkeys. Kept among the answers, under this name. */
+export const ABILITIES = 'can'
 
 /** The method of a proof by the code of a recovery. It allows a new password; by itself it signs nobody in. */
 export const MAILBOX = 'mailbox'

@@ -5,6 +5,8 @@ export interface Metrics {
   readonly registry: Registry
   /** A finished attempt to sign in. `result`: success, failure, limited, error; `method`: an `amr` value. */
   signIn(result: string, method: string): void
+  /** What became of an offer to make a passkey: shown, taken, declined. */
+  passkeyOffered(result: string): void
   /** A typed identifier that was refused: why, and whether it was `stated` as a fact or only `counted`. */
   identifierRefused(reason: string, as: string): void
   /** A token response, by `grant_type`. */
@@ -56,6 +58,7 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
     labelNames: ['reason', 'as'],
     registers,
   })
+  const passkeyOffers = offersCounter(registry)
   const tokens = new Counter({
     name: 'genkan_tokens_issued_total',
     help: 'Successful token responses by grant type',
@@ -88,6 +91,7 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
     grant: oneOf(GRANTS),
     reason: oneOf(['mixed_script']),
     as: oneOf(['stated', 'counted']),
+    offer: oneOf(['shown', 'taken', 'declined']),
     route: oneOf(routes),
     httpMethod: oneOf(HTTP_METHODS),
     job: oneOf(jobs),
@@ -95,6 +99,7 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
   return {
     registry,
     signIn: (result, method) => signIns.inc({ result: known.result(result), method: known.method(method) }),
+    passkeyOffered: (result) => passkeyOffers.inc({ result: known.offer(result) }),
     identifierRefused: (reason, as) => refusals.inc({ reason: known.reason(reason), as: known.as(as) }),
     // Extension grants are URNs: `urn:ietf:params:oauth:grant-type:device_code`.
     token: (grantType) => tokens.inc({ grant: known.grant(grantType.replace(/^.*[:]/, '').replaceAll('-', '_')) }),
@@ -106,6 +111,15 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
     jobFailed: (job) => failedJobs.inc({ job: known.job(job) }),
     outboxLag: (seconds) => lag.set(seconds),
   }
+}
+
+function offersCounter(registry: Registry): Counter {
+  return new Counter({
+    name: 'genkan_passkey_offers_total',
+    help: 'Offers to make a passkey after signing in, by what became of them',
+    labelNames: ['result'],
+    registers: [registry],
+  })
 }
 
 function hashGauges(registry: Registry, stats: () => { running: number; queued: number }): void {

@@ -192,6 +192,8 @@ export type Notice =
   | 'totp_added'
   | 'totp_updated'
   | 'totp_removed'
+  | 'passkey_added'
+  | 'passkey_removed'
   | 'recovery_codes_created'
   | 'recovery_code_used'
 
