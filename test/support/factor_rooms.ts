@@ -2,6 +2,8 @@
 import type { Fact } from '../../src/events.ts'
 import { createEnrolment } from '../../src/features/enrolment/index.ts'
 import { enrolmentRepository } from '../../src/features/enrolment/repository.ts'
+import { createPasskeys } from '../../src/features/passkeys/index.ts'
+import { passkeyRepository } from '../../src/features/passkeys/repository.ts'
 import { createRecoveryCodes } from '../../src/features/recovery_codes/index.ts'
 import { recoveryCodeRepository } from '../../src/features/recovery_codes/repository.ts'
 import { createTotp } from '../../src/features/totp/index.ts'
@@ -11,13 +13,14 @@ import { newId } from '../../src/platform/ids.ts'
 import type { Database } from '../../src/platform/postgres.ts'
 import { createSecretBox } from '../../src/platform/secret_box.ts'
 import { createTryLimits } from '../../src/platform/try_limits.ts'
+import { createWebAuthn } from '../../src/platform/webauthn.ts'
 import { createModelKeyValue } from '../contracts/key_value_model.ts'
 
 const OLD = Buffer.alloc(32, 1)
 export const NEW = Buffer.alloc(32, 2)
 
 export function createFactorRooms(database: Database, start: number) {
-  const world = { time: start, required: false }
+  const world = { time: start, required: false, emailCodes: true, password: false, active: true }
   const facts: Fact[] = []
   const ended: { accountId: string; reason: string; exceptUid: string | undefined }[] = []
   const clock = { now: () => new Date(world.time) }
@@ -31,7 +34,7 @@ export function createFactorRooms(database: Database, start: number) {
   }
   const find = async (accountId: string) => (await db('accounts').where({ id: accountId }).first('factors'))?.factors
   const view = async (accountId: string): Promise<AccountView> => ({
-    ...{ accountId, email: 'ada@example.com', emailVerified: true, active: true, epoch: 0 },
+    ...{ accountId, email: 'ada@example.com', emailVerified: true, active: world.active, epoch: 0 },
     factors: (await find(accountId)) ?? [],
   })
   const shared = {
@@ -61,7 +64,21 @@ export function createFactorRooms(database: Database, start: number) {
     changeFactor: enrolment.changeFactor,
     issuerName: async () => 'Genkan',
   })
+  const passkeys = createPasskeys({
+    ...shared,
+    repository: passkeyRepository(db),
+    webauthn: createWebAuthn({ issuer: 'https://id.example', relatedOrigins: ['https://brand.example'] }),
+    passwords: { isSet: async () => world.password },
+    changeFactor: enrolment.changeFactor,
+    enrolment,
+    rpName: async () => 'Genkan',
+    signsIn: (methods) => methods.some((method) => method !== 'email_code' || world.emailCodes),
+    limit: { perAddress: 100, windowSeconds: 600 },
+    relatedOrigins: [],
+    pages: true,
+  })
   return {
+    passkeys: passkeys.service,
     ...{ world, facts, ended, kv, view, enrolment },
     codes: recoveryCodes.service,
     totp: totp.service,

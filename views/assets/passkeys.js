@@ -2,7 +2,8 @@
 // makes one. Without this file, or without passkeys, such a form leads to a page that names another way.
 'use strict'
 ;(() => {
-  const { PublicKeyCredential: Api, credentials } = Object.assign({ credentials: navigator.credentials }, window)
+  const Api = window.PublicKeyCredential
+  const { credentials } = navigator
   const forms = [...document.querySelectorAll('[data-passkey]')]
   if (!Api || !credentials) return
 

@@ -61,7 +61,7 @@ export function passkeyRepository(db: Knex) {
     async use(id: string, { counter, backedUp }: Assertion, now: Date): Promise<boolean> {
       const changed = await db('passkeys')
         .where({ id })
-        .whereRaw('(counter < ? or (counter = 0 and ? = 0))', [counter, counter])
+        .where('counter', counter === 0 ? '=' : '<', counter)
         .update({ counter, backed_up: backedUp, used_at: now })
       return changed === 1
     },
