@@ -103,6 +103,33 @@ const LEVELS = [
   { acr: 'phr', methods: ['passkey'], max_age_seconds: 43_200 },
 ]
 
+const limit = (fallback: number) => z.int().min(0).default(fallback)
+
+/** Text messages: the provider, and what they may cost. */
+const sms = z.strictObject({
+  url: z.url({ protocol: /^https?$/ }).optional(),
+  headers: z.record(z.string().regex(/^[!#$%&'*+.^`|~\w-]+$/), z.string()).default({}),
+  body_template: z.record(z.string(), z.json()).default({ to: '{to}', text: '{text}', id: '{id}' }),
+  timeout_seconds: z.int().min(1).max(60).default(10),
+  countries: z
+    .union([z.literal('any'), z.array(z.string().regex(/^[A-Z]{2}$/, 'must be two capital letters, like FI'))])
+    .default([]),
+  budget: z
+    .strictObject({
+      prefix_per_hour: limit(100),
+      prefix_per_day: limit(500),
+      country_per_hour: limit(1000),
+      country_per_day: limit(5000),
+    })
+    .prefault({}),
+  conversion: z
+    .strictObject({ sample: z.int().min(5).default(50), least: z.number().min(0).max(1).default(0.2) })
+    .prefault({}),
+})
+
+/** Have I Been Pwned, by ranges of five hex digits. */
+const RANGE_API = 'https://api.pwnedpasswords.com/range/'
+
 const enrolment = z.enum(['none', 'optional', 'required'])
 
 /** `clients` entries are checked by the clients feature, which knows their metadata; here only that they name themselves. */
@@ -135,6 +162,8 @@ const schema = z.strictObject({
       min_length: z.coerce.number().int().min(8).max(64).default(8),
       max_concurrent: z.coerce.number().int().min(1).max(64).optional(),
       queue_ms: z.coerce.number().int().min(10).max(10_000).default(1000),
+      breached_file: z.string().min(1).optional(),
+      breached_api: z.union([z.boolean(), z.url({ protocol: /^https?$/ })]).default(false),
     })
     .prefault({}),
   registration: z.strictObject({ password: z.enum(['optional', 'required']).default('optional') }).prefault({}),
@@ -156,6 +185,15 @@ const schema = z.strictObject({
     .strictObject({
       sign_in_per_address: z.coerce.number().int().positive().default(100),
       sign_in_per_identifier: z.coerce.number().int().positive().default(10),
+      sign_in_per_device: z.coerce.number().int().positive().default(10),
+      sign_in_per_subnet: z.coerce.number().int().positive().default(500),
+      sign_in_per_client: z.coerce.number().int().positive().default(2500),
+      sign_in_in_all: z.coerce.number().int().positive().default(10_000),
+      requests_per_address: z.coerce.number().int().positive().default(60),
+      requests_per_subnet: z.coerce.number().int().positive().default(300),
+      requests_per_client: z.coerce.number().int().positive().default(1500),
+      requests_in_all: z.coerce.number().int().positive().default(6000),
+      challenge_at_percent: z.coerce.number().int().min(1).max(100).default(50),
       window_seconds: seconds(600),
     })
     .prefault({}),
@@ -169,6 +207,8 @@ const schema = z.strictObject({
     })
     .prefault({}),
   passkeys: z.strictObject({ related_origins: z.array(relatedOrigin).max(50).default([]) }).prefault({}),
+  recovery: z.strictObject({ waiting_hours: z.coerce.number().int().min(24).max(720).default(72) }).prefault({}),
+  sms: sms.optional(),
   retention: z
     .strictObject({
       ip_days: z.coerce.number().int().positive().default(30),
@@ -205,6 +245,14 @@ export type ResourceDeclaration = Settings['resources'][number]
 export type ClientDeclaration = Settings['clients'][number]
 export type BrandDeclaration = Settings['brands'][number]
 
+interface Budgets {
+  readonly address: number
+  readonly subnet: number
+  /** From so many in the window on, everybody who comes by the client, or by any, shows a proof of work. */
+  readonly client: number
+  readonly all: number
+}
+
 /** The one frozen configuration. Sizes in bytes unless named, times in seconds unless named. */
 export interface Config {
   readonly issuer: string
@@ -235,6 +283,10 @@ export interface Config {
     readonly minLength: number
     readonly maxConcurrent: number
     readonly queueMs: number
+    /** Sorted SHA-1 hashes of passwords that were breached elsewhere. */
+    readonly breachedFile?: string | undefined
+    /** Base address of a range API for such hashes. */
+    readonly breachedApi?: string | undefined
   }
   readonly registration: Settings['registration']
   readonly sessions: { readonly idleSeconds: number; readonly absoluteSeconds: number }
@@ -248,9 +300,13 @@ export interface Config {
     readonly refreshGraceSeconds: number
   }
   readonly limits: {
-    readonly signInPerAddress: number
-    readonly signInPerIdentifier: number
     readonly windowSeconds: number
+    /** At which part of a limit a proof of work is asked for; 100: never. */
+    readonly challengeAtPercent: number
+    /** Tries at one identifier, and from a device that its account knows; failures of the others. */
+    readonly signIn: Budgets & { readonly identifier: number; readonly device: number }
+    /** Registrations, and recoveries. */
+    readonly request: Budgets
   }
   /** Levels of authentication, weakest first; each set of methods reaches its level. */
   readonly levels: readonly {
@@ -269,6 +325,12 @@ export interface Config {
     readonly grace: number
     readonly emailDomains: { readonly [domain: string]: 'none' | 'optional' | 'required' }
   }
+  readonly recovery: {
+    /** Hours from asking for the removal of lost second factors until a sign-in may complete it. */
+    readonly waitingHours: number
+  }
+  /** Text messages; without, no code is sent to a phone. */
+  readonly sms: Sms | undefined
   readonly retention: {
     readonly ipDays: number
     readonly pendingAccountDays: number
@@ -288,6 +350,27 @@ export interface Config {
   readonly brands: readonly BrandDeclaration[]
   /** A folder of templates that stand in front of ours. */
   readonly templatesDir: string | undefined
+}
+
+export interface Sms {
+  /** Without a provider, messages are files in the data directory. */
+  readonly provider:
+    | {
+        readonly url: string
+        readonly headers: { readonly [name: string]: string }
+        readonly bodyTemplate: z.output<typeof sms>['body_template']
+        readonly timeoutSeconds: number
+      }
+    | undefined
+  readonly countries: 'any' | readonly string[]
+  /** Messages to one prefix and to one country. */
+  readonly budget: {
+    readonly prefixPerHour: number
+    readonly prefixPerDay: number
+    readonly countryPerHour: number
+    readonly countryPerDay: number
+  }
+  readonly conversion: { readonly sample: number; readonly least: number }
 }
 
 export type Environment = { readonly [name: string]: string | undefined }
@@ -459,13 +542,25 @@ function crossChecks(settings: Settings, env: Environment): string[] {
   if (settings.dev_pages && !LOOPBACK.has(new URL(settings.issuer).hostname)) {
     problems.push('GENKAN_DEV_PAGES: is for a loopback issuer only')
   }
-  problems.push(...levelProblems(settings))
+  problems.push(...levelProblems(settings), ...smsProblems(settings, env))
   const twice = settings.clients.map((c) => c.client_id).filter((id, i, all) => all.indexOf(id) !== i)
   for (const id of new Set(twice)) problems.push(`clients: ${id} is declared twice`)
   const brands = settings.brands.map(({ id }) => id)
   const brandTwice = brands.filter((id, i) => brands.indexOf(id) !== i)
   for (const id of new Set(brandTwice)) problems.push(`brands: ${id} is declared twice`)
   return problems
+}
+
+function smsProblems({ sms, database_url: database }: Settings, env: Environment): string[] {
+  if (sms === undefined) return []
+  const template = JSON.stringify(sms.body_template)
+  const lacking = ['{to}', '{text}'].filter((name) => !template.includes(name))
+  return [
+    ...lacking.map((name) => `sms.body_template: names no ${name}`),
+    ...(sms.url === undefined && (database !== undefined || env.NODE_ENV === 'production')
+      ? ['sms.url: is missing; messages as files are for the embedded database outside of production']
+      : []),
+  ]
 }
 
 function levelProblems({ levels, scope_levels: ofScopes }: Settings): string[] {
@@ -502,6 +597,11 @@ function secretKeys(settings: Settings): readonly Buffer[] {
   return keys
 }
 
+function retentionOf({ retention }: Settings): Config['retention'] {
+  const { ip_days: ipDays, pending_account_days: pendingAccountDays, delivery_days: deliveryDays, audit } = retention
+  return { ipDays, pendingAccountDays, deliveryDays, audit }
+}
+
 function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
   return {
     issuer: s.issuer,
@@ -533,6 +633,8 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
       // Signing and DNS share the thread pool with hashing: leave two threads and one core to them.
       maxConcurrent: s.passwords.max_concurrent ?? Math.max(1, Math.min(availableParallelism() - 1, threads(env) - 2)),
       queueMs: s.passwords.queue_ms,
+      breachedFile: breachedFile(s.passwords.breached_file, env),
+      breachedApi: s.passwords.breached_api === true ? RANGE_API : s.passwords.breached_api || undefined,
     },
     registration: s.registration,
     sessions: { idleSeconds: s.sessions.idle_seconds, absoluteSeconds: s.sessions.absolute_seconds },
@@ -545,21 +647,14 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
       refreshAbsoluteSeconds: s.tokens.refresh_absolute_seconds,
       refreshGraceSeconds: s.tokens.refresh_grace_seconds,
     },
-    limits: {
-      signInPerAddress: s.limits.sign_in_per_address,
-      signInPerIdentifier: s.limits.sign_in_per_identifier,
-      windowSeconds: s.limits.window_seconds,
-    },
+    limits: limitsOf(s.limits),
     levels: s.levels.map((row) => ({ ...row, maxAge: row.max_age_seconds })),
     scopeLevels: s.scope_levels,
     secondFactor: { ...s.second_factor, emailDomains: s.second_factor.email_domains },
     passkeys: { relatedOrigins: s.passkeys.related_origins },
-    retention: {
-      ipDays: s.retention.ip_days,
-      pendingAccountDays: s.retention.pending_account_days,
-      deliveryDays: s.retention.delivery_days,
-      audit: s.retention.audit,
-    },
+    recovery: { waitingHours: s.recovery.waiting_hours },
+    sms: smsOf(s, env),
+    retention: retentionOf(s),
     modules: modulesOf(s),
     home: s.modules.account_pages ? '/account' : '/',
     resources: s.resources,
@@ -572,6 +667,54 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
 
 function modulesOf({ modules }: Settings): Config['modules'] {
   return { registration: modules.registration, recovery: modules.recovery, accountPages: modules.account_pages }
+}
+
+/** On the embedded default every country is served, to files; in production only who says so sends anything. */
+function smsOf({ sms: given, database_url: database }: Settings, env: Environment): Sms | undefined {
+  const isDemo = database === undefined && env.NODE_ENV !== 'production'
+  if (given === undefined && !isDemo) return undefined
+  const s = given ?? sms.parse({ countries: 'any' })
+  const { budget, conversion, countries } = s
+  return {
+    provider:
+      s.url === undefined
+        ? undefined
+        : { url: s.url, headers: s.headers, bodyTemplate: s.body_template, timeoutSeconds: s.timeout_seconds },
+    countries,
+    budget: {
+      prefixPerHour: budget.prefix_per_hour,
+      prefixPerDay: budget.prefix_per_day,
+      countryPerHour: budget.country_per_hour,
+      countryPerDay: budget.country_per_day,
+    },
+    conversion,
+  }
+}
+
+function limitsOf(s: Settings['limits']): Config['limits'] {
+  return {
+    windowSeconds: s.window_seconds,
+    challengeAtPercent: s.challenge_at_percent,
+    signIn: {
+      identifier: s.sign_in_per_identifier,
+      device: s.sign_in_per_device,
+      address: s.sign_in_per_address,
+      subnet: s.sign_in_per_subnet,
+      client: s.sign_in_per_client,
+      all: s.sign_in_in_all,
+    },
+    request: {
+      address: s.requests_per_address,
+      subnet: s.requests_per_subnet,
+      client: s.requests_per_client,
+      all: s.requests_in_all,
+    },
+  }
+}
+
+/** It lies beside the file that names it. */
+function breachedFile(file: string | undefined, env: Environment): string | undefined {
+  return file === undefined ? undefined : resolve(dirname(settingsPath(env) ?? '.'), file)
 }
 
 /** A brand's files lie beside the file that names them. */

@@ -9,16 +9,20 @@ import { createAccountSignIn } from './features/account_sign_in/index.ts'
 import type { SignedIn } from './features/account_sign_in/types.ts'
 import { canonicalEmail } from './features/accounts/types.ts'
 import { ACCOUNT_CLIENT_ID } from './features/clients/types.ts'
+import { createDevicePages } from './features/devices/index.ts'
 import { createEnrolling, createSecurityPages } from './features/enrolment/index.ts'
 import type { Setup } from './features/enrolment/types.ts'
+import { createNoticePages } from './features/notices/index.ts'
 import { createPasskeyPages } from './features/passkeys/index.ts'
 import { createRecovery } from './features/recovery/index.ts'
 import { createRecoveryCodePages } from './features/recovery_codes/index.ts'
 import { createRegistration } from './features/registration/index.ts'
+import { createPhonePages } from './features/sms_codes/index.ts'
 import { createTotpPages } from './features/totp/index.ts'
 import type { Rooms } from './features.ts'
 import type { Foundation } from './foundation.ts'
 import type { Csrf } from './http/csrf.ts'
+import { createDeviceCookie } from './http/device_cookie.ts'
 import { readForm } from './http/form.ts'
 import type { Languages } from './http/language.ts'
 import type { Pages } from './http/page.ts'
@@ -73,7 +77,7 @@ export interface ConversationDeps {
 /** Builds what people see: the rooms that only serve pages, and the conversation over all steps. */
 export function createConversation(foundation: Foundation, rooms: Rooms, deps: ConversationDeps): readonly Feature[] {
   const { config, clock, keyValue, metrics } = foundation
-  const { accounts, sessions } = rooms
+  const { accounts, sessions, devices } = rooms
   refuseUnknownMethods(config)
   const others = createModules(foundation, rooms)
   const enrolling = createEnrolling({ enrolment: rooms.enrolment.service, setups: setupsOf([...rooms.all, ...others]) })
@@ -87,6 +91,9 @@ export function createConversation(foundation: Foundation, rooms: Rooms, deps: C
     kv: keyValue,
     accounts: { ...accounts.service, canonicalEmail },
     sessions: sessions.service,
+    recognise: devices.service.recognise,
+    trust: async (...proven) => void (await devices.service.trust(...proven)),
+    deviceCookie: createDeviceCookie(config),
     enrolmentOf: enrolmentPolicy(config.secondFactor),
     readForm,
     signedIn: (method) => metrics.signIn('success', method),
@@ -94,22 +101,31 @@ export function createConversation(foundation: Foundation, rooms: Rooms, deps: C
   return [
     ...modules,
     { name: 'interaction', router: interaction.router },
+    createNoticePages({
+      ...deps,
+      notices: rooms.notices.service,
+      recoverPath: config.modules.accountPages && config.modules.recovery ? '/account/recover' : undefined,
+    }),
     ...(config.modules.accountPages ? createOwnPages(foundation, rooms, deps) : []),
   ]
 }
 
 /** Parts of the conversation that an operator may switch off. What is off is not built: it has no step to post to (A96). */
 function createModules(foundation: Foundation, rooms: Rooms): readonly Feature[] {
-  const { config, database, clock, keyValue, outbox } = foundation
+  const { config, database, clock, outbox } = foundation
   const { accounts, passwords, emailCodes, sessions } = rooms
+  const guard = rooms.abuse.service.request
   const { readEmail } = rooms.identifiers.service
   const { registration, recovery } = config.modules
-  const shared = { transaction: database.transaction, clock, outbox, issuer: config.issuer, home: config.home }
+  const shared = {
+    ...{ transaction: database.transaction, clock, outbox, issuer: config.issuer, home: config.home },
+    notices: rooms.notices.service,
+  }
   const policy = { ...passwords.service, minLength: config.passwords.minLength }
   const register = () =>
     createRegistration({
       ...shared,
-      kv: keyValue,
+      guard,
       password: config.registration.password,
       accounts: accounts.service,
       readEmail,
@@ -123,6 +139,7 @@ function createModules(foundation: Foundation, rooms: Rooms): readonly Feature[]
       sessions: sessions.service,
       codes: emailCodes.service,
       readEmail,
+      guard,
       minLength: config.passwords.minLength,
     })
   return [...(registration ? [register()] : []), ...(recovery ? [recover()] : [])]
@@ -131,7 +148,7 @@ function createModules(foundation: Foundation, rooms: Rooms): readonly Feature[]
 /** The account pages: a first-party client of this same provider. */
 function createOwnPages(foundation: Foundation, rooms: Rooms, deps: ConversationDeps): readonly Feature[] {
   const { config, database, clock, outbox, secretBox } = foundation
-  const { accounts, passwords, emailCodes, sessions, consents } = rooms
+  const { accounts, passwords, emailCodes, sessions, consents, devices, notices } = rooms
   const { pages, csrf, engine } = deps
   const signIn = createAccountSignIn({
     issuer: config.issuer,
@@ -154,8 +171,7 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
     transaction: database.transaction,
     outbox,
     clock,
-    issuer: config.issuer,
-    home: config.home,
+    notices: notices.service,
     ownClientId: ACCOUNT_CLIENT_ID,
     accounts: { ...accounts.service, canonicalEmail },
     readEmail: rooms.identifiers.service.readEmail,
@@ -170,12 +186,18 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
     languages: deps.languages,
     passwordMinLength: config.passwords.minLength,
   })
-  return [signIn, own, ...factors]
+  const listed = createDevicePages({
+    devices: devices.service,
+    area,
+    deviceCookie: createDeviceCookie(config),
+    clock,
+  })
+  return [signIn, own, listed, ...factors]
 }
 
 /** What an account signs in with: a page for each method, and the page that lists them. */
 function createFactorPages({ config, clock }: Foundation, rooms: Rooms, area: AccountArea): readonly Feature[] {
-  const { totp, recoveryCodes, passkeys, passwords, brands } = rooms
+  const { totp, recoveryCodes, smsCodes, passkeys, passwords, brands } = rooms
   const codes = createRecoveryCodePages({ codes: recoveryCodes.service, area })
   const issuerName = async () => (await brands.service.page()).name
   const keys = createPasskeyPages({
@@ -192,7 +214,10 @@ function createFactorPages({ config, clock }: Foundation, rooms: Rooms, area: Ac
     const isSet = await passwords.service.isSet(accountId)
     return { label: 'common.password', state: isSet ? 'security.on' : 'security.off', link: '/account/password' }
   }
-  return [keys, app, codes, createSecurityPages({ area, rows: [password, keys.row, app.row, codes.row] })]
+  const phone = smsCodes && createPhonePages({ sms: smsCodes.service, area, afterSetUp: codes.afterSetUp })
+  const phones = phone === undefined ? [] : [phone]
+  const rows = [password, keys.row, app.row, ...phones.map(({ row }) => row), codes.row]
+  return [keys, app, ...phones, codes, createSecurityPages({ area, rows })]
 }
 
 /** The steps that set a method up, as the page that offers them lists them. */

@@ -2,6 +2,7 @@
 import type Router from '@koa/router'
 import type { RecordedFact } from './events.ts'
 import type { Step } from './interaction/step.ts'
+import type { Reaction } from './platform/outbox.ts'
 
 /** Work that repeats. Jobs are idempotent and bounded; several instances may run one at the same time. */
 export interface Job {
@@ -27,4 +28,6 @@ export interface Feature {
   readonly steps?: readonly Step[]
   readonly jobs?: readonly Job[]
   readonly subscribe?: readonly Subscription[]
+  /** What must follow at once, in the transaction of the fact, whichever room states it. */
+  readonly reacts?: readonly Reaction[]
 }

@@ -2,8 +2,10 @@
  * The rooms, wired: each gets exactly the functions it asks for. Read it top-down: a room is made after those it uses, and
  * what is made later (the engine) is reached through a function.
  */
-import { enrolmentPolicy } from './enrolment_policy.ts'
+import { ConfigError } from './config.ts'
 import type { Feature } from './feature.ts'
+import { createAbuse } from './features/abuse/index.ts'
+import type { IsKnownDevice } from './features/abuse/types.ts'
 import { createAccounts } from './features/accounts/index.ts'
 import { accountRepository } from './features/accounts/repository.ts'
 import { type BrandsFeature, createBrands } from './features/brands/index.ts'
@@ -11,30 +13,25 @@ import { createClients } from './features/clients/index.ts'
 import { createConsents } from './features/consents/index.ts'
 import { consentRepository } from './features/consents/repository.ts'
 import { createEmailCodes } from './features/email_codes/index.ts'
-import { createEnrolment } from './features/enrolment/index.ts'
-import { enrolmentRepository } from './features/enrolment/repository.ts'
 import { createIdentifiers } from './features/identifiers/index.ts'
 import type { ReadEmail } from './features/identifiers/types.ts'
 import { createKeys } from './features/keys/index.ts'
 import { createMails } from './features/mails/index.ts'
-import { createPasskeys } from './features/passkeys/index.ts'
-import { passkeyRepository } from './features/passkeys/repository.ts'
 import { createPasswords } from './features/passwords/index.ts'
 import { passwordRepository } from './features/passwords/repository.ts'
-import { createRecoveryCodes } from './features/recovery_codes/index.ts'
-import { recoveryCodeRepository } from './features/recovery_codes/repository.ts'
 import { createSessions } from './features/sessions/index.ts'
 import { sessionRepository } from './features/sessions/repository.ts'
-import { createTotp } from './features/totp/index.ts'
-import { totpRepository } from './features/totp/repository.ts'
 import type { Foundation } from './foundation.ts'
 import { SCOPES } from './oidc/claims.ts'
 import type { EngineInteractions } from './oidc/interactions.ts'
 import { deliverLogout, type Engine } from './oidc/provider.ts'
+import { createBreachedPasswords, problemOfList } from './platform/breached_passwords.ts'
+import { createChallenges } from './platform/challenge.ts'
 import { CHANGE_MAC } from './platform/changes.ts'
+import { createHttpClient } from './platform/http_client.ts'
 import { digits, newId } from './platform/ids.ts'
-import { createTryLimits } from './platform/try_limits.ts'
-import { createWebAuthn } from './platform/webauthn.ts'
+import type { Tx } from './platform/postgres.ts'
+import { createFactors, createSafety, noticesOf } from './protection.ts'
 
 /** An ID token may come back as a hint as long as a session can last. */
 const VERIFY_GRACE_SECONDS = 86_400
@@ -50,17 +47,7 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   const shared = { database, transaction, outbox, clock, newId, warn, mac }
 
   const brands = createBrands({ ...shared, invalidation, wording: foundation.views })
-  const clients = createClients({
-    ...shared,
-    invalidation,
-    brandExists: brands.service.exists,
-    issuer: config.issuer,
-    accountPages: config.modules.accountPages,
-    scopes: SCOPES,
-    locales: foundation.views.locales,
-    resources: config.resources,
-    acrs: config.levels.map(({ acr }) => acr),
-  })
+  const clients = clientsOf(foundation, shared, brands.service)
   const keys = createKeys({
     ...shared,
     invalidation,
@@ -98,63 +85,63 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     repository: accountRepository(db),
     kv: keyValue,
     endSessions: sessions.service.endAll,
+    // Only asked for when there is a number to confirm.
+    provenNumber: async ({ id, profile }) =>
+      profile.phone_number === undefined ? undefined : factors.smsCodes?.service.provenNumber(id),
     retention: config.retention,
   })
-  const { passwords, emailCodes, mails } = createCredentials(foundation, accounts, readEmail, brands.service)
-  const factors = createFactors(foundation, { accounts, sessions, passwords, brands: brands.service })
-  const rooms = { brands, clients, keys, consents, sessions, identifiers, accounts, passwords, emailCodes, ...factors }
-  const all: readonly Feature[] = [...Object.values(rooms), mails]
-  return { ...rooms, all }
+  const isKnownDevice: IsKnownDevice = (email, token) => safety.devices.service.isKnown(email, token)
+  const keepFactors = (accountId: string, tx: Tx) => safety.lostFactors.service.cancel(accountId, 'refused', tx)
+  const { mails, ...credentials } = createCredentials(foundation, accounts, readEmail, brands.service, isKnownDevice)
+  const notices = noticesOf(foundation, accounts, sessions, keepFactors)
+  const factors = createFactors(foundation, { ...credentials, accounts, sessions, brands, notices })
+  const safety = createSafety(foundation, accounts, sessions, notices, factors)
+  const rooms = { brands, clients, keys, consents, sessions, identifiers, accounts, ...credentials, ...factors }
+  const { devices, lostFactors } = safety
+  // Without recovery nobody gets past a factor but the operator.
+  const optional = config.modules.recovery ? [lostFactors] : []
+  const all: readonly Feature[] = [
+    ...Object.values(rooms).filter((room) => room !== undefined),
+    ...[notices, devices, ...optional, mails],
+  ]
+  return { ...rooms, notices, devices, all }
 }
 
-interface FactorDeps {
-  readonly accounts: ReturnType<typeof createAccounts>
-  readonly sessions: ReturnType<typeof createSessions>
-  readonly passwords: ReturnType<typeof createPasswords>
-  readonly brands: BrandsFeature['service']
-}
-
-/** What an account may set up beside its password and its mailbox. */
-function createFactors(foundation: Foundation, { accounts, sessions, passwords, brands }: FactorDeps) {
-  const { config, database, outbox, clock, keyValue, secretBox, metrics } = foundation
-  const { db, transaction } = database
-  const shared = {
-    ...{ transaction, outbox, clock, newId, secretBox, kv: keyValue, tries: createTryLimits(keyValue) },
-    ...{ issuer: config.issuer, home: config.home, accounts: accounts.service },
-  }
-  const policy = enrolmentPolicy(config.secondFactor)
-  const enrolment = createEnrolment({
-    ...shared,
-    repository: enrolmentRepository(db),
-    isRequired: (account) => policy({}, account).policy === 'required',
-    sessions: sessions.service,
-    dropStandIns: (accountId, tx) => recoveryCodes.service.clear(accountId, tx),
+/** Whoever tries without having proven anything. */
+function abuseOf({ config, keyValue, clock, secretBox, metrics }: Foundation, isKnownDevice: IsKnownDevice) {
+  const challenges = createChallenges({
+    kv: keyValue,
+    clock,
+    mac: (value) => secretBox.mac(value, 'challenge'),
+    macMatches: (value, mac) => secretBox.macMatches(value, 'challenge', mac),
+    measure: metrics.challenge,
   })
-  const { setFactor, changeFactor } = enrolment.service
-  const recoveryCodes = createRecoveryCodes({ ...shared, repository: recoveryCodeRepository(db), setFactor })
-  const issuerName = async (brandId: string | undefined) => (await brands.page(brandId)).name
-  const totp = createTotp({ ...shared, repository: totpRepository(db), changeFactor, issuerName })
-  const { relatedOrigins } = config.passkeys
-  const passkeys = createPasskeys({
-    ...shared,
-    repository: passkeyRepository(db),
-    webauthn: createWebAuthn({ issuer: config.issuer, relatedOrigins }),
-    passwords: passwords.service,
-    changeFactor,
-    enrolment: enrolment.service,
-    rpName: issuerName,
-    signsIn: (methods) => config.levels.some((level) => level.methods.some((set) => isWithin(set, methods))),
-    limit: { perAddress: config.limits.signInPerAddress, windowSeconds: config.limits.windowSeconds },
-    signIn: metrics.signIn,
-    offered: metrics.passkeyOffered,
-    relatedOrigins,
-    pages: config.modules.accountPages,
+  return createAbuse({
+    kv: keyValue,
+    challenges,
+    mac: (value) => secretBox.mac(value, 'identifier'),
+    settings: config.limits,
+    isKnownDevice,
+    limited: metrics.limited,
   })
-  return { enrolment, recoveryCodes, totp, passkeys }
 }
 
-function isWithin(set: readonly string[], all: readonly string[]): boolean {
-  return set.every((item) => all.includes(item))
+function clientsOf(
+  { config, invalidation, views }: Foundation,
+  shared: Pick<Parameters<typeof createClients>[0], 'database' | 'outbox' | 'clock' | 'mac'>,
+  brands: BrandsFeature['service'],
+) {
+  return createClients({
+    ...shared,
+    invalidation,
+    brandExists: brands.exists,
+    issuer: config.issuer,
+    accountPages: config.modules.accountPages,
+    scopes: SCOPES,
+    locales: views.locales,
+    resources: config.resources,
+    acrs: config.levels.map(({ acr }) => acr),
+  })
 }
 
 function identifiersOf({ database, outbox, keyValue, secretBox, metrics }: Foundation) {
@@ -167,29 +154,48 @@ function identifiersOf({ database, outbox, keyValue, secretBox, metrics }: Found
   })
 }
 
-/** What a person shows: a password, a code from the mailbox. Mail goes out here too, since sending starts a code's time. */
+/** Longer than the answer for any range, padding included. */
+const RANGE_BYTES = 256 * 1024
+
+/** A list that cannot be searched is said at start: later it would let every password pass. */
+function breachedOf({ config, metrics, logger }: Foundation) {
+  const { breachedFile: file, breachedApi: api } = config.passwords
+  const problem = file === undefined ? undefined : problemOfList(file)
+  if (problem !== undefined) throw new ConfigError([`passwords.breached_file: ${file} ${problem}`])
+  const http = createHttpClient({
+    allowedNetworks: config.outboundPrivateNetworks,
+    ...{ timeoutMs: 1000, maxBytes: RANGE_BYTES },
+  })
+  return createBreachedPasswords({
+    ...{ file, api, fetch: http.fetch, checked: metrics.breachCheck },
+    warn: (error, message) => logger.warn({ err: error }, message),
+  })
+}
+
+/** What a person shows, and what holds back who tries: a password, a code from the mailbox. Mail goes out here too, since sending starts a code's time. */
 function createCredentials(
   foundation: Foundation,
   accounts: ReturnType<typeof createAccounts>,
   readEmail: ReadEmail,
   brands: BrandsFeature['service'],
+  isKnownDevice: IsKnownDevice,
 ) {
   const { config, database, outbox, clock, keyValue, secretBox } = foundation
   const { db, transaction } = database
   const shared = { transaction, outbox, clock, newId }
+  const abuse = abuseOf(foundation, isKnownDevice)
   const passwords = createPasswords({
     ...shared,
     repository: passwordRepository(db),
     passwordHash: foundation.passwordHash,
-    kv: keyValue,
+    guard: abuse.service.signIn,
     mac: (value) => secretBox.mac(value, 'identifier'),
     settings: {
       minLength: config.passwords.minLength,
       brandWords: async () => ['genkan', ...(await brands.page()).name.split(/\s+/)],
-      perAddress: config.limits.signInPerAddress,
-      perIdentifier: config.limits.signInPerIdentifier,
-      windowSeconds: config.limits.windowSeconds,
+      perIdentifier: config.limits.signIn.identifier,
     },
+    isBreached: breachedOf(foundation).isBreached,
     signIn: foundation.metrics.signIn,
   })
   const emailCodes = createEmailCodes({
@@ -210,5 +216,5 @@ function createCredentials(
       foundation.views.mail(template, locale, values, await brands.page(brand)),
     sending: emailCodes.service.sending,
   })
-  return { passwords, emailCodes, mails }
+  return { abuse, passwords, emailCodes, mails }
 }

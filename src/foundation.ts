@@ -14,6 +14,7 @@ import {
   type Invalidation,
 } from './platform/invalidation.ts'
 import type { KeyValue } from './platform/key_value.ts'
+import { withLocalLimits } from './platform/key_value_local.ts'
 import { createRedisKeyValue } from './platform/key_value_redis.ts'
 import { createSqlKeyValue } from './platform/key_value_sql.ts'
 import type { Logger } from './platform/logger.ts'
@@ -24,6 +25,7 @@ import { createPasswordHash } from './platform/password_hash.ts'
 import { type Database, databaseUnavailable, openDatabase } from './platform/postgres.ts'
 import { openRedis, redisUnavailable } from './platform/redis.ts'
 import { createSecretBox } from './platform/secret_box.ts'
+import { createFileTextSender, createHttpTextSender, type TextSender } from './platform/text_sender.ts'
 import { createViews } from './platform/views.ts'
 import { ROUTES } from './web.ts'
 
@@ -60,6 +62,7 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
       overrides: config.templatesDir === undefined ? undefined : { directory: config.templatesDir, suggestion },
     }),
     mailer,
+    textSender: createTextSender(config),
     passwordHash,
     http: createHttpClient({ allowedNetworks: config.outboundPrivateNetworks }),
     unavailable,
@@ -69,6 +72,14 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
       redis?.disconnect()
     },
   }
+}
+
+function createTextSender({ sms, dataDir, outboundPrivateNetworks }: Config): TextSender | undefined {
+  if (sms === undefined) return undefined
+  const { provider } = sms
+  if (provider === undefined) return createFileTextSender(dataDir)
+  const timeoutMs = provider.timeoutSeconds * 1000
+  return createHttpTextSender(provider, createHttpClient({ allowedNetworks: outboundPrivateNetworks, timeoutMs }))
 }
 
 /** Whether a store is away or busy. Where our own routes ask the engine for a record, the driver's error is the cause of its. */
@@ -89,7 +100,8 @@ function stateStores(
       oidcStore: createSqlOidcStore(database, () => clock.now()),
     }
   }
-  return { keyValue: createRedisKeyValue(redis, clock), oidcStore: createRedisOidcStore(redis) }
+  const keyValue = withLocalLimits(createRedisKeyValue(redis, clock), clock, redisUnavailable)
+  return { keyValue, oidcStore: createRedisOidcStore(redis) }
 }
 
 function createInvalidation(config: Config, redis: Redis | undefined): Invalidation {

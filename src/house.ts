@@ -222,6 +222,7 @@ function createWork(foundation: Foundation, features: readonly Feature[]) {
   const deliveries = createDeliveries({ database, secretBox, clock, subscriptions, logger })
   const dispatcher = createDispatcher({ seal: ledger.seal, deliveries, logger })
   outbox.onWake(dispatcher.wake)
+  for (const reaction of features.flatMap(({ reacts = [] }) => reacts)) outbox.onRecord(reaction)
   const retention = createRetention({
     database,
     deliveryDays: config.retention.deliveryDays,

@@ -162,7 +162,8 @@ async function connected({ redis }: Foundation): Promise<void> {
 
 function services(foundation: Foundation, house: House): CommandServices {
   const { config, database, clock, redis, secretBox, views, mailer } = foundation
-  const { accounts, sessions, enrolment, totp, recoveryCodes } = house.rooms
+  const { accounts, sessions, enrolment, totp, recoveryCodes, smsCodes } = house.rooms
+  const sealing = [totp, recoveryCodes, ...(smsCodes === undefined ? [] : [smsCodes])]
   const audit = createLedgerAudit({ database, secretBox })
   return {
     config,
@@ -185,7 +186,7 @@ function services(foundation: Foundation, house: House): CommandServices {
         await accounts.service.publish(id)
       },
     },
-    keys: { ...house.keys, reseal: () => house.keys.reseal([totp.service.reseal, recoveryCodes.service.reseal]) },
+    keys: { ...house.keys, reseal: () => house.keys.reseal(sealing.map(({ service }) => service.reseal)) },
     facts: {
       list: (filter) => listFacts(database, filter),
       count: (type, since) => countFacts(database, type, since),

@@ -34,6 +34,7 @@ const CHECKS: readonly { readonly name: string; readonly run: (needs: DoctorNeed
   { name: 'signing keys', run: checkKeys },
   { name: 'redis', run: checkRedis },
   { name: 'mail', run: checkMail },
+  { name: 'text messages', run: checkTextMessages },
   { name: 'passwords', run: checkPasswords },
   { name: 'look-alikes', run: checkLookAlikes },
 ]
@@ -147,6 +148,28 @@ async function checkMail({ config }: DoctorNeeds): Promise<Finding> {
   }
   await checkMailServer(config.smtpUrl)
   return ok('the SMTP server answers and lets us in')
+}
+
+const STOPPED = 'sms.stopped'
+
+/** Nothing is sent to try: each message costs, and the number would be somebody's. */
+async function checkTextMessages({ config, facts, now, pendingMigrations }: DoctorNeeds): Promise<Finding> {
+  const { sms, dataDir } = config
+  if (sms === undefined) return ok('not configured: no codes go to phones')
+  if (sms.countries.length === 0)
+    return fail('sms.countries is empty: every number is refused; name the countries you serve')
+  if (sms.provider === undefined) return warn(`written as files to ${join(dataDir, 'sms')}: set sms.url to send`)
+  const { protocol, host } = new URL(sms.provider.url)
+  if ((await pendingMigrations()).length > 0) return warn('not known before the migrations')
+  const stopped = await facts.count(STOPPED, new Date(now().getTime() - WEEK_MS))
+  if (stopped > 0) {
+    return warn(
+      `prefixes were stopped ${stopped} times in the last 7 days, since nobody used their codes: genkan audit list --type ${STOPPED}`,
+    )
+  }
+  if (sms.countries === 'any') return warn(`sent by ${host} to any country: name those you serve, others only cost`)
+  const to = sms.countries.join(', ')
+  return protocol === 'https:' ? ok(`sent by ${host} to ${to}`) : warn(`sent by ${host} to ${to}, over plain http`)
 }
 
 async function checkPasswords({ config }: DoctorNeeds): Promise<Finding> {

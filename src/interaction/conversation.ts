@@ -5,6 +5,7 @@
 import type { Context } from 'koa'
 import type { Fact } from '../events.ts'
 import { browserOf } from '../http/csrf.ts'
+import type { DeviceCookie } from '../http/device_cookie.ts'
 import type { Languages } from '../http/language.ts'
 import { sha256 } from '../platform/ids.ts'
 import type { KeyValue } from '../platform/key_value.ts'
@@ -48,6 +49,10 @@ export interface InteractionStoreDeps {
   readonly enrolmentOf: (client: ClientView, account: AccountView | undefined) => EnrolmentPolicy
   /** A browser that the account has told us to remember, as a proof; asked once the account has signed in. */
   readonly recognise?: ((account: AccountView, request: RequestFacts) => Promise<Proof | undefined>) | undefined
+  /** Remembers the browser, which has just shown a second factor at `provenAt`. */
+  readonly trust?: ((accountId: string, provenAt: number, request: RequestFacts) => Promise<void>) | undefined
+  /** Names the browser for as long as it keeps cookies. */
+  readonly deviceCookie: DeviceCookie
   readonly clock: { now(): Date }
   readonly languages: Pick<Languages, 'of'>
   readonly signedIn?: ((method: string) => void) | undefined
@@ -62,6 +67,8 @@ export interface OpenedSession {
   readonly limits?: SessionLimits | undefined
   readonly ip?: string | undefined
   readonly userAgent?: string | undefined
+  /** Hash of the token that names the browser. */
+  readonly device?: string | undefined
   readonly now: Date
   /** To be stated in the same insert as the session's own fact. */
   readonly facts: readonly Fact[]
@@ -158,7 +165,9 @@ async function firstProgress(
   session: BrowserSession | undefined,
   version: number | undefined,
 ): Promise<Progress> {
-  const first = begin(prompt, await firstIdentifier(deps, found), version)
+  const asked = begin(prompt, await firstIdentifier(deps, found), version)
+  // Our own pages lead people here who must choose a new password; the button on every sign-in page does the same.
+  const first: Progress = found.params.genkan_begin === 'recover' ? { ...asked, path: 'recover' } : asked
   const stepsUp = prompt === 'login' && found.prompt.reasons.every((reason) => reason === 'level')
   if (!stepsUp || session === undefined || !sameSession(session, found.session)) return first
   const { accountId, proofs } = session

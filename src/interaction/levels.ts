@@ -145,7 +145,7 @@ export function afresh(demand: Demand): Demand {
 }
 
 /** Methods that would complete the demand with the fewest further questions, of those that the account has. */
-export function completing(
+function completing(
   { sets }: Demand,
   proofs: readonly Proof[],
   now: number,
@@ -159,7 +159,7 @@ export function completing(
 }
 
 /** Methods that the account lacks and that, set up now, would meet the demand. */
-export function enrollable({ sets }: Demand, proofs: readonly Proof[], now: number): readonly string[] {
+function enrollable({ sets }: Demand, proofs: readonly Proof[], now: number): readonly string[] {
   return [
     ...new Set(
       sets

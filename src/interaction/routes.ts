@@ -2,6 +2,7 @@
 import Router from '@koa/router'
 import type { Context } from 'koa'
 import { AppError } from '../errors.ts'
+import type { DeviceCookie } from '../http/device_cookie.ts'
 import type { Languages } from '../http/language.ts'
 import type { Conversation } from './conversation.ts'
 import { abortOf, answerable, next, optional, switchPatch } from './flow.ts'
@@ -11,6 +12,7 @@ import { isFinished } from './progress.ts'
 import { addChallenges, refuseUnknown, withAbilities } from './scripts.ts'
 import {
   authenticated,
+  type Challenge,
   type FieldError,
   type FlowState,
   type Outcome,
@@ -26,6 +28,7 @@ export interface InteractionRouteDeps {
   readonly steps: readonly Step[]
   readonly store: InteractionStore
   readonly hints: Pick<InteractionHints, 'find'>
+  readonly deviceCookie: Pick<DeviceCookie, 'read'>
   /** The path that people are led to when no client is. */
   readonly home: string
   readonly pages: {
@@ -41,6 +44,7 @@ interface PageError {
   readonly field?: string | undefined
   readonly retryAfter?: number | undefined
   readonly others?: readonly FieldError[] | undefined
+  readonly challenge?: Challenge | undefined
 }
 
 /** What a page shows beside its step: an error, what was typed, the code of a link. */
@@ -97,7 +101,7 @@ async function dispatch(deps: InteractionRouteDeps, ctx: Context, conversation: 
   const { state } = conversation
   const extra = optional(deps.steps, state)
   if (extra !== undefined) return show(deps, ctx, conversation, extra)
-  const ended = await deps.store.finish(ctx, conversation, requestOf(ctx))
+  const ended = await deps.store.finish(ctx, conversation, requestOf(deps, ctx))
   if (typeof ended === 'object') return redirect(ctx, ended.url)
   // The proofs were forgotten, or a parallel request was faster: what is due now is read anew.
   if (ended !== 'unfinished') return back(ctx)
@@ -109,7 +113,7 @@ async function dispatch(deps: InteractionRouteDeps, ctx: Context, conversation: 
 /** Nothing is due and nothing is finished, for instance because the account was deleted: from the beginning, never a loop. */
 async function startOver(deps: InteractionRouteDeps, ctx: Context, { state, ...rest }: Conversation): Promise<void> {
   const patch: Patch = { path: 'login', identifier: null, accountId: null, chosen: null }
-  const fresh = await deps.store.advance({ ...rest, state }, patch, requestOf(ctx))
+  const fresh = await deps.store.advance({ ...rest, state }, patch, requestOf(deps, ctx))
   const step = next(deps.steps, fresh.state)
   ctx.state.locale = state.locale
   if (step === undefined || !(await deps.store.save(fresh))) return expired(deps, ctx, state.client)
@@ -123,13 +127,14 @@ async function show(
   step: Step,
   { status, error, values, code }: Extras = {},
 ): Promise<void> {
-  const { accountLocale, ...shown } = await step.show(state, requestOf(ctx))
+  const { accountLocale, ...shown } = await step.show(state, requestOf(deps, ctx))
   if (accountLocale !== undefined) {
     const fallback = state.client.defaultLocale
     ctx.state.locale = deps.languages.of(ctx, { uiLocales: state.params.ui_locales, account: accountLocale, fallback })
   }
   const failure = error ?? (shown as Shown & { readonly error?: PageError }).error
-  if (failure?.retryAfter !== undefined) ctx.set('Retry-After', String(failure.retryAfter))
+  const { code: failed, challenge, retryAfter = failed === 'challenge' ? challenge?.wait : undefined } = failure ?? {}
+  if (retryAfter !== undefined) ctx.set('Retry-After', String(retryAfter))
   const offers = deps.steps.flatMap((other) => {
     const offer = other === step || !other.prompts.includes(state.prompt.name) ? undefined : other.offer?.(state)
     return offer === undefined ? [] : [offer]
@@ -167,21 +172,21 @@ async function submit(
     const field = at === undefined ? undefined : String(at)
     return show(deps, ctx, conversation, step, { status: 400, values, error: { code: 'invalid_request', field } })
   }
-  const outcome = await step.submit(parsed.data, state, requestOf(ctx))
+  const outcome = await step.submit(parsed.data, state, requestOf(deps, ctx))
   if (!outcome.ok) return refuse(deps, ctx, conversation, step, outcome, values)
   if ('finish' in outcome) return redirect(ctx, await deps.store.answer(ctx, state.uid, outcome.finish))
   if ('deny' in outcome) {
     const { error, description } = outcome.deny
     return redirect(ctx, await deps.store.answer(ctx, state.uid, { error, error_description: description }))
   }
-  const after = await deps.store.advance(conversation, withAbilities(outcome.patch, form), requestOf(ctx))
+  const after = await deps.store.advance(conversation, withAbilities(outcome.patch, form), requestOf(deps, ctx))
   return proceed(deps, ctx, after)
 }
 
 /** Finishes at once when nothing is left to ask; else saves and lets the browser ask for the next page. */
 async function proceed(deps: InteractionRouteDeps, ctx: Context, conversation: Conversation): Promise<void> {
   const isOver = optional(deps.steps, conversation.state) === undefined
-  const ended = isOver ? await deps.store.finish(ctx, conversation, requestOf(ctx)) : 'unfinished'
+  const ended = isOver ? await deps.store.finish(ctx, conversation, requestOf(deps, ctx)) : 'unfinished'
   if (typeof ended === 'object') return redirect(ctx, ended.url)
   // Whoever loses the compare-and-set goes back to the dispatcher like the winner.
   if (ended === 'unfinished') await deps.store.save(conversation)
@@ -193,15 +198,15 @@ async function refuse(
   ctx: Context,
   conversation: Conversation,
   step: Step,
-  { code, field, retryAfter, others, values }: Extract<Outcome, { ok: false }>,
+  { code, field, retryAfter, others, values, challenge }: Extract<Outcome, { ok: false }>,
   typed: { readonly [name: string]: string },
 ): Promise<void> {
   if (code === 'stale') return back(ctx)
-  const status = retryAfter === undefined ? 400 : 429
+  const status = retryAfter === undefined && code !== 'challenge' ? 400 : 429
   return show(deps, ctx, conversation, step, {
     status,
     values: { ...typed, ...values },
-    error: { code, field, retryAfter, others },
+    error: { code, field, retryAfter, others, challenge },
   })
 }
 
@@ -226,7 +231,7 @@ async function switchTo(
   if (!deps.steps.some(({ name, begins }) => name === to || begins === to)) throw new AppError('forbidden')
   const patch = switchPatch(conversation.state, to)
   if (prompt.name !== 'consent' && progress.finished === undefined) {
-    await deps.store.save(await deps.store.advance(conversation, patch, requestOf(ctx)))
+    await deps.store.save(await deps.store.advance(conversation, patch, requestOf(deps, ctx)))
   }
   return back(ctx)
 }
@@ -271,9 +276,9 @@ function restartUrl({ home }: Pick<InteractionRouteDeps, 'home'>, client: FlowSt
   return client?.initiateLoginUri ?? home
 }
 
-function requestOf(ctx: Context): RequestFacts {
-  const { ip, locale, requestId } = ctx.state as { ip: string; locale: string; requestId: string }
-  return { ip, locale, requestId, userAgent: ctx.get('User-Agent').slice(0, 512) }
+function requestOf({ deviceCookie }: Pick<InteractionRouteDeps, 'deviceCookie'>, ctx: Context): RequestFacts {
+  const { ip, locale, requestId } = ctx.state as Pick<RequestFacts, 'ip' | 'locale' | 'requestId'>
+  return { ip, locale, requestId, userAgent: ctx.get('User-Agent').slice(0, 512), deviceToken: deviceCookie.read(ctx) }
 }
 
 function uidOf(ctx: Context): string {
@@ -284,9 +289,7 @@ function pathOf(ctx: Context): string {
   return `/interaction/${encodeURIComponent(uidOf(ctx))}`
 }
 
-function back(ctx: Context): void {
-  redirect(ctx, pathOf(ctx))
-}
+const back = (ctx: Context): void => redirect(ctx, pathOf(ctx))
 
 /** 303: the browser follows with GET and never sends a password twice (RFC 9700 §4.12). */
 function redirect(ctx: Context, url: string): void {

@@ -186,6 +186,17 @@ export interface Patch {
   readonly answers?: { readonly [step: string]: unknown }
 }
 
+/** A proof of work, as the form shows it. */
+export interface Challenge {
+  readonly puzzle: string
+  readonly rounds: number
+  readonly bits: number
+  /** For whoever runs no script. */
+  readonly ticket?: string | undefined
+  /** Seconds until the ticket is good; without one, until there may be another. 0: none was asked for. */
+  readonly wait: number
+}
+
 export interface FieldError {
   readonly code: string
   readonly field: string
@@ -198,7 +209,7 @@ export type Outcome =
   /** The person refused: an OAuth error for the client (RFC 6749 §4.1.2.1). */
   | { readonly ok: true; readonly deny: { readonly error: string; readonly description: string } }
   /**
-   * An expected failure: the page again with status 400 (429 with `retryAfter`), text from `error.<code>`.
+   * An expected failure: the page again with status 400 (429 with `retryAfter` or code `challenge`), text from `error.<code>`.
    * The code `stale` means that the conversation has moved on: the dispatcher shows where it stands.
    */
   | {
@@ -206,6 +217,8 @@ export type Outcome =
       readonly code: string
       readonly field?: string
       readonly retryAfter?: number
+      /** What the next try of this form has to show. */
+      readonly challenge?: Challenge | undefined
       /** Other fields of the same form that are wrong. */
       readonly others?: readonly FieldError[]
       /** Values to show again; never passwords. */
@@ -236,6 +249,14 @@ export interface Step<Input = unknown> {
 
 /** What a browser has told of itself: it can make passkeys. Kept among the answers, under this name. */
 export const ABILITIES = 'can'
+
+/**
+ * How a page of a second factor hands on the wish to be remembered in this browser (the field `trust` of its form): with the
+ * account that it is about, so that it says nothing of another one that is named later.
+ */
+export function trusting(trust: string | undefined, { progress }: Pick<FlowState, 'progress'>): Progress['answers'] {
+  return { trust_device: trust === 'yes' ? progress.accountId : null }
+}
 
 /** The method of a proof by the code of a recovery. It allows a new password; by itself it signs nobody in. */
 export const MAILBOX = 'mailbox'

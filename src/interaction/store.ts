@@ -5,7 +5,7 @@
  */
 import type { Context } from 'koa'
 import type { Fact } from '../events.ts'
-import { sha256 } from '../platform/ids.ts'
+import { newToken, sha256 } from '../platform/ids.ts'
 import {
   accountOf,
   type Conversation,
@@ -19,7 +19,7 @@ import { finished, merge } from './flow.ts'
 import { amrOf, met, takesDevice } from './levels.ts'
 import { isFinished, progressKey, serialise } from './progress.ts'
 import { authenticated, type ClientView, type FlowState, type Patch, type Progress, type RequestFacts } from './step.ts'
-import { newProofs, sessionProofs, stillCounts, truthOf } from './truth.ts'
+import { newProofs, sessionProofs, stillCounts, trustedAt, truthOf } from './truth.ts'
 
 export type InteractionStore = ReturnType<typeof createInteractionStore>
 
@@ -92,20 +92,39 @@ async function finish(
     const replaceSession = conversation.began?.uid !== state.session?.uid
     return { url: await deps.engine.finish(ctx, uid, { [prompt.name]: {} }, { replaceSession }) }
   }
-  const { accountId = '', proofs } = progress
+  const { accountId = '', proofs, remember } = progress
   const now = await truthOf(deps.accounts, accountId, conversation.read)
   if (now?.active !== true || !proofs.every((proof) => stillCounts(proof, now))) {
     await save(deps, conversation, merge(progress, { accountId: null, chosen: null }))
     return 'void'
   }
-  const sessionUid = await openSession(deps, state, request)
+  if (!(await stillRemembered(deps, state, request))) {
+    await save(deps, conversation, { ...progress, proofs: proofs.filter(({ method }) => method !== DEVICE) })
+    return 'void'
+  }
+  const browser = { ...request, deviceToken: request.deviceToken ?? newToken() }
+  const sessionUid = await openSession(deps, state, browser)
   if (!(await save(deps, conversation, { ...progress, finished: { interaction: sha256(uid), sessionUid } }))) {
     if (sessionUid !== state.session?.uid) await deps.sessions.end(sessionUid, 'expired')
     return 'stale'
   }
   for (const { method } of newProofs(state)) deps.signedIn?.(method)
+  deps.deviceCookie.write(ctx, browser.deviceToken, { transient: remember === false })
+  const provenAt = trustedAt(state)
+  if (provenAt !== undefined) await deps.trust?.(accountId, provenAt, browser)
   return resume(deps, ctx, conversation, sessionUid)
 }
+
+/**
+ * Whether the account still remembers a browser that stood in for its second factor: minutes may have passed on other pages,
+ * and a factor that was changed meanwhile, or a browser that was forgotten, counts at once.
+ */
+async function stillRemembered(deps: InteractionStoreDeps, state: FlowState, request: RequestFacts): Promise<boolean> {
+  if (state.account === undefined || !newProofs(state).some(({ method }) => method === DEVICE)) return true
+  return (await deps.recognise?.(state.account, request)) !== undefined
+}
+
+const DEVICE = 'device'
 
 /** Same account in a live session: the session is renewed and keeps its uid. Else a new one, with an id nobody knew (A51). */
 function openSession(
@@ -128,6 +147,7 @@ function openSession(
     limits: client.brand?.session,
     ip: request.ip,
     userAgent: request.userAgent,
+    device: request.deviceToken === undefined ? undefined : sha256(request.deviceToken),
     now: clock.now(),
     facts,
   }

@@ -36,6 +36,17 @@ export function newProofs({ session, progress }: Pick<FlowState, 'session' | 'pr
   )
 }
 
+/**
+ * When a second factor was shown in this conversation by a person who wants to be remembered in this browser; undefined
+ * when none was (a remembered browser does not prolong itself), or on a shared computer.
+ */
+export function trustedAt(state: Pick<FlowState, 'session' | 'progress'>): number | undefined {
+  const { accountId, answers, remember } = state.progress
+  if (accountId === undefined || answers.trust_device !== accountId || remember === false) return undefined
+  const isSecond = ({ method, amr, second }: Proof) => (second === true && method !== 'device') || amr?.includes('mfa')
+  return newProofs(state).find(isSecond)?.at
+}
+
 /** All that was shown in the session that goes on: what was shown before stays true, and as old as it is. */
 export function sessionProofs({
   session,

@@ -99,6 +99,8 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
       prompt_values_supported: ['none', 'login', 'consent', ...prompts],
       ui_locales_supported: [...deps.locales],
     },
+    // Our own pages ask with it for the conversation to begin at another part (`recover`).
+    extraParams: ['genkan_begin'],
     ...clientRules(config),
     ...tokenRules(config),
     interactions: {

@@ -29,8 +29,10 @@ export interface KeyValue {
    * then none is counted. Windows are fixed and begin with their first hit. `delete(key)` forgets the hits of one limit.
    * The keys of one call are one slot of a Redis Cluster, for which they share a hash tag (`{sign_in}:…`) that names the
    * family of limits. Throws RangeError when they do not, or when two limits share a key.
+   *
+   * A requester that has not `proven` to be worth more than one request is refused where a limit is warm, too.
    */
-  hit(limits: readonly Limit[]): Promise<Hit>
+  hit(limits: readonly Limit[], proven?: boolean): Promise<Hit>
   /** Deletes at most `atMost` records expired at `now`; returns how many. Redis does it by itself (0). */
   purge(now: Date, atMost: number): Promise<number>
 }
@@ -44,6 +46,8 @@ export interface Limit {
   readonly key: string
   /** Hits allowed in a window; 0 refuses all. */
   readonly limit: number
+  /** From so many hits in the window on, the limit is warm; never, when left out. */
+  readonly warmAt?: number | undefined
   /** Looked at like the others but never counted on. */
   readonly peek?: boolean | undefined
   readonly windowSeconds: number
@@ -51,9 +55,26 @@ export interface Limit {
 
 export interface Hit {
   readonly allowed: boolean
-  /** Whole seconds until all refusing limits have a new window (at least 1); 0 when allowed. */
+  /** Whole seconds until all used-up limits have a new window (at least 1); 0 when none is used up. */
   readonly retryAfter: number
+  /** The key of the limit that refuses longest; absent when allowed, and when only warmth refuses. */
+  readonly by?: string | undefined
+  /** Whether a limit was warm already (refused for want of a proof), or is so after this hit. */
+  readonly warm: boolean
 }
+
+/** What a store finds about limits: how long the used-up ones last, which of them lasts longest, and whether one is warm. */
+export interface Counted {
+  /** Milliseconds; undefined when none is used up. */
+  readonly waitMs: number | undefined
+  /** Its place in the list. */
+  readonly longest: number
+  readonly counted: boolean
+  readonly warm: boolean
+}
+
+/** Where a limit is never used up or never warm. */
+export const NEVER = 2_147_483_647
 
 const PLAIN_KEY = /^[\x21-\x7e]{1,256}$/
 
@@ -79,17 +100,27 @@ export function expiryOf(now: Date, ttlSeconds: number): Date {
   return new Date(now.getTime() + Math.ceil(ttlSeconds * 1000))
 }
 
-/** The limits with stored keys, in key order (equal lock order on all instances: no deadlock). */
-export function storedLimits(limits: readonly Limit[]): Limit[] {
-  const stored = limits.map((limit) => ({ ...limit, key: storedKey(limit.key) }))
-  if (new Set(stored.map(({ key }) => key)).size < stored.length) throw new RangeError('hit: two limits share a key')
-  if (new Set(stored.map(({ key }) => hashTagOf(key))).size > 1)
-    throw new RangeError('hit: the limits share no hash tag')
-  return stored.sort((a, b) => (a.key < b.key ? -1 : 1))
+/** A limit with the key it is stored under. */
+export interface StoredLimit extends Limit {
+  readonly stored: string
 }
 
-/** The answer for the longest wait among the limits that refuse, in milliseconds; undefined when none does. */
-export function hitResult(waitMs: number | undefined): Hit {
-  if (waitMs === undefined) return { allowed: true, retryAfter: 0 }
-  return { allowed: false, retryAfter: Math.max(1, Math.ceil(waitMs / 1000)) }
+/** The limits with stored keys, in their order (equal lock order on all instances: no deadlock). */
+export function storedLimits(limits: readonly Limit[]): StoredLimit[] {
+  const list = limits.map((limit) => ({ ...limit, stored: storedKey(limit.key) }))
+  if (new Set(list.map(({ stored }) => stored)).size < list.length) throw new RangeError('hit: two limits share a key')
+  if (new Set(list.map(({ stored }) => hashTagOf(stored))).size > 1)
+    throw new RangeError('hit: the limits share no hash tag')
+  return list.sort((a, b) => (a.stored < b.stored ? -1 : 1))
 }
+
+/** The answer for what a store has found about the limits, in the order in which it was given them. */
+export function hitResult(limits: readonly Limit[], { waitMs, longest, counted, warm }: Counted): Hit {
+  if (waitMs !== undefined) {
+    return { allowed: false, retryAfter: Math.max(1, Math.ceil(waitMs / 1000)), by: limits[longest]?.key, warm: false }
+  }
+  return { allowed: counted, retryAfter: 0, warm }
+}
+
+/** Without limits nothing refuses. */
+export const UNLIMITED: Hit = { allowed: true, retryAfter: 0, warm: false }

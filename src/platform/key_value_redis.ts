@@ -4,7 +4,16 @@
  */
 import type { Redis } from 'ioredis'
 import { type Clock, systemClock } from './clock.ts'
-import { expiryOf, hitResult, type KeyValue, storedKey, storedLimits, type Versioned } from './key_value.ts'
+import {
+  expiryOf,
+  hitResult,
+  type KeyValue,
+  NEVER,
+  storedKey,
+  storedLimits,
+  UNLIMITED,
+  type Versioned,
+} from './key_value.ts'
 
 /** Shared by the scripts: the live record of a key as version and value. */
 const LIVE = `
@@ -27,29 +36,36 @@ return 1
 /** Redis counts by its own clock: it forgets a counter only when its window is over by everybody's. */
 const SLACK_MS = 1000
 
-/** ARGV: now, then limit, window in ms and 0 or 1 (peek) of each key. Returns -1 when counted, else the longest wait in ms. */
+/**
+ * ARGV: now, 0 or 1 (proven), then limit, warm at, window in ms and 0 or 1 (peek) of each key. Returns the longest wait in ms
+ * of those that are used up (-1: none), its place, whether it was counted, and whether one is warm.
+ */
 const HIT = `${LIVE}
-local now, wait, counts = tonumber(ARGV[1]), -1, {}
+local now, wait, longest, warm, counts = tonumber(ARGV[1]), -1, 0, false, {}
+local function argument(i, which) return tonumber(ARGV[4 * i - 2 + which]) end
 for i, record in ipairs(redis.call('MGET', unpack(KEYS))) do
   local version, value, expiry = live(record, now)
-  local limit, window = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i])
-  counts[i] = { version or 0, tonumber(value or 0), expiry or now + window }
-  if counts[i][2] >= limit then wait = math.max(wait, counts[i][3] - now) end
+  local count, until_ms = tonumber(value or 0), expiry or now + argument(i, 3)
+  counts[i] = { version or 0, count, until_ms }
+  if count >= argument(i, 2) then warm = true end
+  if count >= argument(i, 1) and until_ms - now > wait then wait, longest = until_ms - now, i end
 end
-if wait >= 0 then return wait end
+if wait >= 0 then return { wait, longest, 0, 0 } end
+if warm and ARGV[2] == '0' then return { -1, 0, 0, 1 } end
 for i, key in ipairs(KEYS) do
-  if ARGV[3 * i + 1] == '0' then
+  if argument(i, 4) == 0 then
     local version, count, expiry = unpack(counts[i])
     local record = string.format('%d.%.0f.%d', version + 1, expiry, count + 1)
     redis.call('SET', key, record, 'PX', math.max(0, expiry - now) + ${SLACK_MS})
+    if count + 1 >= argument(i, 2) then warm = true end
   end
 end
-return -1
+return { -1, 0, 1, warm and 1 or 0 }
 `
 
 interface Scripts {
   genkanWrite(key: string, now: number, expiry: number, ttlMs: number, value: string, mode: string): Promise<number>
-  genkanHit(keyCount: number, ...keysAndArguments: (string | number)[]): Promise<number>
+  genkanHit(keyCount: number, ...keysAndArguments: (string | number)[]): Promise<[number, number, number, number]>
 }
 
 /** Key/value records in Redis. Rejects with the driver's error when Redis is away. */
@@ -83,16 +99,19 @@ export function createRedisKeyValue(redis: Redis, clock: Clock = systemClock): K
     delete: async (key) => {
       await redis.del(nameOf(key))
     },
-    async hit(limits) {
-      if (limits.length === 0) return hitResult(undefined)
-      const stored = storedLimits(limits)
-      const wait = await scripts.genkanHit(
-        stored.length,
-        ...stored.map(({ key }) => `kv:${key}`),
-        now(),
-        ...stored.flatMap(({ limit, windowSeconds, peek }) => [limit, Math.ceil(windowSeconds * 1000), peek ? 1 : 0]),
+    async hit(limits, proven = true) {
+      if (limits.length === 0) return UNLIMITED
+      const list = storedLimits(limits)
+      const [wait, longest, counted, warm] = await scripts.genkanHit(
+        list.length,
+        ...list.map(({ stored }) => `kv:${stored}`),
+        ...[now(), proven ? 1 : 0],
+        ...list.flatMap(({ limit, warmAt = NEVER, windowSeconds, peek }) => [
+          ...[limit, warmAt, Math.ceil(windowSeconds * 1000), peek ? 1 : 0],
+        ]),
       )
-      return hitResult(wait < 0 ? undefined : wait)
+      const waitMs = wait < 0 ? undefined : wait
+      return hitResult(list, { waitMs, longest: longest - 1, counted: counted === 1, warm: warm === 1 })
     },
     purge: async () => 0,
   }

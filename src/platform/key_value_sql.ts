@@ -4,7 +4,17 @@
  */
 import type { Knex } from 'knex'
 import type { Clock } from './clock.ts'
-import { expiryOf, type Hit, hitResult, type KeyValue, type Limit, storedKey, storedLimits } from './key_value.ts'
+import {
+  expiryOf,
+  type Hit,
+  hitResult,
+  type KeyValue,
+  NEVER,
+  type StoredLimit,
+  storedKey,
+  storedLimits,
+  UNLIMITED,
+} from './key_value.ts'
 import type { Database } from './postgres.ts'
 
 /** Writes over a live record (next version), over an expired one or anew (version 1). */
@@ -62,11 +72,8 @@ export function createSqlKeyValue(database: Pick<Database, 'db'>, clock: Clock):
     delete: async (key) => {
       await run('delete from key_values where key = :key', { key: storedKey(key) })
     },
-    async hit(limits) {
-      if (limits.length === 0) return hitResult(undefined)
-      const stored = storedLimits(limits)
-      return count(database.db, stored, clock.now())
-    },
+    hit: async (limits, proven = true) =>
+      limits.length === 0 ? UNLIMITED : count(database.db, storedLimits(limits), proven, clock.now()),
     purge: async (now, atMost) => (await run(PURGE, { now, atMost })).length,
   }
 }
@@ -76,31 +83,43 @@ export function createSqlKeyValue(database: Pick<Database, 'db'>, clock: Clock):
  * committed while it waited, so that parallel hits count one after the other. A row that is missing cannot be locked: then
  * nothing is counted, an expired row is made, and the statement runs again. A peek reads its row without waiting.
  */
-async function count(db: Knex, limits: readonly Limit[], now: Date): Promise<Hit> {
-  const wanted = limits.flatMap(({ key, limit, windowSeconds, peek = false }) => [
-    ...[key, limit, expiryOf(now, windowSeconds), peek],
+async function count(db: Knex, limits: readonly StoredLimit[], proven: boolean, now: Date): Promise<Hit> {
+  const wanted = limits.flatMap(({ stored, limit, warmAt = NEVER, windowSeconds, peek = false }, place) => [
+    ...[place, stored, limit, warmAt, expiryOf(now, windowSeconds), peek],
   ])
-  const counted = limits.filter(({ peek }) => !peek)
+  const missed = limits.filter(({ peek }) => !peek)
   for (let attempt = 0; attempt < HIT_ATTEMPTS; attempt++) {
-    const { rows } = await db.raw(hitSql(limits.length), [...wanted, now])
-    const { missing, full_until: fullUntil }: { missing: boolean; full_until: Date | null } = rows[0]
-    if (!missing) return hitResult(fullUntil === null ? undefined : fullUntil.getTime() - now.getTime())
+    const { rows } = await db.raw(hitSql(limits.length), [...wanted, now, proven])
+    const { missing, full_until: fullUntil, longest, counted, warm }: HitRow = rows[0]
+    if (!missing) {
+      const waitMs = fullUntil === null ? undefined : fullUntil.getTime() - now.getTime()
+      return hitResult(limits, { waitMs, longest: longest ?? 0, counted, warm })
+    }
     await db.raw(
       `insert into key_values (key, value, version, expires_at)
-       values ${counted.map(() => "(?, '0', 0, ?)").join(', ')} on conflict (key) do nothing`,
-      counted.flatMap(({ key }) => [key, now]),
+       values ${missed.map(() => "(?, '0', 0, ?)").join(', ')} on conflict (key) do nothing`,
+      missed.flatMap(({ stored }) => [stored, now]),
     )
   }
   throw new Error('hit: the rows of the limits vanish again and again')
+}
+
+interface HitRow {
+  readonly missing: boolean
+  readonly full_until: Date | null
+  readonly longest: number | null
+  readonly counted: boolean
+  readonly warm: boolean
 }
 
 /** A purge may take a new row before its first hit; more than a few times in a row it cannot. */
 const HIT_ATTEMPTS = 5
 
 function hitSql(limits: number): string {
+  const row = '(?::integer, ?::text, ?::integer, ?::integer, ?::timestamptz, ?::boolean)'
   return `
-    with wanted (key, allowed, window_end, peek) as (
-      values ${Array.from({ length: limits }, () => '(?::text, ?::integer, ?::timestamptz, ?::boolean)').join(', ')}
+    with wanted (place, key, allowed, warm_at, window_end, peek) as (
+      values ${Array.from({ length: limits }, () => row).join(', ')}
     ), locked as materialized (
       select key, value, expires_at from key_values
       where key in (select key from wanted where not peek) order by key for update of key_values
@@ -108,15 +127,22 @@ function hitSql(limits: number): string {
       select * from locked
       union all select key, value, expires_at from key_values where key in (select key from wanted where peek)
     ), state as (
-      select wanted.key, allowed, peek, found.key is null and not peek as missing,
+      select wanted.place, wanted.key, allowed, warm_at, peek, found.key is null and not peek as missing,
         case when expires_at > at.now then value::integer else 0 end as hits,
         case when expires_at > at.now then expires_at else window_end end as expires_at
       from wanted left join found on found.key = wanted.key, (select ?::timestamptz as now) as at
+    ), sums as (
+      select bool_or(missing) as missing, max(expires_at) filter (where hits >= allowed) as full_until,
+        bool_or(hits >= warm_at) as was_warm,
+        bool_or(hits + case when peek then 0 else 1 end >= warm_at) as is_warm
+      from state
     ), verdict as (
-      select bool_or(missing) as missing, max(expires_at) filter (where hits >= allowed) as full_until from state
+      select *, not missing and full_until is null and (not was_warm or ?::boolean) as counted from sums
     ), counted as (
       update key_values set value = (hits + 1)::text, expires_at = state.expires_at, version = version + 1
-      from state, verdict where key_values.key = state.key and not peek and not verdict.missing and full_until is null
+      from state, verdict where key_values.key = state.key and not peek and verdict.counted
     )
-    select missing, full_until from verdict`
+    select missing, full_until, counted, case when counted then is_warm else was_warm end as warm,
+      (select min(place) from state where hits >= allowed and expires_at = full_until) as longest
+    from verdict`
 }

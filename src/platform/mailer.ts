@@ -2,10 +2,10 @@
  * Mail: by SMTP when a server is configured, else as `.eml` files in the data directory. Addresses are checked once more and
  * travel as objects: no library parses a recipient out of text (A28).
  */
-import { chmod, mkdir, open, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createTransport, type SendMailOptions } from 'nodemailer'
 import { PermanentFailure } from './deliveries.ts'
+import { writeWhole } from './whole_file.ts'
 
 export interface Message {
   /** The fact's id: repetitions have the same Message-ID, so that a receiver recognises them. */
@@ -120,27 +120,12 @@ function fileMailer(directory: string, compose: Compose): Mailer {
   return {
     async send(message) {
       const { message: content } = await transport.sendMail(compose(message))
-      await mkdir(directory, { recursive: true, mode: 0o700 })
       const time = message.date.toISOString().replace(/[:.]/g, '-')
       // The name follows from the fact: a repetition replaces the same file.
       await writeWhole(directory, `${time}-${message.id.replace(/[^\w-]/g, '')}.eml`, content as Buffer)
     },
     close: () => transport.close(),
   }
-}
-
-/** The file appears complete or not at all, readable by its owner only: mails carry codes. */
-async function writeWhole(directory: string, name: string, content: Buffer): Promise<void> {
-  const unfinished = join(directory, `.${name}.${process.pid}`)
-  const file = await open(unfinished, 'w', 0o600)
-  try {
-    await file.writeFile(content)
-    await file.sync()
-  } finally {
-    await file.close()
-  }
-  await chmod(unfinished, 0o600)
-  await rename(unfinished, join(directory, name))
 }
 
 function parseSender(from: string): { name: string; address: string } {

@@ -9,6 +9,14 @@ export interface Metrics {
   passkeyOffered(result: string): void
   /** A typed identifier that was refused: why, and whether it was `stated` as a fact or only `counted`. */
   identifierRefused(reason: string, as: string): void
+  /** What became of a text message, or why there is none: cost must be watched. */
+  textMessage(event: string): void
+  /** A proof of work: `issued`, `solved`, `waited` (a ticket) or `refused`. */
+  challenge(result: string): void
+  /** A try that was held back: of which flow, and by which layer of limits (`challenge`: a proof was asked for). */
+  limited(flow: string, layer: string): void
+  /** A new password that was looked for in breaches: in which source, and whether it was `clean`, `breached` or `failed`. */
+  breachCheck(source: string, result: string): void
   /** A token response, by `grant_type`. */
   token(grantType: string): void
   /** An answered request: the name of its route, its status, its duration in seconds. */
@@ -58,7 +66,6 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
     labelNames: ['reason', 'as'],
     registers,
   })
-  const passkeyOffers = offersCounter(registry)
   const tokens = new Counter({
     name: 'genkan_tokens_issued_total',
     help: 'Successful token responses by grant type',
@@ -91,7 +98,6 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
     grant: oneOf(GRANTS),
     reason: oneOf(['mixed_script']),
     as: oneOf(['stated', 'counted']),
-    offer: oneOf(['shown', 'taken', 'declined']),
     route: oneOf(routes),
     httpMethod: oneOf(HTTP_METHODS),
     job: oneOf(jobs),
@@ -99,8 +105,10 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
   return {
     registry,
     signIn: (result, method) => signIns.inc({ result: known.result(result), method: known.method(method) }),
-    passkeyOffered: (result) => passkeyOffers.inc({ result: known.offer(result) }),
     identifierRefused: (reason, as) => refusals.inc({ reason: known.reason(reason), as: known.as(as) }),
+    ...abuseCounters(registers),
+    ...textCounter(registers),
+    ...offersCounter(registers),
     // Extension grants are URNs: `urn:ietf:params:oauth:grant-type:device_code`.
     token: (grantType) => tokens.inc({ grant: known.grant(grantType.replace(/^.*[:]/, '').replaceAll('-', '_')) }),
     request: (route, method, status, seconds) =>
@@ -113,13 +121,63 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
   }
 }
 
-function offersCounter(registry: Registry): Counter {
-  return new Counter({
+function offersCounter(registers: Registry[]): Pick<Metrics, 'passkeyOffered'> {
+  const offers = new Counter({
     name: 'genkan_passkey_offers_total',
     help: 'Offers to make a passkey after signing in, by what became of them',
     labelNames: ['result'],
-    registers: [registry],
+    registers,
   })
+  const known = oneOf(['shown', 'taken', 'declined'])
+  return { passkeyOffered: (result) => offers.inc({ result: known(result) }) }
+}
+
+/** What text messages do: asked for, held back by limits of the person (limited) or of the house, and what became of them. */
+function textCounter(registers: Registry[]): Pick<Metrics, 'textMessage'> {
+  const texts = new Counter({
+    name: 'genkan_text_messages_total',
+    help: 'Text messages: requested, limited, refused, stopped (a prefix), sent, failed, used',
+    labelNames: ['event'],
+    registers,
+  })
+  const event = oneOf(['requested', 'limited', 'refused', 'stopped', 'sent', 'failed', 'used'])
+  return { textMessage: (name) => texts.inc({ event: event(name) }) }
+}
+
+const LAYERS = ['identifier', 'device', 'address', 'subnet', 'client', 'all', 'slow', 'challenge']
+
+/** What the defence against guessing does. */
+function abuseCounters(registers: Registry[]): Pick<Metrics, 'challenge' | 'limited' | 'breachCheck'> {
+  const challenges = new Counter({
+    name: 'genkan_challenges_total',
+    help: 'Proofs of work: issued, solved, waited for (without JavaScript) or refused',
+    labelNames: ['result'],
+    registers,
+  })
+  const limits = new Counter({
+    name: 'genkan_limited_total',
+    help: 'Tries that were held back, by flow and by the layer of limits that did',
+    labelNames: ['flow', 'layer'],
+    registers,
+  })
+  const breaches = new Counter({
+    name: 'genkan_breach_checks_total',
+    help: 'New passwords that were looked for in breaches',
+    labelNames: ['source', 'result'],
+    registers,
+  })
+  const known = {
+    challenge: oneOf(['issued', 'solved', 'waited', 'refused']),
+    flow: oneOf(['sign_in', 'register', 'recover']),
+    layer: oneOf(LAYERS),
+    source: oneOf(['file', 'api']),
+    breach: oneOf(['clean', 'breached', 'failed']),
+  }
+  return {
+    challenge: (result) => challenges.inc({ result: known.challenge(result) }),
+    limited: (flow, layer) => limits.inc({ flow: known.flow(flow), layer: known.layer(layer) }),
+    breachCheck: (source, result) => breaches.inc({ source: known.source(source), result: known.breach(result) }),
+  }
 }
 
 function hashGauges(registry: Registry, stats: () => { running: number; queued: number }): void {

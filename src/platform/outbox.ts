@@ -26,8 +26,16 @@ export interface Statement {
   readonly bindings: readonly (string | Date | null)[]
 }
 
+/** What must be true in the same moment as a fact: it runs in the fact's transaction, and the act fails when it does. */
+export interface Reaction {
+  readonly types: readonly string[]
+  handle(fact: Fact, tx: Tx): Promise<void>
+}
+
 /** The outbox as the composition root sees it. */
 export interface WakingOutbox extends Outbox {
+  /** Registers what follows from facts within their transaction. */
+  onRecord(reaction: Reaction): void
   /** Registers what `wake` calls: the dispatcher, which is made after the features that record. */
   onWake(listener: () => void): void
 }
@@ -84,6 +92,7 @@ interface Deps {
 /** Makes the outbox. The database is not needed: every write goes through the caller's transaction. */
 export function createOutbox({ secretBox, clock }: Deps): WakingOutbox {
   const listeners: (() => void)[] = []
+  const reactions: Reaction[] = []
   // Deliveries are nobody's request and nobody's transaction: the listeners leave the context of whoever woke them.
   const outside = AsyncLocalStorage.snapshot()
   const wake = () => {
@@ -112,7 +121,8 @@ export function createOutbox({ secretBox, clock }: Deps): WakingOutbox {
       mac: secretBox.mac(canonical(content), OUTBOX_MAC),
     }
   }
-  const insert = (facts: readonly Fact[]): Statement => {
+  const following = ({ type }: Fact) => reactions.filter(({ types }) => types.includes(type))
+  const statement = (facts: readonly Fact[]): Statement => {
     const now = clock.now()
     const bindings = facts.flatMap((fact) => {
       const values = row(fact, now)
@@ -121,14 +131,23 @@ export function createOutbox({ secretBox, clock }: Deps): WakingOutbox {
     return { sql: INSERT + facts.map(() => ROW).join(', '), bindings }
   }
   return {
-    insert,
+    insert(facts) {
+      // A single statement has no transaction in which anything could follow.
+      const reacted = facts.find((fact) => following(fact).length > 0)
+      if (reacted !== undefined) throw new Error(`${reacted.type} is to be recorded: something follows from it`)
+      return statement(facts)
+    },
     async record(facts, tx) {
       if (facts.length === 0) return
-      const { sql, bindings } = insert(facts)
+      const { sql, bindings } = statement(facts)
       await tx.raw(sql, [...bindings])
+      for (const fact of facts) for (const { handle } of following(fact)) await handle(fact, tx)
       if (facts.some((fact) => fact.sealed !== undefined)) tx.executionPromise?.then(wake, () => {})
     },
     wake,
+    onRecord: (reaction) => {
+      reactions.push(reaction)
+    },
     onWake: (listener) => {
       listeners.push(listener)
     },

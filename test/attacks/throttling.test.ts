@@ -1,5 +1,6 @@
 /** Guessing: passwords (A33-A35) and codes (A36). Limits are those of production; the clock moves instead. */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { proofFor } from '../support/abuse.ts'
 import type { Answer, Browser, Page } from '../support/browser.ts'
 import { formsOf } from '../support/html.ts'
 import { choose, PASSWORD } from '../support/journeys.ts'
@@ -32,8 +33,23 @@ async function passwordPage(identifier: string, ip?: string): Promise<{ browser:
   return { browser, page }
 }
 
-function guess(browser: Browser, page: Page, password: string): Promise<Answer> {
-  return send(browser, page, '/password', { password })
+/** As a browser does it: the puzzle of a page that asks for one is solved, and the form sent again. */
+async function guess(browser: Browser, page: Page, password: string): Promise<Answer> {
+  const answer = await send(browser, page, '/password', { password })
+  return answer.status === 429 ? proven(browser, page, '/password', { password }, answer) : answer
+}
+
+function proven(browser: Browser, page: Page, form: string, values: { [name: string]: string }, held: Answer) {
+  const { proof } = proofFor(held.body)
+  return proof === undefined ? held : send(browser, page, form, { ...values, proof })
+}
+
+/** Asks for a code of recovery, with the proof that a page wants. */
+async function askCode(browser: Browser, identifier: string): Promise<Page> {
+  const start = await choose(browser, await target.open(browser, { login_hint: identifier }), 'recover')
+  const page = await browser.submit(start, { identifier }, { form: '/recover' })
+  const { proof } = proofFor(page.html)
+  return proof === undefined ? page : browser.submit(page, { identifier, proof }, { form: '/recover' })
 }
 
 function send(browser: Browser, page: Page, form: string, values: { [name: string]: string }): Promise<Answer> {
@@ -94,7 +110,7 @@ describe('A33: one counter for all spellings', () => {
     expect((await guess(elsewhere.browser, elsewhere.page, PASSWORD)).status).toBe(303)
     await later(WINDOW + 1)
     expect((await guess(same, page, PASSWORD)).status).toBe(303)
-  })
+  }, 180_000)
   let last: Page
 
   /** The same conversation, about somebody else. */
@@ -116,14 +132,25 @@ describe('A34: 500 wrong and one right at once', () => {
     const { email } = await target.signUp('at-once@shop.example')
     const { browser, page } = await passwordPage(email)
     const before = await target.observe()
-    const wrong = Array.from({ length: 500 }, (_, i) => guess(browser, page, `${WRONG} ${i}`))
-    const answers = await Promise.all([...wrong, guess(browser, page, PASSWORD)])
+    const wrong = Array.from({ length: 500 }, (_, i) => send(browser, page, '/password', { password: `${WRONG} ${i}` }))
+    const answers = await Promise.all([...wrong, send(browser, page, '/password', { password: PASSWORD })])
     const after = await target.observe()
     expect(answers.filter(({ status }) => status === 303)).toHaveLength(0)
     expect(answers.filter(({ status }) => ![400, 429, 503].includes(status))).toHaveLength(0)
     // A busy machine may answer some of them 503 before they are counted; never a word about the password.
     expect(answers.filter(({ status }) => status !== 400).length).toBeGreaterThanOrEqual(501 - PER_IDENTIFIER)
     expect(after.hashes - before.hashes).toBeLessThanOrEqual(PER_IDENTIFIER)
+    // Whoever pays with a proof for each try finds the limit at ten.
+    const puzzles = await Promise.all(
+      Array.from({ length: 20 }, () => send(browser, page, '/password', { password: PASSWORD })),
+    )
+    const proofs = puzzles.map(({ status, body }) => ({ status, proof: proofFor(body).proof ?? '' }))
+    expect(new Set(proofs.map(({ status }) => status))).toEqual(new Set([429]))
+    const paid = await Promise.all(
+      proofs.map(({ proof }, i) => send(browser, page, '/password', { password: `${WRONG} ${i}`, proof })),
+    )
+    expect(paid.filter(({ status }) => status === 400).length).toBeLessThanOrEqual(PER_IDENTIFIER)
+    expect((await target.observe()).hashes - before.hashes).toBeLessThanOrEqual(PER_IDENTIFIER)
     expect((await guess(browser, page, PASSWORD)).status).toBe(429)
     await later(WINDOW + 1)
     expect((await guess(browser, page, PASSWORD)).status).toBe(303)
@@ -184,9 +211,7 @@ describe('A36: codes', () => {
       if (round % 30 === 29 && hours++ < 20) await later(3601)
       if (round === 20) await target.server.restart()
       const browser = target.person()
-      const start = await target.open(browser, { login_hint: email })
-      const form = await choose(browser, start, 'recover')
-      const page = await browser.submit(form, { identifier: email }, { form: '/recover' })
+      const page = await askCode(browser, email)
       if (page.status === 429) continue
       for (let tries = 0; tries < PER_CODE; tries++) {
         const { status, body } = await send(browser, page, '/recover_code', {
@@ -200,12 +225,7 @@ describe('A36: codes', () => {
     expect(counted).toBeLessThanOrEqual(PER_DAY)
     await later(3601)
     const browser = target.person()
-    const start = await target.open(browser, { login_hint: email })
-    const page = await browser.submit(
-      await choose(browser, start, 'recover'),
-      { identifier: email },
-      { form: '/recover' },
-    )
+    const page = await askCode(browser, email)
     await target.settled()
     const mails = (await target.mailbox.all()).filter(({ to }) => to.includes(email)).length
     const held = await send(browser, page, '/recover_code', { code: codeFrom(await target.mailbox.to(email)) })
@@ -213,11 +233,7 @@ describe('A36: codes', () => {
     // The twin: a day later the owner recovers.
     await later(86_400)
     const owner = target.person()
-    const asked = await owner.submit(
-      await choose(owner, await target.open(owner, { login_hint: email }), 'recover'),
-      { identifier: email },
-      { form: '/recover' },
-    )
+    const asked = await askCode(owner, email)
     const code = codeFrom(await target.mailbox.to(email, { count: mails + 1 }))
     const right = await owner.submit(asked, { code }, { form: '/recover_code' })
     expect(right.forms.some(({ action }) => action.endsWith('/new_password'))).toBe(true)
@@ -226,12 +242,7 @@ describe('A36: codes', () => {
   it('a code has three tries, also when they come at once with the right one', async () => {
     const { email } = await target.signUp('three@shop.example')
     const browser = target.person()
-    const start = await target.open(browser, { login_hint: email })
-    const page = await browser.submit(
-      await choose(browser, start, 'recover'),
-      { identifier: email },
-      { form: '/recover' },
-    )
+    const page = await askCode(browser, email)
     const code = codeFrom(await target.mailbox.to(email, { count: 2 }))
     const wrong = Array.from({ length: 100 }, (_, i) => String((Number(code) + 1 + i) % 1_000_000).padStart(6, '0'))
     const answers = await Promise.all(wrong.map((each) => send(browser, page, '/recover_code', { code: each })))
@@ -253,23 +264,14 @@ describe('A36: codes', () => {
     for (let round = 0; round < 12; round++) {
       if (round % 6 === 5) await later(3601)
       const browser = target.person({ ip })
-      const start = await target.open(browser, { login_hint: email })
-      const page = await browser.submit(
-        await choose(browser, start, 'recover'),
-        { identifier: email },
-        { form: '/recover' },
-      )
+      const page = await askCode(browser, email)
       if (page.status === 429) continue
       for (let tries = 0; tries < PER_CODE; tries++) await send(browser, page, '/recover_code', { code: '123456' })
     }
     await target.settled()
     const before = (await target.mailbox.all()).filter(({ to }) => to.includes(email)).length
     const owner = target.person()
-    const page = await owner.submit(
-      await choose(owner, await target.open(owner, { login_hint: email }), 'recover'),
-      { identifier: email },
-      { form: '/recover' },
-    )
+    const page = await askCode(owner, email)
     const code = codeFrom(await target.mailbox.to(email, { count: before + 1 }))
     const right = await owner.submit(page, { code }, { form: '/recover_code' })
     expect(right.forms.some(({ action }) => action.endsWith('/new_password'))).toBe(true)

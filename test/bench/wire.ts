@@ -102,10 +102,13 @@ const SSL_REQUEST = 80_877_103
 /**
  * What jobs do for all requests together, once a second: sealing the ledger and delivering facts. Requests only insert into
  * the outbox (perhaps as a part of a change's statement), so every other statement on these tables is a job's.
+ * Browsers are noted by a consumer of sign-ins, too: in a request only a wish to be remembered touches them.
  */
 export function isJobStatement(sql: string): boolean {
   if (/\binsert into "?outbox"?\s/i.test(sql)) return false
-  return /\b(outbox|ledger|ledger_anchors|deliveries|pg_advisory_xact_lock|pg_try_advisory_xact_lock)\b/i.test(sql)
+  return /\b(outbox|devices|ledger|ledger_anchors|deliveries|pg_advisory_xact_lock|pg_try_advisory_xact_lock)\b/i.test(
+    sql,
+  )
 }
 
 /** Reads PostgreSQL's frontend messages: simple queries and executed portals, without transaction control. */

@@ -61,6 +61,7 @@ describe('doctor', () => {
       'signing keys',
       'redis',
       'mail',
+      'text messages',
       'passwords',
       'look-alikes',
     ])
@@ -68,11 +69,32 @@ describe('doctor', () => {
     expect(of('clock')?.state).toBe('ok')
   })
 
+  it('says who sends text messages where, and what stopped them', async () => {
+    const on = (sms: object, more: Partial<DoctorNeeds> = {}) => {
+      const config = loadConfig({ DATA_DIR: dataDir })
+      return examine({ config: { ...config, sms: { ...config.sms, ...sms } as typeof config.sms }, ...more })
+    }
+    const provider = { url: 'https://texts.example/send', headers: {}, bodyTemplate: {}, timeoutSeconds: 10 }
+    expect((await on({})).of('text messages')).toMatchObject({ state: 'warn', text: expect.stringContaining('/sms') })
+    expect((await on({ provider, countries: [] })).of('text messages')?.state).toBe('fail')
+    expect((await on({ provider, countries: 'any' })).of('text messages')?.state).toBe('warn')
+    expect((await on({ provider, countries: ['FI', 'SE'] })).of('text messages')).toEqual({
+      ...{ check: 'text messages', state: 'ok', text: 'sent by texts.example to FI, SE' },
+    })
+    const facts = { count: async (type: string) => (type === 'sms.stopped' ? 3 : 0) } as never
+    expect((await on({ provider, countries: ['FI'] }, { facts })).of('text messages')).toMatchObject({
+      state: 'warn',
+      text: expect.stringContaining('stopped 3 times'),
+    })
+    const without = { ...loadConfig({ DATA_DIR: dataDir }), sms: undefined }
+    expect((await examine({ config: without })).of('text messages')?.state).toBe('ok')
+  })
+
   it('goes on after a failed check and counts what failed', async () => {
     const away = { ...database, ping: async () => Promise.reject(new Error('connect ECONNREFUSED')) }
     const keys = { current: async () => Promise.reject(new Error('signing key k1 cannot be opened')) }
     const { failed, of } = await examine({ database: away, keys: keys as never })
-    expect(failed).toContain('2 of 11')
+    expect(failed).toContain('2 of 12')
     expect(of('database')).toMatchObject({ state: 'fail', text: 'connect ECONNREFUSED' })
     expect(of('signing keys')).toMatchObject({ state: 'fail', text: expect.stringContaining('k1') })
     expect(of('passwords')?.state).not.toBe('fail')

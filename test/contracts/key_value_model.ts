@@ -1,7 +1,7 @@
 /** What the parts of the key/value contract share: the bench, a model (a map and a loop), and random walks over both. */
 import fc from 'fast-check'
 import type { Clock } from '../../src/platform/clock.ts'
-import type { KeyValue } from '../../src/platform/key_value.ts'
+import type { KeyValue, Limit } from '../../src/platform/key_value.ts'
 
 /** The store under test, a key that no other test uses, and the time that the store sees. */
 export interface Bench extends Clock {
@@ -48,15 +48,22 @@ export function createModelKeyValue(clock: Clock): KeyValue {
     async delete(key) {
       records.delete(key)
     },
-    async hit(limits) {
-      const full = limits.filter(({ key, limit }) => Number(live(key)?.value ?? 0) >= limit)
-      const waits = full.map(({ key, windowSeconds }) => (live(key)?.expiry ?? now() + windowSeconds * 1000) - now())
-      if (waits.length > 0) return { allowed: false, retryAfter: Math.max(1, Math.ceil(Math.max(...waits) / 1000)) }
-      for (const { key, windowSeconds } of limits.filter(({ peek }) => !peek)) {
-        const record = live(key)
-        put(key, String(Number(record?.value ?? 0) + 1), record?.expiry ?? now() + windowSeconds * 1000)
+    async hit(limits, proven = true) {
+      const ordered = [...limits].sort((a, b) => (a.key < b.key ? -1 : 1))
+      const count = (key: string) => Number(live(key)?.value ?? 0)
+      const end = ({ key, windowSeconds }: Limit) => live(key)?.expiry ?? now() + windowSeconds * 1000
+      const warm = () => limits.some(({ key, warmAt = Number.POSITIVE_INFINITY }) => count(key) >= warmAt)
+      const full = ordered.filter(({ key, limit }) => count(key) >= limit)
+      if (full.length > 0) {
+        const last = Math.max(...full.map(end))
+        const retryAfter = Math.max(1, Math.ceil((last - now()) / 1000))
+        return { allowed: false, retryAfter, by: full.find((limit) => end(limit) === last)?.key, warm: false }
       }
-      return { allowed: true, retryAfter: 0 }
+      if (!proven && warm()) return { allowed: false, retryAfter: 0, warm: true }
+      for (const limit of limits.filter(({ peek }) => !peek)) {
+        put(limit.key, String(count(limit.key) + 1), end(limit))
+      }
+      return { allowed: true, retryAfter: 0, warm: warm() }
     },
     purge: async () => 0,
   }
@@ -75,6 +82,8 @@ export const walk = fc.array(
       act: fc.constant('hit' as const),
       keys: fc.uniqueArray(key, { minLength: 1 }),
       peeked: fc.subarray(['a', 'b', 'c']),
+      warmAt: fc.nat(3),
+      proven: fc.boolean(),
       seconds,
       limit: fc.nat(3),
     }),
@@ -99,8 +108,9 @@ export async function perform(store: KeyValue, prefix: string, at: number, act: 
       return store.hit(
         act.keys.map((one) => ({
           ...{ key: `{${prefix}hits}:${one}`, limit: act.limit, windowSeconds: act.seconds },
-          peek: act.peeked.includes(one),
+          ...{ peek: act.peeked.includes(one), warmAt: act.warmAt },
         })),
+        act.proven,
       )
     default:
       return store[act.act](prefix + act.key)

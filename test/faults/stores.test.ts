@@ -3,7 +3,18 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import * as oidc from 'openid-client'
 import { type Browser, createBrowser } from '../support/browser.ts'
-import { API, authorization, discover, redeem, register, SECRET, SETTINGS, SPA, signIn } from '../support/journeys.ts'
+import {
+  API,
+  authorization,
+  discover,
+  PASSWORD,
+  redeem,
+  register,
+  SECRET,
+  SETTINGS,
+  SPA,
+  signIn,
+} from '../support/journeys.ts'
 import { mailFolder } from '../support/mailbox.ts'
 import { type Server, startServer } from '../support/server.ts'
 import {
@@ -98,6 +109,28 @@ describe('Redis', () => {
     const anew = await authorization(spa, `${SPA}/callback`, { prompt: 'login', login_hint: 'f02@example.com' })
     const end = await signIn(person.browser, await person.browser.get(anew.url), 'f02@example.com')
     expect((await redeem(spa, anew, end)).claims()?.sub).toBe(person.sub)
+  })
+
+  it('F02: what goes on without Redis goes on under limits of this process, a quarter of the usual, never none', async () => {
+    const { browser } = await signedIn(server, 'f02-limits@example.com')
+    const page = await browser.get(`${server.issuer}/account/password`)
+    const tryOnce = async (current: string) => {
+      const values = { current, password: 'nine quiet geese 33' }
+      return (await browser.submit(page, values, { form: '/account/password' })).status
+    }
+    await redis.kill()
+    await notReady(server)
+    try {
+      const statuses: number[] = []
+      for (let i = 0; i < 4; i++) statuses.push(await tryOnce('not the right one 12'))
+      expect(statuses).toEqual([400, 400, 429, 429])
+      // The right one is held like any other.
+      expect(await tryOnce(PASSWORD)).toBe(429)
+    } finally {
+      await redis.start()
+      await ready(server)
+    }
+    expect(await tryOnce('not the right one 12')).toBe(400)
   })
 
   it('F03: hung: no request waits longer than 5 s, and all of them hear 503', async () => {

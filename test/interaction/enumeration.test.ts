@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Database } from '../../src/platform/postgres.ts'
+import { proofFor } from '../support/abuse.ts'
 import { type Conversation, startConversation } from '../support/conversation.ts'
 import type { Answer } from '../support/conversation_browser.ts'
 import type { Cost } from '../support/conversation_rooms.ts'
@@ -63,10 +64,12 @@ async function walk(
   const interaction = house.engine.open(prompt)
   browser.hold(interaction)
   const seen: Seen[] = []
+  let html = ''
   const note = async (request: string, work: () => Promise<Answer>) => {
     const before = await countRows()
     Object.assign(house.cost, { hashes: 0, statements: 0, commands: 0 })
     const answer = await work()
+    html = answer.html
     const cost = { ...house.cost, facts: 0 }
     cost.facts = (await countRows()) - before
     seen.push(plain(request, answer, cost, [interaction.uid, email]))
@@ -74,8 +77,9 @@ async function walk(
   await note('first page', () => browser.visit(interaction))
   for (const [action, fields] of steps(email)) {
     if (action === 'wait') house.world.time += 31_000
-    else await note(`POST ${action}`, () => browser.post(interaction, action, fields))
-    await note(`GET after ${action}`, () => browser.visit(interaction))
+    else await note(`POST ${action}`, () => browser.post(interaction, action, { ...proofFor(html), ...fields }))
+    // A page that asks for a proof is answered before another one is opened.
+    if (!html.includes('data-puzzle')) await note(`GET after ${action}`, () => browser.visit(interaction))
   }
   return seen
 }
@@ -89,7 +93,10 @@ async function countRows(): Promise<number> {
 function plain(request: string, answer: Answer, cost: Seen['cost'], own: readonly string[]): Seen {
   const csrf = /name="csrf" value="([^"]+)"/.exec(answer.html)?.[1] ?? '-'
   const nonce = /nonce="([^"]+)"/.exec(answer.html)?.[1] ?? '-'
-  const hide = (text: string) => [...own, csrf, nonce].reduce((left, secret) => left.replaceAll(secret, '*'), text)
+  const hide = (text: string) =>
+    [...own, csrf, nonce]
+      .reduce((left, secret) => left.replaceAll(secret, '*'), text)
+      .replaceAll(/(puzzle|ticket)\.\d+\.\d+\.[\w-]{43}\.[\w-]{43}/g, '$1.*')
   const headers = [...answer.headers]
     .filter(([name]) => !['date', 'x-request-id', 'content-security-policy', 'keep-alive', 'connection'].includes(name))
     .map(([name, value]) => `${name}: ${hide(value).replace(/(csrf=)[\w-]+/, '$1*')}`)
@@ -113,7 +120,10 @@ const WALKS: readonly (readonly [string, 'login' | 'create', (email: string) => 
       ['password', { password: 'not the right one' }],
       ['password', { password: '' }],
       ['password', { password: 'x'.repeat(300) }],
-      ...Array.from({ length: 9 }, () => ['password', { password: 'another guess' }] as const),
+      ...Array.from({ length: 3 }, () => ['password', { password: 'another guess' }] as const),
+      ['password', { password: 'without a proof', proof: '' }],
+      ['password', { password: 'with one of nobody', proof: 'puzzle.1.2.x' }],
+      ...Array.from({ length: 7 }, () => ['password', { password: 'another guess' }] as const),
     ],
   ],
   [
@@ -154,6 +164,7 @@ const WALKS: readonly (readonly [string, 'login' | 'create', (email: string) => 
     'create',
     (email) => [
       ['register', { email, password: 'password1' }],
+      ...Array.from({ length: 6 }, () => ['register', { email, password: 'password1' }] as const),
       ['register', { email, password: 'violet tangent 8' }],
       ['verify_email', { code: '123456' }],
       ['verify_email', { action: 'resend' }],
@@ -189,6 +200,14 @@ describe.each(WALKS)('%s answers and costs the same for every kind of identifier
 
   beforeAll(async () => {
     unknown = await walk('unknown', name.slice(0, 4), prompt, steps)
+  })
+
+  it('is a walk that meets every answer of its limits', () => {
+    if (name !== 'signing in') return
+    expect(new Set(unknown.filter(({ page }) => page.includes('data-puzzle')).map(({ status }) => status))).toEqual(
+      new Set([400, 429]),
+    )
+    expect(unknown.some(({ status, page }) => status === 429 && !page.includes('data-puzzle'))).toBe(true)
   })
 
   it('is a walk that sees pages', () => {

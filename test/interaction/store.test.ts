@@ -4,6 +4,7 @@ import type { InteractionStoreDeps, OpenedSession } from '../../src/interaction/
 import type { EngineInteraction } from '../../src/interaction/engine.ts'
 import type { AccountView, Patch, Proof } from '../../src/interaction/step.ts'
 import { createInteractionStore } from '../../src/interaction/store.ts'
+import { sha256 } from '../../src/platform/ids.ts'
 import { createModelKeyValue } from '../contracts/key_value_model.ts'
 import { DEFAULT_LEVELS } from '../support/levels.ts'
 
@@ -33,6 +34,7 @@ let ended: string[]
 let state: { active: boolean; epoch: number } | undefined
 let failing: string | undefined
 let views: string[]
+let cookies: string[]
 let deps: InteractionStoreDeps
 let store: ReturnType<typeof createInteractionStore>
 const ctx = (csrf = 'browser-1') => ({ state: { csrf } }) as unknown as Context
@@ -46,7 +48,7 @@ beforeEach(() => {
   const prompt = { name: 'login', reasons: ['no_session'], details: {} }
   interaction = { uid: 'u1', cid: 'c1', prompt, params: {}, clientId: 'demo-web', exp: START / 1000 + 3600 }
   session = undefined
-  ;[results, opened, ended, views] = [[], [], [], []]
+  ;[results, opened, ended, views, cookies] = [[], [], [], [], []]
   state = { active: true, epoch: 0 }
   failing = undefined
   const clock = { now: () => new Date(time) }
@@ -88,6 +90,7 @@ beforeEach(() => {
     levels: DEFAULT_LEVELS,
     enrolmentOf: () => ({ policy: 'optional', grace: 0 }),
     clock,
+    deviceCookie: { read: () => undefined, write: (_ctx, token) => void cookies.push(token) },
     // The browser speaks Swedish.
     languages: { of: (_ctx, { uiLocales, account } = {}) => `${uiLocales ?? '-'} ${account ?? '-'} sv` },
   }
@@ -198,7 +201,7 @@ describe('Finishing', () => {
     expect(opened).toEqual([
       {
         ...{ uid: undefined, accountId: 'A', proofs: [PROVEN.proof], amr: ['pwd'], transient: true },
-        ...{ ip: '203.0.113.7', userAgent: 'Firefox', now: new Date(START) },
+        ...{ ip: '203.0.113.7', userAgent: 'Firefox', now: new Date(START), device: sha256(cookies[0] ?? '') },
         facts: [{ type: 'password.verified', accountId: 'A', clientId: 'demo-web' }],
       },
     ])

@@ -21,7 +21,9 @@ const SWITCHES = ['login', 'create', 'recover', 'identifier', ...STEPS]
 interface Person {
   readonly id: string
   readonly email: string
-  password: string
+  readonly password: string
+  /** Of the password as it is stored. */
+  hash: string | undefined
 }
 
 /** What the walker has of one person. */
@@ -39,7 +41,8 @@ beforeAll(async () => {
   house = await startConversation(database)
   const make = async (email: string): Promise<Person> => {
     const password = `the own password of ${email.slice(0, 3)} 7`
-    return { id: await house.member(email, password), email, password }
+    const id = await house.member(email, password)
+    return { id, email, password, hash: (await house.passwords.findByEmail(email))?.hash }
   }
   people = [await make(EMAILS[0]), await make(EMAILS[1])]
 })
@@ -121,9 +124,8 @@ async function judge(walk: Walk): Promise<void> {
   }
   for (const who of [0, 1] as const) {
     if (walk.has[who].mailbox) continue
-    const { email, password } = people[who]
-    const verified = await house.passwords.verifyIdentifier(email, password, { ip: '192.0.2.200' })
-    expect(verified).toMatchObject({ ok: true })
+    const { email, hash } = people[who]
+    expect((await house.passwords.findByEmail(email))?.hash).toBe(hash)
   }
 }
 
@@ -134,6 +136,7 @@ async function reset(walk: Walk): Promise<void> {
     const prepared = await house.passwords.prepare(people[who].password, [])
     if (!prepared.ok) throw new Error(prepared.code)
     await house.database.transaction((tx) => house.passwords.store(people[who].id, prepared.hash, tx))
+    people[who].hash = prepared.hash
   }
 }
 

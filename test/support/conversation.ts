@@ -4,8 +4,10 @@
  */
 import { inspect } from 'node:util'
 import type { Context, Next } from 'koa'
+import type { RecordedFact } from '../../src/events.ts'
 import { canonicalEmail } from '../../src/features/accounts/types.ts'
 import { createCsrf } from '../../src/http/csrf.ts'
+import { createDeviceCookie } from '../../src/http/device_cookie.ts'
 import { createErrorHandler } from '../../src/http/error_handler.ts'
 import { readForm } from '../../src/http/form.ts'
 import { createLanguages } from '../../src/http/language.ts'
@@ -20,11 +22,12 @@ import { type BrowserOptions, createBrowser } from './conversation_browser.ts'
 import { type ConversationRooms, createConversationRooms, ISSUER } from './conversation_rooms.ts'
 import { serveKoa } from './koa_server.ts'
 import { DEFAULT_LEVELS } from './levels.ts'
+import { FACTOR_PAGE } from './safety_rooms.ts'
 
 const START = Date.parse('2026-11-01T12:00:00.000Z')
 const STEPS = [
   ...['choose_account', 'identifier', 'register', 'recover', 'recover_code', 'password', 'new_password'],
-  ...['email_code', 'verify_email', 'switch_account', 'consent'],
+  ...['email_code', 'verify_email', 'totp', 'lost_factor', 'switch_account', 'consent'],
 ]
 
 export type Conversation = Awaited<ReturnType<typeof startConversation>>
@@ -33,9 +36,22 @@ export async function startConversation(database: Database) {
   const rooms = createConversationRooms(database, START)
   const { kv, secretBox, engine, accounts, sessions, passwords, emailCodes } = rooms
   const { server, hints } = await serve(rooms)
+  const consumed = new Set<string>()
   return {
     ...{ world: rooms.world, cost: rooms.cost, kv, database, engine, hints },
     ...{ accounts: accounts.service, sessions: sessions.service, passwords: passwords.service },
+    ...{ safety: rooms.safety, outbox: rooms.shared.outbox },
+    /** Hands every fact stated since the last call to its consumers, as the deliveries do. */
+    async consume(): Promise<void> {
+      const rows: FactRow[] = await database.db('outbox').orderBy('id')
+      const subscriptions = rooms.features.flatMap(({ subscribe = [] }) => subscribe)
+      for (const row of rows.filter(({ id }) => !consumed.has(id))) {
+        consumed.add(row.id)
+        const sealed = row.sealed === null ? undefined : openFact(secretBox, { id: row.id, sealed: row.sealed })
+        const fact = { ...row, accountId: row.account_id ?? undefined, occurredAt: row.occurred_at, sealed }
+        for (const { types, handle } of subscriptions) if (types.includes(row.type)) await handle(fact as RecordedFact)
+      }
+    },
     browser: (options?: BrowserOptions) => createBrowser(server.origin, engine, options, STEPS),
     /** Mails that were asked for, the newest last. `send` does what the mails' consumer does before it sends. */
     async mails(since = new Date(0)): Promise<Mail[]> {
@@ -73,6 +89,14 @@ export async function startConversation(database: Database) {
   }
 }
 
+interface FactRow {
+  readonly id: string
+  readonly type: string
+  readonly account_id: string | null
+  readonly occurred_at: Date
+  readonly sealed: string | null
+}
+
 export interface Mail {
   readonly to: string | null
   readonly template: string
@@ -81,9 +105,19 @@ export interface Mail {
 }
 
 async function serve(rooms: ConversationRooms) {
-  const { kv, clock, secretBox, mac, engine, shared, accounts, sessions } = rooms
+  const { kv, clock, secretBox, mac, engine, shared, accounts, sessions, safety } = rooms
   const views = createViews({ viewsDir: 'views' })
-  const pages = createPages({ views })
+  const real = createPages({ views })
+  const pages: typeof real = {
+    ...real,
+    render(ctx, template, context, status = 200) {
+      if (template !== FACTOR_PAGE) return real.render(ctx, template, context, status)
+      const { csrf, offers } = { ...context, csrf: ctx.state.csrf } as { csrf: string; offers: { step: string }[] }
+      const ways = offers.map(({ step }) => `<a>${step}</a>`).join('')
+      ctx.status = status
+      ctx.body = `<form action="/interaction/${context.uid}/totp"><input name="csrf" value="${csrf}"></form>${ways}`
+    },
+  }
   const csrf = createCsrf({
     issuer: ISSUER,
     mac,
@@ -97,6 +131,9 @@ async function serve(rooms: ConversationRooms) {
     accounts: { ...accounts.service, canonicalEmail },
     sessions: sessions.service,
     levels: DEFAULT_LEVELS,
+    deviceCookie: createDeviceCookie({ issuer: ISSUER }),
+    recognise: safety.devices.service.recognise,
+    trust: async (...proven) => void (await safety.devices.service.trust(...proven)),
     enrolmentOf: () => ({ policy: 'optional', grace: 0 }),
     steps: rooms.features
       .flatMap(({ steps = [] }) => steps)

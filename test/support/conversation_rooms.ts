@@ -1,4 +1,5 @@
 /** The rooms behind the conversation with real SQL and a key/value store in memory; hashing costs a count, not time. */
+import type { Feature } from '../../src/feature.ts'
 import { createAccounts } from '../../src/features/accounts/index.ts'
 import { accountRepository } from '../../src/features/accounts/repository.ts'
 import { createEmailCodes } from '../../src/features/email_codes/index.ts'
@@ -16,7 +17,9 @@ import { createOutbox } from '../../src/platform/outbox.ts'
 import type { Database } from '../../src/platform/postgres.ts'
 import { createSecretBox } from '../../src/platform/secret_box.ts'
 import { createModelKeyValue } from '../contracts/key_value_model.ts'
+import { createTestAbuse } from './abuse.ts'
 import { createFakeEngine } from './conversation_engine.ts'
+import { createSafetyRooms } from './safety_rooms.ts'
 
 export const ISSUER = 'https://id.example'
 
@@ -46,19 +49,14 @@ export function createConversationRooms(database: Database, start: number) {
   const { readEmail } = createIdentifiers({ ...shared, kv, mac, refused: () => {} }).service
   const base = { ...shared, database, kv, engine, readEmail }
   const { accounts, sessions } = createAccountsAndSessions(base)
+  const abuse = createTestAbuse(kv, clock)
   const passwords = createPasswords({
     ...shared,
     repository: passwordRepository(database.db),
     passwordHash: fakeHash(cost),
-    kv,
+    guard: abuse.service.signIn,
     mac,
-    settings: {
-      minLength: 8,
-      brandWords: async () => ['genkan'],
-      perAddress: 1000,
-      perIdentifier: 10,
-      windowSeconds: 600,
-    },
+    settings: { minLength: 8, brandWords: async () => ['genkan'], perIdentifier: 10 },
   })
   const emailCodes = createEmailCodes({
     ...{ ...shared, kv, digits, mac, macMatches: (value, tag) => secretBox.macMatches(value, 'test', tag) },
@@ -67,15 +65,23 @@ export function createConversationRooms(database: Database, start: number) {
     passwords: passwords.service,
   })
   const registration = createRegistration({
-    ...{ ...shared, kv, password: 'optional', accounts: accounts.service, readEmail },
+    ...{ ...shared, guard: abuse.service.request, password: 'optional', accounts: accounts.service, readEmail },
     passwords: { ...passwords.service, minLength: 8 },
   })
+  const safety = createSafetyRooms({ ...shared, kv, database, accounts, sessions })
   const recovery = createRecovery({
-    ...{ ...shared, accounts: accounts.service, passwords: passwords.service, sessions: sessions.service },
-    ...{ codes: emailCodes.service, readEmail, minLength: 8 },
+    ...{ ...shared, notices: safety.notices.service, accounts: accounts.service },
+    ...{ passwords: passwords.service, sessions: sessions.service },
+    ...{ codes: emailCodes.service, readEmail, minLength: 8, guard: abuse.service.request },
   })
-  const features = [accounts, passwords, emailCodes, registration, recovery, consentStep()]
-  return { world, clock, cost, kv, secretBox, mac, engine, shared, accounts, sessions, passwords, emailCodes, features }
+  const features: readonly Pick<Feature, 'steps' | 'subscribe' | 'reacts'>[] = [
+    ...[accounts, passwords, emailCodes, registration, recovery, ...safety.features, consentStep()],
+  ]
+  for (const reaction of features.flatMap(({ reacts = [] }) => reacts)) outbox.onRecord(reaction)
+  return {
+    ...{ world, clock, cost, kv, secretBox, mac, engine, shared, safety, features },
+    ...{ accounts, sessions, passwords, emailCodes },
+  }
 }
 
 type Base = Pick<Parameters<typeof createAccounts>[0], 'transaction' | 'clock' | 'newId' | 'warn' | 'readEmail'> & {

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { domainToASCII } from 'node:url'
 import PostalMime, { type Email } from 'postal-mime'
 import { SMTPServer } from 'smtp-server'
+import { readCatalogues } from './catalogues.ts'
 import { freePort } from './services.ts'
 
 export interface Mail {
@@ -19,10 +20,11 @@ export interface Mail {
 export interface Mailbox {
   all(): Promise<readonly Mail[]>
   /**
-   * The newest mail to an address, once there are at least `count` of them (1 by default).
+   * The newest mail to an address, once there are at least `count` of them (1 by default). Notices of sign-ins in new
+   * browsers, which come by themselves a moment later, count only with `arrivals`.
    * Rejects after `milliseconds` (10 s by default), saying what did arrive.
    */
-  to(address: string, options?: { count?: number; milliseconds?: number }): Promise<Mail>
+  to(address: string, options?: { count?: number; milliseconds?: number; arrivals?: boolean }): Promise<Mail>
 }
 
 export interface SmtpMailbox extends Mailbox {
@@ -32,6 +34,15 @@ export interface SmtpMailbox extends Mailbox {
   /** Answers the next messages with a temporary failure until called with `false`. */
   refuse(refusing: boolean): void
   stop(): Promise<void>
+}
+
+/** In every language. */
+const ARRIVALS = [...readCatalogues('views/messages').values()].map(
+  (texts) => texts['mail.security_notice.new_device.heading'] ?? '',
+)
+
+function isArrival({ text }: Mail): boolean {
+  return ARRIVALS.includes(text.split('\n', 1)[0]?.trim() ?? '')
 }
 
 /** An SMTP server on loopback that keeps every message. */
@@ -93,11 +104,11 @@ export function mailFolder(dataDir: string): Mailbox {
 function mailbox(all: () => Promise<readonly Mail[]>): Mailbox {
   return {
     all,
-    to: async (address, { count = 1, milliseconds = 10_000 } = {}) => {
+    to: async (address, { count = 1, milliseconds = 10_000, arrivals = false } = {}) => {
       const until = Date.now() + milliseconds
       for (;;) {
         const mails = await all()
-        const found = mails.filter((mail) => mail.to.includes(address))
+        const found = mails.filter((mail) => mail.to.includes(address) && (arrivals || !isArrival(mail)))
         const newest = found.at(-1)
         if (newest !== undefined && found.length >= count) return newest
         if (Date.now() > until) {

@@ -3,7 +3,7 @@ import { AppError } from '../../errors.ts'
 import type { Fact } from '../../events.ts'
 import type { Act } from '../account_area/types.ts'
 import type { SignedIn } from '../account_sign_in/types.ts'
-import { OWN_CLAIMS, securityNotice } from '../accounts/types.ts'
+import { OWN_CLAIMS } from '../accounts/types.ts'
 import { type CodeTarget, codeFailure } from '../email_codes/types.ts'
 import type { AccountPagesDeps, Claims, ClientRow, Profile, SessionRow } from './types.ts'
 
@@ -45,17 +45,17 @@ function personal({ transaction, accounts }: AccountPagesDeps) {
 }
 
 function passwordAct(deps: AccountPagesDeps) {
-  const { transaction, outbox, passwords, sessions } = deps
+  const { transaction, outbox, passwords, sessions, notices } = deps
   return {
     hasPassword: ({ accountId }: SignedIn): Promise<boolean> => passwords.isSet(accountId),
 
     /** The first password of an account that was signed in to by codes. */
     async setPassword({ accountId, account }: SignedIn, password: string, locale: string): Promise<Act> {
       const set: Fact = { type: 'account.password_changed', accountId, data: { reason: 'first' } }
-      const first = await passwords.setFirst(account, password, [
-        set,
-        securityNotice(deps, 'password_set', account, { locale }),
-      ])
+      const first = await passwords.setFirst(account, password, async (tx) => {
+        await outbox.record([set], tx)
+        await notices.tell('password_set', account, { locale }, tx)
+      })
       return first.ok ? done : { ...first, field: 'password' }
     },
 
@@ -75,8 +75,8 @@ function passwordAct(deps: AccountPagesDeps) {
       if (!prepared.ok) return { ...prepared, field: 'password' }
       const after = await transaction(async (tx) => {
         await passwords.store(accountId, prepared.hash, tx)
-        const notice = securityNotice(deps, 'password_changed', account, { locale })
-        await outbox.record([{ type: 'account.password_changed', accountId }, notice], tx)
+        await outbox.record([{ type: 'account.password_changed', accountId }], tx)
+        await notices.tell('password_changed', account, { locale }, tx)
         return form.others ? sessions.endAll(accountId, 'password_changed', { exceptUid: sessionUid }, tx) : undefined
       })
       await after?.()
@@ -103,7 +103,7 @@ interface EmailActs {
 }
 
 function emailActs(deps: AccountPagesDeps): EmailActs {
-  const { transaction, outbox, accounts, emailCodes, kv, readEmail, ownClientId: clientId } = deps
+  const { transaction, notices, accounts, emailCodes, kv, readEmail, ownClientId: clientId } = deps
   const key = ({ sessionUid }: SignedIn) => `email_change:${sessionUid}`
   const pending = (me: SignedIn) => kv.get(key(me))
 
@@ -132,7 +132,7 @@ function emailActs(deps: AccountPagesDeps): EmailActs {
     pendingEmail: pending,
     cancelEmailChange: (me) => kv.delete(key(me)),
 
-    /** Proves the new address, and tells the old one. */
+    /** Proves the new address, and tells the old one, which can take the account back for a week. */
     async confirmEmailChange(me, code, { locale }) {
       const email = await pending(me)
       if (email === undefined) return { ok: false, code: 'email_change_gone' }
@@ -142,8 +142,7 @@ function emailActs(deps: AccountPagesDeps): EmailActs {
       try {
         const changed = await transaction(async (tx) => {
           const account = await accounts.changeEmail(me.accountId, email, tx)
-          if (account !== undefined)
-            await outbox.record([securityNotice(deps, 'email_changed', me.account, { locale })], tx)
+          if (account !== undefined) await notices.tell('email_changed', me.account, { locale }, tx)
           return account
         })
         return changed === undefined ? { ok: false, code: 'email_change_gone' } : done
@@ -228,15 +227,14 @@ function clientActs({ sessions, consents, clients, ownClientId }: AccountPagesDe
 }
 
 function ending(deps: AccountPagesDeps) {
-  const { outbox, accounts } = deps
+  const { notices, accounts } = deps
   return {
     /** Deletes the account after its e-mail was typed again: sessions, grants and rows at once, the clients are told. */
     async deleteAccount({ accountId, account }: SignedIn, confirmation: string, locale: string): Promise<Act> {
       if (accounts.canonicalEmail(confirmation) !== account.email) {
         return { ok: false, code: 'confirmation_wrong', field: 'confirmation' }
       }
-      const notice = securityNotice(deps, 'account_deleted', account, { locale })
-      await accounts.remove(accountId, (tx) => outbox.record([notice], tx))
+      await accounts.remove(accountId, (tx) => notices.tell('account_deleted', account, { locale }, tx))
       return done
     },
   }

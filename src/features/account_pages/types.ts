@@ -2,11 +2,13 @@
 import type { Fact } from '../../events.ts'
 import type { AccountView, ClientView } from '../../interaction/step.ts'
 import type { KeyValue } from '../../platform/key_value.ts'
+import type { Checked } from '../../platform/one_time_codes.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { OwnClaim } from '../accounts/types.ts'
 import type { Agreement, Consent, Permission } from '../consents/types.ts'
-import type { Checked, CodeRequest, CodeTarget } from '../email_codes/types.ts'
+import type { CodeRequest, CodeTarget } from '../email_codes/types.ts'
 import type { ReadEmail } from '../identifiers/types.ts'
+import type { Tell } from '../notices/types.ts'
 import type { AfterCommit, ConnectedClient, EndReason, SessionView } from '../sessions/types.ts'
 
 /** Claims by name, as they are stored. */
@@ -16,9 +18,7 @@ export interface AccountPagesDeps {
   readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
   readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void>; wake(): void }
   readonly clock: { now(): Date }
-  readonly issuer: string
-  /** The path that notices lead to. */
-  readonly home: string
+  readonly notices: { readonly tell: Tell }
   /** The client of these pages themselves: it is not listed and cannot be revoked. */
   readonly ownClientId: string
   /** Keeps the address that a session is about to prove. */
@@ -36,18 +36,18 @@ export interface AccountPagesDeps {
   readonly readEmail: ReadEmail
   readonly passwords: {
     isSet(accountId: string): Promise<boolean>
-    /** Refuses when there is a password by then; `facts` are stated in the same transaction. */
+    /** Refuses when there is a password by then; `also` is done in the same transaction. */
     setFirst(
       account: AccountView,
       password: string,
-      facts: readonly Fact[],
+      also: (tx: Tx) => Promise<void>,
     ): Promise<{ readonly ok: true } | { readonly ok: false; readonly code: string }>
     /** Counts against the limits of the account and of the address. */
     verifyAccount(
       accountId: string,
       password: string,
       from: { ip: string; clientId?: string | undefined },
-    ): Promise<{ readonly ok: true } | { readonly ok: false; readonly retryAfter?: number }>
+    ): Promise<{ readonly ok: true } | { readonly ok: false; readonly retryAfter?: number | undefined }>
     /** Judges and hashes a new password; to be done before a transaction is open. */
     prepare(
       password: string,

@@ -3,8 +3,7 @@ import Router from '@koa/router'
 import type { Context } from 'koa'
 import { readForm } from '../../http/form.ts'
 import type { Languages } from '../../http/language.ts'
-import type { AccountView } from '../../interaction/step.ts'
-import type { AccountSignInService } from './service.ts'
+import type { AccountSignInService, Leave } from './service.ts'
 import type { SignedIn } from './types.ts'
 
 /** What the account pages use to know who is there. */
@@ -13,6 +12,8 @@ export interface Gate {
   enter(ctx: Context, page: string): Promise<SignedIn | undefined>
   /** The same for sensitive acts: whoever proved themselves too long ago is asked again, and comes back to `page`. */
   enterFresh(ctx: Context, page: string): Promise<SignedIn | undefined>
+  /** Leads to the choice of a new password, and after it to the account pages. */
+  recover(ctx: Context): void
   /** Forgets this browser: cookies and what it kept of the pages. */
   forget(ctx: Context): void
 }
@@ -31,9 +32,9 @@ const PATH = /^\/account(\/[a-z_-]+)*$/
 
 export function createGate({ issuer, service, languages }: AccountSignInRouteDeps): Gate {
   const cookies = cookiesOf(issuer)
-  const leave = (ctx: Context, page: string, fresh?: AccountView) => {
+  const leave = (ctx: Context, page: string, how: Omit<Leave, 'returnTo'> = {}) => {
     const returnTo = PATH.test(page) ? page : '/account'
-    const { url, pending } = service.leave({ returnTo, fresh }, cookies.get(ctx, 'pending'))
+    const { url, pending } = service.leave({ returnTo, ...how }, cookies.get(ctx, 'pending'))
     cookies.set(ctx, 'pending', pending)
     redirect(ctx, url)
   }
@@ -48,9 +49,10 @@ export function createGate({ issuer, service, languages }: AccountSignInRouteDep
     async enterFresh(ctx, page) {
       const signedIn = await enter(ctx, page)
       if (signedIn === undefined || service.isFresh(signedIn)) return signedIn
-      leave(ctx, page, signedIn.account)
+      leave(ctx, page, { fresh: signedIn.account })
       return undefined
     },
+    recover: (ctx) => leave(ctx, '/account', { recover: true }),
     forget(ctx) {
       cookies.set(ctx, 'ticket', undefined)
       cookies.set(ctx, 'pending', undefined)
@@ -60,7 +62,7 @@ export function createGate({ issuer, service, languages }: AccountSignInRouteDep
   }
 }
 
-export function createSignInRouter(deps: AccountSignInRouteDeps, gate: Pick<Gate, 'forget'>): Router {
+export function createSignInRouter(deps: AccountSignInRouteDeps, gate: Pick<Gate, 'forget' | 'recover'>): Router {
   const { issuer, service, pages, csrf } = deps
   const cookies = cookiesOf(issuer)
   const router = new Router()
@@ -79,6 +81,7 @@ export function createSignInRouter(deps: AccountSignInRouteDeps, gate: Pick<Gate
       redirect(ctx, '/account')
     }
   })
+  router.get('/account/recover', (ctx) => gate.recover(ctx))
   router.post('/account/sign-out', async (ctx) => {
     csrf.check(ctx, (await readForm(ctx)).csrf)
     await service.signOut(cookies.get(ctx, 'ticket'))

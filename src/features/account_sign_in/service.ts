@@ -38,6 +38,8 @@ export interface Leave {
   readonly returnTo: string
   /** Asks for a fresh authentication of this account. */
   readonly fresh?: AccountView | undefined
+  /** Begins with a new password. */
+  readonly recover?: true | undefined
 }
 
 export type Arrival =
@@ -90,7 +92,7 @@ export function createAccountSignInService(deps: AccountSignInDeps) {
 
   return {
     /** The authorization request to leave with, and the cookie that binds its answer to this browser. */
-    leave({ returnTo, fresh }: Leave, pendingCookie: string | undefined): { url: string; pending: string } {
+    leave({ returnTo, fresh, recover }: Leave, pendingCookie: string | undefined): { url: string; pending: string } {
       const [state, nonce, verifier] = [deps.newToken(), deps.newToken(), deps.newToken()]
       const startedAt = clock.now().getTime()
       const entry: Pending = { state, nonce, verifier, returnTo, startedAt, fresh: fresh?.accountId }
@@ -99,7 +101,7 @@ export function createAccountSignInService(deps: AccountSignInDeps) {
       url.search = new URLSearchParams({
         ...{ client_id: deps.clientId, response_type: 'code', scope: 'openid', redirect_uri: redirectUri },
         ...{ state, nonce, code_challenge: challengeOf(verifier), code_challenge_method: 'S256' },
-        ...(fresh === undefined ? {} : afresh(deps, fresh)),
+        ...(recover ? RECOVERY : fresh === undefined ? {} : afresh(deps, fresh)),
       }).toString()
       return { url: url.href, pending: sealPending(list) ?? '' }
     },
@@ -156,6 +158,9 @@ export function createAccountSignInService(deps: AccountSignInDeps) {
       clock.now().getTime() - authTime.getTime() <= FRESH_SECONDS * 1000 && isHighest(deps, acr, account),
   }
 }
+
+/** The conversation begins with a new password. */
+const RECOVERY = { prompt: 'login', genkan_begin: 'recover' }
 
 function afresh({ levels }: AccountSignInDeps, { email, factors, locale }: AccountView): { [name: string]: string } {
   const asked = { prompt: 'login', login_hint: email, acr_values: levels.highest(factors) }

@@ -35,6 +35,7 @@ export interface AccountDeps {
     options: { exceptUid?: string | undefined },
     tx: Tx,
   ) => Promise<() => Promise<void>>
+  readonly provenNumber?: ((account: Account) => Promise<string | undefined>) | undefined
   /** Told when the account's state could not be written through after a commit; the facts' consumer repeats it. */
   readonly warn: (error: unknown, message: string) => void
 }
@@ -55,7 +56,7 @@ export function createAccountService(deps: AccountDeps) {
   }
 }
 
-function views({ repository }: AccountDeps) {
+function views({ repository, provenNumber }: AccountDeps) {
   return {
     /** The account as steps and pages may see it. A pending account is `active` here: it may go on proving itself. */
     async view(id: string, tx?: Tx): Promise<AccountView | undefined> {
@@ -79,7 +80,7 @@ function views({ repository }: AccountDeps) {
     /** Every standard claim of the account (OIDC Core §5.1). Undefined unless it is active. */
     async claims(id: string): Promise<{ [claim: string]: unknown } | undefined> {
       const account = await repository.find(id)
-      return account?.state === 'active' ? claimsOf(account) : undefined
+      return account?.state === 'active' ? claimsOf(account, await provenNumber?.(account)) : undefined
     },
   }
 }

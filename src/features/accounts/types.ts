@@ -1,10 +1,7 @@
 /** What other rooms may know of an account, what people may say of themselves, and the one form of an e-mail address. */
 import { domainToASCII, domainToUnicode } from 'node:url'
 import { z } from 'zod'
-import type { Fact, Json } from '../../events.ts'
-import type { AccountView } from '../../interaction/step.ts'
 import { type Changes, changesOf, type Values } from '../../platform/changes.ts'
-import { momentIn } from '../../platform/locales.ts'
 import { mixesScripts, scriptsOf } from '../../platform/scripts.ts'
 
 export type AccountLifecycle = 'pending' | 'active' | 'disabled' | 'closing'
@@ -144,12 +141,17 @@ export interface AccountState {
   readonly passwordAt?: number | undefined
 }
 
-/** Every standard claim of the account (OIDC Core §5.1). */
-export function claimsOf(account: Account): { [claim: string]: unknown } {
+/**
+ * Every standard claim of the account (OIDC Core §5.1). `provenNumber` is the one that its second factor has proven: it
+ * confirms the number that the person gives to clients when it is the same, and is never given itself.
+ */
+export function claimsOf(account: Account, provenNumber?: string): { [claim: string]: unknown } {
+  const { phone_number: said } = account.profile
   return {
-    // Nobody has proven a number, and a client must not take silence for a proof; an import may know better.
-    ...(account.profile.phone_number === undefined ? {} : { phone_number_verified: false }),
+    // A client must not take silence for a proof; an import may know better.
+    ...(said === undefined ? {} : { phone_number_verified: false }),
     ...onlyProfile(account.profile),
+    ...(said !== undefined && said === provenNumber ? { phone_number_verified: true } : {}),
     sub: account.id,
     email: account.email,
     email_verified: account.emailVerifiedAt !== undefined,
@@ -180,45 +182,6 @@ const IN_CLEAR: readonly string[] = ['state', 'locale']
 /** What a fact says of an account's changes. */
 export function changed(deps: { mac(value: string): string }, before: Values, after: Values): { changes: Changes } {
   return { changes: changesOf(before, after, { mac: deps.mac, has: (field) => !IN_CLEAR.includes(field) }) }
-}
-
-/** What an address is told of; the texts are `mail.security_notice.<event>.*`. */
-export type Notice =
-  | 'password_changed'
-  | 'password_set'
-  | 'email_changed'
-  | 'account_deleted'
-  | 'recovered'
-  | 'totp_added'
-  | 'totp_updated'
-  | 'totp_removed'
-  | 'passkey_added'
-  | 'passkey_removed'
-  | 'recovery_codes_created'
-  | 'recovery_code_used'
-
-/**
- * A mail that tells an address what was done; the address itself is sealed and erased once the mail is sent. `left`: how
- * many recovery codes there still are.
- */
-export function securityNotice(
-  { clock, issuer, home }: { readonly clock: { now(): Date }; readonly issuer: string; readonly home: string },
-  event: Notice,
-  account: AccountView,
-  page: { readonly locale: string; readonly brand?: string | undefined; readonly left?: number | undefined },
-): Fact {
-  const locale = account.locale ?? page.locale
-  const url = event === 'account_deleted' ? {} : { url: `${issuer}${home}` }
-  const left = page.left === undefined ? {} : { left: page.left }
-  const template = 'accounts/security_notice'
-  const values: { [key: string]: Json } = { event, at: momentIn(locale, clock.now()), ...url, ...left }
-  const { accountId, email: to } = account
-  return {
-    type: 'mail.requested',
-    accountId,
-    data: { template },
-    sealed: { to, template, locale, values, brand: page.brand },
-  }
 }
 
 const LONGEST = 254

@@ -9,12 +9,13 @@ import {
   type PromptName,
   type Step,
 } from '../../interaction/step.ts'
+import { CODE_MINUTES } from '../../platform/one_time_codes.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { ReadEmail } from '../identifiers/types.ts'
 import { type Credential, stampOf } from '../passwords/types.ts'
 import { type EmailCodeForm, emailCodeForm, type VerifyEmailForm, verifyEmailForm } from './schema.ts'
 import type { EmailCodeService } from './service.ts'
-import { CODE_MINUTES, type CodeRequest, type CodeTarget, codeFailure } from './types.ts'
+import { type CodeRequest, type CodeTarget, codeFailure } from './types.ts'
 
 interface CodeStepDeps {
   readonly codes: Pick<EmailCodeService, 'ensure' | 'resend' | 'resendIn' | 'check'>

@@ -1,17 +1,9 @@
 /** What other rooms may know of codes by mail. */
+import type { Checked, OneTimeCodeTarget } from '../../platform/one_time_codes.ts'
 
-/** One mailbox, asked from one conversation, for one purpose: what a code is bound to (A23, A27). */
-export interface CodeTarget {
+/** One mailbox (`to` is its canonical address), asked from one conversation, for one purpose. */
+export interface CodeTarget extends OneTimeCodeTarget {
   readonly purpose: 'verify_email' | 'sign_in' | 'recover' | 'change_email'
-  /** The conversation (or the session) that asks. */
-  readonly cid: string
-  /** Canonical address. */
-  readonly to: string
-  /**
-   * What else must stay as it was until the code is used, for instance the account and the time of its password: a code
-   * from before a change is dead after it (A24).
-   */
-  readonly bound: string
 }
 
 /** A code to be sent. */
@@ -34,8 +26,6 @@ export interface CodeRequest extends CodeTarget {
   }
 }
 
-export type Checked = 'right' | 'wrong' | 'used_up' | { readonly retryAfter: number }
-
 /** A page's answer to a code that did not work, or that is right for nobody. */
 export function codeFailure(checked: Checked) {
   if (typeof checked === 'object') {
@@ -43,6 +33,3 @@ export function codeFailure(checked: Checked) {
   }
   return { ok: false, code: checked === 'used_up' ? 'code_used_up' : 'code_invalid', field: 'code' } as const
 }
-
-/** How long a code works, counted from its sending. */
-export const CODE_MINUTES = 10

@@ -3,7 +3,7 @@ import type { Fact } from '../../events.ts'
 import { hasSecondFactor } from '../../interaction/levels.ts'
 import type { AccountView } from '../../interaction/step.ts'
 import type { Tx } from '../../platform/postgres.ts'
-import { securityNotice } from '../accounts/types.ts'
+import type { Tell } from '../notices/types.ts'
 import type { AfterCommit, EndReason } from '../sessions/types.ts'
 import type { EnrolmentRepository } from './repository.ts'
 import type { ChangeFactor, Enrolment, SetFactor } from './types.ts'
@@ -12,10 +12,7 @@ export interface EnrolmentDeps {
   readonly repository: EnrolmentRepository
   readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
   readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void> }
-  readonly clock: { now(): Date }
-  readonly issuer: string
-  /** The path that notices lead to. */
-  readonly home: string
+  readonly notices: { readonly tell: Tell }
   /** Whether policy demands a second factor of the account, whichever client it signs in to. */
   readonly isRequired: (account: AccountView) => boolean
   readonly sessions: {
@@ -56,11 +53,8 @@ export function createEnrolmentService(deps: EnrolmentDeps) {
     const refused = stays ? undefined : mayNotGo(deps, account, method, found)
     if (refused !== undefined) return refused
     await setFactor(accountId, method, stays, tx)
-    const facts: Fact[] = [
-      { type: FACTS[change], accountId, data: { method } },
-      securityNotice(deps, notice, account, page),
-    ]
-    await outbox.record(facts, tx)
+    await outbox.record([{ type: FACTS[change], accountId, data: { method } }], tx)
+    await deps.notices.tell(notice, account, page, tx)
     return deps.sessions.endAll(accountId, 'factor_changed', { exceptUid: sessionUid ?? NO_SESSION }, tx)
   }
 

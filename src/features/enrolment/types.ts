@@ -1,7 +1,7 @@
 /** What other rooms may know of what an account has set up. */
 import type { AccountView } from '../../interaction/step.ts'
 import type { Tx } from '../../platform/postgres.ts'
-import type { Notice } from '../accounts/types.ts'
+import type { Notice } from '../notices/types.ts'
 import type { AfterCommit } from '../sessions/types.ts'
 
 export interface Enrolment {

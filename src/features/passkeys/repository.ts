@@ -74,6 +74,10 @@ export function passkeyRepository(db: Knex) {
     async delete(accountId: string, id: string, tx: Tx): Promise<boolean> {
       return (await tx('passkeys').where({ id, account_id: accountId }).delete()) === 1
     },
+
+    async deleteAll(accountId: string, tx: Tx): Promise<boolean> {
+      return (await tx('passkeys').where({ account_id: accountId }).delete()) > 0
+    },
   }
 }
 

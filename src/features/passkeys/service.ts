@@ -18,7 +18,7 @@ import {
   readCreation,
   type WebAuthn,
 } from '../../platform/webauthn.ts'
-import type { ChangeFactor, FactorChange } from '../enrolment/types.ts'
+import type { ChangeFactor, FactorChange, SetFactor } from '../enrolment/types.ts'
 import type { PasskeyRepository } from './repository.ts'
 import type { Holder, Passkey, Registered } from './types.ts'
 
@@ -33,6 +33,7 @@ export interface PasskeyDeps {
   readonly accounts: { view(accountId: string): Promise<AccountView | undefined> }
   readonly passwords: { isSet(accountId: string): Promise<boolean> }
   readonly changeFactor: ChangeFactor
+  readonly setFactor: SetFactor
   /** Whether these methods, of which an account has no others, sign in at all. */
   readonly signsIn: (methods: readonly string[]) => boolean
   /** Failures of one network in a window, before none of its answers is looked at. */
@@ -177,7 +178,13 @@ function answers(deps: PasskeyDeps, challenges: Challenges): Answers {
 type Judged = { readonly account: AccountView } | { readonly refusal: Refusal; readonly accountId?: string }
 
 function holdings(deps: PasskeyDeps) {
-  return { list: deps.repository.list, register: registration(deps), rename: renaming(deps), remove: removal(deps) }
+  return {
+    list: deps.repository.list,
+    register: registration(deps),
+    rename: renaming(deps),
+    remove: removal(deps),
+    removeLost: removalOfAll(deps),
+  }
 }
 
 function registration(deps: PasskeyDeps) {
@@ -254,6 +261,16 @@ function removal({ repository, transaction, passwords, changeFactor, signsIn }: 
       if (error.code === 'not_found') return 'absent'
       if (error.code === 'already_exists') return 'passkey_last_way_in'
       throw error
+    }
+  }
+}
+
+function removalOfAll({ repository, outbox, setFactor }: PasskeyDeps) {
+  /** After the waiting of whoever has lost their factors. */
+  return async (accountId: string, tx: Tx): Promise<void> => {
+    if ((await setFactor(accountId, METHOD, false, tx)) === undefined) return
+    if (await repository.deleteAll(accountId, tx)) {
+      await outbox.record([{ type: 'factor.removed', accountId, data: { method: METHOD, reason: 'lost' } }], tx)
     }
   }
 }

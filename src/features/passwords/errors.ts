@@ -3,10 +3,14 @@ export const PASSWORD_CODES = {
   /** Unknown, disabled, unproven or wrong: the page does not tell which. */
   login_failed: 400,
   too_many_requests: 429,
+  /** A proof of work is to be shown first. */
+  challenge: 429,
   password_too_short: 400,
   password_too_long: 400,
   password_too_common: 400,
   password_contains_own_words: 400,
+  /** It is known from a breach elsewhere (ASVS 6.2.12). */
+  password_breached: 400,
   /** It has one by now: another page was faster. */
   password_set_already: 400,
 } as const

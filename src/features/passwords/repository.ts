@@ -1,7 +1,7 @@
-/** Rows of `passwords`, read together with the account they belong to. */
+/** Rows of `passwords`, read together with the account they belong to, and of `password_failures`. */
 import type { Knex } from 'knex'
 import type { Tx } from '../../platform/postgres.ts'
-import type { Credential } from './types.ts'
+import type { Credential, Tried } from './types.ts'
 
 export type PasswordRepository = ReturnType<typeof passwordRepository>
 
@@ -21,10 +21,28 @@ interface CredentialRow {
   readonly nudge_after: Date | null
 }
 
-const SELECT = `
-  select a.id, a.email, a.email_verified_at, a.state, a.epoch, a.locale, a.profile->>'name' as name, p.hash, p.changed_at,
-    a.factors, a.second_factor_required, a.enrolment_skips, a.nudge_after
-  from accounts a left join passwords p on p.account_id = a.id`
+const COLUMNS = `
+  a.id, a.email, a.email_verified_at, a.state, a.epoch, a.locale, a.profile->>'name' as name, p.hash, p.changed_at,
+    a.factors, a.second_factor_required, a.enrolment_skips, a.nudge_after`
+const SELECT = `select ${COLUMNS} from accounts a left join passwords p on p.account_id = a.id`
+
+/** One row whether there is an account or not, and whether it was guessed at or not. */
+const TRIED = `
+  select ${COLUMNS}, coalesce(f.failures, 0) as failures
+  from (select ?::text as email, ?::text as identifier) as typed
+  left join accounts a on a.email = typed.email and a.email_verified_at is not null
+  left join passwords p on p.account_id = a.id
+  left join password_failures f on f.identifier = typed.identifier`
+
+const COUNT_FAILURE = `
+  insert into password_failures (identifier, failures, failed_at) values (?, 1, ?)
+  on conflict (identifier) do update
+    set failures = password_failures.failures + 1, failed_at = excluded.failed_at`
+
+const PURGE_FAILURES = `
+  delete from password_failures where identifier in (
+    select identifier from password_failures where failed_at < ? order by failed_at limit ? for update skip locked
+  ) returning 1`
 
 export function passwordRepository(db: Knex) {
   const one = async (sql: string, values: readonly string[], tx?: Tx): Promise<Credential | undefined> => {
@@ -35,6 +53,33 @@ export function passwordRepository(db: Knex) {
     /** The account that has proven the address. Those that only claim it cannot sign in. */
     findProven: (email: string): Promise<Credential | undefined> =>
       one(`${SELECT} where a.email = ? and a.email_verified_at is not null`, [email]),
+
+    /** The account that has proven the address, and the failures in a row at the address (by its keyed hash). */
+    async findTried(email: string, identifier: string): Promise<Tried> {
+      type Row = CredentialRow & { readonly failures: number }
+      const { rows } = await db.raw<{ rows: Row[] }>(TRIED, [email, identifier])
+      const [row] = rows
+      return { credential: row?.id ? toCredential(row) : undefined, failures: row?.failures ?? 0 }
+    },
+
+    async failuresAt(identifier: string): Promise<number> {
+      const row = await db('password_failures').where({ identifier }).first('failures')
+      return row === undefined ? 0 : Number(row.failures)
+    },
+
+    async countFailure(identifier: string, now: Date, tx: Tx): Promise<void> {
+      await tx.raw(COUNT_FAILURE, [identifier, now])
+    },
+
+    async forgetFailures(identifier: string): Promise<void> {
+      await db('password_failures').where({ identifier }).delete()
+    },
+
+    /** Deletes at most `atMost` counts that nobody has added to since `before`; returns how many. */
+    async purgeFailures(before: Date, atMost: number): Promise<number> {
+      const { rows } = await db.raw<{ rows: unknown[] }>(PURGE_FAILURES, [before, atMost])
+      return rows.length
+    },
 
     /** The account that has proven the address, else the newest that claims it. */
     findByEmail: (email: string): Promise<Credential | undefined> =>

@@ -6,31 +6,31 @@ import { createRequire } from 'node:module'
 import type { ZxcvbnFactory } from '@zxcvbn-ts/core'
 import type { Fact } from '../../events.ts'
 import type { AccountView } from '../../interaction/step.ts'
-import { networkOf } from '../../platform/client_network.ts'
-import type { KeyValue } from '../../platform/key_value.ts'
 import type { PasswordHash } from '../../platform/password_hash.ts'
 import type { Tx } from '../../platform/postgres.ts'
+import type { Admission, Admitted, Attempt, SignInGuard } from '../abuse/types.ts'
 import type { PasswordRepository } from './repository.ts'
-import type { Credential, FirstSet, OwnWords, PasswordProblem, Prepared, Verified } from './types.ts'
+import type { Credential, FirstSet, OwnWords, PasswordProblem, Prepared, Tried, Verified } from './types.ts'
 
 export interface PasswordDeps {
   readonly repository: PasswordRepository
   readonly passwordHash: Pick<PasswordHash, 'hash' | 'verify' | 'verifyDummy' | 'needsRehash'>
-  readonly kv: Pick<KeyValue, 'hit' | 'delete'>
+  readonly guard: SignInGuard
   readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
   readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void> }
   readonly clock: { now(): Date }
-  /** Names a counter without showing the address in the store. */
+  /** Names failures in a row without showing the address in the store. */
   readonly mac: (value: string) => string
   readonly settings: {
     /** Least code points of a new password: 8, or 15 where it is the only factor (NIST SP 800-63B-4). */
     readonly minLength: number
     /** Words of the product that make a password guessable. */
     readonly brandWords: () => Promise<readonly string[]>
-    readonly perAddress: number
+    /** Tries at one identifier that may be under way at once. */
     readonly perIdentifier: number
-    readonly windowSeconds: number
   }
+  /** Whether a new password is known from a breach elsewhere. */
+  readonly isBreached?: ((password: string) => Promise<boolean>) | undefined
   readonly signIn?: ((result: 'failure' | 'limited', method: 'pwd') => void) | undefined
 }
 
@@ -45,7 +45,10 @@ export function createPasswordService(deps: PasswordDeps) {
   const verify = verification(deps)
   const prepare = async (password: string, words: OwnWords): Promise<Prepared> => {
     const code = problemOf(password, settings.minLength, [...words, ...(await settings.brandWords())])
-    return code === undefined ? { ok: true, hash: await passwordHash.hash(normalise(password)) } : { ok: false, code }
+    if (code !== undefined) return { ok: false, code }
+    const normal = normalise(password)
+    if (await deps.isBreached?.(normal)) return { ok: false, code: 'password_breached' }
+    return { ok: true, hash: await passwordHash.hash(normal) }
   }
 
   return {
@@ -64,7 +67,7 @@ export function createPasswordService(deps: PasswordDeps) {
       (await repository.findByAccount(accountId))?.hash !== undefined,
 
     /** Stores the first password of an account, `facts` with it. One that has got a password meanwhile keeps it. */
-    async setFirst(account: AccountView, password: string, facts: readonly Fact[]): Promise<FirstSet> {
+    async setFirst(account: AccountView, password: string, also: (tx: Tx) => Promise<void>): Promise<FirstSet> {
       const { accountId, email, name } = account
       const prepared = await prepare(password, [email, name])
       if (!prepared.ok) return prepared
@@ -73,55 +76,76 @@ export function createPasswordService(deps: PasswordDeps) {
         if (credential === undefined || credential.hash !== undefined)
           return { ok: false, code: 'password_set_already' }
         await repository.store(accountId, prepared.hash, clock.now(), tx)
-        await deps.outbox.record(facts, tx)
+        await also(tx)
         return { ok: true }
       })
     },
 
     /** Verifies a sign-in. One look-up and one hash whatever is behind the identifier (canonical). */
     verifyIdentifier: (identifier: string, password: string, from: Origin): Promise<Verified> =>
-      verify(identifier, () => repository.findProven(identifier), password, from),
+      verify(attempt(identifier, from), (name) => repository.findTried(identifier, name), password),
 
     /** Verifies the password of a known account, under the same limits: no page is a way around them (A35). */
     async verifyAccount(accountId: string, password: string, from: Origin): Promise<Verified> {
       const credential = await repository.findByAccount(accountId)
-      return verify(credential?.account.email ?? accountId, async () => credential, password, from)
+      const look = async (name: string) => ({ credential, failures: await repository.failuresAt(name) })
+      return verify({ ...attempt(credential?.account.email ?? accountId, from), signedIn: true }, look, password)
     },
   }
 }
 
 /** Where a try comes from. */
-interface Origin {
-  readonly ip: string
-  readonly clientId?: string | undefined
+type Origin = Pick<Attempt, 'ip' | 'clientId' | 'proof' | 'deviceToken'>
+
+function attempt(identifier: string, { ip, clientId, proof, deviceToken }: Origin): Attempt {
+  return { flow: 'sign_in', identifier, ip, clientId, proof, deviceToken }
 }
 
+/** Wrong passwords in a row after which strangers have one try an hour (NIST SP 800-63B-4 §3.2.2). */
+const MOST_FAILURES = 100
+
 function verification(deps: PasswordDeps) {
-  const { passwordHash, transaction, outbox, repository, signIn } = deps
-  const limits = createLimits(deps)
+  const { passwordHash, transaction, outbox, repository, guard, settings, signIn } = deps
+  // As many as may be under way at once could all be verified after the count was read.
+  const freely = Math.max(MOST_FAILURES - settings.perIdentifier, MOST_FAILURES / 2)
+
+  /** Whether it may be looked at: the counters that anybody shares, then the failures in a row at this address. */
+  async function admit(tried: Attempt, look: () => Promise<Tried>): Promise<Admission & Partial<Tried>> {
+    const admitted = await guard.admit(tried)
+    if (!admitted.ok) return admitted
+    const found = await look()
+    const slowly = found.failures > freely ? await guard.admitSlowly(tried, admitted) : admitted
+    return slowly.ok ? { ...slowly, ...found } : slowly
+  }
+
+  async function rejected(tried: Attempt, name: string, admitted: Admitted & Partial<Tried>): Promise<Verified> {
+    signIn?.('failure', 'pwd')
+    const challenge = await guard.failed(tried, admitted)
+    const accountId = admitted.credential?.account.accountId
+    await transaction(async (tx) => {
+      await repository.countFailure(name, deps.clock.now(), tx)
+      await outbox.record([{ type: 'password.rejected', accountId, clientId: tried.clientId }], tx)
+    })
+    return { ok: false, rejected: true, ...(challenge && { challenge }) }
+  }
 
   return async function verify(
-    identifier: string,
-    look: () => Promise<Credential | undefined>,
+    tried: Attempt,
+    look: (name: string) => Promise<Tried>,
     password: string,
-    { ip, clientId }: Origin,
   ): Promise<Verified> {
-    const retryAfter = await limits.enter(ip, identifier)
-    if (retryAfter !== undefined) {
+    const name = deps.mac(tried.identifier)
+    const admitted = await admit(tried, () => look(name))
+    if (!admitted.ok) {
       signIn?.('limited', 'pwd')
-      return { ok: false, retryAfter }
+      return admitted
     }
-    const credential = await look()
+    const { credential, failures = 0 } = admitted
     const typed = verifiable(password)
     const right = typed !== undefined && (await matches(passwordHash, credential, typed))
-    if (credential === undefined || !right || !credential.account.active) {
-      signIn?.('failure', 'pwd')
-      await limits.failed(ip)
-      const accountId = credential?.account.accountId
-      await transaction((tx) => outbox.record([{ type: 'password.rejected', accountId, clientId }], tx))
-      return { ok: false }
-    }
-    await limits.passed(identifier)
+    if (credential === undefined || !right || !credential.account.active) return rejected(tried, name, admitted)
+    await guard.passed(tried, admitted)
+    if (failures > 0) await repository.forgetFailures(name)
     const { hash, account } = credential
     if (hash !== undefined && passwordHash.needsRehash(hash)) {
       const fresh = await passwordHash.hash(typed)
@@ -139,36 +163,6 @@ function matches(
 ): Promise<boolean> {
   const hash = credential?.hash
   return hash === undefined ? passwordHash.verifyDummy(password) : passwordHash.verify(hash, password)
-}
-
-/**
- * Two limits. Tries at one identifier are counted before the password is looked at, so that of a thousand parallel guesses
- * only as many are verified as the limit allows, and the right one among the rest is held too (A34); a success forgets
- * them. Failures of one address are counted after, since many people may sign in behind one.
- */
-function createLimits({ kv, mac, settings }: Pick<PasswordDeps, 'kv' | 'mac' | 'settings'>) {
-  const { windowSeconds } = settings
-  const ofAddress = (ip: string) => ({
-    key: `{sign_in}:ip:${networkOf(ip)}`,
-    limit: settings.perAddress,
-    windowSeconds,
-  })
-  const ofIdentifier = (identifier: string) => ({
-    key: `{sign_in}:id:${mac(identifier)}`,
-    limit: settings.perIdentifier,
-    windowSeconds,
-  })
-  return {
-    /** Seconds to wait, or undefined when the try may go on. */
-    async enter(ip: string, identifier: string): Promise<number | undefined> {
-      const { allowed, retryAfter } = await kv.hit([{ ...ofAddress(ip), peek: true }, ofIdentifier(identifier)])
-      return allowed ? undefined : retryAfter
-    },
-    async failed(ip: string): Promise<void> {
-      await kv.hit([ofAddress(ip)])
-    },
-    passed: (identifier: string): Promise<void> => kv.delete(ofIdentifier(identifier).key),
-  }
 }
 
 /** Composed and decomposed spellings of one password are the same password (NIST SP 800-63B-4 §3.1.1.2). */

@@ -1,7 +1,9 @@
 /** The password page: the proof that goes with the identifier. */
-import { authenticated, type FlowState, type Step } from '../../interaction/step.ts'
+import { authenticated, type FlowState, type Outcome, type Step } from '../../interaction/step.ts'
+import { failureOf } from '../abuse/types.ts'
 import { type PasswordForm, passwordForm } from './schema.ts'
 import type { PasswordService } from './service.ts'
+import type { Verified } from './types.ts'
 
 export interface PasswordStepDeps {
   readonly passwords: Pick<PasswordService, 'verifyIdentifier'>
@@ -25,16 +27,12 @@ export function createPasswordStep({ passwords, clock }: PasswordStepDeps): Step
     async show({ progress: { identifier, remember } }) {
       return { identifier: identifier ?? '', remember: remember !== false }
     },
-    async submit({ password, shared }, { progress, client }, { ip }) {
+    async submit({ password, shared, proof }, { progress, client }, { ip, deviceToken }) {
       // The identifier is the one of the conversation; the form's copy is for password managers only.
       const { identifier = '' } = progress
-      const verified = await passwords.verifyIdentifier(identifier, password, { ip, clientId: client.clientId })
-      if (!verified.ok) {
-        const { retryAfter } = verified
-        return retryAfter === undefined
-          ? { ok: false, code: 'login_failed', field: 'password' }
-          : { ok: false, code: 'too_many_requests', retryAfter }
-      }
+      const from = { ip, clientId: client.clientId, proof, deviceToken }
+      const verified = await passwords.verifyIdentifier(identifier, password, from)
+      if (!verified.ok) return refused(verified)
       const { account } = verified
       const { accountId, epoch } = account
       return {
@@ -48,4 +46,10 @@ export function createPasswordStep({ passwords, clock }: PasswordStepDeps): Step
       }
     },
   }
+}
+
+function refused(verified: Exclude<Verified, { readonly ok: true }>): Outcome {
+  const { rejected, challenge } = verified
+  if (rejected) return { ok: false, code: 'login_failed', field: 'password', ...(challenge && { challenge }) }
+  return failureOf(verified)
 }

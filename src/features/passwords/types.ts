@@ -1,5 +1,7 @@
 /** What other rooms may know of passwords. */
 import type { AccountView } from '../../interaction/step.ts'
+import type { Challenge } from '../../platform/challenge.ts'
+import type { Refused } from '../abuse/types.ts'
 import type { PasswordErrorCode } from './errors.ts'
 
 /** The account that an address names, with its password's hash: what a sign-in or a recovery looks up in one statement. */
@@ -29,7 +31,17 @@ export type PasswordProblem = Exclude<Extract<PasswordErrorCode, `password_${str
 /** Whether the first password was set. */
 export type FirstSet = { readonly ok: true } | { readonly ok: false; readonly code: PasswordErrorCode }
 
-/** The outcome of a proof by password. With `retryAfter` it says nothing about whether the password was right. */
+/** What a try at an address meets: an account or none, and how often in a row the password was wrong. */
+export interface Tried {
+  readonly credential: Credential | undefined
+  readonly failures: number
+}
+
+/**
+ * The outcome of a proof by password. `rejected`: it was looked at, and the next try may want a proof of work. Otherwise it
+ * was not looked at, for want of that proof or before `retryAfter` seconds have passed.
+ */
 export type Verified =
   | { readonly ok: true; readonly account: AccountView }
-  | { readonly ok: false; readonly retryAfter?: number }
+  | { readonly ok: false; readonly rejected: true; readonly challenge?: Challenge }
+  | (Refused & { readonly rejected?: undefined })

@@ -1,7 +1,11 @@
 /** Forms of the recovery pages. */
 import { z } from 'zod'
 
-export const recoverForm = z.object({ identifier: z.string().default('') })
+export const recoverForm = z.object({
+  identifier: z.string().default(''),
+  /** A solved puzzle or a ticket, when the page asked for one. */
+  proof: z.string().optional(),
+})
 
 /** Spaces and dashes are how people copy codes. */
 export const recoverCodeForm = z.object({

@@ -6,17 +6,15 @@ import { AppError } from '../../errors.ts'
 import type { Fact } from '../../events.ts'
 import type { AccountView } from '../../interaction/step.ts'
 import type { Tx } from '../../platform/postgres.ts'
-import { securityNotice } from '../accounts/types.ts'
 import type { CodeRequest, CodeTarget } from '../email_codes/types.ts'
+import type { Tell } from '../notices/types.ts'
 import { type Credential, stampOf } from '../passwords/types.ts'
 
 export interface RecoveryDeps {
   readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
   readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void>; wake(): void }
-  readonly clock: { now(): Date }
   readonly issuer: string
-  /** The path that mails lead to. */
-  readonly home: string
+  readonly notices: { readonly tell: Tell }
   readonly accounts: {
     proveEmail(id: string, email: string, tx: Tx): Promise<AccountView | undefined>
     view(id: string, tx: Tx): Promise<AccountView | undefined>
@@ -118,7 +116,7 @@ async function newPassword(
   password: string,
   page: Page,
 ): Promise<Recovered> {
-  const { transaction, passwords, accounts, sessions, outbox } = deps
+  const { transaction, passwords, accounts, sessions, outbox, notices } = deps
   const prepared = await passwords.prepare(password, [email, name])
   if (!prepared.ok) return prepared
   const done = await transaction(async (tx) => {
@@ -128,7 +126,8 @@ async function newPassword(
     await passwords.store(accountId, prepared.hash, tx)
     const after = await sessions.endAll(accountId, 'password_recovered', {}, tx)
     const changed: Fact = { type: 'account.password_changed', accountId, data: { reason: 'recovery' } }
-    await outbox.record([changed, securityNotice(deps, 'recovered', now.account, page)], tx)
+    await outbox.record([changed], tx)
+    await notices.tell('recovered', now.account, page, tx)
     // Read last: the epoch that the new sign-in must carry.
     const account = await accounts.view(accountId, tx)
     return account === undefined ? undefined : { account, after }

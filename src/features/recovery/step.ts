@@ -7,7 +7,9 @@ import {
   type PromptName,
   type Step,
 } from '../../interaction/step.ts'
-import { type Checked, CODE_MINUTES, type CodeRequest, type CodeTarget, codeFailure } from '../email_codes/types.ts'
+import { type Checked, CODE_MINUTES } from '../../platform/one_time_codes.ts'
+import { failureOf, type RequestGuard } from '../abuse/types.ts'
+import { type CodeRequest, type CodeTarget, codeFailure } from '../email_codes/types.ts'
 import type { ReadEmail } from '../identifiers/types.ts'
 import {
   type NewPasswordForm,
@@ -28,6 +30,7 @@ export interface RecoveryStepDeps {
     check(target: CodeTarget, typed: string): Promise<Checked>
   }
   readonly readEmail: ReadEmail
+  readonly guard: RequestGuard
   readonly minLength: number
   readonly clock: { now(): Date }
 }
@@ -35,7 +38,10 @@ export interface RecoveryStepDeps {
 const PROMPTS: readonly PromptName[] = ['login', 'create', 'select_account']
 
 /** Nothing is looked up here: the answer is the same whoever has an account. */
-export function createRecoverStep({ readEmail }: Pick<RecoveryStepDeps, 'readEmail'>): Step<RecoverForm> {
+export function createRecoverStep({
+  readEmail,
+  guard,
+}: Pick<RecoveryStepDeps, 'readEmail' | 'guard'>): Step<RecoverForm> {
   return {
     name: 'recover',
     feature: 'recovery',
@@ -45,9 +51,11 @@ export function createRecoverStep({ readEmail }: Pick<RecoveryStepDeps, 'readEma
     needed: ({ progress }) => progress.path === 'recover' && progress.answers.recover === undefined,
     input: recoverForm,
     show: async ({ progress }) => (progress.identifier === undefined ? {} : { identifier: progress.identifier }),
-    async submit({ identifier }, { client }, { ip }) {
-      const email = await readEmail(identifier, { ip, clientId: client.clientId })
+    async submit({ identifier, proof }, { client: { clientId } }, { ip }) {
+      const email = await readEmail(identifier, { ip, clientId })
       if (email === undefined) return { ok: false, code: 'email_invalid', field: 'identifier' }
+      const admitted = await guard.admit({ flow: 'recover', identifier: email, ip, clientId, proof })
+      if (!admitted.ok) return failureOf(admitted)
       return { ok: true, patch: { identifier: email, answers: { recover: 'asked', recover_code: null } } }
     },
   }

@@ -11,9 +11,9 @@ import { equal, sha256 } from '../../platform/ids.ts'
 import type { KeyValue } from '../../platform/key_value.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { TryLimits } from '../../platform/try_limits.ts'
-import { securityNotice } from '../accounts/types.ts'
 import type { SetFactor } from '../enrolment/types.ts'
 import type { Resealer } from '../keys/types.ts'
+import type { Tell } from '../notices/types.ts'
 import type { RecoveryCodeRepository, SealedCode } from './repository.ts'
 import type { Holder, RecoveryCodes, Redeemed } from './types.ts'
 
@@ -29,9 +29,7 @@ export interface RecoveryCodeDeps {
   readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void> }
   readonly clock: { now(): Date }
   readonly newId: () => string
-  readonly issuer: string
-  /** The path that notices lead to. */
-  readonly home: string
+  readonly notices: { readonly tell: Tell }
   readonly setFactor: SetFactor
 }
 
@@ -120,8 +118,8 @@ async function store(deps: RecoveryCodeDeps, account: AccountView, codes: readon
     await repository.replace(accountId, sealed, clock.now(), tx)
     const type = account.factors.includes(METHOD) ? 'factor.updated' : 'factor.added'
     const data = { method: METHOD, count: codes.length }
-    const notice = securityNotice(deps, 'recovery_codes_created', account, page)
-    await outbox.record([{ type, accountId, data }, notice], tx)
+    await outbox.record([{ type, accountId, data }], tx)
+    await deps.notices.tell('recovery_codes_created', account, page, tx)
     return true
   })
 }
@@ -149,7 +147,8 @@ async function redeem(
     }
     if (rest === 0) await setFactor(accountId, METHOD, false, tx)
     const fact: Fact = { type: 'factor.updated', accountId, clientId, data: { method: METHOD, left: rest } }
-    await outbox.record([fact, securityNotice(deps, 'recovery_code_used', account, { ...page, left: rest })], tx)
+    await outbox.record([fact], tx)
+    await deps.notices.tell('recovery_code_used', account, page, tx, { left: rest })
     return rest
   })
   if (left === undefined) return { ok: false, code: 'recovery_code_invalid' }

@@ -4,15 +4,15 @@
  * a pending account cannot sign in outside of its own conversation, so nothing else can tell the two apart either.
  */
 import type { AccountView, FieldError, RegistrationField } from '../../interaction/step.ts'
-import { networkOf } from '../../platform/client_network.ts'
-import type { KeyValue } from '../../platform/key_value.ts'
+import type { Challenge } from '../../platform/challenge.ts'
 import type { Tx } from '../../platform/postgres.ts'
+import { failureOf, type RequestGuard } from '../abuse/types.ts'
 import { LONGEST_CLAIM, OWN_CLAIMS, type OwnClaim, ownClaimFields } from '../accounts/types.ts'
 import type { ReadEmail } from '../identifiers/types.ts'
 import { REGISTRATION_CODES, type RegistrationErrorCode } from './errors.ts'
 
 export interface RegistrationDeps {
-  readonly kv: Pick<KeyValue, 'hit'>
+  readonly guard: RequestGuard
   readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
   readonly clock: { now(): Date }
   /** Whether an account may begin without a password: the code of the mail is then its proof, now and later. */
@@ -47,6 +47,7 @@ export type Registered =
       readonly field?: string
       readonly others?: readonly FieldError[]
       readonly retryAfter?: number
+      readonly challenge?: Challenge
     }
 
 interface Typed {
@@ -59,15 +60,14 @@ interface Circumstances {
   readonly ip: string
   readonly clientId: string
   readonly locale: string
+  /** A solved puzzle or a ticket, when the page asked for one. */
+  readonly proof?: string | undefined
   /** What the client asks for; nothing else that was typed is stored (A87). */
   readonly fields: readonly RegistrationField[]
 }
 
-const PER_ADDRESS = 60
-const WINDOW_SECONDS = 600
-
 export function createRegistrationService(deps: RegistrationDeps) {
-  const { kv, transaction, accounts, readEmail, passwords, clock } = deps
+  const { guard, transaction, accounts, readEmail, passwords, clock } = deps
 
   /** The password's hash; undefined for an account without one. */
   async function secret(password: string, ownWords: readonly (string | undefined)[]) {
@@ -78,19 +78,21 @@ export function createRegistrationService(deps: RegistrationDeps) {
   return {
     /** Makes a pending account with its password and profile, all or nothing. */
     async register(typed: Typed, from: Circumstances): Promise<Registered> {
-      const { ip, locale, fields } = from
+      const { ip, clientId, proof, locale, fields } = from
       const email = await readEmail(typed.email, from)
       const { profile, wrong } = readProfile(fields, typed.claims, clock.now().toISOString().slice(0, 10))
       if (email === undefined) wrong.unshift({ code: 'email_invalid', field: 'email' })
       const [first, ...others] = wrong
       if (email === undefined || first !== undefined) return { ok: false, code: 'email_invalid', ...first, others }
-      const { allowed, retryAfter } = await kv.hit([
-        { key: `register:ip:${networkOf(ip)}`, limit: PER_ADDRESS, windowSeconds: WINDOW_SECONDS },
-      ])
-      if (!allowed) return { ok: false, code: 'too_many_requests', retryAfter }
+      const attempt = { flow: 'register', identifier: email, ip, clientId, proof } as const
+      const admitted = await guard.admit(attempt)
+      if (!admitted.ok) return failureOf(admitted)
       const ownWords = [profile.name, profile.given_name, profile.family_name, profile.nickname]
       const prepared = await secret(typed.password, [email, ...ownWords])
-      if (!prepared.ok) return { ok: false, code: prepared.code, field: 'password' }
+      if (!prepared.ok) {
+        const challenge = await guard.challengeAgain(attempt, admitted)
+        return { ok: false, code: prepared.code, field: 'password', ...(challenge && { challenge }) }
+      }
       const { hash } = prepared
       const account = await transaction(async (tx) => {
         const pending = await accounts.createPending({ email, locale, profile }, tx)

@@ -26,10 +26,10 @@ export function createRegisterStep({ registration, minLength, password, clock }:
       today: clock.now().toISOString().slice(0, 10),
       ...(state.progress.identifier && { email: state.progress.identifier }),
     }),
-    async submit({ email, password, shared, ...claims }, state, { ip }) {
+    async submit({ email, password, shared, proof, ...claims }, state, { ip }) {
       const fields = fieldsOf(state)
       const { locale, client } = state
-      const from = { ip, clientId: client.clientId, locale, fields }
+      const from = { ip, clientId: client.clientId, locale, proof, fields }
       const registered = await registration.register({ email, password, claims }, from)
       if (!registered.ok) return { ...registered, values: shownAgain(state, claims) }
       const { account, hasPassword } = registered

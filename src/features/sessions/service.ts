@@ -96,7 +96,9 @@ function beginnings({ repository, transaction, outbox, clock, newId, limits }: S
 function factsOf(session: OpenSession, uid: string, renewed: boolean): Fact[] {
   const type = renewed ? 'session.reauthenticated' : 'session.started'
   const data = { uid, amr: [...session.amr], transient: session.transient }
-  return [...(session.facts ?? []), { type, accountId: session.accountId, data }]
+  // Which browser it was is for the room of devices, once.
+  const { accountId, device, userAgent, facts = [] } = session
+  return [...facts, { type, accountId, data, sealed: device && !renewed ? { device, userAgent } : undefined }]
 }
 
 function views({ repository, clock, limits }: SessionDeps) {
@@ -169,13 +171,9 @@ function endings(deps: SessionDeps, { act, state }: Teller): Endings {
         if (ended === undefined) return { sessions: [], links: [] }
         const links = await repository.cutLinks({ sessionUids: [uid] }, END_REASONS[reason].keepsOffline, now, tx)
         const changes = { sessions: [ended], links }
-        const sealed = effectsOf(changes)
-        return state(
-          changes,
-          END_REASONS[reason].notifies,
-          [{ type: 'session.ended', accountId: ended.accountId, data: { uid, reason }, sealed }],
-          tx,
-        )
+        const data = { uid, reason }
+        const fact = { type: 'session.ended', accountId: ended.accountId, data, sealed: effectsOf(changes) } as const
+        return state(changes, END_REASONS[reason].notifies, [fact], tx)
       }, tx)
     },
 

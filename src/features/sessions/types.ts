@@ -68,6 +68,8 @@ export interface OpenSession {
   readonly limits?: SessionLimits | undefined
   readonly ip?: string | undefined
   readonly userAgent?: string | undefined
+  /** Hash of the token that names the browser. */
+  readonly device?: string | undefined
   readonly now: Date
   /** To be stated in the same insert as the session's own fact. */
   readonly facts?: readonly Fact[] | undefined
@@ -106,6 +108,9 @@ export const END_REASONS = {
   ended_by_account: { keepsOffline: false, notifies: true },
   ended_by_operator: { keepsOffline: false, notifies: true },
   password_changed: { keepsOffline: false, notifies: true },
+  disowned: { keepsOffline: false, notifies: true },
+  email_restored: { keepsOffline: false, notifies: true },
+  factors_removed: { keepsOffline: false, notifies: true },
   password_recovered: { keepsOffline: false, notifies: true },
   factor_changed: { keepsOffline: false, notifies: true },
   account_disabled: { keepsOffline: false, notifies: true },

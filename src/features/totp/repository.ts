@@ -68,8 +68,9 @@ export function totpRepository(db: Knex) {
         .update({ failures: tx.raw('failures + 1') })
     },
 
-    async delete(accountId: string, tx: Tx): Promise<void> {
-      await tx('totp_seeds').where({ account_id: accountId }).delete()
+    /** Says whether there was one. */
+    async delete(accountId: string, tx: Tx): Promise<boolean> {
+      return (await tx('totp_seeds').where({ account_id: accountId }).delete()) > 0
     },
 
     async list(tx: Tx): Promise<TotpRecord[]> {

@@ -8,6 +8,8 @@ export const totpForm = z.object({
     .max(64)
     .default('')
     .transform((value) => value.normalize('NFKC').replace(/[\s-]/g, '')),
+  /** A checkbox: to be remembered in this browser. */
+  trust: z.string().optional(),
 })
 
 export type TotpForm = z.output<typeof totpForm>

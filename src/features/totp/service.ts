@@ -9,7 +9,7 @@ import type { AccountView } from '../../interaction/step.ts'
 import type { KeyValue } from '../../platform/key_value.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { TryLimits } from '../../platform/try_limits.ts'
-import type { ChangeFactor, FactorChange } from '../enrolment/types.ts'
+import type { ChangeFactor, FactorChange, SetFactor } from '../enrolment/types.ts'
 import type { Resealer } from '../keys/types.ts'
 import type { TotpRepository } from './repository.ts'
 import type { Holder, PendingSeed, TotpFactor, TotpFailure } from './types.ts'
@@ -26,6 +26,7 @@ export interface TotpDeps {
   readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void> }
   readonly clock: { now(): Date }
   readonly changeFactor: ChangeFactor
+  readonly setFactor: SetFactor
 }
 
 export type TotpService = ReturnType<typeof createTotpService>
@@ -129,7 +130,7 @@ function setUp(deps: TotpDeps) {
 
 const UPDATED = { change: 'updated', notice: 'totp_updated' } as const
 
-function removal({ repository, transaction, changeFactor }: TotpDeps) {
+function removal({ repository, transaction, outbox, changeFactor, setFactor }: TotpDeps) {
   return {
     /** Takes the app off the account; `last_factor` where the account must have a second factor and has no other. */
     async remove(account: AccountView, change: Change): Promise<'removed' | 'absent' | 'last_factor'> {
@@ -142,6 +143,15 @@ function removal({ repository, transaction, changeFactor }: TotpDeps) {
       if (typeof done === 'string') return done
       await done()
       return 'removed'
+    },
+
+    /** After the waiting of whoever has lost it: whether one is demanded is asked at the sign-in that goes on. */
+    async removeLost(accountId: string, tx: Tx): Promise<void> {
+      const factors = await setFactor(accountId, METHOD, false, tx)
+      if (factors === undefined) return
+      if (await repository.delete(accountId, tx)) {
+        await outbox.record([{ type: 'factor.removed', accountId, data: { method: METHOD, reason: 'lost' } }], tx)
+      }
     },
   }
 }

@@ -8,6 +8,7 @@ import {
   type PromptName,
   type Proof,
   type Step,
+  trusting,
 } from '../../interaction/step.ts'
 import { type TotpForm, totpForm } from './schema.ts'
 import { type Checked, METHOD, type TotpService } from './service.ts'
@@ -35,11 +36,12 @@ export function createTotpStep({ totp, clock }: TotpStepDeps): Step<TotpForm> {
     offer: (state) => (needed(state) ? { step: 'totp', label: 'totp.offer' } : undefined),
     input: totpForm,
     show: async () => ({}),
-    async submit({ code }, { account, client }) {
+    async submit({ code, trust }, state) {
+      const { account, client } = state
       if (account === undefined) return { ok: false, code: 'stale' }
       const checked = await totp.verify(account.accountId, code, client.clientId)
       if (!checked.ok) return failure(checked)
-      return { ok: true, patch: { proof: proofOf(account, clock) } }
+      return { ok: true, patch: { proof: proofOf(account, clock), answers: trusting(trust, state) } }
     },
   }
 }

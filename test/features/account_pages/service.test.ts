@@ -5,8 +5,10 @@ import { profileSchema } from '../../../src/features/account_pages/schema.ts'
 import { createAccountActs } from '../../../src/features/account_pages/service.ts'
 import type { AccountPagesDeps } from '../../../src/features/account_pages/types.ts'
 import type { SignedIn } from '../../../src/features/account_sign_in/types.ts'
-import type { Checked, CodeRequest } from '../../../src/features/email_codes/types.ts'
+import type { CodeRequest } from '../../../src/features/email_codes/types.ts'
+import type { Checked } from '../../../src/platform/one_time_codes.ts'
 import type { Tx } from '../../../src/platform/postgres.ts'
+import { fakeNotices } from '../../support/notices.ts'
 
 const NOW = new Date('2026-11-01T12:00:00.000Z')
 const TX = {} as Tx
@@ -66,8 +68,7 @@ describe('acts of the account pages', () => {
         wake: () => {},
       },
       clock: { now: () => NOW },
-      issuer: 'https://id.example',
-      home: '/account',
+      notices: fakeNotices({ now: () => NOW }, facts),
       ownClientId: 'genkan-account',
       kv: {
         get: async (key) => stored.get(key),
@@ -95,10 +96,10 @@ describe('acts of the account pages', () => {
           password.length < 8 ? { ok: false, code: 'password_too_short' } : { ok: true, hash: `hash of ${password}` },
         store: async (accountId, hash) => log.push(['store', accountId, hash]),
         isSet: async () => true,
-        setFirst: async (account, password, stated) => {
+        setFirst: async (account, password, also) => {
           if (password.length < 8) return { ok: false, code: 'password_too_short' }
           log.push(['first', account.accountId, password])
-          facts.push(...stated)
+          await also(TX)
           return { ok: true }
         },
       },

@@ -299,7 +299,7 @@ describe('the account pages', () => {
     await page.getByRole('link', { name: 'Add a passkey' }).click()
     await press('Create a passkey')
     await page.getByText('Your passkey is ready').waitFor()
-    expect((await mailbox.to(email)).text).toContain('A new passkey can now be used')
+    expect((await mailbox.to(email, { count: 2 })).text).toContain('A new passkey can now be used')
     await page.getByText('Synced').waitFor()
     await page.getByText('Not used yet').waitFor()
     // What changes a passkey asks for the passkey.

@@ -4,6 +4,7 @@ import { createPasswordService } from '../../../src/features/passwords/service.t
 import { newId } from '../../../src/platform/ids.ts'
 import type { Database } from '../../../src/platform/postgres.ts'
 import { createModelKeyValue } from '../../contracts/key_value_model.ts'
+import { createTestAbuse } from '../../support/abuse.ts'
 import { freshDatabase } from '../../support/services.ts'
 
 const NOW = new Date('2026-11-01T12:00:00.000Z')
@@ -105,22 +106,44 @@ describe.each(['embedded', 'postgres'] as const)('password repository on %s', (k
     expect(await database.db('passwords').where({ account_id: id })).toEqual([])
   })
 
+  it('counts failures in a row by identifier, also of nobody, and reads them with the account in one statement', async () => {
+    const id = await account()
+    await store(id, 'hash')
+    const statements: string[] = []
+    const note = ({ sql }: { sql: string }) => statements.push(sql)
+    await Promise.all(
+      Array.from({ length: 20 }, () => database.transaction((tx) => passwords.countFailure('mac', NOW, tx))),
+    )
+    await database.transaction((tx) => passwords.countFailure('of nobody', LATER, tx))
+    database.db.on('query', note)
+    expect(await passwords.findTried(email, 'mac')).toMatchObject({ credential: { hash: 'hash' }, failures: 20 })
+    expect(await passwords.findTried('nobody@example.com', 'of nobody')).toEqual({ credential: undefined, failures: 1 })
+    expect(await passwords.findTried(email, 'new')).toMatchObject({ credential: { hash: 'hash' }, failures: 0 })
+    expect(await passwords.findTried('nobody@example.com', 'new')).toEqual({ credential: undefined, failures: 0 })
+    expect(statements).toHaveLength(4)
+    database.db.removeListener('query', note)
+    expect(await passwords.failuresAt('mac')).toBe(20)
+    expect(await passwords.purgeFailures(LATER, 10)).toBe(1)
+    await passwords.forgetFailures('of nobody')
+    expect(await Promise.all(['mac', 'of nobody'].map(passwords.failuresAt))).toEqual([0, 0])
+  })
+
   it('of many first passwords at once one is stored', async () => {
     const id = await account()
     const hash = async (password: string) => `hash of ${password}`
     const service = createPasswordService({
       repository: passwords,
       passwordHash: { hash, verify: async () => false, verifyDummy: async () => false, needsRehash: () => false },
-      kv: createModelKeyValue({ now: () => NOW }),
+      guard: createTestAbuse(createModelKeyValue({ now: () => NOW }), { now: () => NOW }).service.signIn,
       transaction: database.transaction,
       outbox: { record: async () => {} },
       clock: { now: () => NOW },
       mac: (value) => value,
-      settings: { minLength: 8, brandWords: async () => [], perAddress: 9, perIdentifier: 9, windowSeconds: 9 },
+      settings: { minLength: 8, brandWords: async () => [], perIdentifier: 9 },
     })
     const me = { accountId: id, email, emailVerified: true, active: true, epoch: 0, factors: [] }
     const words = ['violet tangent 8', 'orange meridian 9', 'crimson parabola 3', 'silver ellipse 5']
-    const ends = await Promise.all(words.map((word) => service.setFirst(me, word, [])))
+    const ends = await Promise.all(words.map((word) => service.setFirst(me, word, async () => {})))
     const winner = words[ends.findIndex(({ ok }) => ok)]
     expect(ends.filter(({ ok }) => ok)).toHaveLength(1)
     expect((await passwords.findByAccount(id))?.hash).toBe(`hash of ${winner}`)

@@ -4,6 +4,7 @@ import type { Fact } from '../../../src/events.ts'
 import type { Credential } from '../../../src/features/passwords/types.ts'
 import { createRecoveryService } from '../../../src/features/recovery/service.ts'
 import type { Tx } from '../../../src/platform/postgres.ts'
+import { fakeNotices } from '../../support/notices.ts'
 
 const ASKED = { cid: 'c1', uid: 'u1', email: 'anna@example.com' }
 const FROM = { ip: '203.0.113.7', locale: 'en' }
@@ -33,9 +34,8 @@ describe('Recovery', () => {
         },
         wake: () => {},
       },
-      clock: { now: () => new Date('2026-11-01T12:00:00.000Z') },
       issuer: 'https://id.example',
-      home: '/account',
+      notices: fakeNotices({ now: () => new Date('2026-11-01T12:00:00.000Z') }, facts),
       accounts: {
         proveEmail: async (id, email) => {
           if (taken) throw new AppError('already_exists')

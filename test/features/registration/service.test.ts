@@ -3,6 +3,7 @@ import { canonicalEmail } from '../../../src/features/accounts/types.ts'
 import { createRegistrationService } from '../../../src/features/registration/service.ts'
 import type { Tx } from '../../../src/platform/postgres.ts'
 import { createModelKeyValue } from '../../contracts/key_value_model.ts'
+import { createTestAbuse, solve } from '../../support/abuse.ts'
 
 const NOW = new Date('2026-11-01T12:00:00.000Z')
 const FROM = { ip: '203.0.113.7', clientId: 'shop', locale: 'fi', fields: [] }
@@ -25,11 +26,12 @@ describe('Registering', () => {
     service = build('optional')
   })
 
+  const clock = { now: () => NOW }
   function build(password: 'optional' | 'required') {
     return createRegistrationService({
       password,
-      clock: { now: () => NOW },
-      kv: createModelKeyValue({ now: () => new Date(0) }),
+      clock,
+      guard: createTestAbuse(createModelKeyValue(clock), clock, { budgets: { address: 60 } }).service.request,
       transaction: async (work) => {
         const before = [...rows]
         try {
@@ -87,11 +89,29 @@ describe('Registering', () => {
   })
 
   it('lets one address register so often in ten minutes, and hashes nothing over it', async () => {
-    for (let i = 0; i < 60; i++) await service.register(GOOD, FROM)
+    const register = async (i: number) => {
+      const typed = { ...GOOD, email: `anna${i}@example.com` }
+      const first = await service.register(typed, FROM)
+      if (first.ok || first.challenge === undefined) return first
+      return service.register(typed, { ...FROM, proof: solve(first.challenge) })
+    }
+    for (let i = 0; i < 60; i++) expect((await register(i)).ok).toBe(true)
     hashes = 0
-    expect(await service.register(GOOD, FROM)).toEqual({ ok: false, code: 'too_many_requests', retryAfter: 600 })
+    expect(await register(60)).toEqual({ ok: false, code: 'too_many_requests', retryAfter: 600 })
     expect(hashes).toBe(0)
     expect((await service.register(GOOD, { ...FROM, ip: '198.51.100.1' })).ok).toBe(true)
+  })
+
+  it('of one e-mail address asks for a proof from the sixth on, and never makes its owner wait (A38)', async () => {
+    for (let i = 0; i < 5; i++) expect((await service.register(GOOD, { ...FROM, ip: `203.0.113.${i}` })).ok).toBe(true)
+    const held = await service.register(GOOD, FROM)
+    expect(held).toMatchObject({ ok: false, code: 'challenge' })
+    if (held.ok || held.challenge === undefined) throw new Error('no challenge')
+    // A form that comes back for its password brings the next puzzle along.
+    const weak = await service.register({ ...GOOD, password: 'password1' }, { ...FROM, proof: solve(held.challenge) })
+    if (weak.ok || weak.challenge === undefined) throw new Error('no challenge')
+    expect(weak.code).toBe('password_too_common')
+    expect((await service.register(GOOD, { ...FROM, proof: solve(weak.challenge) })).ok).toBe(true)
   })
 
   it('makes an account without a password when none is typed, and hashes nothing', async () => {

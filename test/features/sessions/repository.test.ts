@@ -14,11 +14,11 @@ const at = (hours: number) => new Date(NOW.getTime() + hours * HOUR)
 /** Runs something as if it came from a request of its own. */
 const outside = AsyncLocalStorage.snapshot()
 /** Over are sessions made, or last seen, before these instants. */
-const before = (made: Date, seen: Date, now = NOW) => ({
+const overBefore = (made: Date, seen: Date, now = NOW) => ({
   ...{ now, absoluteSeconds: (now.getTime() - made.getTime()) / 1000 },
   ...{ idleSeconds: (now.getTime() - seen.getTime()) / 1000, slackSeconds: 0 },
 })
-const NEVER = before(new Date(0), new Date(0))
+const NEVER = overBefore(new Date(0), new Date(0))
 
 describe.each(['embedded', 'postgres'] as const)('session repository on %s', (kind) => {
   let database: Database
@@ -106,7 +106,7 @@ describe.each(['embedded', 'postgres'] as const)('session repository on %s', (ki
       await open(opening('open-d'), 'o5')
       await database.transaction((tx) => sessions.end('o5', 'logout', NOW, tx))
       expect((await open(opening('open-d', { uid: 'o5' }), 'o6')).uid).toBe('o6')
-      const over = before(at(1), new Date(0))
+      const over = overBefore(at(1), new Date(0))
       expect((await open(opening('open-d', { uid: 'o6', now: at(2) }), 'o7', over)).uid).toBe('o7')
     })
 
@@ -165,7 +165,7 @@ describe.each(['embedded', 'postgres'] as const)('session repository on %s', (ki
     await open(opening('list-a', { now: at(-9) }), 's3')
     await open(opening('list-a'), 's4')
     await database.transaction((tx) => sessions.end('s4', 'logout', NOW, tx))
-    const over = before(new Date(0), at(-8))
+    const over = overBefore(new Date(0), at(-8))
     await link('s1', 'list-a', 'web', 'g-list')
     await link('s1', 'list-a', 'shop', 'g-list-2')
     const listed = await sessions.listLive('list-a', over)
@@ -232,7 +232,7 @@ describe.each(['embedded', 'postgres'] as const)('session repository on %s', (ki
       await sessions.touch('p1', NOW, at(1))
       await open(opening('purge-a', { now: at(-10) }), 'p2')
       await open(opening('purge-a'), 'p3')
-      const over = before(at(-720), at(-9))
+      const over = overBefore(at(-720), at(-9))
       const run = (atMost: number) => database.transaction((tx) => sessions.endOver(over, atMost, NOW, tx))
       expect(await run(1)).toHaveLength(1)
       await run(100)
@@ -247,7 +247,7 @@ describe.each(['embedded', 'postgres'] as const)('session repository on %s', (ki
       await open(began({ absoluteSeconds: 7200 }), 'own-absolute')
       await open(began({ idleSeconds: 14_400, absoluteSeconds: 14_400 }), 'own-longer')
       await sessions.begin(began({ idleSeconds: 60 }), 'own-begun', { sql: 'select 1', bindings: [] })
-      const over = before(at(-720), at(-9))
+      const over = overBefore(at(-720), at(-9))
       expect((await sessions.listLive('purge-own', over)).map(({ uid }) => uid)).toEqual(['own-longer'])
       const ended = await database.transaction((tx) => sessions.endOver(over, 100, NOW, tx))
       expect(ended.map(({ uid }) => uid).sort()).toEqual(['own-absolute', 'own-begun', 'own-idle'])
@@ -258,7 +258,7 @@ describe.each(['embedded', 'postgres'] as const)('session repository on %s', (ki
       await account('own-open')
       await open(opening('own-open', { limits: { absoluteSeconds: 60 } }), 'own1')
       const again = opening('own-open', { uid: 'own1', now: at(1) })
-      expect((await open(again, 'own2', before(at(-720), at(-9), at(1)))).uid).toBe('own2')
+      expect((await open(again, 'own2', overBefore(at(-720), at(-9), at(1)))).uid).toBe('own2')
     })
 
     it('deletes old ended rows but keeps those that carry a living offline grant', async () => {

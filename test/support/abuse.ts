@@ -1,0 +1,53 @@
+/** The defence against guessing in tests: its room on a store and a clock of theirs, and a solver of its puzzles. */
+import { hash } from 'node:crypto'
+import { createAbuse } from '../../src/features/abuse/index.ts'
+import type { AbuseDeps } from '../../src/features/abuse/service.ts'
+import { createChallenges } from '../../src/platform/challenge.ts'
+import type { Clock } from '../../src/platform/clock.ts'
+import { sha256 } from '../../src/platform/ids.ts'
+import type { KeyValue } from '../../src/platform/key_value.ts'
+
+const EASY = { rounds: 2, bits: 2 }
+
+/** Production's limits for one identifier or device; the others as given (1,000). */
+export function createTestAbuse(
+  kv: KeyValue,
+  clock: Clock,
+  { budgets = {}, ...more }: Partial<AbuseDeps> & { budgets?: Partial<AbuseDeps['settings']['signIn']> } = {},
+) {
+  const mac = (value: string) => sha256(`a key of the test\n${value}`)
+  const many = { address: 1000, subnet: 1000, client: 1000, all: 1000, ...budgets }
+  return createAbuse({
+    kv,
+    challenges: createChallenges({ kv, clock, mac, macMatches: (value, tag) => mac(value) === tag, work: EASY }),
+    mac: (value) => `mac(${value})`,
+    settings: {
+      ...{ windowSeconds: 600, challengeAtPercent: 50 },
+      ...{ signIn: { identifier: 10, device: 10, ...many }, request: many },
+    },
+    ...more,
+  })
+}
+
+/** What a browser's script does, as plainly as possible. */
+export function solve({ puzzle, rounds, bits }: { puzzle: string; rounds: number; bits: number }): string {
+  const answers = Array.from({ length: rounds }, (_, round) => {
+    let answer = 0
+    while (Math.clz32(hash('sha256', `${puzzle}~${round}.${answer}`, 'buffer').readUInt32BE(0)) < bits) answer++
+    return answer
+  })
+  return `${puzzle}~${answers.join('.')}`
+}
+
+/** What a page that asks for a proof holds: the puzzle, and the ticket of whoever runs no script ('' without one). */
+export function challengeIn(html: string) {
+  const [, ticket = '', puzzle, rounds, bits] =
+    /name="proof" value="([^"]*)" data-puzzle="([^"]+)" data-rounds="(\d+)" data-bits="(\d+)"/.exec(html) ?? []
+  return puzzle === undefined ? undefined : { ticket, puzzle, rounds: Number(rounds), bits: Number(bits) }
+}
+
+/** What the script of a page that asks for a proof sends with its form; nothing for other pages. */
+export function proofFor(html: string): { proof?: string } {
+  const challenge = challengeIn(html)
+  return challenge === undefined ? {} : { proof: solve(challenge) }
+}
