@@ -41,6 +41,12 @@ function issuerProblem(value: string): string | undefined {
   return 'must be https (http is for loopback only)'
 }
 
+/** Of the same form as the issuer: what a browser compares the origin of a page with. */
+const relatedOrigin = z.string().superRefine((value, context) => {
+  const problem = issuerProblem(value)
+  if (problem !== undefined) context.addIssue({ code: 'custom', message: problem })
+})
+
 const cidr = z.string().refine((value) => {
   const [address, bits] = value.split('/')
   const version = isIP(address ?? '')
@@ -200,6 +206,7 @@ const schema = z.strictObject({
       email_domains: z.record(z.string().toLowerCase(), enrolment).default({}),
     })
     .prefault({}),
+  passkeys: z.strictObject({ related_origins: z.array(relatedOrigin).max(50).default([]) }).prefault({}),
   recovery: z.strictObject({ waiting_hours: z.coerce.number().int().min(24).max(720).default(72) }).prefault({}),
   sms: sms.optional(),
   retention: z
@@ -310,6 +317,8 @@ export interface Config {
   /** The level that a scope demands of whoever signs in. */
   readonly scopeLevels: { readonly [scope: string]: string }
   /** Which accounts must have a second factor, when their client does not say. */
+  /** Origins beside the issuer's whose pages may use its passkeys. */
+  readonly passkeys: { readonly relatedOrigins: readonly string[] }
   readonly secondFactor: {
     readonly policy: 'none' | 'optional' | 'required'
     /** Sign-ins for which it may be put off. */
@@ -642,14 +651,11 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     levels: s.levels.map((row) => ({ ...row, maxAge: row.max_age_seconds })),
     scopeLevels: s.scope_levels,
     secondFactor: { ...s.second_factor, emailDomains: s.second_factor.email_domains },
+    passkeys: { relatedOrigins: s.passkeys.related_origins },
     recovery: { waitingHours: s.recovery.waiting_hours },
     sms: smsOf(s, env),
     retention: retentionOf(s),
-    modules: {
-      registration: s.modules.registration,
-      recovery: s.modules.recovery,
-      accountPages: s.modules.account_pages,
-    },
+    modules: modulesOf(s),
     home: s.modules.account_pages ? '/account' : '/',
     resources: s.resources,
     clients: s.clients,
@@ -657,6 +663,10 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     brands: s.brands.map((brand) => withAbsoluteFiles(brand, dirname(settingsPath(env) ?? '.'))),
     templatesDir: s.templates_dir === undefined ? undefined : resolve(s.templates_dir),
   }
+}
+
+function modulesOf({ modules }: Settings): Config['modules'] {
+  return { registration: modules.registration, recovery: modules.recovery, accountPages: modules.account_pages }
 }
 
 /** On the embedded default every country is served, to files; in production only who says so sends anything. */

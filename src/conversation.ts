@@ -13,6 +13,7 @@ import { createDevicePages } from './features/devices/index.ts'
 import { createEnrolling, createSecurityPages } from './features/enrolment/index.ts'
 import type { Setup } from './features/enrolment/types.ts'
 import { createNoticePages } from './features/notices/index.ts'
+import { createPasskeyPages } from './features/passkeys/index.ts'
 import { createRecovery } from './features/recovery/index.ts'
 import { createRecoveryCodePages } from './features/recovery_codes/index.ts'
 import { createRegistration } from './features/registration/index.ts'
@@ -165,7 +166,7 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
     languages: deps.languages,
   })
   const area = createAccountArea({ issuer: config.issuer, gate: signIn.gate, pages, csrf })
-  const factors = createFactorPages(rooms, area)
+  const factors = createFactorPages(foundation, rooms, area)
   const own = createAccountPages({
     transaction: database.transaction,
     outbox,
@@ -195,15 +196,18 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
 }
 
 /** What an account signs in with: a page for each method, and the page that lists them. */
-function createFactorPages(
-  { totp, recoveryCodes, smsCodes, passwords, brands }: Rooms,
-  area: AccountArea,
-): readonly Feature[] {
+function createFactorPages({ config, clock }: Foundation, rooms: Rooms, area: AccountArea): readonly Feature[] {
+  const { totp, recoveryCodes, smsCodes, passkeys, passwords, brands } = rooms
   const codes = createRecoveryCodePages({ codes: recoveryCodes.service, area })
+  const issuerName = async () => (await brands.service.page()).name
+  const keys = createPasskeyPages({
+    ...{ passkeys: passkeys.service, area, clock, rpName: issuerName },
+    issuer: config.issuer,
+  })
   const app = createTotpPages({
     totp: totp.service,
     area,
-    issuerName: async () => (await brands.service.page()).name,
+    issuerName,
     afterSetUp: codes.afterSetUp,
   })
   const password = async ({ accountId }: SignedIn): Promise<SecurityRow> => {
@@ -212,8 +216,8 @@ function createFactorPages(
   }
   const phone = smsCodes && createPhonePages({ sms: smsCodes.service, area, afterSetUp: codes.afterSetUp })
   const phones = phone === undefined ? [] : [phone]
-  const rows = [password, app.row, ...phones.map(({ row }) => row), codes.row]
-  return [app, ...phones, codes, createSecurityPages({ area, rows })]
+  const rows = [password, keys.row, app.row, ...phones.map(({ row }) => row), codes.row]
+  return [keys, app, ...phones, codes, createSecurityPages({ area, rows })]
 }
 
 /** The steps that set a method up, as the page that offers them lists them. */

@@ -94,7 +94,7 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   const keepFactors = (accountId: string, tx: Tx) => safety.lostFactors.service.cancel(accountId, 'refused', tx)
   const { mails, ...credentials } = createCredentials(foundation, accounts, readEmail, brands.service, isKnownDevice)
   const notices = noticesOf(foundation, accounts, sessions, keepFactors)
-  const factors = createFactors(foundation, accounts, sessions, brands.service, notices)
+  const factors = createFactors(foundation, { ...credentials, accounts, sessions, brands, notices })
   const safety = createSafety(foundation, accounts, sessions, notices, factors)
   const rooms = { brands, clients, keys, consents, sessions, identifiers, accounts, ...credentials, ...factors }
   const { devices, lostFactors } = safety

@@ -13,6 +13,9 @@ import { createLostFactors } from './features/lost_factors/index.ts'
 import { removalRepository } from './features/lost_factors/repository.ts'
 import { createNotices } from './features/notices/index.ts'
 import { noticeRepository } from './features/notices/repository.ts'
+import { createPasskeys } from './features/passkeys/index.ts'
+import { passkeyRepository } from './features/passkeys/repository.ts'
+import type { createPasswords } from './features/passwords/index.ts'
 import { createRecoveryCodes } from './features/recovery_codes/index.ts'
 import { recoveryCodeRepository } from './features/recovery_codes/repository.ts'
 import type { createSessions } from './features/sessions/index.ts'
@@ -25,6 +28,7 @@ import type { Foundation } from './foundation.ts'
 import { digits, newId, newToken } from './platform/ids.ts'
 import type { Tx } from './platform/postgres.ts'
 import { createTryLimits } from './platform/try_limits.ts'
+import { createWebAuthn } from './platform/webauthn.ts'
 
 /** The mails that tell an account's owner what was done. */
 export function noticesOf(
@@ -48,7 +52,7 @@ export function createSafety(
   accounts: ReturnType<typeof createAccounts>,
   sessions: ReturnType<typeof createSessions>,
   notices: ReturnType<typeof createNotices>,
-  { totp, smsCodes }: ReturnType<typeof createFactors>,
+  { passkeys, totp, smsCodes }: ReturnType<typeof createFactors>,
 ) {
   const { db, transaction } = database
   const shared = {
@@ -57,19 +61,23 @@ export function createSafety(
   }
   const devices = createDevices({ ...shared, repository: deviceRepository(db) })
   const { waitingHours } = config.recovery
-  const removeFactors = [totp, ...(smsCodes === undefined ? [] : [smsCodes])].map(({ service }) => service.removeLost)
+  const removeFactors = [passkeys, totp, ...(smsCodes === undefined ? [] : [smsCodes])].map(
+    ({ service }) => service.removeLost,
+  )
   const lostFactors = createLostFactors({ ...shared, repository: removalRepository(db), removeFactors, waitingHours })
   return { devices, lostFactors }
 }
 
+interface FactorDeps {
+  readonly accounts: ReturnType<typeof createAccounts>
+  readonly sessions: ReturnType<typeof createSessions>
+  readonly passwords: ReturnType<typeof createPasswords>
+  readonly brands: BrandsFeature
+  readonly notices: ReturnType<typeof createNotices>
+}
+
 /** What an account may set up beside its password and its mailbox. */
-export function createFactors(
-  foundation: Foundation,
-  accounts: ReturnType<typeof createAccounts>,
-  sessions: ReturnType<typeof createSessions>,
-  brands: BrandsFeature['service'],
-  notices: ReturnType<typeof createNotices>,
-) {
+export function createFactors(foundation: Foundation, { accounts, sessions, passwords, brands, notices }: FactorDeps) {
   const { config, database, outbox, clock, keyValue, secretBox } = foundation
   const { db, transaction } = database
   const shared = {
@@ -86,28 +94,44 @@ export function createFactors(
   })
   const { setFactor, changeFactor } = enrolment.service
   const recoveryCodes = createRecoveryCodes({ ...shared, repository: recoveryCodeRepository(db), setFactor })
-  const totp = createTotp({
-    ...shared,
-    repository: totpRepository(db),
-    changeFactor,
-    setFactor,
-    issuerName: async (brandId) => (await brands.page(brandId)).name,
+  const issuerName = async (brandId: string | undefined) => (await brands.service.page(brandId)).name
+  const own = { ...shared, changeFactor, setFactor }
+  const totp = createTotp({ ...own, repository: totpRepository(db), issuerName })
+  const passkeys = createPasskeys({
+    ...{ ...own, ...settingsOf(foundation), enrolment: enrolment.service, passwords: passwords.service },
+    repository: passkeyRepository(db),
+    rpName: issuerName,
   })
   const texts = createTexts(
     foundation,
-    brands,
+    brands.service,
     (reference) => smsCodes?.service.sending(reference) ?? Promise.resolve(false),
   )
   const smsCodes =
     texts &&
     createSmsCodes({
-      ...{ ...shared, digits, changeFactor, setFactor },
+      ...{ ...own, digits },
       repository: phoneRepository(db),
       mac: (value) => secretBox.mac(value, PHONE_MAC),
       macMatches: (value, mac) => secretBox.macMatches(value, PHONE_MAC, mac),
       texts: texts.service,
     })
-  return { enrolment, recoveryCodes, totp, texts, smsCodes }
+  return { enrolment, recoveryCodes, passkeys, totp, texts, smsCodes }
+}
+
+/** What the settings say of passkeys. */
+function settingsOf({ config, metrics }: Foundation) {
+  const { issuer, levels, limits, modules } = config
+  const { relatedOrigins } = config.passkeys
+  return {
+    ...{ issuer, relatedOrigins, pages: modules.accountPages },
+    webauthn: createWebAuthn({ issuer, relatedOrigins }),
+    limit: { perAddress: limits.signIn.address, windowSeconds: limits.windowSeconds },
+    signsIn: (methods: readonly string[]) =>
+      levels.some((level) => level.methods.some((set) => set.every((method) => methods.includes(method)))),
+    signIn: metrics.signIn,
+    offered: metrics.passkeyOffered,
+  }
 }
 
 /** Numbers and codes of phones are hashed under it. */

@@ -90,6 +90,13 @@ export function next(steps: readonly Step[], state: FlowState): Step | undefined
   return chosen?.meets.some((requirement) => first?.meets.includes(requirement)) ? chosen : first
 }
 
+/** The named step, when it may be answered now: the one that is shown or, if it gives challenges, one that could be chosen. */
+export function answerable(steps: readonly Step[], state: FlowState, name: string): Step | undefined {
+  const chosen = next(steps, { ...state, progress: { ...state.progress, chosen: name } })
+  const step = chosen?.challenge === undefined ? next(steps, state) : chosen
+  return step?.name === name ? step : undefined
+}
+
 /** Every change of path forgets the account and its proofs; what was typed stays, to be corrected instead of typed again. */
 export function switchPatch({ progress }: FlowState, to: string): Patch {
   const afresh = { accountId: null, chosen: null } as const

@@ -5,10 +5,11 @@ import { AppError } from '../errors.ts'
 import type { DeviceCookie } from '../http/device_cookie.ts'
 import type { Languages } from '../http/language.ts'
 import type { Conversation } from './conversation.ts'
-import { abortOf, next, optional, switchPatch } from './flow.ts'
+import { abortOf, answerable, next, optional, switchPatch } from './flow.ts'
 import type { InteractionHints } from './hints.ts'
 import { reasonOf } from './levels.ts'
 import { isFinished } from './progress.ts'
+import { addChallenges, refuseUnknown, withAbilities } from './scripts.ts'
 import {
   authenticated,
   type Challenge,
@@ -87,16 +88,13 @@ export function interactionRoutes(deps: InteractionRouteDeps): Router {
     if (action === 'abort') return redirect(ctx, await store.answer(ctx, uidOf(ctx), abortOf(conversation.state)))
     return submit(deps, ctx, conversation, action, form)
   })
+
+  addChallenges(router, deps)
   return router
 }
 
 /** What every page of the conversation may post to beside its step. */
 const ACTIONS = ['switch', 'abort']
-
-/** Of a module that is switched off there is no step: refused, whatever an old page or a forged form says (A96). */
-function refuseUnknown(steps: readonly Step[], name: string | undefined): void {
-  if (!steps.some((step) => step.name === name)) throw new AppError('forbidden')
-}
 
 /** Shows the step that is due, or finishes. The only place that decides what a person sees next. */
 async function dispatch(deps: InteractionRouteDeps, ctx: Context, conversation: Conversation): Promise<void> {
@@ -164,14 +162,14 @@ async function submit(
   form: { readonly [name: string]: string },
 ): Promise<void> {
   const { state } = conversation
-  const step = next(deps.steps, state)
+  const step = answerable(deps.steps, state, name)
   // A finished conversation, an old page, a second tab: back to where the conversation stands.
-  if (step === undefined || step.name !== name || isFinished(state)) return back(ctx)
+  if (step === undefined || isFinished(state)) return back(ctx)
   const values = Object.fromEntries(SHOWN_AGAIN.flatMap((field) => (form[field] ? [[field, form[field]]] : [])))
   const parsed = step.input.safeParse(form)
   if (!parsed.success) {
-    const [issue] = parsed.error.issues
-    const field = issue?.path[0] === undefined ? undefined : String(issue.path[0])
+    const [at] = parsed.error.issues[0]?.path ?? []
+    const field = at === undefined ? undefined : String(at)
     return show(deps, ctx, conversation, step, { status: 400, values, error: { code: 'invalid_request', field } })
   }
   const outcome = await step.submit(parsed.data, state, requestOf(deps, ctx))
@@ -181,7 +179,8 @@ async function submit(
     const { error, description } = outcome.deny
     return redirect(ctx, await deps.store.answer(ctx, state.uid, { error, error_description: description }))
   }
-  return proceed(deps, ctx, await deps.store.advance(conversation, outcome.patch, requestOf(deps, ctx)))
+  const after = await deps.store.advance(conversation, withAbilities(outcome.patch, form), requestOf(deps, ctx))
+  return proceed(deps, ctx, after)
 }
 
 /** Finishes at once when nothing is left to ask; else saves and lets the browser ask for the next page. */

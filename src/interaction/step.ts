@@ -169,6 +169,8 @@ export type Shown = { readonly [key: string]: unknown; readonly accountLocale?: 
 export interface Offer {
   readonly step: string
   readonly label: string
+  /** The page's script may begin the step's ceremony at once, from the list that the browser fills fields from. */
+  readonly autofill?: boolean | undefined
 }
 
 /** What a submit changes. `null` forgets the value; `answers` are merged by key. */
@@ -238,7 +240,15 @@ export interface Step<Input = unknown> {
   offer?(state: FlowState): Offer | undefined
   readonly input: ZodType<Input>
   submit(input: Input, state: FlowState, request: RequestFacts): Promise<Outcome>
+  /**
+   * A challenge that scripts ask for while a page is open: whoever needs none costs none. A step that gives challenges may be
+   * answered from every page that could lead to it.
+   */
+  challenge?(state: FlowState): Promise<object>
 }
+
+/** What a browser has told of itself: it can make passkeys. Kept among the answers, under this name. */
+export const ABILITIES = 'can'
 
 /**
  * How a page of a second factor hands on the wish to be remembered in this browser (the field `trust` of its form): with the

@@ -5,6 +5,8 @@ export interface Metrics {
   readonly registry: Registry
   /** A finished attempt to sign in. `result`: success, failure, limited, error; `method`: an `amr` value. */
   signIn(result: string, method: string): void
+  /** What became of an offer to make a passkey: shown, taken, declined. */
+  passkeyOffered(result: string): void
   /** A typed identifier that was refused: why, and whether it was `stated` as a fact or only `counted`. */
   identifierRefused(reason: string, as: string): void
   /** What became of a text message, or why there is none: cost must be watched. */
@@ -64,7 +66,6 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
     labelNames: ['reason', 'as'],
     registers,
   })
-  const abuse = abuseCounters(registers)
   const tokens = new Counter({
     name: 'genkan_tokens_issued_total',
     help: 'Successful token responses by grant type',
@@ -89,7 +90,6 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
     help: 'Age of the oldest fact that is not sealed',
     registers,
   })
-  const texts = textCounter(registers)
   if (passwordHash !== undefined) hashGauges(registry, passwordHash)
 
   const known = {
@@ -106,8 +106,9 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
     registry,
     signIn: (result, method) => signIns.inc({ result: known.result(result), method: known.method(method) }),
     identifierRefused: (reason, as) => refusals.inc({ reason: known.reason(reason), as: known.as(as) }),
-    ...abuse,
-    ...texts,
+    ...abuseCounters(registers),
+    ...textCounter(registers),
+    ...offersCounter(registers),
     // Extension grants are URNs: `urn:ietf:params:oauth:grant-type:device_code`.
     token: (grantType) => tokens.inc({ grant: known.grant(grantType.replace(/^.*[:]/, '').replaceAll('-', '_')) }),
     request: (route, method, status, seconds) =>
@@ -118,6 +119,17 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
     jobFailed: (job) => failedJobs.inc({ job: known.job(job) }),
     outboxLag: (seconds) => lag.set(seconds),
   }
+}
+
+function offersCounter(registers: Registry[]): Pick<Metrics, 'passkeyOffered'> {
+  const offers = new Counter({
+    name: 'genkan_passkey_offers_total',
+    help: 'Offers to make a passkey after signing in, by what became of them',
+    labelNames: ['result'],
+    registers,
+  })
+  const known = oneOf(['shown', 'taken', 'declined'])
+  return { passkeyOffered: (result) => offers.inc({ result: known(result) }) }
 }
 
 /** What text messages do: asked for, held back by limits of the person (limited) or of the house, and what became of them. */

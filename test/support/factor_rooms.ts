@@ -2,6 +2,8 @@
 import type { Fact } from '../../src/events.ts'
 import { createEnrolment } from '../../src/features/enrolment/index.ts'
 import { enrolmentRepository } from '../../src/features/enrolment/repository.ts'
+import { createPasskeys } from '../../src/features/passkeys/index.ts'
+import { passkeyRepository } from '../../src/features/passkeys/repository.ts'
 import { createRecoveryCodes } from '../../src/features/recovery_codes/index.ts'
 import { recoveryCodeRepository } from '../../src/features/recovery_codes/repository.ts'
 import { createSmsCodes } from '../../src/features/sms_codes/index.ts'
@@ -14,6 +16,7 @@ import { digits, newId } from '../../src/platform/ids.ts'
 import type { Database } from '../../src/platform/postgres.ts'
 import { createSecretBox } from '../../src/platform/secret_box.ts'
 import { createTryLimits } from '../../src/platform/try_limits.ts'
+import { createWebAuthn } from '../../src/platform/webauthn.ts'
 import { createModelKeyValue } from '../contracts/key_value_model.ts'
 import { fakeNotices } from './notices.ts'
 
@@ -21,7 +24,7 @@ const OLD = Buffer.alloc(32, 1)
 export const NEW = Buffer.alloc(32, 2)
 
 export function createFactorRooms(database: Database, start: number) {
-  const world = { time: start, required: false }
+  const world = { time: start, required: false, emailCodes: true, password: false, active: true }
   const facts: Fact[] = []
   const ended: { accountId: string; reason: string; exceptUid: string | undefined }[] = []
   const clock = { now: () => new Date(world.time) }
@@ -36,7 +39,7 @@ export function createFactorRooms(database: Database, start: number) {
   }
   const find = async (accountId: string) => (await db('accounts').where({ id: accountId }).first('factors'))?.factors
   const view = async (accountId: string): Promise<AccountView> => ({
-    ...{ accountId, email: 'ada@example.com', emailVerified: true, active: true, epoch: 0 },
+    ...{ accountId, email: 'ada@example.com', emailVerified: true, active: world.active, epoch: 0 },
     factors: (await find(accountId)) ?? [],
   })
   const shared = {
@@ -67,14 +70,12 @@ export function createFactorRooms(database: Database, start: number) {
     setFactor: enrolment.setFactor,
     issuerName: async () => 'Genkan',
   })
-  const phones = phoneRooms(
-    database,
-    { ...shared, changeFactor: enrolment.changeFactor, setFactor: enrolment.setFactor },
-    facts,
-  )
+  const own = { ...shared, changeFactor: enrolment.changeFactor, setFactor: enrolment.setFactor }
+  const phones = phoneRooms(database, own, facts)
   return {
     ...{ world, facts, ended, kv, view, enrolment },
     ...phones,
+    passkeys: passkeyRoom(database, { ...own, enrolment }, world),
     codes: recoveryCodes.service,
     totp: totp.service,
     /** An account without anything but its address. */
@@ -90,6 +91,25 @@ export function createFactorRooms(database: Database, start: number) {
       return both.needsReseal(sealed) ? both.seal(both.open(sealed, purpose), purpose) : undefined
     },
   }
+}
+
+type PasskeyParts = Pick<
+  Parameters<typeof createPasskeys>[0],
+  ('transaction' | 'outbox' | 'clock' | 'newId' | 'kv') | ('accounts' | 'changeFactor' | 'setFactor' | 'enrolment')
+>
+
+/** Passkeys of one host, which a brand's own host shares. */
+function passkeyRoom({ db }: Database, parts: PasskeyParts, world: { emailCodes: boolean; password: boolean }) {
+  return createPasskeys({
+    ...parts,
+    ...{ issuer: 'https://id.example', relatedOrigins: [], pages: true },
+    repository: passkeyRepository(db),
+    webauthn: createWebAuthn({ issuer: 'https://id.example', relatedOrigins: ['https://brand.example'] }),
+    passwords: { isSet: async () => world.password },
+    rpName: async () => 'Genkan',
+    signsIn: (methods) => methods.some((method) => method !== 'email_code' || world.emailCodes),
+    limit: { perAddress: 100, windowSeconds: 600 },
+  }).service
 }
 
 type PhoneParts = Omit<Parameters<typeof createSmsCodes>[0], 'repository' | 'texts' | 'digits' | 'mac' | 'macMatches'>

@@ -5,7 +5,7 @@
 import type { Context } from 'koa'
 import { AppError } from '../../errors.ts'
 import { readForm } from '../../http/form.ts'
-import { type AccountArea, DONE_CODES } from './types.ts'
+import { type AccountArea, DONE_CODES, signalsOf } from './types.ts'
 
 export interface AccountAreaDeps {
   readonly issuer: string
@@ -15,6 +15,9 @@ export interface AccountAreaDeps {
   }
   readonly csrf: { check(ctx: Context, token: string | undefined): void }
 }
+
+/** Acts after which the passkeys of the account go by another name. */
+const RENAMING: readonly string[] = ['profile_saved', 'email_changed']
 
 const COOKIE = { httpOnly: true, sameSite: 'lax', signed: false, path: '/', overwrite: true } as const
 
@@ -29,6 +32,7 @@ export function createAccountArea({ issuer, gate, pages, csrf }: AccountAreaDeps
     const { email, name: fullName = '' } = me.account
     const frame = {
       account: { email, name: fullName },
+      ...(RENAMING.includes(code ?? '') && { signals: signalsOf(issuer, me) }),
       done: DONE_CODES.find((known) => known === code) ?? '',
       current: template.split('/').at(-1) ?? '',
     }

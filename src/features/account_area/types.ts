@@ -61,6 +61,9 @@ export const DONE_CODES = [
   'phone_updated',
   'phone_removed',
   'recovery_codes_saved',
+  'passkey_added',
+  'passkey_renamed',
+  'passkey_removed',
 ] as const
 
 export type DoneCode = (typeof DONE_CODES)[number]
@@ -82,4 +85,19 @@ export interface SecurityRow {
 export function requestOf(ctx: Context): { ip: string; locale: string } {
   const { ip, locale } = ctx.state as { ip: string; locale: string }
   return { ip, locale }
+}
+
+/**
+ * What the browser's keeper of passkeys should know of the account (WebAuthn L3 §5.1.10): its names, and with `accepted` which
+ * credentials are still good. '' for an account without passkeys.
+ */
+export function signalsOf(issuer: string, { account }: SignedIn, accepted?: readonly string[]): string {
+  if (accepted === undefined && !account.factors.includes('passkey')) return ''
+  return JSON.stringify({
+    rpId: new URL(issuer).hostname,
+    userId: Buffer.from(account.accountId, 'utf8').toString('base64url'),
+    ...(accepted && { allAcceptedCredentialIds: accepted }),
+    name: account.email,
+    displayName: account.name ?? account.email,
+  })
 }

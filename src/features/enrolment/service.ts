@@ -6,7 +6,7 @@ import type { Tx } from '../../platform/postgres.ts'
 import type { Tell } from '../notices/types.ts'
 import type { AfterCommit, EndReason } from '../sessions/types.ts'
 import type { EnrolmentRepository } from './repository.ts'
-import type { ChangeFactor, SetFactor } from './types.ts'
+import type { ChangeFactor, Enrolment, SetFactor } from './types.ts'
 
 export interface EnrolmentDeps {
   readonly repository: EnrolmentRepository
@@ -46,11 +46,13 @@ export function createEnrolmentService(deps: EnrolmentDeps) {
     return factors
   }
 
-  const changeFactor: ChangeFactor = async ({ account, method, change, notice, page, sessionUid }, tx) => {
+  const changeFactor: ChangeFactor = async ({ account, method, change, notice, page, remains, sessionUid }, tx) => {
     const { accountId } = account
-    const refused = change === 'removed' ? await mayNotGo(deps, account, method, tx) : undefined
+    const found = await repository.findForUpdate(accountId, tx)
+    const stays = change !== 'removed' || (await remains?.()) === true
+    const refused = stays ? undefined : mayNotGo(deps, account, method, found)
     if (refused !== undefined) return refused
-    await setFactor(accountId, method, change !== 'removed', tx)
+    await setFactor(accountId, method, stays, tx)
     await outbox.record([{ type: FACTS[change], accountId, data: { method } }], tx)
     await deps.notices.tell(notice, account, page, tx)
     return deps.sessions.endAll(accountId, 'factor_changed', { exceptUid: sessionUid ?? NO_SESSION }, tx)
@@ -86,14 +88,13 @@ export function createEnrolmentService(deps: EnrolmentDeps) {
 
 const FACTS = { added: 'factor.added', updated: 'factor.updated', removed: 'factor.removed' } as const
 
-/** Read under the lock, so that of two removals at once the second knows of the first. */
-async function mayNotGo(
-  { repository, isRequired }: EnrolmentDeps,
+/** `found` was read under the lock, so that of two removals at once the second knows of the first. */
+function mayNotGo(
+  { isRequired }: EnrolmentDeps,
   account: AccountView,
   method: string,
-  tx: Tx,
-): Promise<'last_factor' | 'absent' | undefined> {
-  const found = await repository.findForUpdate(account.accountId, tx)
+  found: Enrolment | undefined,
+): 'last_factor' | 'absent' | undefined {
   if (found === undefined || !found.factors.includes(method)) return 'absent'
   const left = found.factors.filter((name) => name !== method)
   const mustHave = isRequired({ ...account, secondFactorRequired: found.isRequired })

@@ -30,6 +30,8 @@ export interface FactorChange {
   /** What the owner's mailbox is told. */
   readonly notice: Notice
   readonly page: { readonly locale: string; readonly brand?: string | undefined }
+  /** Whether the account keeps another one of the method; asked under the lock of the account. */
+  readonly remains?: (() => Promise<boolean>) | undefined
   /** The session in which it is done, which lives on. */
   readonly sessionUid: string | undefined
 }

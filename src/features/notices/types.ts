@@ -43,6 +43,8 @@ export type Notice =
   | 'totp_added'
   | 'totp_updated'
   | 'totp_removed'
+  | 'passkey_added'
+  | 'passkey_removed'
   | 'phone_added'
   | 'phone_updated'
   | 'phone_removed'

@@ -1,0 +1,103 @@
+/** Rows of `passkeys`. */
+import type { Knex } from 'knex'
+import type { Tx } from '../../platform/postgres.ts'
+import type { Assertion } from '../../platform/webauthn.ts'
+import type { Passkey } from './types.ts'
+
+export type PasskeyRepository = ReturnType<typeof passkeyRepository>
+
+interface PasskeyRow {
+  readonly id: string
+  readonly account_id: string
+  readonly credential_id: string
+  readonly public_key: string
+  /** The driver reads bigint as text. */
+  readonly counter: string | number
+  readonly transports: readonly string[]
+  readonly aaguid: string
+  readonly backup_eligible: boolean
+  readonly backed_up: boolean
+  readonly name: string
+  readonly created_at: Date
+  readonly used_at: Date | null
+}
+
+export function passkeyRepository(db: Knex) {
+  return {
+    async findByCredential(credentialId: string): Promise<Passkey | undefined> {
+      return map(await db<PasskeyRow>('passkeys').where({ credential_id: credentialId }).first())
+    },
+
+    /** Oldest first. */
+    async list(accountId: string, tx?: Tx): Promise<Passkey[]> {
+      const rows = await (tx ?? db)<PasskeyRow>('passkeys')
+        .where({ account_id: accountId })
+        .orderBy(['created_at', 'id'])
+      return rows.map(toPasskey)
+    },
+
+    /** A unique violation when the credential is somebody's already. */
+    async insert(passkey: Passkey, tx: Tx): Promise<void> {
+      await tx('passkeys').insert({
+        id: passkey.id,
+        account_id: passkey.accountId,
+        credential_id: passkey.credentialId,
+        public_key: passkey.publicKey,
+        counter: passkey.counter,
+        transports: JSON.stringify(passkey.transports),
+        aaguid: passkey.aaguid,
+        backup_eligible: passkey.backupEligible,
+        backed_up: passkey.backedUp,
+        name: passkey.name,
+        created_at: passkey.createdAt,
+        used_at: passkey.usedAt ?? null,
+      })
+    },
+
+    /**
+     * Notes a use. False when the counter did not rise, as it does not on a copy of the authenticator (WebAuthn L3 §6.1.1);
+     * those that do not count say 0 for ever.
+     */
+    async use(id: string, { counter, backedUp }: Assertion, now: Date): Promise<boolean> {
+      const changed = await db('passkeys')
+        .where({ id })
+        .where('counter', counter === 0 ? '=' : '<', counter)
+        .update({ counter, backed_up: backedUp, used_at: now })
+      return changed === 1
+    },
+
+    /** Only one of the account's own; says whether it is. */
+    async rename(accountId: string, id: string, name: string, tx: Tx): Promise<boolean> {
+      return (await tx('passkeys').where({ id, account_id: accountId }).update({ name })) === 1
+    },
+
+    async delete(accountId: string, id: string, tx: Tx): Promise<boolean> {
+      return (await tx('passkeys').where({ id, account_id: accountId }).delete()) === 1
+    },
+
+    async deleteAll(accountId: string, tx: Tx): Promise<boolean> {
+      return (await tx('passkeys').where({ account_id: accountId }).delete()) > 0
+    },
+  }
+}
+
+function map(row: PasskeyRow | undefined): Passkey | undefined {
+  return row === undefined ? undefined : toPasskey(row)
+}
+
+function toPasskey(row: PasskeyRow): Passkey {
+  return {
+    id: row.id,
+    accountId: row.account_id,
+    credentialId: row.credential_id,
+    publicKey: row.public_key,
+    counter: Number(row.counter),
+    transports: row.transports,
+    aaguid: row.aaguid,
+    backupEligible: row.backup_eligible,
+    backedUp: row.backed_up,
+    name: row.name,
+    createdAt: row.created_at,
+    usedAt: row.used_at ?? undefined,
+  }
+}

@@ -1,0 +1,23 @@
+/** What other rooms may know of passkeys. */
+import type { Credential } from '../../platform/webauthn.ts'
+
+export interface Passkey extends Credential {
+  readonly id: string
+  readonly accountId: string
+  /** As the person calls it; may be empty. */
+  readonly name: string
+  readonly createdAt: Date
+  readonly usedAt: Date | undefined
+}
+
+/** Where a ceremony is held: a challenge is good there and nowhere else. */
+export interface Holder {
+  /** Hash of the conversation's `cid`, or the uid of the session. */
+  readonly id: string
+  /** Whose ceremony it is; nobody's yet where a passkey is to say who is there. */
+  readonly accountId?: string | undefined
+}
+
+export type Registered =
+  | { readonly ok: true }
+  | { readonly ok: false; readonly code: 'passkey_setup_failed' | 'passkey_known' | 'passkey_too_many' }
