@@ -258,6 +258,17 @@ describe.each(['embedded', 'postgres'] as const)('a phone on %s', (kind) => {
     ).toEqual(expect.arrayContaining([['mail.requested', 'phone_removed']]))
   })
 
+  it('that was lost goes after the waiting, with a fact; where there is none nothing is stated', async () => {
+    const removeLost = () => database.transaction((tx) => rooms.sms.removeLost(accountId, tx))
+    await removeLost()
+    expect(rooms.facts).toEqual([])
+    await setUp()
+    await removeLost()
+    expect(await row()).toBeUndefined()
+    expect(await rooms.view(accountId)).toMatchObject({ factors: [] })
+    expect(rooms.facts.at(-1)).toMatchObject({ type: 'factor.removed', data: { method: 'sms_code', reason: 'lost' } })
+  })
+
   it('goes with its account', async () => {
     await setUp()
     await database.db('accounts').where({ id: accountId }).delete()

@@ -40,7 +40,7 @@ describe('signing in with an app', () => {
     const { id_token: idToken = '' } = await redeem(target.client, request, end)
     expect(decodeJwt(idToken)).toMatchObject({ acr: MFA, amr: ['pwd', 'otp', 'mfa'] })
     const facts = await target.sql<{ type: string }>(
-      'select type from outbox where account_id = $1 order by occurred_at desc, id desc limit 3',
+      'select type from outbox where account_id = $1 order by occurred_at desc, id desc limit 8',
       [ada.sub],
     )
     expect(facts.map(({ type }) => type)).toEqual(expect.arrayContaining(['password.verified', 'totp.verified']))
