@@ -102,6 +102,16 @@ describe('loadConfig', () => {
     expect(loadConfig({ DATA_DIR: directory(), GENKAN_ISSUER: `${issuer}/` }).issuer).toBe(issuer)
   })
 
+  it('takes only origins as those that share passkeys', () => {
+    const file = (origin: string) => ({
+      DATA_DIR: directory(),
+      GENKAN_CONFIG: yaml(`passkeys:\n  related_origins: ["${origin}"]\n`),
+    })
+    expect(loadConfig(file('https://shop.example')).passkeys.relatedOrigins).toEqual(['https://shop.example'])
+    for (const origin of ['shop.example', 'https://shop.example/', 'http://shop.example', 'https://*.shop.example/x'])
+      expect(problemsOf(file(origin)).join()).toMatch(/^passkeys\.related_origins\.0: /)
+  })
+
   it('refuses production on the embedded default unless told otherwise', () => {
     expect(problemsOf({ NODE_ENV: 'production' }).join()).toMatch(/DATABASE_URL.*GENKAN_EMBEDDED=1/)
     expect(problemsOf({ NODE_ENV: 'production', GENKAN_EMBEDDED: '1' })).toEqual([])

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
-import { begin, finished, merge, next } from '../../src/interaction/flow.ts'
+import { answerable, begin, finished, merge, next } from '../../src/interaction/flow.ts'
 import type { AccountView, FlowState, Patch, Progress, PromptName, Step } from '../../src/interaction/step.ts'
 import { DEFAULT_LEVELS } from '../support/levels.ts'
 
@@ -203,5 +203,23 @@ describe('next', () => {
 
   it('is nothing when nothing is needed', () => {
     expect(next([step('a', [], false)], stateOf(begin('login', undefined)))).toBeUndefined()
+  })
+
+  it('leaves a step that gives challenges answerable from what could lead to it, and no other step', () => {
+    const challenge = async () => ({})
+    const passkey = { ...step('passkey', ['account', 'authentication'], true), challenge } as Step
+    const idle = { ...step('idle', ['account'], false), challenge } as Step
+    const later = { ...step('later', ['enrolment'], true), challenge } as Step
+    const steps = [
+      step('identifier', ['account'], true),
+      step('password', ['authentication'], true),
+      passkey,
+      idle,
+      later,
+    ]
+    const named = (name: string) => answerable(steps, stateOf(begin('login', undefined)), name)?.name
+    expect(named('identifier')).toBe('identifier')
+    expect(named('passkey')).toBe('passkey')
+    for (const name of ['password', 'idle', 'later', 'unknown']) expect(named(name)).toBeUndefined()
   })
 })

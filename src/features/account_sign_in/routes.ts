@@ -28,7 +28,7 @@ export interface AccountSignInRouteDeps {
   }
 }
 
-const PATH = /^\/account(\/[a-z_-]+)*$/
+const PATH = /^\/account(\/[\w-]+)*$/
 
 export function createGate({ issuer, service, languages }: AccountSignInRouteDeps): Gate {
   const cookies = cookiesOf(issuer)

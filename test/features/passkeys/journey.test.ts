@@ -327,6 +327,22 @@ describe('the account pages', () => {
     expect(await credentials()).toEqual([])
   }
 
+  it('tell the keeper of passkeys the new name of the account', async () => {
+    await page.addInitScript(`globalThis.signalled = []
+      PublicKeyCredential.signalCurrentUserDetails = async (told) => { globalThis.signalled.push(told) }`)
+    const { sub } = await withPasskey('renamed@browser.example')
+    await page.goto(`${server.issuer}/account/profile`)
+    await page.waitForURL('**/account/profile')
+    expect(await page.evaluate('globalThis.signalled')).toEqual([])
+    await page.locator('input[name=name]').fill('Ada Lovelace')
+    await press('Save')
+    await page.locator('[role=status]').first().waitFor()
+    const userId = Buffer.from(String(sub)).toString('base64url')
+    expect(await page.evaluate('globalThis.signalled')).toEqual([
+      { rpId: 'localhost', userId, name: 'renamed@browser.example', displayName: 'Ada Lovelace' },
+    ])
+  })
+
   it('make no second passkey on the same authenticator', async () => {
     await signUp('twice@browser.example')
     await press('Create a passkey')
