@@ -91,6 +91,7 @@ describe('A57: names and attributes', () => {
       '__Host-genkan_account',
       '__Host-genkan_account_pending',
       '__Host-genkan_csrf',
+      '__Host-genkan_device',
       '__Host-genkan_done',
       '__Host-genkan_locale',
     ]
