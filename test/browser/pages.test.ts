@@ -58,7 +58,7 @@ async function open(
   return { context, page, said }
 }
 
-const press = (page: Page, name: string | RegExp) => page.getByRole('button', { name }).click()
+const press = (page: Page, name: string | RegExp) => page.getByRole('button', { name, exact: true }).click()
 
 async function fillRegistration(page: Page, email: string): Promise<void> {
   await page.goto(`${front.origin}/account`)
@@ -273,7 +273,7 @@ describe('an https issuer', () => {
     await page.locator('input[name=identifier]').fill('double@example.com')
     await press(page, 'Continue')
     await page.locator('input[name=password]').fill(PASSWORD)
-    await page.getByRole('button', { name: 'Sign in' }).dblclick()
+    await page.getByRole('button', { name: 'Sign in', exact: true }).dblclick()
     await page.waitForURL(`${front.origin}/account`)
     const { stdout } = await server.run('audit', 'list', '--type', 'session.started', '--json')
     const started = (JSON.parse(stdout) as { accountId: string }[]).map(({ accountId }) => accountId)
