@@ -152,7 +152,7 @@ describe(sampleTitle('A97: no payload runs in any variable of a page'), () => {
 
   it('nor in any variable of a mail', async () => {
     for (const { template, state, values } of MAILS) {
-      for (const [index, payload] of sample([...SCRIPT_PAYLOADS.entries()])) {
+      for (const [index, payload] of sample([...SCRIPT_PAYLOADS.entries()], { least: 8 })) {
         const context = poisoned(values, payload) as { [name: string]: unknown }
         const { html, subject } = views.mail(
           template,

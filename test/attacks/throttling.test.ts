@@ -171,8 +171,9 @@ describe('A35: a locked account has no side door', () => {
       password: 'nine quiet geese 33',
     })
     expect(changed.status).toBe(429)
-    // The browser that the owner was signed in in is known, and has tries of its own (A38).
-    expect((await guess(member.browser, fresh, PASSWORD)).status).toBe(303)
+    // A session is no key: only a browser that is known by its own cookie has tries of its own (A38).
+    member.browser.jar.delete('genkan_device')
+    expect((await guess(member.browser, fresh, PASSWORD)).status).toBe(429)
     const spa = await target.open(target.person(), { prompt: 'login', login_hint: member.email, max_age: '0' })
     expect(spa.status).toBe(200)
     const again = await passwordPage(member.email.toUpperCase())
@@ -181,6 +182,21 @@ describe('A35: a locked account has no side door', () => {
     await later(401)
     const released = await passwordPage(member.email)
     expect((await guess(released.browser, released.page, PASSWORD)).status).toBe(303)
+  })
+
+  it('A38: the browser that its owner was signed in in gets in meanwhile, and has a limit of its own', async () => {
+    const member = await target.signUp('known@shop.example')
+    await target.settled()
+    const attacker = await passwordPage(member.email)
+    for (let tries = 0; tries < PER_IDENTIFIER; tries++) await guess(attacker.browser, attacker.page, WRONG)
+    expect((await guess(attacker.browser, attacker.page, PASSWORD)).status).toBe(429)
+    const own = await target.open(member.browser, { prompt: 'login' })
+    expect((await guess(member.browser, own, PASSWORD)).status).toBe(303)
+    const again = await target.open(member.browser, { prompt: 'login' })
+    const statuses: number[] = []
+    for (let tries = 0; tries < 40; tries++) statuses.push((await guess(member.browser, again, WRONG)).status)
+    expect(statuses.at(-1)).toBe(429)
+    expect((await guess(member.browser, again, PASSWORD)).status).toBe(429)
   })
 
   it('wrong current passwords on the account page count against the sign-in', async () => {

@@ -75,7 +75,7 @@ describe('the stylesheet', () => {
 
   it('is small, and so is the script', () => {
     expect(css.length).toBeLessThan(20_000)
-    expect(text('genkan.js').length).toBeLessThan(4_000)
+    expect(text('genkan.js').length).toBeLessThan(3_000)
   })
 
   it('loads nothing and knows no left or right', () => {
