@@ -4,6 +4,7 @@
  */
 import type Router from '@koa/router'
 import { createConversation } from './conversation.ts'
+import { enrolmentPolicy } from './enrolment_policy.ts'
 import type { Feature } from './feature.ts'
 import { ACCOUNT_CLIENT_ID } from './features/clients/types.ts'
 import { createDevPages } from './features/dev_pages/index.ts'
@@ -159,6 +160,8 @@ function createEngine(foundation: Foundation, rooms: Rooms, parts: EngineParts):
     findClient: metadata,
     secretMatches: clients.service.secretMatches,
     accountState: onceARequest(accounts.service.state),
+    wantsSecondFactor: (ofClient) =>
+      enrolmentPolicy(config.secondFactor)({ secondFactor: ofClient }, undefined).policy === 'required',
     accountClaims: accounts.service.claims,
     findConsent: consents.service.find,
     linkClient: sessions.service.linkClient,

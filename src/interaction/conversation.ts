@@ -11,7 +11,7 @@ import { sha256 } from '../platform/ids.ts'
 import type { KeyValue } from '../platform/key_value.ts'
 import type { BrowserSession, EngineInteraction, EngineInteractions } from './engine.ts'
 import { begin } from './flow.ts'
-import { afresh, type Levels } from './levels.ts'
+import { afresh, enrolmentDue, justShown, type Levels, needsSetUp } from './levels.ts'
 import { parse, progressKey } from './progress.ts'
 import {
   type AccountView,
@@ -145,18 +145,23 @@ export function judged(
   const { prompt, params, client, progress, account } = known
   // What an account has is nobody's to see before its first proof.
   const own = authenticated(progress) && account !== undefined ? levels.ofFactors(account.factors) : undefined
-  const fresh = prompt.reasons.some((reason) => ASKS_AFRESH.includes(reason))
-  const demands = [...(own === undefined ? [] : [own]), levels.demand(params, client.minimumAcr)]
-  const asked = fresh ? demands.map(afresh) : demands
-  return { ...known, demands: asked, enrolment: enrolmentOf(client, account), now: clock.now().getTime() }
+  const now = clock.now().getTime()
+  const request = levels.demand(params, client.minimumAcr)
+  const setsUp = account !== undefined && authenticated(progress) && needsSetUp(request, progress.proofs, now, account)
+  const isFresh = setsUp || prompt.reasons.some((reason) => ASKS_AFRESH.includes(reason))
+  const demands = [...(own === undefined ? [] : [own]), request]
+  return { ...known, demands: isFresh ? demands.map(afresh) : demands, enrolment: enrolmentOf(client, account), now }
 }
 
 /** The client wants the person to show it now: nothing that was shown before will do. */
 const ASKS_AFRESH = ['login_prompt', 'max_age']
 
+/** The session is merely not enough for what is asked. */
+const STEPS_UP = ['level', 'enrolment']
+
 /**
- * Where a conversation begins. When the session is merely not enough for what is asked, its proofs are brought along, as
- * old as they are: only what is missing is asked for (RFC 9470 §4).
+ * Where a conversation begins. When the session is merely not enough, its proofs are brought along, as old as they are: only
+ * what is missing is asked for (RFC 9470 §4). What must be set up first is another matter: then only fresh ones count.
  */
 async function firstProgress(
   deps: InteractionStoreDeps,
@@ -168,14 +173,19 @@ async function firstProgress(
   const asked = begin(prompt, await firstIdentifier(deps, found), version)
   // Our own pages lead people here who must choose a new password; the button on every sign-in page does the same.
   const first: Progress = found.params.genkan_begin === 'recover' ? { ...asked, path: 'recover' } : asked
-  const stepsUp = prompt === 'login' && found.prompt.reasons.every((reason) => reason === 'level')
+  const stepsUp = prompt === 'login' && found.prompt.reasons.every((reason) => STEPS_UP.includes(reason))
   if (!stepsUp || session === undefined || !sameSession(session, found.session)) return first
   const { accountId, proofs } = session
   const [account, client] = await Promise.all([deps.accounts.view(accountId), deps.engine.client(found.clientId)])
-  const { sets } = deps.levels.demand(found.params, client?.minimumAcr)
-  const longest = Math.max(...sets.map(({ maxAgeMs }) => maxAgeMs))
-  const young = proofs.filter(({ at }) => deps.clock.now().getTime() - at <= longest)
-  return { ...first, identifier: account?.email, accountId, proofs: young }
+  if (account === undefined || client === undefined) return first
+  const demand = deps.levels.demand(found.params, client.minimumAcr)
+  const longest = Math.max(...demand.sets.map(({ maxAgeMs }) => maxAgeMs))
+  const now = deps.clock.now().getTime()
+  const young = proofs.filter(({ at }) => now - at <= longest)
+  const brought: Progress = { ...first, identifier: account.email, accountId, proofs: young }
+  const isDue = enrolmentDue({ enrolment: deps.enrolmentOf(client, account), account, progress: brought })
+  const setsUp = isDue || needsSetUp(demand, young, now, account)
+  return setsUp ? { ...brought, proofs: justShown(young, now) } : brought
 }
 
 function sameSession(now: BrowserSession | undefined, began: EngineInteraction['session']): boolean {

@@ -34,6 +34,8 @@ export type Levels = ReturnType<typeof createLevels>
 const STAND_INS: readonly string[] = ['recovery_code', 'device']
 /** Not an act of the person: no answer to a request for a fresh authentication. */
 const PASSIVE = 'device'
+/** As on the account pages. */
+const SET_UP_MS = 300_000
 
 /** The table, weakest level first; `ofScopes` names the level that a scope demands. */
 export function createLevels(table: readonly Level[], ofScopes: { readonly [scope: string]: string } = {}) {
@@ -144,6 +146,24 @@ export function afresh(demand: Demand): Demand {
   return { ...demand, sets: demand.sets.filter(({ methods }) => !methods.includes(PASSIVE)) }
 }
 
+/**
+ * Whether the demand can only be met by setting something up. Whoever does that must have shown what there is already, by
+ * themselves and a moment ago: a remembered browser, or a session that somebody left open, adds no factor (A48).
+ */
+export function needsSetUp(demand: Demand, proofs: readonly Proof[], now: number, account: AccountView): boolean {
+  return !met(demand, proofs, now) && completing(demand, proofs, now, account).length === 0
+}
+
+/** Proofs that count where a factor is set up: acts, of the last five minutes. */
+export function justShown(proofs: readonly Proof[], now: number): readonly Proof[] {
+  return activeOf(proofs).filter(({ at }) => now - at <= SET_UP_MS)
+}
+
+/** Proofs that are acts of the person. */
+export function activeOf(proofs: readonly Proof[]): readonly Proof[] {
+  return proofs.filter(({ method }) => method !== PASSIVE)
+}
+
 /** Methods that would complete the demand with the fewest further questions, of those that the account has. */
 function completing(
   { sets }: Demand,
@@ -220,9 +240,18 @@ export function reasonOf({ demands, progress, now }: FlowState): Demand['reason'
 export const putOffBy = (accountId: string) => ({ enrolment: accountId })
 
 /** Whether a required second factor is still to be set up before this sign-in ends. */
-export function enrolmentDue({ enrolment, account, progress }: FlowState): boolean {
+export function enrolmentDue({
+  enrolment,
+  account,
+  progress,
+}: Pick<FlowState, 'enrolment' | 'account' | 'progress'>): boolean {
   if (enrolment.policy !== 'required' || account === undefined) return false
-  return !hasSecondFactor(account) && progress.answers.enrolment !== account.accountId
+  return !hasSecondFactor(account) && !enrolmentPutOff({ account, progress })
+}
+
+/** Whether the person has put it off in this conversation. */
+export function enrolmentPutOff({ account, progress }: Pick<FlowState, 'account' | 'progress'>): boolean {
+  return account !== undefined && progress.answers.enrolment === account.accountId
 }
 
 /** Whether the account has more than its password and its mailbox. */

@@ -16,7 +16,7 @@ import {
   wear,
 } from './conversation.ts'
 import { finished, merge } from './flow.ts'
-import { amrOf, met, takesDevice } from './levels.ts'
+import { activeOf, amrOf, enrolmentPutOff, met, takesDevice } from './levels.ts'
 import { isFinished, progressKey, serialise } from './progress.ts'
 import { authenticated, type ClientView, type FlowState, type Patch, type Progress, type RequestFacts } from './step.ts'
 import { newProofs, sessionProofs, stillCounts, trustedAt, truthOf } from './truth.ts'
@@ -168,7 +168,8 @@ async function resume(
     accountId,
     proofs,
     limits: state.client.brand?.session,
-    ts: Math.floor(Math.max(...proofs.map(({ at }) => at)) / 1000),
+    ts: Math.floor(Math.max(...activeOf(proofs).map(({ at }) => at)) / 1000),
+    putOffAt: enrolmentPutOff(state) ? state.client.clientId : undefined,
     remember: remember !== false,
     sessionUid,
     epoch: proofs[0]?.epoch ?? 0,

@@ -10,19 +10,20 @@ import {
   type KoaContextWithOIDC,
 } from 'oidc-provider'
 import type { Config } from '../config.ts'
-import type { Levels } from '../interaction/levels.ts'
 import type { SessionLimits } from '../interaction/step.ts'
 import { CLAIMS, SCOPES } from './claims.ts'
 import { isCompactJws } from './compact_jws.ts'
 import { type SigningKey, toEngineKeys } from './keys.ts'
-import { createPolicy, extraPrompts } from './policy.ts'
+import { createPolicy, extraPrompts, type LevelDeps } from './policy.ts'
 import { createResourceServers } from './resource_servers.ts'
 
 export interface ConfigurationDeps {
   readonly config: Config
   readonly keys: readonly SigningKey[]
-  readonly levels: Levels
-  readonly now: () => Date
+  readonly levels: LevelDeps['levels']
+  readonly now: LevelDeps['now']
+  readonly accountState: LevelDeps['accountState']
+  readonly wantsSecondFactor: LevelDeps['wantsSecondFactor']
   /** Languages of the pages. */
   readonly locales: readonly string[]
   readonly adapter: (model: string) => Adapter

@@ -32,6 +32,8 @@ export interface LoginResult {
   readonly proofs: readonly Proof[]
   /** Where the brand ends the session earlier than the settings do. */
   readonly limits?: SessionLimits | undefined
+  /** The client at which setting up a second factor was put off. */
+  readonly putOffAt?: string | undefined
 }
 
 type Prototype = { [name: string]: (...args: never[]) => unknown }
@@ -39,7 +41,7 @@ type Loose = { prototype: Prototype; [name: string]: unknown }
 
 /** Applies our changes to one provider's models. */
 export function adaptModels(provider: Provider, deps: ModelDeps): void {
-  keepInPayload(provider.Session, ['epoch', 'startedAt', 'linked', 'seenAt', 'proofs', 'limits'])
+  keepInPayload(provider.Session, ['epoch', 'startedAt', 'linked', 'seenAt', 'proofs', 'limits', 'putOffAt'])
   keepInPayload(provider.Grant, ['epoch'])
   keepInPayload(provider.RefreshToken, ['device'])
   adaptSession(provider, deps)
@@ -66,6 +68,7 @@ interface LiveSession {
   accountId?: string
   proofs?: readonly Proof[]
   limits?: SessionLimits | undefined
+  putOffAt?: string | undefined
   adapter: { destroy(id: string): Promise<void> }
 }
 
@@ -134,6 +137,7 @@ function adaptSession(provider: Provider, deps: ModelDeps): void {
       this.uid = login.sessionUid
       this.epoch = login.epoch
       this.proofs = login.proofs
+      this.putOffAt = login.putOffAt
     }
     loginAccount.call(this, details)
   } as never

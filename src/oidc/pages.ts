@@ -86,11 +86,15 @@ export async function viewOf(client: Client, brandOf: BrandOf): Promise<ClientVi
     registrationFields: client.registration_fields as ClientView['registrationFields'],
     defaultLocale: client.default_locale as string | undefined,
     minimumAcr: client.minimum_acr as string | undefined,
-    secondFactor: enrolmentOf(client),
+    secondFactor: secondFactorOf(client),
     brand: await brandOf(client.brand as string | undefined),
   }
 }
 
-function enrolmentOf({ second_factor: policy, second_factor_grace: grace = 0 }: Client): ClientView['secondFactor'] {
+/** What a client wants of accounts that have no second factor. */
+export function secondFactorOf({
+  second_factor: policy,
+  second_factor_grace: grace = 0,
+}: Client): ClientView['secondFactor'] {
   return policy === undefined ? undefined : ({ policy, grace } as ClientView['secondFactor'])
 }

@@ -2,8 +2,10 @@
 import { errors, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider'
 import type { Config } from '../config.ts'
 import { type Levels, met, wishesOf } from '../interaction/levels.ts'
+import type { EnrolmentPolicy } from '../interaction/step.ts'
 import { consentIn } from './grants.ts'
 import { proofsOf } from './models.ts'
+import { secondFactorOf } from './pages.ts'
 
 const { base, Check, Prompt } = interactionPolicy
 
@@ -20,6 +22,7 @@ export function createPolicy(extra: readonly string[], deps: LevelDeps) {
   login?.checks.add(expectedAccount())
   for (const reason of ['essential_acrs', 'essential_acr']) login?.checks.remove(reason)
   login?.checks.add(level(deps))
+  login?.checks.add(enrolment(deps))
   const consent = policy.get('consent')
   if (consent !== undefined) consent.details = (ctx) => ({ agreed: consentIn(ctx) })
   for (const name of extra) policy.add(new Prompt({ name, requestable: true }), 0)
@@ -63,6 +66,24 @@ function subjectOf(idToken: string): unknown {
 export interface LevelDeps {
   readonly levels: Levels
   readonly now: () => Date
+  readonly accountState: (accountId: string) => Promise<{ readonly enrolled?: boolean | undefined } | undefined>
+  /** Whether a client, by its own word or else by the settings, wants accounts with a second factor only. */
+  readonly wantsSecondFactor: (ofClient: EnrolmentPolicy | undefined) => boolean
+}
+
+/**
+ * The client wants accounts with a second factor, and this one, which signed in for another client, has none: the
+ * conversation asks for it, or lets it be put off. A session is no way around (A45).
+ */
+function enrolment({ accountState, wantsSecondFactor }: LevelDeps) {
+  return new Check('enrolment', 'a second factor is to be set up', 'login_required', async ({ oidc }) => {
+    const { client, session } = oidc
+    const { accountId, putOffAt } = (session ?? {}) as { accountId?: string; putOffAt?: string }
+    // The conversation that has just ended has seen to it.
+    if (accountId === undefined || client === undefined || oidc.result?.login) return Check.NO_NEED_TO_PROMPT
+    if (!wantsSecondFactor(secondFactorOf(client)) || putOffAt === client.clientId) return Check.NO_NEED_TO_PROMPT
+    return (await accountState(accountId))?.enrolled ? Check.NO_NEED_TO_PROMPT : Check.REQUEST_PROMPT
+  })
 }
 
 /**

@@ -315,6 +315,69 @@ describe('A45: a second factor that must be set up', () => {
   })
 })
 
+describe('A45: a session that began elsewhere is no way around it', () => {
+  const strictly = (browser: Browser, parameters: { [name: string]: string } = {}) =>
+    target.open(browser, { client_id: 'strict', redirect_uri: `${STRICT}/callback`, ...parameters })
+
+  it('asks whoever comes signed in from a client that demands nothing, and puts off for this client only', async () => {
+    const { email } = await target.signUp('sso45@factor.example')
+    const browser = target.person({ stopAt: [OWN, STRICT] })
+    expect(signsIn(await signIn(browser, await target.open(browser), email))).toBe(true)
+    expect((await strictly(browser, { prompt: 'none' })).params.get('error')).toBe('login_required')
+    const page = await strictly(browser)
+    expect(stepOf(page)).toBe('enrol')
+    const end = await browser.submit(page, {}, { form: '/enrol' })
+    expect(signsIn(end)).toBe(true)
+    // Put off here, for as long as this session lasts.
+    expect(signsIn(await strictly(browser, { prompt: 'none' }))).toBe(true)
+    const other = target.person({ stopAt: [OWN, STRICT] })
+    await signIn(other, await target.open(other), email)
+    expect(stepOf(await strictly(other))).toBe('enrol')
+  })
+
+  it('lets whoever has one pass without a page', async () => {
+    const own = await signUpWithApp(target, clock, 'has45@factor.example')
+    await target.settled()
+    const { browser, page } = await firstFactor(target, own, {}, target.person({ stopAt: [OWN, STRICT] }))
+    expect(signsIn(await totp(browser, page, own.app.code(clock.now())))).toBe(true)
+    expect(signsIn(await strictly(browser, { prompt: 'none' }))).toBe(true)
+  })
+})
+
+describe('A48: no factor is added by what somebody left behind', () => {
+  it('by a session from before: what there is must be shown again, a moment ago', async () => {
+    const { browser } = await target.signUp('left48@factor.example')
+    await clock.later(301)
+    const page = await target.open(browser, { acr_values: MFA })
+    expect(stepOf(page)).toBe('password')
+    const { at, csrf } = placeOf(page)
+    for (const step of ['enrol', 'totp_setup', 'passkey_setup']) {
+      await browser.post(`${at}/switch`, { csrf, to: step }, page.url)
+      expect(stepOf(await browser.get(page.url))).toBe('password')
+    }
+    // What was chosen last waits until then.
+    expect(stepOf(await signIn(browser, page, 'left48@factor.example'))).toBe('passkey_setup')
+  })
+
+  it('by a remembered browser and the password: the app is asked for before a stronger factor is set up', async () => {
+    const own = await signUpWithApp(target, clock, 'kept48@factor.example')
+    const first = await firstFactor(target, own)
+    const code = own.app.code(clock.now())
+    const kept = await first.browser.submit(first.page, { code, trust: 'yes' }, { form: '/totp' })
+    expect(signsIn(kept)).toBe(true)
+    const remembered = async (parameters: { [name: string]: string }) => {
+      for (const name of ['genkan_session', 'genkan_account']) first.browser.jar.delete(name)
+      return signIn(first.browser, await target.open(first.browser, parameters), own.email)
+    }
+    expect(signsIn(await remembered({}))).toBe(true)
+    expect(signsIn(await remembered({ acr_values: MFA }))).toBe(true)
+    const page = await remembered({ acr_values: 'phr' })
+    expect(stepOf(page)).toBe('totp')
+    await clock.later(30)
+    expect(stepOf(await totp(first.browser, page, own.app.code(clock.now())))).toBe('enrol')
+  })
+})
+
 describe('A46: an empty answer to each new step', () => {
   it.each(['{}', 'GET', 'HEAD', 'array'])('%s stays on the step, and an answer counts', async (kind) => {
     await clock.later(600)

@@ -48,6 +48,8 @@ function repeatState(service: Pick<AccountService, 'publish'>): Subscription {
       'account.email_verified',
       'account.password_changed',
       'sessions.ended',
+      'factor.added',
+      'factor.removed',
     ],
     async handle({ accountId }) {
       if (accountId !== undefined) await service.publish(accountId)

@@ -2,6 +2,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { AppError } from '../../errors.ts'
 import type { Fact } from '../../events.ts'
+import { hasSecondFactor } from '../../interaction/levels.ts'
 import type { AccountView } from '../../interaction/step.ts'
 import type { KeyValue } from '../../platform/key_value.ts'
 import { type Tx, uniqueViolation } from '../../platform/postgres.ts'
@@ -111,9 +112,8 @@ function statesOf({ repository, kv }: AccountDeps) {
       const { accountId, active, emailVerified, epoch, passwordAt } = view
       // A view calls pending accounts active too; whoever has proven the address is none.
       if (!active || !emailVerified || passwordAt === undefined) return undefined
-      const state = { active, epoch, passwordAt }
-      const added = await kept.add(accountId, state)
-      return (added ? undefined : await kept.find(accountId)) ?? state
+      const state = { active, epoch, passwordAt, enrolled: hasSecondFactor(view) }
+      return (await kept.add(accountId, state)) ? state : ((await kept.find(accountId)) ?? state)
     },
 
     /** Writes the committed state through. Call it after the commit of whatever changed state or epoch. Idempotent. */

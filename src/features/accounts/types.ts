@@ -1,6 +1,7 @@
 /** What other rooms may know of an account, what people may say of themselves, and the one form of an e-mail address. */
 import { domainToASCII, domainToUnicode } from 'node:url'
 import { z } from 'zod'
+import { hasSecondFactor } from '../../interaction/levels.ts'
 import { type Changes, changesOf, type Values } from '../../platform/changes.ts'
 import { mixesScripts, scriptsOf } from '../../platform/scripts.ts'
 
@@ -139,6 +140,8 @@ export interface AccountState {
   readonly epoch: number
   /** Milliseconds since the epoch: a password that was shown before is not the account's any more. */
   readonly passwordAt?: number | undefined
+  /** Whether it has more than its password and its mailbox. */
+  readonly enrolled?: boolean | undefined
 }
 
 /**
@@ -161,8 +164,9 @@ export function claimsOf(account: Account, provenNumber?: string): { [claim: str
 }
 
 /** The state of an account as it was read. */
-export function toState({ state, epoch, passwordChangedAt }: Account): AccountState {
-  return { active: state === 'active', epoch, passwordAt: passwordChangedAt?.getTime() }
+export function toState({ state, epoch, passwordChangedAt, factors }: Account): AccountState {
+  const passwordAt = passwordChangedAt?.getTime()
+  return { active: state === 'active', epoch, passwordAt, enrolled: hasSecondFactor({ factors }) }
 }
 
 /** Two changes may be written through in any order; the later one stays. */

@@ -1,5 +1,5 @@
 /** The pages of the conversation that ask for a passkey, set one up where one is demanded, and offer to make one. */
-import { enrolmentDue, lacking, met, wanted } from '../../interaction/levels.ts'
+import { activeOf, enrolmentDue, lacking, met, wanted } from '../../interaction/levels.ts'
 import {
   ABILITIES,
   type AccountView,
@@ -140,7 +140,8 @@ function isOffered(state: FlowState): boolean {
   // Not on a shared computer, and not whoever only confirms who they are.
   if (progress.remember === false || session?.accountId === account.accountId) return false
   if (progress.answers.passkey_offer === account.accountId || (account.nudgeAfter ?? 0) > now) return false
-  return demands.every((demand) => met(demand, progress.proofs, now)) && !enrolmentDue(state)
+  // A remembered browser is no reason to trust another key (A48).
+  return demands.every((demand) => met(demand, activeOf(progress.proofs), now)) && !enrolmentDue(state)
 }
 
 /** Of the conversation's own record only: whose passkey it must be is never the form's to say. */

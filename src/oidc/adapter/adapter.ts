@@ -13,6 +13,8 @@ import type { OidcStore, Payload } from './store.ts'
 export interface AccountState {
   readonly active: boolean
   readonly epoch: number
+  /** Whether it has more than its password and its mailbox. */
+  readonly enrolled?: boolean | undefined
 }
 
 export interface AdapterDeps {
