@@ -74,8 +74,8 @@ describe('accounts', () => {
     it('is kept while there is none, and gives way to the one that is there', async () => {
       const id = await active()
       const before = await view(id)
-      expect(await feature.service.note(before)).toEqual({ active: true, epoch: 0, passwordAt: START })
-      expect(await feature.service.state(id)).toEqual({ active: true, epoch: 0, passwordAt: START })
+      expect(await feature.service.note(before)).toEqual({ active: true, enrolled: false, epoch: 0, passwordAt: START })
+      expect(await feature.service.state(id)).toEqual({ active: true, enrolled: false, epoch: 0, passwordAt: START })
       await feature.service.disable(id)
       expect(await feature.service.note(before)).toMatchObject({ active: false, epoch: 1 })
       expect(await feature.service.state(id)).toMatchObject({ active: false, epoch: 1 })
@@ -95,14 +95,14 @@ describe('accounts', () => {
     it('has proven nothing and is not active for the engine', async () => {
       const id = await register()
       expect(await feature.service.view(id)).toMatchObject({ email, emailVerified: false, active: true, epoch: 0 })
-      expect(await feature.service.state(id)).toEqual({ active: false, epoch: 0 })
+      expect(await feature.service.state(id)).toEqual({ active: false, enrolled: false, epoch: 0 })
       expect(await feature.service.claims(id)).toBeUndefined()
       expect(types()).toEqual(['account.registered'])
     })
 
     it('becomes active at once when its mailbox is proven, and other claims of it go', async () => {
       const [other, id] = [await register(), await register()]
-      expect(await feature.service.state(id)).toEqual({ active: false, epoch: 0 })
+      expect(await feature.service.state(id)).toEqual({ active: false, enrolled: false, epoch: 0 })
       await tx((t) => feature.service.proveEmail(id, email, t))
       expect(await feature.service.state(id)).toMatchObject({ active: true, epoch: 0 })
       expect(await feature.service.view(other)).toBeUndefined()
@@ -171,7 +171,7 @@ describe('accounts', () => {
       expect(await feature.service.state(id)).toMatchObject({ active: true, epoch: 0 })
       expect(reads).toBe(1)
       await feature.service.publish(id)
-      expect(await feature.service.state(id)).toEqual({ active: false, epoch: 0 })
+      expect(await feature.service.state(id)).toEqual({ active: false, enrolled: false, epoch: 0 })
     })
 
     it('is undefined for an account that is not there, and nothing is kept for its id', async () => {
@@ -230,7 +230,7 @@ describe('accounts', () => {
       const fact = { id: 'f', type: 'account.disabled', accountId: id, occurredAt: clock.now() } as const
       await consumer?.handle(fact)
       await consumer?.handle(fact)
-      expect(await feature.service.state(id)).toEqual({ active: false, epoch: 1 })
+      expect(await feature.service.state(id)).toEqual({ active: false, enrolled: false, epoch: 1 })
     })
 
     it('is believed for a quarter of an hour, in case the store fell back to an older copy', async () => {
@@ -247,7 +247,7 @@ describe('accounts', () => {
       const id = await active()
       await feature.service.state(id)
       expect(await feature.service.disable(id)).toBe(true)
-      expect(await feature.service.state(id)).toEqual({ active: false, epoch: 1 })
+      expect(await feature.service.state(id)).toEqual({ active: false, enrolled: false, epoch: 1 })
       expect(ended).toEqual([`${id} account_disabled`])
       expect(await feature.service.disable(id)).toBe(false)
       expect(types().filter((type) => type === 'account.disabled')).toHaveLength(1)
