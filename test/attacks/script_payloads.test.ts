@@ -38,8 +38,9 @@ beforeAll(async () => {
     const asset = views.assets.find(({ path }) => path === request.url)
     const known = asset ?? (request.url === '/' ? { type: 'text/html; charset=utf-8', body: answer.html } : undefined)
     const policy = answer.policy === undefined ? {} : { 'Content-Security-Policy': answer.policy }
+    const kept = asset === undefined ? {} : { 'Cache-Control': 'max-age=600' }
     if (known === undefined) response.writeHead(404).end()
-    else response.writeHead(200, { 'Content-Type': known.type, ...policy }).end(known.body)
+    else response.writeHead(200, { 'Content-Type': known.type, ...policy, ...kept }).end(known.body)
   })
   await new Promise<void>((resolve) => site.listen(0, '127.0.0.1', resolve))
   origin = `http://127.0.0.1:${(site.address() as AddressInfo).port}`
