@@ -10,7 +10,7 @@ import type { Browser, Page } from 'playwright-core'
 import { pagePolicy } from '../../src/http/security_headers.ts'
 import { PLAIN_BRAND } from '../../src/platform/brand.ts'
 import { createViews } from '../../src/platform/views.ts'
-import { startChromium } from '../support/chromium.ts'
+import { startHeadlessShell } from '../support/chromium.ts'
 import { sample, sampleTitle } from '../support/sample.ts'
 import { SCRIPT_PAYLOADS } from '../support/script_payloads.ts'
 
@@ -26,7 +26,7 @@ let ran: string[]
 let dialogs: string[]
 
 beforeAll(async () => {
-  browser = await startChromium()
+  browser = await startHeadlessShell()
   const context = await browser.newContext()
   page = await context.newPage()
   await page.exposeFunction('ran', (mark: string) => void ran.push(mark))

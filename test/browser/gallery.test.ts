@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { AxeResults } from 'axe-core'
 import type { Browser, Page } from 'playwright-core'
 import type { Fixtures } from '../../src/platform/views.ts'
-import { startChromium } from '../support/chromium.ts'
+import { startHeadlessShell } from '../support/chromium.ts'
 import { sample, sampleTitle } from '../support/sample.ts'
 import { type Server, startServer } from '../support/server.ts'
 
@@ -24,7 +24,7 @@ const windows = new Map<string, Window>()
 
 beforeAll(async () => {
   server = await startServer({ env: { GENKAN_DEV_PAGES: '1' } })
-  browser = await startChromium()
+  browser = await startHeadlessShell()
 })
 afterAll(async () => {
   await browser?.close()

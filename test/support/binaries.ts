@@ -15,6 +15,7 @@ const PACKAGES = {
   postgres: 'postgresql',
   'redis-server': 'redis-server',
   chromium: 'chromium',
+  'chromium-headless-shell': 'chromium-headless-shell',
   openssl: 'openssl',
   oathtool: 'oathtool',
 } as const
