@@ -189,10 +189,13 @@ function memoryFolder(): string {
   return instead
 }
 
-/** A port below the kernel's ephemeral range, so that no outgoing connection can take it in the meantime. */
+/**
+ * A port below the kernel's ephemeral range, so that no outgoing connection can take it in the meantime. The one after it is
+ * nobody else's: it is the management port of a second worker.
+ */
 async function freePort(): Promise<number> {
   for (;;) {
-    lastPort = lastPort >= 31_999 ? 20_000 : lastPort + 1
+    lastPort = lastPort >= 31_998 ? 20_000 : lastPort + 2
     const port = lastPort
     const probe = createServer()
     const free = await new Promise<boolean>((resolve) => {
