@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { portIsFree } from '../../examples/demo/processes.ts'
 import { newProfile, startChromium } from '../support/chromium.ts'
-import { entrust, freePort } from '../support/services.ts'
+import { entrust, freePorts } from '../support/services.ts'
 
 const EMAIL = 'ada@example.com'
 const PASSWORD = 'nine green slippers by the door'
@@ -63,19 +63,8 @@ async function startDemo(): Promise<Demo> {
   }
 }
 
-/** A row of five ports. Each is asked for, so that no other suite of the run gets one of them. */
-async function freePorts(): Promise<number> {
-  let first = await freePort()
-  for (let last = first; last - first < 4; ) {
-    const port = await freePort()
-    if (port !== last + 1) first = port
-    last = port
-  }
-  return first
-}
-
 beforeAll(async () => {
-  base = await freePorts()
+  base = await freePorts(5)
   demo = await startDemo()
   browser = await startChromium()
   context = await newProfile(browser)

@@ -7,7 +7,7 @@ import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { startReverseProxy } from './reverse_proxy.ts'
-import { entrust, freePort, freshDatabaseUrl, layDatabase, scratchFolder, startRedis } from './services.ts'
+import { entrust, freePort, freePorts, freshDatabaseUrl, layDatabase, scratchFolder, startRedis } from './services.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const DATE_SHIFT = fileURLToPath(new URL('date_shift.ts', import.meta.url))
@@ -72,7 +72,8 @@ export interface Server {
 /** Starts `genkan serve` (or `command`) and waits until it is ready. */
 export async function startServer(options: ServerOptions = {}): Promise<Server> {
   const port = options.port ?? (await freePort())
-  const managementPort = await freePort()
+  // A second worker's metrics are at the port after it.
+  const managementPort = await freePorts(2)
   const scratch = await scratchFolder('server-')
   const dataDir = options.dataDir ?? join(scratch, 'data')
   if (options.dataDir === undefined && options.stores === undefined && options.empty !== true)

@@ -1,12 +1,13 @@
 import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
+import { connect } from 'node:net'
 import { dirname } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, describe, expect, it } from '@jest/globals'
 import { pendingMigrations } from '../../src/platform/migrate.ts'
 import type { Database } from '../../src/platform/postgres.ts'
 import { openRedis } from '../../src/platform/redis.ts'
-import { freshDatabase, startBreakable, startPostgres, startRedis } from './services.ts'
+import { freePorts, freshDatabase, startBreakable, startPostgres, startRedis } from './services.ts'
 
 const open: Database[] = []
 afterAll(() => Promise.all(open.map((database) => database.close())))
@@ -47,6 +48,23 @@ it('a breakable server stops answering and comes back with its data', async () =
   expect(await second.get('kept')).toBe('yes')
   first.disconnect()
   second.disconnect()
+})
+
+it('a row of ports is nobody else’s', async () => {
+  const [one, other, single] = await Promise.all([freePorts(5), freePorts(5), freePorts(1)])
+  expect(Math.abs(one - other)).toBeGreaterThanOrEqual(5)
+  expect([one, other].filter((first) => single >= first && single < first + 5)).toEqual([])
+})
+
+it('a test process that dies with an answer unread takes nobody else’s servers with it', async () => {
+  const dying = connect(process.env.GENKAN_TEST_SERVICES ?? '')
+  dying.pause()
+  await new Promise<void>((resolve) => dying.write('{"id":1,"operation":"memory","argument":""}\n', () => resolve()))
+  // Closing with data unread is what resets a Unix socket.
+  await sleep(200)
+  dying.destroy()
+  await sleep(200)
+  await expect(freePorts(1)).resolves.toBeGreaterThan(0)
 })
 
 it('a run that is killed leaves no server, no process and no folder', async () => {

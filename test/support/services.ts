@@ -65,6 +65,7 @@ export async function startServices(): Promise<{ socket: string; stop(): Promise
     socket,
     stop: () =>
       new Promise((resolve) => {
+        if (child.exitCode !== null || child.signalCode !== null) return resolve()
         child.ref()
         child.once('exit', () => resolve())
         child.stdin?.end()
@@ -95,7 +96,8 @@ function connectTo(path: string): Ask {
   const waiting = new Map<number, { resolve(value: string): void; reject(error: Error): void }>()
   let last = 0
   const idle = () => (waiting.size === 0 ? socket.unref() : socket.ref())
-  createInterface({ input: socket }).on('line', (line) => {
+  const lines = createInterface({ input: socket }).on('error', () => {})
+  lines.on('line', (line) => {
     const { id, value, error } = JSON.parse(line) as { id: number; value?: string; error?: string }
     const waiter = waiting.get(id)
     waiting.delete(id)
@@ -103,12 +105,15 @@ function connectTo(path: string): Ask {
     if (error === undefined) waiter?.resolve(value ?? '')
     else waiter?.reject(new Error(`test services: ${error}`))
   })
+  const gone = () => new Error('the services process of the tests is gone')
   const fail = () => {
-    for (const waiter of waiting.values()) waiter.reject(new Error('the services process of the tests is gone'))
+    for (const waiter of waiting.values()) waiter.reject(gone())
   }
   socket.on('error', fail).on('close', fail)
   return (operation, argument = '') =>
     new Promise((resolve, reject) => {
+      // A write to a destroyed socket would be neither answered nor an 'error'.
+      if (socket.destroyed) return reject(gone())
       const id = ++last
       waiting.set(id, { resolve, reject })
       idle()
@@ -176,8 +181,13 @@ export async function freshDatabase(kind: Database['kind']): Promise<Database> {
 }
 
 /** A TCP port that nobody uses and that no outgoing connection will take. */
-export async function freePort(): Promise<number> {
-  return Number(await ask('port'))
+export function freePort(): Promise<number> {
+  return freePorts(1)
+}
+
+/** The first of a row of `count` such ports. */
+export async function freePorts(count: number): Promise<number> {
+  return Number(await ask('ports', String(count)))
 }
 
 /** Entrusts a process to the run: it is killed when this test file's process ends, unless released before. */

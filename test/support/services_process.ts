@@ -40,7 +40,7 @@ function shared(key: string, work: () => Promise<string>): Promise<string> {
 }
 
 const operations: { readonly [name: string]: (argument: string, owner: Owner) => Promise<string> } = {
-  port: async () => String(await freePort()),
+  ports: async (count) => String(await freePorts(Number(count))),
   postgres: () => postgres(),
   redis: (_, owner) => redisDatabase(owner),
   database: (template) => createDatabase(template === '' ? undefined : template),
@@ -103,7 +103,7 @@ const CREATE: { readonly [kind: string]: typeof createRedisClusterServer } = {
 async function own(kind: string): Promise<{ id: string; url: string }> {
   const id = `${kind}-${++count}`
   const create = CREATE[kind] ?? createRedisServer
-  const created = await create(join(folder, id), await freePort())
+  const created = await create(join(folder, id), await freePorts(1))
   servers.set(id, created)
   await created.start()
   return { id, url: created.url }
@@ -190,20 +190,25 @@ function memoryFolder(): string {
 }
 
 /**
- * A port below the kernel's ephemeral range, so that no outgoing connection can take it in the meantime. The one after it is
- * nobody else's: it is the management port of a second worker.
+ * The first of a row of ports that nobody uses and that are handed out once, below the kernel's ephemeral range, so that no
+ * outgoing connection can take one in the meantime.
  */
-async function freePort(): Promise<number> {
+async function freePorts(count: number): Promise<number> {
   for (;;) {
-    lastPort = lastPort >= 31_998 ? 20_000 : lastPort + 2
-    const port = lastPort
-    const probe = createServer()
-    const free = await new Promise<boolean>((resolve) => {
-      probe.once('error', () => resolve(false))
-      probe.listen({ port, host: '127.0.0.1' }, () => probe.close(() => resolve(true)))
-    })
-    if (free) return port
+    if (lastPort + count > 31_999) lastPort = 20_000
+    const row = Array.from({ length: count }, (_, index) => lastPort + 1 + index)
+    lastPort += count
+    const free = await Promise.all(row.map(isFree))
+    if (free.every(Boolean)) return row[0] ?? 0
   }
+}
+
+function isFree(port: number): Promise<boolean> {
+  const probe = createServer()
+  return new Promise((resolve) => {
+    probe.once('error', () => resolve(false))
+    probe.listen({ port, host: '127.0.0.1' }, () => probe.close(() => resolve(true)))
+  })
 }
 
 const owners = new Set<Owner>()
@@ -211,8 +216,10 @@ const owners = new Set<Owner>()
 function serve(socket: Socket): void {
   const owner: Owner = { servers: new Set(), pids: new Set(), redis: new Set() }
   owners.add(owner)
+  // A test process that was killed resets its connection: 'close' tidies up. The interface passes the error on.
   socket.on('error', () => {})
-  createInterface({ input: socket }).on('line', async (line) => {
+  const lines = createInterface({ input: socket }).on('error', () => {})
+  lines.on('line', async (line) => {
     const { id, operation, argument } = JSON.parse(line) as { id: number; operation: string; argument: string }
     let answer: object
     try {
@@ -264,4 +271,9 @@ async function end(): Promise<void> {
 const endSoon = () => void end()
 process.stdin.on('end', endSoon).on('close', endSoon).resume()
 for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) process.on(signal, endSoon)
+// Our servers would outlive us, and hold the output of the run open for ever.
+process.on('uncaughtException', (error) => {
+  process.stderr.write(`${error.stack}\n`)
+  endSoon()
+})
 createServer(serve).listen(join(folder, 'socket'), () => process.stdout.write('ready\n'))
