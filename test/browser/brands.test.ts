@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Browser } from 'playwright-core'
-import { newProfile, startChromium } from '../support/chromium.ts'
+import { newProfile, startHeadlessShell } from '../support/chromium.ts'
 import { png } from '../support/png.ts'
 import { type Server, startServer } from '../support/server.ts'
 
@@ -21,7 +21,7 @@ beforeAll(async () => {
   const brand = { id: 'default', name: 'Acme', colours: { accent: '#0b6e4f', accent_dark: '#7fd8b4' }, radius: 2 }
   const files = { logo: join(folder, 'logo.svg'), logo_dark: join(folder, 'dark.png'), css: join(folder, 'own.css') }
   server = await startServer({ settings: { brands: [{ ...brand, ...files }] } })
-  browser = await startChromium()
+  browser = await startHeadlessShell()
 })
 afterAll(async () => {
   await browser?.close()

@@ -1,7 +1,7 @@
 /** The chooser of languages in a real Chromium: without JavaScript, by keyboard, in both directions, on narrow screens. */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
-import { newProfile, startChromium } from '../support/chromium.ts'
+import { newProfile, startHeadlessShell } from '../support/chromium.ts'
 import { SETTINGS } from '../support/journeys.ts'
 import { type Server, startServer } from '../support/server.ts'
 
@@ -10,7 +10,7 @@ let server: Server
 
 beforeAll(async () => {
   server = await startServer({ settings: SETTINGS })
-  browser = await startChromium()
+  browser = await startHeadlessShell()
 })
 afterAll(async () => {
   await browser?.close()

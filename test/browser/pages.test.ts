@@ -7,7 +7,7 @@ import { createServer, type Server as HttpServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
-import { newProfile, startChromium, startWithoutCookies } from '../support/chromium.ts'
+import { newProfile, startHeadlessShell, startWithoutCookies } from '../support/chromium.ts'
 import { PASSWORD, SETTINGS } from '../support/journeys.ts'
 import { codeFrom, linkFrom, type Mailbox, mailFolder } from '../support/mailbox.ts'
 import { type Server, startServer } from '../support/server.ts'
@@ -36,7 +36,7 @@ beforeAll(async () => {
   await once(clients, 'listening')
   clientsFront = await startTlsProxy({ target: `http://127.0.0.1:${(clients.address() as AddressInfo).port}` })
   const { port: clientsPort } = new URL(clientsFront.origin)
-  browser = await startChromium([`--host-resolver-rules=MAP *.test.example 127.0.0.1:${clientsPort}`])
+  browser = await startHeadlessShell([`--host-resolver-rules=MAP *.test.example 127.0.0.1:${clientsPort}`])
 })
 afterAll(async () => {
   await browser?.close()

@@ -6,7 +6,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Fixtures } from '../../src/platform/views.ts'
-import { startChromium } from '../support/chromium.ts'
+import { startHeadlessShell } from '../support/chromium.ts'
 import { startServer } from '../support/server.ts'
 
 const WIDTHS = [
@@ -26,7 +26,7 @@ for (const locale of locales) {
 rmSync(folder, { recursive: true, force: true })
 mkdirSync(folder, { recursive: true })
 const server = await startServer({ env: { GENKAN_DEV_PAGES: '1' } })
-const browser = await startChromium()
+const browser = await startHeadlessShell()
 try {
   let count = 0
   for (const locale of locales)

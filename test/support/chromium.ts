@@ -24,8 +24,8 @@ export function startChromium(flags: readonly string[] = []): Promise<Browser> {
  * The same engine without the browser around it, at half the price of a page: for suites that load hundreds of pages and need
  * none of the browser's own windows (its list of passkeys, its settings).
  */
-export function startHeadlessShell(): Promise<Browser> {
-  return chromium.launch({ executablePath: binary('chromium-headless-shell'), args: FLAGS })
+export function startHeadlessShell(flags: readonly string[] = []): Promise<Browser> {
+  return chromium.launch({ executablePath: binary('chromium-headless-shell'), args: [...FLAGS, ...flags] })
 }
 
 /** A Chromium that takes no cookies, by its own setting. Close it after use. */
