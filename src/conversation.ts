@@ -25,6 +25,7 @@ import type { Csrf } from './http/csrf.ts'
 import { createDeviceCookie } from './http/device_cookie.ts'
 import { readForm } from './http/form.ts'
 import type { Languages } from './http/language.ts'
+import { createLastMethod } from './http/last_method.ts'
 import type { Pages } from './http/page.ts'
 import type { InteractionHints } from './interaction/hints.ts'
 import { createInteraction } from './interaction/index.ts'
@@ -94,6 +95,8 @@ export function createConversation(foundation: Foundation, rooms: Rooms, deps: C
     recognise: devices.service.recognise,
     trust: async (...proven) => void (await devices.service.trust(...proven)),
     deviceCookie: createDeviceCookie(config),
+    lastMethod: createLastMethod(config),
+    methodOf: (step) => STEPS.find(({ name }) => name === step)?.proves,
     enrolmentOf: enrolmentPolicy(config.secondFactor),
     readForm,
     signedIn: (method) => metrics.signIn('success', method),

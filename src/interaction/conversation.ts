@@ -7,6 +7,7 @@ import type { Fact } from '../events.ts'
 import { browserOf } from '../http/csrf.ts'
 import type { DeviceCookie } from '../http/device_cookie.ts'
 import type { Languages } from '../http/language.ts'
+import type { LastMethod } from '../http/last_method.ts'
 import { sha256 } from '../platform/ids.ts'
 import type { KeyValue } from '../platform/key_value.ts'
 import type { BrowserSession, EngineInteraction, EngineInteractions } from './engine.ts'
@@ -53,6 +54,7 @@ export interface InteractionStoreDeps {
   readonly trust?: ((accountId: string, provenAt: number, request: RequestFacts) => Promise<void>) | undefined
   /** Names the browser for as long as it keeps cookies. */
   readonly deviceCookie: DeviceCookie
+  readonly lastMethod: Pick<LastMethod, 'write'>
   readonly clock: { now(): Date }
   readonly languages: Pick<Languages, 'of'>
   readonly signedIn?: ((method: string) => void) | undefined

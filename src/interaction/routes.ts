@@ -4,9 +4,10 @@ import type { Context } from 'koa'
 import { AppError } from '../errors.ts'
 import type { DeviceCookie } from '../http/device_cookie.ts'
 import type { Languages } from '../http/language.ts'
+import type { LastMethod } from '../http/last_method.ts'
 import type { Conversation } from './conversation.ts'
+import { type DeadEndDeps, expired, gone } from './dead_ends.ts'
 import { abortOf, answerable, next, optional, switchPatch } from './flow.ts'
-import type { InteractionHints } from './hints.ts'
 import { reasonOf } from './levels.ts'
 import { isFinished } from './progress.ts'
 import { addChallenges, refuseUnknown, withAbilities } from './scripts.ts'
@@ -15,6 +16,7 @@ import {
   type Challenge,
   type FieldError,
   type FlowState,
+  type Offer,
   type Outcome,
   type Patch,
   type RequestFacts,
@@ -23,17 +25,14 @@ import {
 } from './step.ts'
 import type { InteractionStore } from './store.ts'
 
-export interface InteractionRouteDeps {
+export interface InteractionRouteDeps extends DeadEndDeps {
   /** In the order in which they are asked. */
   readonly steps: readonly Step[]
   readonly store: InteractionStore
-  readonly hints: Pick<InteractionHints, 'find'>
   readonly deviceCookie: Pick<DeviceCookie, 'read'>
-  /** The path that people are led to when no client is. */
-  readonly home: string
-  readonly pages: {
-    render(ctx: Context, template: string, context: { readonly [name: string]: unknown }, status?: number): void
-  }
+  readonly lastMethod: Pick<LastMethod, 'read'>
+  /** The method that a step proves, by the step's name. */
+  readonly methodOf: (step: string) => string | undefined
   readonly languages: Languages
   readonly csrf: { check(ctx: Context, token: string | undefined): void }
   readonly readForm: (ctx: Context) => Promise<{ readonly [name: string]: string }>
@@ -67,7 +66,7 @@ export function interactionRoutes(deps: InteractionRouteDeps): Router {
 
   router.get('/interaction/:uid', async (ctx) => {
     const conversation = await store.load(ctx, uidOf(ctx))
-    if (conversation === undefined) return gone(deps, ctx)
+    if (conversation === undefined) return gone(deps, ctx, uidOf(ctx))
     return dispatch(deps, ctx, conversation)
   })
 
@@ -83,7 +82,7 @@ export function interactionRoutes(deps: InteractionRouteDeps): Router {
     if (action === 'language') return speak(deps, ctx, form)
     if (!ACTIONS.includes(action)) refuseUnknown(deps.steps, action)
     const conversation = await store.load(ctx, uidOf(ctx))
-    if (conversation === undefined) return gone(deps, ctx)
+    if (conversation === undefined) return gone(deps, ctx, uidOf(ctx))
     if (action === 'switch') return switchTo(deps, ctx, conversation, form.to ?? '')
     if (action === 'abort') return redirect(ctx, await store.answer(ctx, uidOf(ctx), abortOf(conversation.state)))
     return submit(deps, ctx, conversation, action, form)
@@ -135,10 +134,7 @@ async function show(
   const failure = error ?? (shown as Shown & { readonly error?: PageError }).error
   const { code: failed, challenge, retryAfter = failed === 'challenge' ? challenge?.wait : undefined } = failure ?? {}
   if (retryAfter !== undefined) ctx.set('Retry-After', String(retryAfter))
-  const offers = deps.steps.flatMap((other) => {
-    const offer = other === step || !other.prompts.includes(state.prompt.name) ? undefined : other.offer?.(state)
-    return offer === undefined ? [] : [offer]
-  })
+  const offers = offersBeside(deps, ctx, state, step)
   const extras = { ...(failure && { error: failure }), ...(values && { values }), ...(code && { code }) }
   const paths = deps.steps.flatMap(({ begins }) => begins ?? [])
   const reason = authenticated(state.progress) ? reasonOf(state) : undefined
@@ -152,6 +148,21 @@ async function show(
     ...extras,
   }
   deps.pages.render(ctx, `${step.feature}/${step.name}`, context, status ?? (failure === undefined ? 200 : 429))
+}
+
+/** The other ways that the page of a step shows, with a word at the one that this browser took last. */
+function offersBeside(
+  { steps, lastMethod, methodOf }: InteractionRouteDeps,
+  ctx: Context,
+  state: FlowState,
+  step: Step,
+): readonly (Offer & { readonly lastUsed?: boolean })[] {
+  const last = lastMethod.read(ctx)
+  return steps.flatMap((other) => {
+    const offer = other === step || !other.prompts.includes(state.prompt.name) ? undefined : other.offer?.(state)
+    if (offer === undefined) return []
+    return last !== undefined && methodOf(other.name) === last ? [{ ...offer, lastUsed: true }] : [offer]
+  })
 }
 
 async function submit(
@@ -244,36 +255,13 @@ async function openLink(deps: InteractionRouteDeps, ctx: Context): Promise<void>
   if (!LINKED.includes(name)) return back(ctx)
   const conversation = await deps.store.load(ctx, uidOf(ctx))
   if (conversation === undefined) {
-    if (code === undefined) return gone(deps, ctx)
+    if (code === undefined) return gone(deps, ctx, uidOf(ctx))
     // Without the cookie this is another browser: the code is to be typed where the conversation began.
     return deps.pages.render(ctx, 'interaction/other_browser', { code })
   }
   const step = next(deps.steps, conversation.state)
   if (step === undefined || step.name !== name || code === undefined) return back(ctx)
   return show(deps, ctx, conversation, step, { code })
-}
-
-/** No such interaction in this browser: never a dead end, never a loop. */
-async function gone(deps: InteractionRouteDeps, ctx: Context): Promise<void> {
-  const hint = await deps.hints.find(uidOf(ctx))
-  const client = hint === undefined ? undefined : await deps.store.client(ctx, hint.clientId)
-  ctx.state.locale = deps.store.locale(ctx, client)
-  // The cookie was set a moment ago, and the browser sends none of ours at all.
-  if (hint?.fresh && !/genkan_interaction=/.test(ctx.get('Cookie'))) {
-    const context = { retryUrl: restartUrl(deps, client), ...(client && { client }) }
-    return deps.pages.render(ctx, 'interaction/cookies_blocked', context, 400)
-  }
-  return expired(deps, ctx, client)
-}
-
-function expired(deps: InteractionRouteDeps, ctx: Context, client: FlowState['client'] | undefined): void {
-  const context = { restartUrl: restartUrl(deps, client), ...(client && { client }) }
-  deps.pages.render(ctx, 'interaction/expired', context, 400)
-}
-
-/** Only ever an address of the client's own registration (OIDC Core §4, initiate_login_uri), else our own page. */
-function restartUrl({ home }: Pick<InteractionRouteDeps, 'home'>, client: FlowState['client'] | undefined): string {
-  return client?.initiateLoginUri ?? home
 }
 
 function requestOf({ deviceCookie }: Pick<InteractionRouteDeps, 'deviceCookie'>, ctx: Context): RequestFacts {

@@ -108,8 +108,12 @@ async function finish(
     if (sessionUid !== state.session?.uid) await deps.sessions.end(sessionUid, 'expired')
     return 'stale'
   }
-  for (const { method } of newProofs(state)) deps.signedIn?.(method)
+  const shown = newProofs(state)
+  for (const { method } of shown) deps.signedIn?.(method)
   deps.deviceCookie.write(ctx, browser.deviceToken, { transient: remember === false })
+  // On a shared computer the next person would take it for a word to them.
+  const first = shown.find(({ second }) => second !== true)
+  if (first !== undefined && remember !== false) deps.lastMethod.write(ctx, first.method)
   const provenAt = trustedAt(state)
   if (provenAt !== undefined) await deps.trust?.(accountId, provenAt, browser)
   return resume(deps, ctx, conversation, sessionUid)

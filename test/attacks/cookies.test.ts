@@ -94,6 +94,7 @@ describe('A57: names and attributes', () => {
       '__Host-genkan_device',
       '__Host-genkan_done',
       '__Host-genkan_locale',
+      '__Host-genkan_method',
     ]
     const bound = ['__Secure-genkan_interaction', '__Secure-genkan_resume']
     expect([...named.keys()].sort()).toEqual([...host, ...bound].sort())

@@ -35,6 +35,8 @@ let state: { active: boolean; epoch: number } | undefined
 let failing: string | undefined
 let views: string[]
 let cookies: string[]
+/** What was said to be the method that the browser used last. */
+let last: string[]
 let deps: InteractionStoreDeps
 let store: ReturnType<typeof createInteractionStore>
 const ctx = (csrf = 'browser-1') => ({ state: { csrf } }) as unknown as Context
@@ -48,7 +50,7 @@ beforeEach(() => {
   const prompt = { name: 'login', reasons: ['no_session'], details: {} }
   interaction = { uid: 'u1', cid: 'c1', prompt, params: {}, clientId: 'demo-web', exp: START / 1000 + 3600 }
   session = undefined
-  ;[results, opened, ended, views, cookies] = [[], [], [], [], []]
+  ;[results, opened, ended, views, cookies, last] = [[], [], [], [], [], []]
   state = { active: true, epoch: 0 }
   failing = undefined
   const clock = { now: () => new Date(time) }
@@ -91,6 +93,7 @@ beforeEach(() => {
     enrolmentOf: () => ({ policy: 'optional', grace: 0 }),
     clock,
     deviceCookie: { read: () => undefined, write: (_ctx, token) => void cookies.push(token) },
+    lastMethod: { write: (_ctx, method) => void last.push(method) },
     // The browser speaks Swedish.
     languages: { of: (_ctx, { uiLocales, account } = {}) => `${uiLocales ?? '-'} ${account ?? '-'} sv` },
   }
@@ -216,6 +219,15 @@ describe('Finishing', () => {
         replaceSession: false,
       },
     ])
+  })
+
+  it('lets the browser keep the method that signed in, not a second factor, and none on a shared computer', async () => {
+    await store.finish(ctx(), await store.advance(await loaded(), { ...PROVEN, remember: false }, REQUEST), REQUEST)
+    expect(last).toEqual([])
+    const totp: Proof = { method: 'totp', accountId: 'A', at: START, epoch: 0, second: true }
+    const both = await store.advance(await store.advance(await loaded(), PROVEN, REQUEST), { proof: totp }, REQUEST)
+    await store.finish(ctx(), both, REQUEST)
+    expect(last).toEqual(['pwd'])
   })
 
   it.each([

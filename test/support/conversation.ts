@@ -11,6 +11,7 @@ import { createDeviceCookie } from '../../src/http/device_cookie.ts'
 import { createErrorHandler } from '../../src/http/error_handler.ts'
 import { readForm } from '../../src/http/form.ts'
 import { createLanguages } from '../../src/http/language.ts'
+import { createLastMethod } from '../../src/http/last_method.ts'
 import { createPages } from '../../src/http/page.ts'
 import { createRequestContext } from '../../src/http/request_context.ts'
 import { createInteractionHints } from '../../src/interaction/hints.ts'
@@ -132,6 +133,8 @@ async function serve(rooms: ConversationRooms) {
     sessions: sessions.service,
     levels: DEFAULT_LEVELS,
     deviceCookie: createDeviceCookie({ issuer: ISSUER }),
+    lastMethod: createLastMethod({ issuer: ISSUER }),
+    methodOf: (step) => (step === 'password' ? 'pwd' : step),
     recognise: safety.devices.service.recognise,
     trust: async (...proven) => void (await safety.devices.service.trust(...proven)),
     enrolmentOf: () => ({ policy: 'optional', grace: 0 }),

@@ -217,6 +217,36 @@ describe('signing in', () => {
     expect(said).toEqual([])
   })
 
+  it('marks the way that this browser took last, and keeps nothing else of the person', async () => {
+    const email = 'badge@browser.example'
+    await withPasskey(email)
+    await present(false)
+    const METHOD = 'genkan_method'
+    const signIn = async (how: () => Promise<void>) => {
+      await page.goto('about:blank')
+      await context.clearCookies({ name: new RegExp(`^(?!${METHOD}$)`) })
+      const request = await start({ login_hint: email })
+      const marked = await page.getByRole('button', { name: /Last used/ }).allInnerTexts()
+      await how()
+      await stopped(request)
+      return marked
+    }
+    const byPassword = async () => {
+      await page.locator('input[name=password]').fill(PASSWORD)
+      await press('Sign in')
+    }
+    const byPasskey = async () => {
+      await present(true)
+      await page.getByRole('button', { name: /^Sign in with a passkey/ }).click()
+    }
+    expect(await signIn(byPassword)).toEqual([])
+    expect(await signIn(byPasskey)).toEqual([])
+    await present(false)
+    expect(await signIn(byPassword)).toEqual([expect.stringMatching(/^Sign in with a passkey\s+Last used$/)])
+    const [kept, ...more] = (await context.cookies()).filter(({ name }) => name === METHOD)
+    expect([kept?.value, kept?.httpOnly, more]).toEqual(['pwd', true, []])
+  })
+
   it('says on the page that no passkey was used, and lets try again', async () => {
     await withPasskey('again@browser.example')
     await page.addInitScript('PublicKeyCredential.isConditionalMediationAvailable = async () => false')

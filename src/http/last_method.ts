@@ -1,0 +1,30 @@
+/**
+ * The cookie that says how this browser last signed in, for the word "last used" beside one of several ways. It holds the
+ * method and nothing of the person, so it tells whoever sits there next no account; it is a hint for the eye and decides
+ * nothing.
+ */
+import type { Context } from 'koa'
+
+export interface LastMethod {
+  /** The method; undefined when the browser has none, or sends what cannot be one. */
+  read(ctx: Context): string | undefined
+  write(ctx: Context, method: string): void
+}
+
+const YEAR_MS = 365 * 86_400_000
+const METHOD = /^[a-z][a-z0-9_]{0,31}$/
+
+export function createLastMethod({ issuer }: { readonly issuer: string }): LastMethod {
+  const secure = issuer.startsWith('https:')
+  const name = secure ? '__Host-genkan_method' : 'genkan_method'
+  const options = { httpOnly: true, sameSite: 'lax', secure, signed: false, path: '/', overwrite: true } as const
+  return {
+    read(ctx) {
+      const value = ctx.cookies.get(name, { signed: false })
+      return value !== undefined && METHOD.test(value) ? value : undefined
+    },
+    write(ctx, method) {
+      ctx.cookies.set(name, method, { ...options, maxAge: YEAR_MS })
+    },
+  }
+}
