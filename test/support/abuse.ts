@@ -29,11 +29,15 @@ export function createTestAbuse(
   })
 }
 
+/** Looks of a module under Jest at its globals, and buffers, cost more than the hashes themselves. */
+const { parseInt: read } = Number
+
 /** What a browser's script does, as plainly as possible. */
 export function solve({ puzzle, rounds, bits }: { puzzle: string; rounds: number; bits: number }): string {
+  const below = 2 ** (32 - bits)
   const answers = Array.from({ length: rounds }, (_, round) => {
     let answer = 0
-    while (Math.clz32(hash('sha256', `${puzzle}~${round}.${answer}`, 'buffer').readUInt32BE(0)) < bits) answer++
+    while (read(hash('sha256', `${puzzle}~${round}.${answer}`, 'hex').slice(0, 8), 16) >= below) answer++
     return answer
   })
   return `${puzzle}~${answers.join('.')}`
