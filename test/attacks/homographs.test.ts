@@ -4,8 +4,7 @@ import type { Page } from '../support/browser.ts'
 import { choose, PASSWORD, register, SETTINGS, signIn } from '../support/journeys.ts'
 import { mailFolder } from '../support/mailbox.ts'
 import { authorizationRequest, clientBrowser } from '../support/people.ts'
-import { type Server, startServer } from '../support/server.ts'
-import { freshDatabaseUrl, startRedis } from '../support/services.ts'
+import { realStores, type Server, startServer } from '../support/server.ts'
 
 const EMAIL = 'anna@example.com'
 /** Cyrillic а; all Cyrillic о; the same а in the domain, typed and encoded. */
@@ -24,11 +23,8 @@ describe.each(['embedded', 'postgres and redis'] as const)('on %s', (kind) => {
   let server: Server
 
   beforeAll(async () => {
-    const stores =
-      kind === 'embedded'
-        ? {}
-        : { stores: { databaseUrl: await freshDatabaseUrl(), redisUrl: (await startRedis()).url } }
-    server = await startServer({ settings: SETTINGS, ...stores, env: { TRUSTED_PROXIES: '127.0.0.1' } })
+    const stores = kind === 'embedded' ? kind : await realStores()
+    server = await startServer({ settings: SETTINGS, stores, env: { TRUSTED_PROXIES: '127.0.0.1' } })
   })
   afterAll(() => server.close())
 

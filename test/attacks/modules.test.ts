@@ -4,8 +4,7 @@ import type { Browser, Page } from '../support/browser.ts'
 import { choose, PASSWORD, SETTINGS, signIn } from '../support/journeys.ts'
 import { mailFolder } from '../support/mailbox.ts'
 import { authorizationRequest, clientBrowser, newPerson, stepOf } from '../support/people.ts'
-import { type Server, type ServerOptions, startServer } from '../support/server.ts'
-import { freshDatabaseUrl, startRedis } from '../support/services.ts'
+import { realStores, type Server, type ServerOptions, startServer } from '../support/server.ts'
 
 const EMAIL = 'ann@example.com'
 
@@ -18,13 +17,12 @@ const closers: (() => Promise<void>)[] = []
 afterAll(() => Promise.all(closers.map((close) => close())))
 
 async function makeAccount(kind: Kind): Promise<ServerOptions> {
-  const stores =
-    kind === 'embedded' ? {} : { stores: { databaseUrl: await freshDatabaseUrl(), redisUrl: (await startRedis()).url } }
-  const before = await startServer({ settings: SETTINGS, ...stores })
+  const stores = kind === 'embedded' ? kind : await realStores()
+  const before = await startServer({ settings: SETTINGS, stores })
   closers.push(before.close)
   await newPerson(before.issuer, mailFolder(before.dataDir), EMAIL)
   await before.stop()
-  return { ...stores, ...(kind === 'embedded' ? { dataDir: before.dataDir } : {}) }
+  return { stores, ...(kind === 'embedded' ? { dataDir: before.dataDir } : {}) }
 }
 
 /** A server on these stores; the one before it must have ended. */

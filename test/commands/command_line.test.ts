@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { API, SETTINGS } from '../support/journeys.ts'
-import { runCommand, type Server, startServer } from '../support/server.ts'
-import { freshDatabaseUrl, startPostgres, startRedis } from '../support/services.ts'
+import { realStores, runCommand, type Server, startServer } from '../support/server.ts'
+import { freshDatabaseUrl, startPostgres } from '../support/services.ts'
 
 /** The command line as people use it: processes, on both kinds of stores, beside a running server and without one. */
 const KEY = Buffer.alloc(32, 7).toString('base64')
@@ -101,11 +101,8 @@ describe.each(['embedded', 'postgres'] as const)('beside a running server on %s'
   }
 
   beforeAll(async () => {
-    const stores =
-      kind === 'embedded'
-        ? {}
-        : { stores: { databaseUrl: await freshDatabaseUrl(), redisUrl: (await startRedis()).url } }
-    server = await startServer({ settings: { resources: SETTINGS.resources }, ...stores })
+    const stores = kind === 'embedded' ? kind : await realStores()
+    server = await startServer({ settings: { resources: SETTINGS.resources }, stores })
   })
   afterAll(() => server.close())
 

@@ -1,9 +1,8 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { afterEach, describe, expect, it } from '@jest/globals'
-import { type Server, startServer } from '../support/server.ts'
-import { freePort, freshDatabaseUrl, startPostgres, startRedis } from '../support/services.ts'
+import { realStores, type Server, startServer } from '../support/server.ts'
+import { freePort, startPostgres } from '../support/services.ts'
 
-const stores = async () => ({ databaseUrl: await freshDatabaseUrl(), redisUrl: (await startRedis()).url })
 const until = async (condition: () => Promise<boolean> | boolean, milliseconds = 20_000) => {
   const end = Date.now() + milliseconds
   while (!(await condition())) {
@@ -44,7 +43,7 @@ describe('serve', () => {
   afterEach(() => server?.close())
 
   it('runs workers on one port, replaces one that dies, and drains all with exit 0', async () => {
-    server = await startServer({ stores: await stores(), command: ['serve', '--workers', '2'] })
+    server = await startServer({ stores: await realStores(), command: ['serve', '--workers', '2'] })
     const { origin, pid, logs } = server
     const ready = () => logs().filter((line) => line.includes('"ready"')).length
     await until(() => ready() === 2)
@@ -64,7 +63,7 @@ describe('serve', () => {
   })
 
   it('finishes what is in flight on SIGTERM, not ready meanwhile', async () => {
-    server = await startServer({ stores: await stores() })
+    server = await startServer({ stores: await realStores() })
     const { managementOrigin } = server
     const letGo = await hold(server.origin)
     server.signal('SIGTERM')
@@ -75,7 +74,7 @@ describe('serve', () => {
   })
 
   it('ends at once with exit 1 on a second signal', async () => {
-    server = await startServer({ stores: await stores() })
+    server = await startServer({ stores: await realStores() })
     const letGo = await hold(server.origin)
     server.signal('SIGINT')
     await until(() => server?.logs().some((line) => line.includes('draining')) === true)

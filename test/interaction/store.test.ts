@@ -221,9 +221,12 @@ describe('Finishing', () => {
     ])
   })
 
-  it('lets the browser keep the method that signed in, not a second factor, and none on a shared computer', async () => {
+  it('lets the browser keep no method on a shared computer', async () => {
     await store.finish(ctx(), await store.advance(await loaded(), { ...PROVEN, remember: false }, REQUEST), REQUEST)
-    expect(last).toEqual([])
+    expect([opened.length, last]).toEqual([1, []])
+  })
+
+  it('lets the browser keep the method that signed in, not a second factor', async () => {
     const totp: Proof = { method: 'totp', accountId: 'A', at: START, epoch: 0, second: true }
     const both = await store.advance(await store.advance(await loaded(), PROVEN, REQUEST), { proof: totp }, REQUEST)
     await store.finish(ctx(), both, REQUEST)

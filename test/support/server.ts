@@ -10,6 +10,7 @@ import { startReverseProxy } from './reverse_proxy.ts'
 import { entrust, freePort, freePorts, freshDatabaseUrl, layDatabase, scratchFolder, startRedis } from './services.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
+const DEEP = process.env.GENKAN_TEST_DEEP === '1'
 const DATE_SHIFT = fileURLToPath(new URL('date_shift.ts', import.meta.url))
 const KEEP_COMPILED = fileURLToPath(new URL('keep_compiled.ts', import.meta.url))
 const COMPILE_CACHE = fileURLToPath(new URL('../../node_modules/.cache/genkan/compiled', import.meta.url))
@@ -29,7 +30,11 @@ export interface ServerOptions {
   /** The issuer, when it is not this server's own address (behind a proxy). */
   readonly issuer?: string
   /** PostgreSQL and Redis; without, the embedded default. */
-  readonly stores?: Stores
+  /**
+   * What holds the data. Left out, it does not matter: `npm test` takes a PostgreSQL and a Redis, where a statement costs a
+   * tenth of PGlite's, and a deep run the embedded default.
+   */
+  readonly stores?: Stores | 'embedded'
   /** A data directory to use again. Without: a new one, where the embedded database is already migrated. */
   readonly dataDir?: string
   /** Starts in an empty data directory, as a newcomer does (initdb takes seconds). */
@@ -76,8 +81,8 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
   const managementPort = await freePorts(2)
   const scratch = await scratchFolder('server-')
   const dataDir = options.dataDir ?? join(scratch, 'data')
-  if (options.dataDir === undefined && options.stores === undefined && options.empty !== true)
-    await layDatabase(dataDir)
+  const stores = await storesOf(options)
+  if (options.dataDir === undefined && stores === undefined && options.empty !== true) await layDatabase(dataDir)
   const clock = join(scratch, 'clock')
   writeFileSync(join(scratch, 'genkan.yaml'), JSON.stringify(withCheapHashes(options.settings)))
   const issuer = options.issuer ?? `http://localhost:${port}`
@@ -95,8 +100,8 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     DATA_DIR: dataDir,
     // A database that is there without its key is refused; only an empty directory makes its own.
     GENKAN_SECRET_KEYS: options.empty === true ? undefined : TEST_KEY,
-    DATABASE_URL: options.stores?.databaseUrl,
-    REDIS_URL: options.stores?.redisUrl,
+    DATABASE_URL: stores?.databaseUrl,
+    REDIS_URL: stores?.redisUrl,
     GENKAN_TEST_CLOCK: clock,
     ...options.env,
   })
@@ -152,14 +157,25 @@ export interface Pair {
   close(): Promise<void>
 }
 
+/** An empty database of the run's PostgreSQL and a keyspace of its Redis. */
+export async function realStores(): Promise<Required<Stores>> {
+  return { databaseUrl: await freshDatabaseUrl(), redisUrl: (await startRedis()).url }
+}
+
+/** Undefined for the embedded default. A data directory that is laid out by the test, or stays empty, is for that. */
+async function storesOf({ stores, dataDir, empty }: ServerOptions): Promise<Stores | undefined> {
+  if (stores !== undefined) return stores === 'embedded' ? undefined : stores
+  return DEEP || dataDir !== undefined || empty === true ? undefined : realStores()
+}
+
 /** The cheapest hash that the product takes: thousands of passwords are shown in a run, and only their limits are tested. */
 function withCheapHashes({ passwords, ...settings }: { passwords?: object } = {}): object {
   return { ...settings, passwords: { memory_kib: 7168, passes: 1, ...passwords } }
 }
 
 /** Two instances on one PostgreSQL and one Redis behind one address. */
-export async function startPair(options: ServerOptions = {}): Promise<Pair> {
-  const stores = options.stores ?? { databaseUrl: await freshDatabaseUrl(), redisUrl: (await startRedis()).url }
+export async function startPair(options: ServerOptions & { readonly stores?: Stores } = {}): Promise<Pair> {
+  const stores = options.stores ?? (await realStores())
   let which: 0 | 1 | 'both' = 'both'
   let turn = 0
   const origins: string[] = []

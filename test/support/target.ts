@@ -11,8 +11,7 @@ import { type Browser, type BrowserOptions, createBrowser, type Page } from './b
 import { authorization, PASSWORD, redeem, register, SECRET, SETTINGS } from './journeys.ts'
 import { type SmtpMailbox, startMailbox } from './mailbox.ts'
 import { MARK, type Observation } from './observer.ts'
-import { type Server, type ServerOptions, type Stores, startServer } from './server.ts'
-import { freshDatabaseUrl, startRedis } from './services.ts'
+import { realStores, type Server, type ServerOptions, type Stores, startServer } from './server.ts'
 
 const OBSERVER = fileURLToPath(new URL('observer.ts', import.meta.url))
 
@@ -70,7 +69,7 @@ async function ownClient({ origin, issuer }: Server): Promise<oidc.Configuration
 export async function startTarget(
   options: ServerOptions & { database?: string; stores?: Stores & { readonly redisUrl: string } } = {},
 ): Promise<Target> {
-  const stores = options.stores ?? { databaseUrl: await freshDatabaseUrl(), redisUrl: (await startRedis()).url }
+  const stores = options.stores ?? (await realStores())
   const mailbox = await startMailbox()
   const env = {
     SMTP_URL: mailbox.url,

@@ -18,14 +18,11 @@ import {
   WEB,
 } from '../../support/journeys.ts'
 import { codeFrom, mailFolder } from '../../support/mailbox.ts'
-import { type Server, startServer } from '../../support/server.ts'
-import { freshDatabaseUrl, startRedis } from '../../support/services.ts'
+import { realStores, type Server, startServer } from '../../support/server.ts'
 
 const KINDS = {
-  'the embedded default': async () => ({}),
-  'PostgreSQL and Redis': async () => ({
-    stores: { databaseUrl: await freshDatabaseUrl(), redisUrl: (await startRedis()).url },
-  }),
+  'the embedded default': async () => 'embedded' as const,
+  'PostgreSQL and Redis': realStores,
 }
 
 const NEW_PASSWORD = 'another harbour lantern 48'
@@ -62,7 +59,7 @@ describe.each(Object.entries(KINDS))('account pages on %s', (_, stores) => {
           }
         : declared,
     )
-    server = await startServer({ settings: { ...SETTINGS, clients }, ...(await stores()) })
+    server = await startServer({ settings: { ...SETTINGS, clients }, stores: await stores() })
     desk = createBrowser({ stopAt: [WEB] })
     phone = createBrowser({ stopAt: [WEB], userAgent: PHONE })
   })

@@ -5,8 +5,7 @@ import type { Browser, Page } from '../../support/browser.ts'
 import { choose, PASSWORD, SETTINGS, signIn } from '../../support/journeys.ts'
 import { codeFrom, linkFrom, type Mailbox, mailFolder, startMailbox } from '../../support/mailbox.ts'
 import { authorizationRequest, clientBrowser, newPerson, OFFLINE, type Person } from '../../support/people.ts'
-import { type Server, startServer } from '../../support/server.ts'
-import { freshDatabaseUrl, startRedis } from '../../support/services.ts'
+import { realStores, type Server, startServer } from '../../support/server.ts'
 import { clientRequests } from '../../support/token_requests.ts'
 
 const NEW_PASSWORD = 'another harbour lantern 48'
@@ -14,10 +13,10 @@ const DAY = 86_400
 const CHANGED = 'The e-mail of your Genkan account was changed'
 
 const KINDS = {
-  'the embedded default': async () => ({ options: {}, mailbox: undefined }),
+  'the embedded default': async () => ({ options: { stores: 'embedded' as const }, mailbox: undefined }),
   'PostgreSQL and Redis': async () => {
     const mailbox = await startMailbox()
-    const stores = { databaseUrl: await freshDatabaseUrl(), redisUrl: (await startRedis()).url }
+    const stores = await realStores()
     return { options: { stores, env: { SMTP_URL: mailbox.url } }, mailbox }
   },
 }

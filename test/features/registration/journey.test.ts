@@ -14,14 +14,11 @@ import {
 } from '../../support/journeys.ts'
 import { codeFrom, linkFrom, type Mailbox, mailFolder } from '../../support/mailbox.ts'
 import { stepOf } from '../../support/people.ts'
-import { type Server, type ServerOptions, startServer } from '../../support/server.ts'
-import { freshDatabaseUrl, startRedis } from '../../support/services.ts'
+import { realStores, type Server, type Stores, startServer } from '../../support/server.ts'
 
-const KINDS: { readonly [name: string]: () => Promise<ServerOptions> } = {
-  'the embedded default': async () => ({}),
-  'PostgreSQL and Redis': async () => ({
-    stores: { databaseUrl: await freshDatabaseUrl(), redisUrl: (await startRedis()).url },
-  }),
+const KINDS: { readonly [name: string]: () => Promise<Stores | 'embedded'> } = {
+  'the embedded default': async () => 'embedded' as const,
+  'PostgreSQL and Redis': realStores,
 }
 
 const OWN = 'https://own.test.example'
@@ -46,7 +43,7 @@ describe.each(Object.entries(KINDS))('joining on %s', (_, stores) => {
   let own: oidc.Configuration
 
   beforeAll(async () => {
-    server = await startServer({ settings, ...(await stores()) })
+    server = await startServer({ settings, stores: await stores() })
     mailbox = mailFolder(server.dataDir)
     own = await discover(server.issuer, 'own')
   })

@@ -19,7 +19,7 @@ describe('in the demo', () => {
   const email = 'ada@phone.example'
 
   beforeAll(async () => {
-    server = await startServer({ settings: SETTINGS })
+    server = await startServer({ settings: SETTINGS, stores: 'embedded' })
     browser = (await newPerson(server.issuer, mailFolder(server.dataDir), email)).browser
   })
   afterAll(() => server?.close())

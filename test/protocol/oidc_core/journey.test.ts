@@ -15,15 +15,15 @@ import {
   WEB,
 } from '../../support/journeys.ts'
 import { mailFolder } from '../../support/mailbox.ts'
-import { type Server, startServer } from '../../support/server.ts'
-import { freshDatabaseUrl, startRedis } from '../../support/services.ts'
+import { realStores, type Server, startServer } from '../../support/server.ts'
+import { freshDatabaseUrl } from '../../support/services.ts'
 
 const KINDS = {
-  'the embedded default': async () => startServer({ settings: SETTINGS }),
+  'the embedded default': async () => startServer({ settings: SETTINGS, stores: 'embedded' }),
   'PostgreSQL and Redis': async () =>
     startServer({
       settings: SETTINGS,
-      stores: { databaseUrl: await freshDatabaseUrl(), redisUrl: (await startRedis()).url },
+      stores: await realStores(),
     }),
   'PostgreSQL alone': async () =>
     startServer({ settings: SETTINGS, stores: { databaseUrl: await freshDatabaseUrl() } }),

@@ -1,8 +1,7 @@
 /** RFC 6749 §2.3.1: several secrets of one client, their ends, and when each was last used. */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { API, SETTINGS } from '../../support/journeys.ts'
-import { type Server, startServer } from '../../support/server.ts'
-import { freshDatabaseUrl, startRedis } from '../../support/services.ts'
+import { realStores, type Server, startServer } from '../../support/server.ts'
 import { basic, postForm } from '../../support/token_requests.ts'
 
 interface Secret {
@@ -18,11 +17,8 @@ describe.each(['embedded', 'postgres and redis'] as const)('secrets on %s', (kin
   let second = ''
 
   beforeAll(async () => {
-    const stores =
-      kind === 'embedded'
-        ? {}
-        : { stores: { databaseUrl: await freshDatabaseUrl(), redisUrl: (await startRedis()).url } }
-    server = await startServer({ settings: { resources: SETTINGS.resources }, ...stores })
+    const stores = kind === 'embedded' ? kind : await realStores()
+    server = await startServer({ settings: { resources: SETTINGS.resources }, stores })
   })
   afterAll(() => server.close())
 

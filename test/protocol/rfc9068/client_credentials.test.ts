@@ -3,8 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { API, SECRET, SETTINGS } from '../../support/journeys.ts'
 import { mailFolder } from '../../support/mailbox.ts'
 import { newPerson } from '../../support/people.ts'
-import { type Server, startServer } from '../../support/server.ts'
-import { freshDatabaseUrl, startRedis } from '../../support/services.ts'
+import { realStores, type Server, startServer } from '../../support/server.ts'
 import {
   basic,
   type ClientRequests,
@@ -43,11 +42,8 @@ describe.each(['embedded', 'postgres and redis'] as const)('client credentials o
   let client: ClientRequests
 
   beforeAll(async () => {
-    const stores =
-      kind === 'embedded'
-        ? {}
-        : { stores: { databaseUrl: await freshDatabaseUrl(), redisUrl: (await startRedis()).url } }
-    server = await startServer({ settings, ...stores })
+    const stores = kind === 'embedded' ? kind : await realStores()
+    server = await startServer({ settings, stores })
     client = clientRequests(server.issuer)
   })
   afterAll(() => server.close())
