@@ -106,7 +106,7 @@ export function createHouse(foundation: Foundation) {
 /** For people who work on pages. */
 function devPages({ views }: Foundation, rooms: Rooms, pages: Pages): Feature {
   const { locales, mail } = views
-  return createDevPages({ fixtures: views.fixtures(), locales, brands: rooms.brands.service, pages, mail })
+  return createDevPages({ fixtures: views.fixtures, locales, brands: rooms.brands.service, pages, mail })
 }
 
 type Rooms = ReturnType<typeof createRooms>

@@ -202,7 +202,7 @@ function services(foundation: Foundation, house: House): CommandServices {
     },
     mails: {
       locales: views.locales,
-      fixtures: () => views.fixtures().mails,
+      fixtures: (locale) => views.fixtures(locale).mails,
       render: views.mail,
       brand: async (id) => {
         const brand = await house.rooms.brands.service.page(id)

@@ -102,7 +102,7 @@ export interface CommandServices {
   }
   readonly mails: {
     readonly locales: readonly string[]
-    fixtures(): readonly Fixture[]
+    fixtures(locale?: string): readonly Fixture[]
     render(template: string, locale: string, values: Fixture['values'], brand: Brand): Mail
     /** Undefined when there is none that is enabled. */
     brand(id: string): Promise<Brand | undefined>

@@ -60,7 +60,7 @@ const send: Command<Needs> = {
 async function rendered(mails: CommandServices['mails'], input: Parameters<Command['run']>[1]) {
   const locale = textOption(input, 'locale') ?? 'en'
   if (!mails.locales.includes(locale)) throw failure(`--locale: write one of ${mails.locales.join(', ')}`)
-  const { template, values } = find(mails.fixtures(), argument(input, 0), textOption(input, 'state'))
+  const { template, values } = find(mails.fixtures(locale), argument(input, 0), textOption(input, 'state'))
   const brand = await mails.brand(textOption(input, 'brand') ?? 'default')
   if (brand === undefined)
     throw failure(`there is no brand ${textOption(input, 'brand')}: genkan brands list names them`)

@@ -8,7 +8,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { extname, join } from 'node:path'
 import { IntlMessageFormat } from 'intl-messageformat'
 import { type Brand, PLAIN_BRAND } from './brand.ts'
-import { directionOf, listIn, pickLocale } from './locales.ts'
+import { agoIn, dayIn, directionOf, listIn, momentIn, pickLocale } from './locales.ts'
 import { messageProblem } from './message_check.ts'
 import { type Contract, type Overrides, readTemplates, type Templates } from './templates.ts'
 
@@ -55,7 +55,7 @@ export interface Views {
   asset(name: string): string
   readonly assets: readonly Asset[]
   /** One set of values for every page and mail in each of its states: for previews and for the suites of pages. */
-  fixtures(): Fixtures
+  fixtures(locale?: string): Fixtures
   /** What overrides may fill. */
   contract(): Contract
 }
@@ -70,6 +70,23 @@ export interface Fixture {
 export interface Fixtures {
   readonly pages: readonly Fixture[]
   readonly mails: readonly Fixture[]
+}
+
+/**
+ * Pages get times as words of their language: fixtures hold them as `{ "$minutesAgo": n }`, `{ "$day": … }` and
+ * `{ "$moment": … }` (ISO 8601).
+ */
+function readFixtures(viewsDir: string, locale: string): Fixtures {
+  const text = readFileSync(join(viewsDir, 'fixtures.json'), 'utf8')
+  return JSON.parse(text, (_, value) => timeInWords(locale, value)) as Fixtures
+}
+
+function timeInWords(locale: string, value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value
+  const { $minutesAgo: ago, $day: day, $moment: moment } = value as { readonly [name: string]: unknown }
+  if (typeof ago === 'number') return agoIn(locale, new Date(0), new Date(ago * 60_000))
+  if (typeof day === 'string') return dayIn(locale, new Date(day))
+  return typeof moment === 'string' ? momentIn(locale, new Date(moment)) : value
 }
 
 const TYPES: { readonly [extension: string]: string } = {
@@ -127,7 +144,7 @@ export function createViews(options: {
     asset,
     assets: [...assets.values()],
     has,
-    fixtures: () => JSON.parse(readFileSync(join(options.viewsDir, 'fixtures.json'), 'utf8')) as Fixtures,
+    fixtures: (locale = 'en') => readFixtures(options.viewsDir, locale),
     contract: templates.contract,
     messageProblem: problemOf,
     pickLocale: (candidates) => pickLocale(locales, candidates),

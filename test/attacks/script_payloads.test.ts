@@ -14,6 +14,9 @@ import { startHeadlessShell } from '../support/chromium.ts'
 import { sample, sampleTitle } from '../support/sample.ts'
 import { SCRIPT_PAYLOADS } from '../support/script_payloads.ts'
 
+/** A deep run loads a page dozens of times in one test. */
+const MOST_MS = 900_000
+
 const views = createViews({ viewsDir: join(process.cwd(), 'views') })
 const { pages: FIXTURES, mails: MAILS } = views.fixtures()
 
@@ -137,34 +140,42 @@ describe(sampleTitle('A97: no payload runs in any variable of a page'), () => {
 
   const chosen = sample(cases)
   const templates = [...new Set(chosen.map(({ template }) => template))]
-  it.each(templates)('%s', async (template) => {
-    for (const { state, values, payload, index } of chosen.filter((each) => each.template === template)) {
-      const context = poisoned(values, payload) as { [name: string]: unknown }
-      const brand = { ...PLAIN_BRAND, name: payload('brand.name') }
-      const chooser = { action: '/language', returnTo: payload('chooser.returnTo') }
-      const frame = { brand, chooser, nonce: NONCE, csrf: payload('csrf'), theme: undefined }
-      const html = views.render(template, { ...frame, ...context, locale: 'en' })
-      for (const policy of [pagePolicy(NONCE), undefined]) {
-        await load(html, policy)
-        expect({ state, index, policy, ran, dialogs }).toEqual({ state, index, policy, ran: [], dialogs: [] })
-      }
-    }
-  })
-
-  it('nor in any variable of a mail', async () => {
-    for (const { template, state, values } of MAILS) {
-      for (const [index, payload] of sample([...SCRIPT_PAYLOADS.entries()], { least: 8 })) {
+  it.each(templates)(
+    '%s',
+    async (template) => {
+      for (const { state, values, payload, index } of chosen.filter((each) => each.template === template)) {
         const context = poisoned(values, payload) as { [name: string]: unknown }
-        const { html, subject } = views.mail(
-          template,
-          'en',
-          { ...context, event: values.event },
-          { ...PLAIN_BRAND, name: payload('brand.name') },
-        )
-        await load(html, undefined)
-        expect({ state, index, ran, dialogs }).toEqual({ state, index, ran: [], dialogs: [] })
-        expect(subject).not.toMatch(/[\r\n]/)
+        const brand = { ...PLAIN_BRAND, name: payload('brand.name') }
+        const chooser = { action: '/language', returnTo: payload('chooser.returnTo') }
+        const frame = { brand, chooser, nonce: NONCE, csrf: payload('csrf'), theme: undefined }
+        const html = views.render(template, { ...frame, ...context, locale: 'en' })
+        for (const policy of [pagePolicy(NONCE), undefined]) {
+          await load(html, policy)
+          expect({ state, index, policy, ran, dialogs }).toEqual({ state, index, policy, ran: [], dialogs: [] })
+        }
       }
-    }
-  })
+    },
+    MOST_MS,
+  )
+
+  it(
+    'nor in any variable of a mail',
+    async () => {
+      for (const { template, state, values } of MAILS) {
+        for (const [index, payload] of sample([...SCRIPT_PAYLOADS.entries()], { least: 8 })) {
+          const context = poisoned(values, payload) as { [name: string]: unknown }
+          const { html, subject } = views.mail(
+            template,
+            'en',
+            { ...context, event: values.event },
+            { ...PLAIN_BRAND, name: payload('brand.name') },
+          )
+          await load(html, undefined)
+          expect({ state, index, ran, dialogs }).toEqual({ state, index, ran: [], dialogs: [] })
+          expect(subject).not.toMatch(/[\r\n]/)
+        }
+      }
+    },
+    MOST_MS,
+  )
 })

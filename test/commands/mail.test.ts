@@ -16,7 +16,7 @@ async function run(command: string, args: string[] = [], options: object = {}) {
     now: () => new Date(0),
     mails: {
       locales: views.locales,
-      fixtures: () => views.fixtures().mails,
+      fixtures: (locale?: string) => views.fixtures(locale).mails,
       render: views.mail,
       brand: async (id: string) => (id === 'default' ? PLAIN_BRAND : undefined),
       send: async (message: object) => void sent.push(message),

@@ -53,15 +53,15 @@ export function createDevRouter({ gallery, locales, brands, pages, mail }: DevRo
     framed(ctx, ctx.response.get('Content-Security-Policy').replace("frame-ancestors 'none'", "frame-ancestors 'self'"))
   })
   router.get('/dev/pages/page', async (ctx) => {
-    const { query } = await asked(ctx)
-    const fixture = gallery.page(query)
+    const { query, locale } = await asked(ctx)
+    const fixture = gallery.page(query, locale)
     if (fixture === undefined) throw new AppError('not_found')
     pages.render(ctx, fixture.template, { ...fixture.values, theme: query.theme })
     framed(ctx, ctx.response.get('Content-Security-Policy').replace("frame-ancestors 'none'", "frame-ancestors 'self'"))
   })
   router.get('/dev/pages/mail', async (ctx) => {
     const { query, locale, brand } = await asked(ctx)
-    const fixture = gallery.mail(query)
+    const fixture = gallery.mail(query, locale)
     if (fixture === undefined) throw new AppError('not_found')
     const { subject, html, text } = mail(fixture.template, locale, fixture.values, brand)
     ctx.body = query.part === 'html' ? html : `${subject}\n\n${text}`

@@ -3,7 +3,7 @@ import type { Fixture, Fixtures } from '../../platform/views.ts'
 import type { GalleryQuery } from './schema.ts'
 
 export interface GalleryDeps {
-  readonly fixtures: Fixtures
+  readonly fixtures: (locale?: string) => Fixtures
   readonly locales: readonly string[]
 }
 
@@ -16,8 +16,8 @@ export function createGallery({ fixtures, locales }: GalleryDeps) {
   return {
     /** The chosen locale when there are texts in it, else the one given. */
     locale: ({ locale }: GalleryQuery, otherwise: string) => (locales.includes(locale) ? locale : otherwise),
-    page: (query: GalleryQuery) => find(fixtures.pages, query),
-    mail: (query: GalleryQuery) => find(fixtures.mails, query),
+    page: (query: GalleryQuery, locale: string) => find(fixtures(locale).pages, query),
+    mail: (query: GalleryQuery, locale: string) => find(fixtures(locale).mails, query),
 
     /** Everything that the overview shows, in the order of the fixtures. */
     overview(query: GalleryQuery, locale: string) {
@@ -28,9 +28,10 @@ export function createGallery({ fixtures, locales }: GalleryDeps) {
         state: fixture.state,
         url: address(kind, fixture, part),
       })
+      const { pages, mails } = fixtures(locale)
       return [
-        ...fixtures.pages.map((fixture) => shown('page', fixture, 'html')),
-        ...fixtures.mails.flatMap((fixture) => [
+        ...pages.map((fixture) => shown('page', fixture, 'html')),
+        ...mails.flatMap((fixture) => [
           shown('mail', fixture, 'html', ' (mail)'),
           shown('mail', fixture, 'text', ' (mail as text)'),
         ]),
