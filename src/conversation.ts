@@ -107,6 +107,7 @@ export function createConversation(foundation: Foundation, rooms: Rooms, deps: C
     createNoticePages({
       ...deps,
       notices: rooms.notices.service,
+      home: config.home,
       recoverPath: config.modules.accountPages && config.modules.recovery ? '/account/recover' : undefined,
     }),
     ...(config.modules.accountPages ? createOwnPages(foundation, rooms, deps) : []),

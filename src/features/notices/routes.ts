@@ -15,11 +15,14 @@ export interface NoticeRouteDeps {
   }
   /** Where a new password is chosen; undefined where people cannot choose one by themselves. */
   readonly recoverPath: string | undefined
+  /** The path at which people sign in when no client leads them there. */
+  readonly home: string
 }
 
-export function createNoticeRouter({ notices, csrf, pages, recoverPath }: NoticeRouteDeps): Router {
+export function createNoticeRouter({ notices, csrf, pages, recoverPath, home }: NoticeRouteDeps): Router {
   const router = new Router()
-  const gone = (ctx: Context) => pages.render(ctx, 'notices/gone', { client: undefined }, NOTICE_CODES.notice_link_gone)
+  const gone = (ctx: Context) =>
+    pages.render(ctx, 'notices/gone', { client: undefined, signInUrl: home }, NOTICE_CODES.notice_link_gone)
   const purposeOf = (ctx: Context): LinkPurpose | undefined => purposeSchema.safeParse(ctx.params.purpose).data
 
   router.get('/notices/:purpose', async (ctx) => {

@@ -118,6 +118,7 @@ describe.each(Object.entries(KINDS))('notices on %s', (_, start) => {
 
     const again = await browser.get(link)
     expect([again.status, again.text]).toEqual([410, expect.stringContaining('was used already')])
+    expect(again.links.map(({ href }) => href)).toContain('/account')
     await recover(browser, done, email, 3)
     expect([await canSignIn(email), await canSignIn(email, NEW_PASSWORD)]).toEqual([false, true])
   })
