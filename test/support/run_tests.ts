@@ -1,6 +1,6 @@
 /**
- * The one test command: types, lint, layers, dead code, then Jest. Every step runs, whatever the others said, and the last
- * line counts them all: `N passed, N failed`. Arguments go to Jest.
+ * The one test command: types, lint, layers and dead code side by side, then Jest. Every step runs, whatever the others said,
+ * and the last line counts them all: `N passed, N failed`. Arguments go to Jest.
  */
 import { spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
@@ -37,6 +37,22 @@ function run(command: string, values: readonly string[], env: NodeJS.ProcessEnv 
   })
 }
 
+/** Runs a check and says how it went, with all that it printed at once: others run beside it. */
+function check([name, command = '', ...values]: (typeof CHECKS)[number]): Promise<boolean> {
+  const started = performance.now()
+  return new Promise((resolve) => {
+    const child = spawn(join(BIN, command), values, { cwd: ROOT, stdio: ['ignore', 'pipe', 'pipe'] })
+    let output = ''
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (part) => (output += part))
+    child.once('error', (error) => (output += `${error.message}\n`))
+    child.once('close', (code) => {
+      const result = `${code === 0 ? 'ok    ' : 'FAILED'} ${name} (${Math.round(performance.now() - started)} ms)\n`
+      process.stdout.write(`${output}${result}`)
+      resolve(code === 0)
+    })
+  })
+}
+
 /** Runs Jest and counts its tests; a suite that could not even start counts as one failure. */
 async function jest(values: readonly string[]): Promise<{ passed: number; failed: number }> {
   const folder = mkdtempSync(join(tmpdir(), 'genkan-jest-'))
@@ -61,15 +77,9 @@ async function jest(values: readonly string[]): Promise<{ passed: number; failed
   }
 }
 
-let [passed, failed] = [0, 0]
-for (const [name, command = '', ...values] of CHECKS) {
-  if (interrupted) break
-  const started = performance.now()
-  const ok = await run(join(BIN, command), values)
-  process.stdout.write(`${ok ? 'ok    ' : 'FAILED'} ${name} (${Math.round(performance.now() - started)} ms)\n`)
-  if (ok) passed++
-  else failed++
-}
+const checked = await Promise.all(CHECKS.map(check))
+let passed = checked.filter(Boolean).length
+let failed = checked.length - passed
 if (!interrupted) {
   const counts = await jest(process.argv.slice(2))
   passed += counts.passed
