@@ -13,7 +13,7 @@ import { createDevicePages } from './features/devices/index.ts'
 import { createEnrolling, createSecurityPages } from './features/enrolment/index.ts'
 import type { Setup } from './features/enrolment/types.ts'
 import { createNoticePages } from './features/notices/index.ts'
-import { createPasskeyPages } from './features/passkeys/index.ts'
+import { createPasskeyPages, servesPasskeys } from './features/passkeys/index.ts'
 import { createRecovery } from './features/recovery/index.ts'
 import { createRecoveryCodePages } from './features/recovery_codes/index.ts'
 import { createRegistration } from './features/registration/index.ts'
@@ -204,10 +204,10 @@ function createFactorPages({ config, clock }: Foundation, rooms: Rooms, area: Ac
   const { totp, recoveryCodes, smsCodes, passkeys, passwords, brands } = rooms
   const codes = createRecoveryCodePages({ codes: recoveryCodes.service, area })
   const issuerName = async () => (await brands.service.page()).name
-  const keys = createPasskeyPages({
-    ...{ passkeys: passkeys.service, area, clock, rpName: issuerName },
-    issuer: config.issuer,
-  })
+  const { issuer } = config
+  const keys = servesPasskeys(issuer)
+    ? [createPasskeyPages({ passkeys: passkeys.service, area, clock, rpName: issuerName, issuer })]
+    : []
   const app = createTotpPages({
     totp: totp.service,
     area,
@@ -220,8 +220,8 @@ function createFactorPages({ config, clock }: Foundation, rooms: Rooms, area: Ac
   }
   const phone = smsCodes && createPhonePages({ sms: smsCodes.service, area, afterSetUp: codes.afterSetUp })
   const phones = phone === undefined ? [] : [phone]
-  const rows = [password, keys.row, app.row, ...phones.map(({ row }) => row), codes.row]
-  return [keys, app, ...phones, codes, createSecurityPages({ area, rows })]
+  const rows = [password, ...keys.map(({ row }) => row), app.row, ...phones.map(({ row }) => row), codes.row]
+  return [...keys, app, ...phones, codes, createSecurityPages({ area, rows })]
 }
 
 /** The steps that set a method up, as the page that offers them lists them. */
