@@ -232,7 +232,8 @@ function setupsOf(features: readonly Feature[]): readonly Setup[] {
   )
 }
 
-function inOrder(steps: readonly Step[]): readonly Step[] {
+/** The steps as the table orders them. @throws Error for one that has no place in it */
+export function inOrder(steps: readonly Step[]): readonly Step[] {
   const names = STEPS.map(({ name }) => name)
   const unknown = steps.find(({ name }) => !names.includes(name))
   if (unknown !== undefined) throw new Error(`step ${unknown.name} has no place in the conversation`)
