@@ -3,6 +3,7 @@
  * and may have said that its second factor need not be asked for here. Only a hash of it is stored.
  */
 import type { Context } from 'koa'
+import { hostCookie } from './host_cookie.ts'
 
 export interface DeviceCookie {
   /** The browser's token; undefined when it has none yet, or sends what is none of ours. */
@@ -16,16 +17,12 @@ const DAYS = 400
 const TOKEN = /^[\w-]{43}$/
 
 export function createDeviceCookie({ issuer }: { readonly issuer: string }): DeviceCookie {
-  const secure = issuer.startsWith('https:')
-  const name = secure ? '__Host-genkan_device' : 'genkan_device'
-  const options = { httpOnly: true, sameSite: 'lax', secure, signed: false, path: '/', overwrite: true } as const
+  const cookie = hostCookie(issuer, 'device')
   return {
     read(ctx) {
-      const value = ctx.cookies.get(name, { signed: false })
+      const value = cookie.read(ctx)
       return value !== undefined && TOKEN.test(value) ? value : undefined
     },
-    write(ctx, token, { transient }) {
-      ctx.cookies.set(name, token, { ...options, ...(transient ? {} : { maxAge: DAYS * 86_400_000 }) })
-    },
+    write: (ctx, token, { transient }) => cookie.write(ctx, token, transient ? undefined : DAYS * 86_400_000),
   }
 }

@@ -8,6 +8,7 @@ import Router from '@koa/router'
 import type { Context } from 'koa'
 import { AppError } from '../errors.ts'
 import { readForm } from './form.ts'
+import { hostCookie } from './host_cookie.ts'
 import { ownPathOf, ownUrl } from './own_path.ts'
 
 /** What is known beside what the browser says. */
@@ -40,22 +41,20 @@ export function createLanguages(deps: {
   readonly pickLocale: (candidates: readonly string[]) => string
 }): Languages {
   const { issuer, locales, pickLocale } = deps
-  const secure = issuer.startsWith('https:')
-  const cookie = secure ? '__Host-genkan_locale' : 'genkan_locale'
-  const options = { httpOnly: true, sameSite: 'lax', secure, signed: false, path: '/', overwrite: true } as const
+  const cookie = hostCookie(issuer, 'locale')
   return {
     of: (ctx, wishes = {}) =>
       pickLocale(
         byPriority({
           ...wishes,
           brand: (ctx.state as { brand?: { readonly defaultLocale?: string | undefined } }).brand?.defaultLocale,
-          cookie: ctx.cookies.get(cookie, { signed: false }),
+          cookie: cookie.read(ctx),
           accept: ctx.get('Accept-Language'),
         }),
       ),
     choose(ctx, locale) {
       if (locale === undefined || !locales.includes(locale)) throw new AppError('invalid_request')
-      ctx.cookies.set(cookie, locale, { ...options, maxAge: YEAR_MS })
+      cookie.write(ctx, locale, YEAR_MS)
       return locale
     },
     back(place, otherwise) {

@@ -4,6 +4,7 @@
  * nothing.
  */
 import type { Context } from 'koa'
+import { hostCookie } from './host_cookie.ts'
 
 export interface LastMethod {
   /** The method; undefined when the browser has none, or sends what cannot be one. */
@@ -15,16 +16,12 @@ const YEAR_MS = 365 * 86_400_000
 const METHOD = /^[a-z][a-z0-9_]{0,31}$/
 
 export function createLastMethod({ issuer }: { readonly issuer: string }): LastMethod {
-  const secure = issuer.startsWith('https:')
-  const name = secure ? '__Host-genkan_method' : 'genkan_method'
-  const options = { httpOnly: true, sameSite: 'lax', secure, signed: false, path: '/', overwrite: true } as const
+  const cookie = hostCookie(issuer, 'method')
   return {
     read(ctx) {
-      const value = ctx.cookies.get(name, { signed: false })
+      const value = cookie.read(ctx)
       return value !== undefined && METHOD.test(value) ? value : undefined
     },
-    write(ctx, method) {
-      ctx.cookies.set(name, method, { ...options, maxAge: YEAR_MS })
-    },
+    write: (ctx, method) => cookie.write(ctx, method, YEAR_MS),
   }
 }

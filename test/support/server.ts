@@ -29,7 +29,6 @@ export interface ServerOptions {
   readonly env?: { readonly [name: string]: string | undefined }
   /** The issuer, when it is not this server's own address (behind a proxy). */
   readonly issuer?: string
-  /** PostgreSQL and Redis; without, the embedded default. */
   /**
    * What holds the data. Left out, it does not matter: `npm test` takes a PostgreSQL and a Redis, where a statement costs a
    * tenth of PGlite's, and a deep run the embedded default.
