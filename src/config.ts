@@ -138,6 +138,19 @@ const clientDeclaration = z.looseObject({ client_id: z.string().min(1) })
 /** The brands feature checks the rest. */
 const brandDeclaration = z.looseObject({ id: z.string().min(1) })
 
+/** Somebody of the support, by the hash that `genkan support key` prints. */
+const supporter = z.strictObject({
+  name: z.string().regex(/^[\w.-]{1,64}$/, 'write letters, digits, "_", "." and "-", 64 at the most'),
+  key_hash: z.string().regex(/^[\w-]{43}$/, 'write the hash that "genkan support key" printed'),
+})
+
+function distinct(people: readonly z.output<typeof supporter>[]): boolean {
+  const once = (values: readonly string[]) => new Set(values).size === values.length
+  return once(people.map(({ name }) => name)) && once(people.map((person) => person.key_hash))
+}
+
+const supporterOf = ({ name, key_hash }: z.output<typeof supporter>) => ({ name, keyHash: key_hash })
+
 const schema = z.strictObject({
   issuer: issuerSchema,
   port: z.coerce.number().int().min(0).max(65535).default(3000),
@@ -207,7 +220,12 @@ const schema = z.strictObject({
     })
     .prefault({}),
   passkeys: z.strictObject({ related_origins: z.array(relatedOrigin).max(50).default([]) }).prefault({}),
-  recovery: z.strictObject({ waiting_hours: z.coerce.number().int().min(24).max(720).default(72) }).prefault({}),
+  recovery: z
+    .strictObject({
+      waiting_hours: z.coerce.number().int().min(24).max(720).default(72),
+      support: z.array(supporter).refine(distinct, 'everybody once, with a key of their own').default([]),
+    })
+    .prefault({}),
   sms: sms.optional(),
   retention: z
     .strictObject({
@@ -328,6 +346,8 @@ export interface Config {
   readonly recovery: {
     /** Hours from asking for the removal of lost second factors until a sign-in may complete it. */
     readonly waitingHours: number
+    /** Who may end the waiting, two together. */
+    readonly support: readonly { readonly name: string; readonly keyHash: string }[]
   }
   /** Text messages; without, no code is sent to a phone. */
   readonly sms: Sms | undefined
@@ -652,7 +672,7 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     scopeLevels: s.scope_levels,
     secondFactor: { ...s.second_factor, emailDomains: s.second_factor.email_domains },
     passkeys: { relatedOrigins: s.passkeys.related_origins },
-    recovery: { waitingHours: s.recovery.waiting_hours },
+    recovery: { waitingHours: s.recovery.waiting_hours, support: s.recovery.support.map(supporterOf) },
     sms: smsOf(s, env),
     retention: retentionOf(s),
     modules: modulesOf(s),

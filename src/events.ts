@@ -60,6 +60,8 @@ export const FACT_CLASSES: { readonly [type: string]: FactClass | 'permanent' } 
   'device.trusted': 'security',
   'device.revoked': 'security',
   'factor_removal.requested': 'security',
+  'factor_removal.approved': 'security',
+  'factor_removal.refused': 'security',
   'factor_removal.cancelled': 'security',
   'factor_removal.completed': 'security',
   'identifier.refused': 'security',

@@ -104,7 +104,7 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     ...Object.values(rooms).filter((room) => room !== undefined),
     ...[notices, devices, ...optional, mails],
   ]
-  return { ...rooms, notices, devices, all }
+  return { ...rooms, notices, devices, lostFactors, all }
 }
 
 /** Whoever tries without having proven anything. */

@@ -10,22 +10,15 @@ import { join, resolve } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Command as Program } from 'commander'
-import type { Command, CommandServices } from './commands/command.ts'
+import type { Command } from './commands/command.ts'
 import { COMMANDS, describe, execute } from './commands/execute.ts'
 import { onDrain, supervise } from './commands/supervise.ts'
 import { type Config, ConfigError, loadConfig } from './config.ts'
-import { canonicalEmail } from './features/accounts/types.ts'
 import type { Foundation } from './foundation.ts'
 import type { House } from './house.ts'
-import { exportFacts } from './platform/audit_export.ts'
 import { type CommandRequest, type CommandResult, listenForCommands, sendCommand } from './platform/command_socket.ts'
 import { lockDataDir } from './platform/data_lock.ts'
-import { newId } from './platform/ids.ts'
-import { createLedgerAudit } from './platform/ledger_audit.ts'
 import { createLogger, type Logger } from './platform/logger.ts'
-import { pendingMigrations } from './platform/migrate.ts'
-import { countFacts, listFacts } from './platform/outbox_list.ts'
-import { resealOutbox } from './platform/outbox_reseal.ts'
 
 const CLOSE_MS = 29_000
 const SOCKET = 'genkan.sock'
@@ -76,6 +69,7 @@ function groupOf(root: Program, name: string): Program {
     clients: 'applications that may ask for tokens',
     brands: 'how pages and mails look',
     accounts: 'people who sign in',
+    support: 'help for people who lost their second factors, by two together',
     keys: 'signing keys and secret keys',
     audit: 'the ledger of what happened',
     mail: 'what people are written',
@@ -141,14 +135,18 @@ async function run(config: Config, request: CommandRequest): Promise<CommandResu
 }
 
 async function runHere(config: Config, request: CommandRequest): Promise<CommandResult> {
-  const [{ layFoundation }, { createHouse }] = await Promise.all([import('./foundation.ts'), import('./house.ts')])
+  const [{ layFoundation }, { createHouse }, { commandServices }] = await Promise.all([
+    import('./foundation.ts'),
+    import('./house.ts'),
+    import('./command_services.ts'),
+  ])
   const foundation = await layFoundation(config, createLogger({ level: 'silent' }))
   try {
     const house = createHouse(foundation)
     // What a command states is delivered by the server, or at its next start.
     await house.stop()
     await connected(foundation)
-    return await execute(services(foundation, house), request, print)
+    return await execute(commandServices(foundation, house), request, print)
   } finally {
     await foundation.close()
   }
@@ -158,67 +156,6 @@ async function runHere(config: Config, request: CommandRequest): Promise<Command
 async function connected({ redis }: Foundation): Promise<void> {
   if (redis === undefined || redis.status === 'ready') return
   await once(redis, 'ready', { signal: AbortSignal.timeout(REDIS_MS) }).catch(() => {})
-}
-
-function services(foundation: Foundation, house: House): CommandServices {
-  const { config, database, clock, redis, secretBox, views, mailer } = foundation
-  const { accounts, sessions, enrolment, totp, recoveryCodes, smsCodes } = house.rooms
-  const sealing = [totp, recoveryCodes, ...(smsCodes === undefined ? [] : [smsCodes])]
-  const audit = createLedgerAudit({ database, secretBox })
-  return {
-    config,
-    database,
-    now: () => clock.now(),
-    clients: house.clients,
-    brands: house.rooms.brands.service,
-    accounts: {
-      list: accounts.service.list,
-      find: async (who) => (await accounts.service.find(who)) ?? accounts.service.findByIdentifier(who),
-      disable: (id, reason) => accounts.service.disable(id, { actor: 'operator', reason }),
-      enable: (id, reason) => accounts.service.enable(id, { actor: 'operator', reason }),
-      remove: (id, reason) => accounts.service.erase(id, { actor: 'operator', reason }),
-      requireSecondFactor: enrolment.service.require,
-    },
-    sessions: {
-      list: sessions.service.list,
-      endAll: async (id) => {
-        await sessions.service.endAll(id, 'ended_by_operator')
-        await accounts.service.publish(id)
-      },
-    },
-    keys: { ...house.keys, reseal: () => house.keys.reseal(sealing.map(({ service }) => service.reseal)) },
-    facts: {
-      list: (filter) => listFacts(database, filter),
-      count: (type, since) => countFacts(database, type, since),
-      verify: async (known) => {
-        await house.ledger.seal()
-        return audit.verify(known)
-      },
-      export: async (filter) => {
-        await house.ledger.seal()
-        return exportFacts(database, filter)
-      },
-      reseal: () => resealOutbox({ database, secretBox }),
-    },
-    mails: {
-      locales: views.locales,
-      fixtures: (locale) => views.fixtures(locale).mails,
-      render: views.mail,
-      brand: async (id) => {
-        const brand = await house.rooms.brands.service.page(id)
-        return brand.id === id ? brand : undefined
-      },
-      send: (message) => mailer.send({ ...message, id: newId() }),
-      canonicalEmail,
-    },
-    pendingMigrations: () => pendingMigrations(database),
-    migrate: async () => {
-      const pending = await pendingMigrations(database)
-      await house.prepare({ migrate: true })
-      return pending
-    },
-    redis,
-  }
 }
 
 interface ServeOptions {
@@ -271,8 +208,9 @@ async function serveHere(config: Config, logger: Logger, migrate: boolean): Prom
   logger.info({ issuer: config.issuer, ...ports }, 'ready')
 }
 
-function openSocket(config: Config, foundation: Foundation, house: House): Promise<{ close(): Promise<void> }> {
-  const provided = services(foundation, house)
+async function openSocket(config: Config, foundation: Foundation, house: House): Promise<{ close(): Promise<void> }> {
+  const { commandServices } = await import('./command_services.ts')
+  const provided = commandServices(foundation, house)
   return listenForCommands(join(config.dataDir, SOCKET), (request, out) => execute(provided, request, out))
 }
 

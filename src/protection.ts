@@ -60,11 +60,14 @@ export function createSafety(
     ...{ accounts: accounts.service, notices: notices.service, sessions: sessions.service },
   }
   const devices = createDevices({ ...shared, repository: deviceRepository(db) })
-  const { waitingHours } = config.recovery
+  const { waitingHours, support } = config.recovery
   const removeFactors = [passkeys, totp, ...(smsCodes === undefined ? [] : [smsCodes])].map(
     ({ service }) => service.removeLost,
   )
-  const lostFactors = createLostFactors({ ...shared, repository: removalRepository(db), removeFactors, waitingHours })
+  const lostFactors = createLostFactors({
+    ...shared,
+    ...{ repository: removalRepository(db), removeFactors, waitingHours, support },
+  })
   return { devices, lostFactors }
 }
 

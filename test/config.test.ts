@@ -46,6 +46,23 @@ describe('loadConfig', () => {
     expect(() => Object.assign(config.tokens, { codeSeconds: 1 })).toThrow(TypeError)
   })
 
+  it('takes people of the support, each with a key of their own', () => {
+    const hash = (letter: string) => letter.repeat(43)
+    const file = (...people: string[]) => ({
+      DATA_DIR: directory(),
+      GENKAN_CONFIG: yaml(`recovery:\n  support:\n${people.map((person) => `    - ${person}\n`).join('')}`),
+    })
+    const ann = `{ name: ann, key_hash: ${hash('A')} }`
+    expect(loadConfig(file(ann, `{ name: bo, key_hash: ${hash('B')} }`)).recovery.support).toEqual([
+      { name: 'ann', keyHash: hash('A') },
+      { name: 'bo', keyHash: hash('B') },
+    ])
+    // One key under two names, or one name with two keys, would be two approvals of one person.
+    for (const second of [`{ name: bo, key_hash: ${hash('A')} }`, `{ name: ann, key_hash: ${hash('B')} }`])
+      expect(problemsOf(file(ann, second))).toEqual(['recovery.support: everybody once, with a key of their own'])
+    expect(problemsOf(file('{ name: ann, key_hash: secret }'))).toHaveLength(1)
+  })
+
   it('takes days for each class of facts, and no other class', () => {
     const file = (audit: string) => ({ DATA_DIR: directory(), GENKAN_CONFIG: yaml(`retention:\n  audit: ${audit}\n`) })
     const { audit } = loadConfig(file('{ security: 30 }')).retention

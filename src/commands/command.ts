@@ -7,6 +7,7 @@ import { AppError } from '../errors.ts'
 import type { BrandRecord, LogoVariant } from '../features/brands/types.ts'
 import type { ClientRecord } from '../features/clients/types.ts'
 import type { KeyAlg, SigningKey } from '../features/keys/types.ts'
+import type { Approved } from '../features/lost_factors/types.ts'
 import type { ExportedFact, ExportFilter } from '../platform/audit_export.ts'
 import type { Brand } from '../platform/brand.ts'
 import type { AuditReport } from '../platform/ledger_audit.ts'
@@ -80,6 +81,17 @@ export interface CommandServices {
     /** Ends every session and grant of the account and tells its clients. */
     endAll(accountId: string): Promise<void>
   }
+  /** Absent where the recovery module is off. */
+  readonly support?:
+    | {
+        /** One of the support ends the waiting of a removal together with another; states `reason` with the fact. */
+        approve(
+          accountId: string,
+          by: { readonly name: string; readonly key: string },
+          reason?: string,
+        ): Promise<Approved>
+      }
+    | undefined
   readonly keys: {
     current(now: Date): Promise<readonly SigningKey[]>
     rotate(rotation: {

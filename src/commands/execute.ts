@@ -13,12 +13,14 @@ import { doctor } from './doctor.ts'
 import { keyCommands } from './keys.ts'
 import { mailCommands } from './mail.ts'
 import { migrate } from './migrate.ts'
+import { supportCommands, supportKey } from './support.ts'
 
 export const COMMANDS: readonly Command[] = [
   migrate,
   ...clientCommands,
   ...brandCommands,
   ...accountCommands,
+  ...supportCommands,
   ...keyCommands,
   ...auditCommands,
   ...mailCommands,
@@ -26,8 +28,8 @@ export const COMMANDS: readonly Command[] = [
   ...backupCommands,
 ]
 
-/** Commands that speak about a database which is not up to date, or make it so. */
-const ON_ANY_SCHEMA: ReadonlySet<string> = new Set([migrate.name, doctor.name])
+/** Commands that speak about a database which is not up to date, or make it so, or need none. */
+const ON_ANY_SCHEMA: ReadonlySet<string> = new Set([migrate.name, doctor.name, supportKey.name])
 
 /** Runs one command; never rejects. What it prints has no control characters: names and addresses come from strangers. */
 export async function execute(

@@ -13,7 +13,7 @@ import { noticeRepository } from '../../src/features/notices/repository.ts'
 import type { createSessions } from '../../src/features/sessions/index.ts'
 import { wanted } from '../../src/interaction/levels.ts'
 import { type Step, trusting } from '../../src/interaction/step.ts'
-import { newId, newToken } from '../../src/platform/ids.ts'
+import { newId, newToken, sha256 } from '../../src/platform/ids.ts'
 import type { KeyValue } from '../../src/platform/key_value.ts'
 import type { Outbox } from '../../src/platform/outbox.ts'
 import type { Database } from '../../src/platform/postgres.ts'
@@ -31,6 +31,9 @@ export interface SafetyDeps {
   readonly accounts: ReturnType<typeof createAccounts>
   readonly sessions: ReturnType<typeof createSessions>
 }
+
+/** Two of the support; each one's key is the name, said twice. */
+export const SUPPORTERS = ['ann', 'bo'].map((name) => ({ name, keyHash: sha256(name + name) }))
 
 export function createSafetyRooms({ database, accounts, sessions, ...rest }: SafetyDeps) {
   const { db, transaction } = database
@@ -53,7 +56,7 @@ export function createSafetyRooms({ database, accounts, sessions, ...rest }: Saf
   const lostFactors = createLostFactors({
     ...told,
     ...{ repository: removalRepository(db), notices: notices.service },
-    ...{ removeFactors: [removeFactors], waitingHours: 72 },
+    ...{ removeFactors: [removeFactors], waitingHours: 72, support: SUPPORTERS },
   })
   return {
     ...{ notices, devices, lostFactors },

@@ -1,7 +1,7 @@
 /** Rows of `factor_removals`: of each account one is open at the most. */
 import type { Knex } from 'knex'
 import type { Tx } from '../../platform/postgres.ts'
-import type { Removal } from './types.ts'
+import type { Approval, Removal } from './types.ts'
 
 export type RemovalRepository = ReturnType<typeof removalRepository>
 
@@ -9,6 +9,10 @@ interface RemovalRow {
   readonly account_id: string
   readonly requested_at: Date
   readonly due_at: Date
+}
+
+interface ApprovedRow extends RemovalRow {
+  readonly approvals: readonly { readonly name: string; readonly at: string }[]
 }
 
 type Outcome = 'completed' | 'cancelled' | 'lapsed'
@@ -57,6 +61,32 @@ export function removalRepository(db: Knex) {
       return changed === 1
     },
 
+    /** The open request of an account with what was approved of it; locked until the transaction ends. */
+    async findForUpdate(
+      accountId: string,
+      lapsedBefore: Date,
+      tx: Tx,
+    ): Promise<(Removal & { readonly approvals: readonly Approval[] }) | undefined> {
+      const row: ApprovedRow | undefined = await open(tx)
+        .where({ account_id: accountId })
+        .where('due_at', '>', lapsedBefore)
+        .forUpdate()
+        .first()
+      if (row === undefined) return undefined
+      return { ...toRemoval(row), approvals: row.approvals.map(({ name, at }) => ({ name, at: new Date(at) })) }
+    },
+
+    async setApprovals(accountId: string, approvals: readonly Approval[], tx: Tx): Promise<void> {
+      await open(tx)
+        .where({ account_id: accountId })
+        .update({ approvals: JSON.stringify(approvals) })
+    },
+
+    /** Ends the waiting of the open request; its owner needs no reminder any more. */
+    async release(accountId: string, now: Date, tx: Tx): Promise<void> {
+      await open(tx).where({ account_id: accountId }).update({ due_at: now, reminded_at: now })
+    },
+
     /** Takes one request whose owner is to be reminded: due before `dueBefore`, made before `madeBefore`. */
     async takeReminder(
       { now, dueBefore, madeBefore }: { readonly now: Date; readonly dueBefore: Date; readonly madeBefore: Date },
@@ -95,6 +125,9 @@ function ended(outcome: Outcome, at: Date) {
 }
 
 function map(row: RemovalRow | undefined): Removal | undefined {
-  if (row === undefined) return undefined
+  return row === undefined ? undefined : toRemoval(row)
+}
+
+function toRemoval(row: RemovalRow): Removal {
   return { accountId: row.account_id, requestedAt: row.requested_at, dueAt: row.due_at }
 }

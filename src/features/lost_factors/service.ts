@@ -1,17 +1,19 @@
 /**
  * The rules for whoever cannot use their second factors any more and has no recovery code: they ask for the removal with the
  * first factor, everybody is told, and after the waiting period the next sign-in completes it. Whoever still has a factor, or
- * reads one of the mails, calls it off. Asking signs nobody in, and nothing is removed before its time.
+ * reads one of the mails, calls it off. Asking signs nobody in, and nothing is removed before its time, unless two of the
+ * support, each with their own key, let the owner wait no longer.
  */
 import type { Fact } from '../../events.ts'
 import type { AccountView } from '../../interaction/step.ts'
 import { networkOf } from '../../platform/client_network.ts'
+import { equal, sha256 } from '../../platform/ids.ts'
 import type { KeyValue } from '../../platform/key_value.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { NoticePage, Tell } from '../notices/types.ts'
 import type { AfterCommit } from '../sessions/types.ts'
 import type { RemovalRepository } from './repository.ts'
-import type { Removal, RemoveFactors } from './types.ts'
+import type { Approved, Removal, RemoveFactors, Supporter } from './types.ts'
 
 export interface LostFactorDeps {
   readonly repository: RemovalRepository
@@ -36,6 +38,8 @@ export interface LostFactorDeps {
   readonly removeFactors: readonly RemoveFactors[]
   readonly notices: { tell: Tell }
   readonly waitingHours: number
+  /** Who may end the waiting, two together. Empty: nobody. */
+  readonly support: readonly Supporter[]
   /** The language of mails that follow from no page. */
   readonly locale: string
 }
@@ -50,10 +54,18 @@ const DAY_MS = 24 * HOUR_MS
 const COMPLETABLE_DAYS = 7
 const REQUESTS_PER_DAY = { account: 3, network: 20 }
 const BATCH = 100
+/** So many of the support together end a waiting. */
+const APPROVALS = 2
+/** Two who look at the same case do so on one day. */
+const APPROVAL_MS = DAY_MS
+
+/** A request that was due before then has lapsed. */
+function lapsedBefore(now: Date): Date {
+  return new Date(now.getTime() - COMPLETABLE_DAYS * DAY_MS)
+}
 
 export function createLostFactorService(deps: LostFactorDeps) {
   const { repository, transaction, outbox, clock, waitingHours } = deps
-  const lapsedBefore = (now: Date) => new Date(now.getTime() - COMPLETABLE_DAYS * DAY_MS)
   return {
     waitingHours,
 
@@ -86,6 +98,22 @@ export function createLostFactorService(deps: LostFactorDeps) {
     complete: (accountId: string, page: NoticePage): Promise<AccountView | undefined> => {
       const now = clock.now()
       return complete(deps, accountId, { dueBy: now, lapsedBefore: lapsedBefore(now) }, page)
+    },
+
+    /**
+     * One of the support approves that the waiting ends; the second one within a day ends it and tells the owner. Nobody can
+     * begin a removal in the owner's place, and the owner's first factor, the mails and the ways to stop it stay.
+     */
+    async approve(
+      accountId: string,
+      { name, key }: { readonly name: string; readonly key: string },
+      reason?: string,
+    ): Promise<Approved> {
+      const result = await transaction((tx) =>
+        knows(deps.support, name, key) ? approve(deps, accountId, name, reason, tx) : refuse(deps, accountId, name, tx),
+      )
+      outbox.wake()
+      return result
     },
 
     /** Calls a removal off, within the transaction of whatever shows that its owner is there; without one, nothing happens. */
@@ -170,4 +198,40 @@ function remind(
     if (account !== undefined) await notices.tell('removal_near', account, { locale }, tx, { due: removal.dueAt })
     return true
   })
+}
+
+/** Everybody's key is looked at, whoever was named: how long it takes tells nothing. */
+function knows(support: readonly Supporter[], name: string, key: string): boolean {
+  const hash = sha256(key)
+  const known = support.filter((person) => equal(person.keyHash, hash))
+  return known.some((person) => person.name === name)
+}
+
+async function refuse({ outbox }: LostFactorDeps, accountId: string, by: string, tx: Tx): Promise<Approved> {
+  await outbox.record([{ type: 'factor_removal.refused', accountId, actor: 'operator', data: { by } }], tx)
+  return 'refused'
+}
+
+async function approve(
+  { repository, outbox, clock, accounts, notices, locale }: LostFactorDeps,
+  accountId: string,
+  name: string,
+  reason: string | undefined,
+  tx: Tx,
+): Promise<Approved> {
+  const now = clock.now()
+  const removal = await repository.findForUpdate(accountId, lapsedBefore(now), tx)
+  if (removal === undefined) return 'none'
+  if (removal.dueAt <= now) return 'due_already'
+  const fresh = removal.approvals.filter(({ at }) => now.getTime() - at.getTime() < APPROVAL_MS)
+  if (fresh.some((approval) => approval.name === name)) return 'approved_already'
+  const released = fresh.length + 1 >= APPROVALS
+  await repository.setApprovals(accountId, [...fresh, { name, at: now }], tx)
+  const data = { by: name, released, ...(reason === undefined ? {} : { reason }) }
+  await outbox.record([{ type: 'factor_removal.approved', accountId, actor: 'operator', data }], tx)
+  if (!released) return 'one_more'
+  await repository.release(accountId, now, tx)
+  const account = await accounts.view(accountId, tx)
+  if (account !== undefined) await notices.tell('removal_near', account, { locale }, tx, { due: now })
+  return 'released'
 }

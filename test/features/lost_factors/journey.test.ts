@@ -1,9 +1,11 @@
 /** A real authenticator app on the real product: remembered browsers, and the way back after it was lost, in moved time. */
-
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { newToken, sha256 } from '../../../src/platform/ids.ts'
 import type { Browser, Page } from '../../support/browser.ts'
-import { choose, PASSWORD } from '../../support/journeys.ts'
+import { choose, PASSWORD, SETTINGS } from '../../support/journeys.ts'
 import { linkFrom } from '../../support/mailbox.ts'
 import { stepOf } from '../../support/people.ts'
 import {
@@ -20,8 +22,13 @@ const DAY = 86_400
 let target: Target
 let clock: Clock
 
+/** Two of the support, each with the file of their key. */
+const TEAM = ['ann', 'bo'].map((name) => ({ name, key: newToken() }))
+
 beforeAll(async () => {
-  target = await startTarget()
+  const support = TEAM.map(({ name, key }) => ({ name, key_hash: sha256(key) }))
+  target = await startTarget({ settings: { ...SETTINGS, recovery: { support } } })
+  for (const { name, key } of TEAM) writeFileSync(join(target.server.dataDir, '..', name), `${key}\n`)
   clock = clockOf(target)
 })
 afterAll(() => target?.close())
@@ -151,5 +158,29 @@ describe('a lost app', () => {
       expect(after.forms.some(({ action }) => action.endsWith('/lost_factor'))).toBe(true)
     }
     expect(await asked(person, target.person())).toBe('totp')
+  })
+
+  it('is removed at once where two of the support approve what its owner asked for', async () => {
+    const approve = (name: string) =>
+      target.server.run(
+        ...['support', 'approve', person.email, '--name', name, '--reason', 'seen at the counter'],
+        ...['--key', join(target.server.dataDir, '..', name)],
+      )
+    const person = await signUpWithApp(target, clock, 'counter@example.com')
+    expect((await approve('ann')).stderr).toContain('no removal is waiting')
+    const { browser, page } = await lost(person)
+    await browser.submit(page, {}, { form: '/lost_factor', button: 'request' })
+    expect((await approve('ann')).stdout).toContain('somebody else of the support has to approve too')
+    expect((await approve('ann')).code).toBe(1)
+    expect((await lost(person)).page.text).not.toContain('The waiting is over')
+    expect((await approve('bo')).stdout).toContain('the waiting has ended')
+    await mailOf(person.email, 'Last reminder: the second step of your Genkan account')
+    const { browser: later, page: due } = await lost(person)
+    expect(due.text).toContain('The waiting is over')
+    const end = await later.submit(due, {}, { form: '/lost_factor', button: 'remove' })
+    expect(end.params.has('code')).toBe(true)
+    const listed = await target.server.run('audit', 'list', '--type', 'factor_removal.approved', '--json')
+    expect(listed.stdout).toContain('"by": "ann"')
+    expect(listed.stdout).toContain('"by": "bo"')
   })
 })

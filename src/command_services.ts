@@ -1,0 +1,73 @@
+/** What commands may ask of the house, in the words of `commands/command.ts`. */
+import type { CommandServices } from './commands/command.ts'
+import { canonicalEmail } from './features/accounts/types.ts'
+import type { Foundation } from './foundation.ts'
+import type { House } from './house.ts'
+import { exportFacts } from './platform/audit_export.ts'
+import { newId } from './platform/ids.ts'
+import { createLedgerAudit } from './platform/ledger_audit.ts'
+import { pendingMigrations } from './platform/migrate.ts'
+import { countFacts, listFacts } from './platform/outbox_list.ts'
+import { resealOutbox } from './platform/outbox_reseal.ts'
+
+export function commandServices(foundation: Foundation, house: House): CommandServices {
+  const { config, database, clock, redis, secretBox, views, mailer } = foundation
+  const { accounts, sessions, enrolment, totp, recoveryCodes, smsCodes, lostFactors } = house.rooms
+  const sealing = [totp, recoveryCodes, ...(smsCodes === undefined ? [] : [smsCodes])]
+  const audit = createLedgerAudit({ database, secretBox })
+  return {
+    config,
+    database,
+    now: () => clock.now(),
+    clients: house.clients,
+    brands: house.rooms.brands.service,
+    accounts: {
+      list: accounts.service.list,
+      find: async (who) => (await accounts.service.find(who)) ?? accounts.service.findByIdentifier(who),
+      disable: (id, reason) => accounts.service.disable(id, { actor: 'operator', reason }),
+      enable: (id, reason) => accounts.service.enable(id, { actor: 'operator', reason }),
+      remove: (id, reason) => accounts.service.erase(id, { actor: 'operator', reason }),
+      requireSecondFactor: enrolment.service.require,
+    },
+    sessions: {
+      list: sessions.service.list,
+      endAll: async (id) => {
+        await sessions.service.endAll(id, 'ended_by_operator')
+        await accounts.service.publish(id)
+      },
+    },
+    support: config.modules.recovery ? lostFactors.service : undefined,
+    keys: { ...house.keys, reseal: () => house.keys.reseal(sealing.map(({ service }) => service.reseal)) },
+    facts: {
+      list: (filter) => listFacts(database, filter),
+      count: (type, since) => countFacts(database, type, since),
+      verify: async (known) => {
+        await house.ledger.seal()
+        return audit.verify(known)
+      },
+      export: async (filter) => {
+        await house.ledger.seal()
+        return exportFacts(database, filter)
+      },
+      reseal: () => resealOutbox({ database, secretBox }),
+    },
+    mails: {
+      locales: views.locales,
+      fixtures: (locale) => views.fixtures(locale).mails,
+      render: views.mail,
+      brand: async (id) => {
+        const brand = await house.rooms.brands.service.page(id)
+        return brand.id === id ? brand : undefined
+      },
+      send: (message) => mailer.send({ ...message, id: newId() }),
+      canonicalEmail,
+    },
+    pendingMigrations: () => pendingMigrations(database),
+    migrate: async () => {
+      const pending = await pendingMigrations(database)
+      await house.prepare({ migrate: true })
+      return pending
+    },
+    redis,
+  }
+}
