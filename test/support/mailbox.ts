@@ -90,6 +90,13 @@ function asciiDomain(address: string): string {
 /** The mails under `<dataDir>/mail`, oldest first. */
 export function mailFolder(dataDir: string): Mailbox {
   const folder = join(dataDir, 'mail')
+  // A file is written whole and never again.
+  const known = new Map<string, Promise<Mail>>()
+  const read = (path: string) => {
+    const mail = known.get(path) ?? parse(readFileSync(path))
+    known.set(path, mail)
+    return mail
+  }
   return mailbox(async () => {
     if (!existsSync(folder)) return []
     const files = readdirSync(folder)
@@ -97,7 +104,7 @@ export function mailFolder(dataDir: string): Mailbox {
       .map((file) => join(folder, file))
     const dated = files.map((path) => ({ path, at: statSync(path).mtimeMs }))
     dated.sort((a, b) => a.at - b.at || a.path.localeCompare(b.path))
-    return Promise.all(dated.map(({ path }) => parse(readFileSync(path))))
+    return Promise.all(dated.map(({ path }) => read(path)))
   })
 }
 
