@@ -18,7 +18,8 @@ let before = ''
 const show = async () => (await server.run('brands', 'show', 'default', '--json')).stdout
 
 beforeAll(async () => {
-  server = await startServer()
+  // There a command is run by the server, which is quicker than starting all of it for each.
+  server = await startServer({ stores: 'embedded' })
   await server.run('brands', 'set', 'default', '--name', 'House')
   before = await show()
 })

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { API, SETTINGS } from '../support/journeys.ts'
-import { realStores, runCommand, type Server, startServer } from '../support/server.ts'
+import { realStores, type Server, startServer } from '../support/server.ts'
+import { runCommand } from '../support/server_process.ts'
 import { freshDatabaseUrl, startPostgres } from '../support/services.ts'
 
 /** The command line as people use it: processes, on both kinds of stores, beside a running server and without one. */

@@ -5,6 +5,7 @@ import { execute } from '../../src/commands/execute.ts'
 import { canonicalEmail } from '../../src/features/accounts/types.ts'
 import { PLAIN_BRAND } from '../../src/platform/brand.ts'
 import { createViews } from '../../src/platform/views.ts'
+import { sample, sampleTitle } from '../support/sample.ts'
 
 const views = createViews({ viewsDir: join(process.cwd(), 'views') })
 
@@ -34,14 +35,15 @@ describe('genkan mail', () => {
     expect([...named]).toEqual(expect.arrayContaining(['email_codes/verify_email', 'recovery/recover']))
   })
 
-  it('previews each of them in every language, as text and as HTML', async () => {
-    for (const { template, state } of views.fixtures().mails) {
-      for (const locale of views.locales) {
-        const text = await run('mail preview', [template], { state, locale })
-        expect([text.exit, text.output]).toEqual([0, expect.stringMatching(/^Subject: \S.*\n\n\S/)])
-        const html = await run('mail preview', [template], { state, locale, html: true })
-        expect(html.output).toContain(`<html lang="${locale}"`)
-      }
+  const all = views
+    .fixtures()
+    .mails.flatMap(({ template, state }) => views.locales.map((locale) => ({ template, state, locale })))
+  it(sampleTitle('previews each of them in every language, as text and as HTML'), async () => {
+    for (const { template, state, locale } of sample(all)) {
+      const text = await run('mail preview', [template], { state, locale })
+      expect([text.exit, text.output]).toEqual([0, expect.stringMatching(/^Subject: \S.*\n\n\S/)])
+      const html = await run('mail preview', [template], { state, locale, html: true })
+      expect(html.output).toContain(`<html lang="${locale}"`)
     }
   })
 

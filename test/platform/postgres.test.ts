@@ -11,7 +11,7 @@ import {
   uniqueViolation,
 } from '../../src/platform/postgres.ts'
 import { type FaultProxy, startFaultProxy } from '../support/fault_proxy.ts'
-import { freshDatabase, freshDatabaseUrl, startPostgres } from '../support/services.ts'
+import { freshDatabase, freshDatabaseUrl, layDatabase, startPostgres } from '../support/services.ts'
 
 describe.each(['embedded', 'postgres'] as const)('%s', (kind) => {
   let database: Database
@@ -69,7 +69,8 @@ describe.each(['embedded', 'postgres'] as const)('%s', (kind) => {
 
 describe('openDatabase', () => {
   it('keeps embedded data over a close, and dumps and loads it', async () => {
-    const dataDir = mkdtempSync(join(tmpdir(), 'genkan-db-'))
+    const dataDir = join(mkdtempSync(join(tmpdir(), 'genkan-db-')), 'data')
+    await layDatabase(dataDir)
     const first = await openDatabase({ dataDir })
     await first.db.raw("create table kept as select 'x' as id")
     const archive = await first.dump()

@@ -1,5 +1,6 @@
 import { afterAll, describe, expect, it } from '@jest/globals'
-import { runCommand, startPair, startServer } from './server.ts'
+import { startPair, startServer } from './server.ts'
+import { runCommand } from './server_process.ts'
 
 const open: { close(): Promise<void> }[] = []
 afterAll(() => Promise.all(open.map((each) => each.close())))

@@ -1,21 +1,14 @@
 /** The product as users run it: a process of its own, started with settings, watched, stopped, killed and started again. */
-import { type ChildProcess, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { fileURLToPath } from 'node:url'
 import { startReverseProxy } from './reverse_proxy.ts'
-import { entrust, freePort, freePorts, freshDatabaseUrl, layDatabase, scratchFolder, startRedis } from './services.ts'
+import { COMPILE_CACHE, createProcess, runCommand, type ServerProcess } from './server_process.ts'
+import { freePort, freePorts, freshDatabaseUrl, layDatabase, scratchFolder, startRedis } from './services.ts'
 
-const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const DEEP = process.env.GENKAN_TEST_DEEP === '1'
-const DATE_SHIFT = fileURLToPath(new URL('date_shift.ts', import.meta.url))
-const KEEP_COMPILED = fileURLToPath(new URL('keep_compiled.ts', import.meta.url))
-const COMPILE_CACHE = fileURLToPath(new URL('../../node_modules/.cache/genkan/compiled', import.meta.url))
 const READY_MS = 60_000
-const STOP_MS = 35_000
 
 export interface Stores {
   readonly databaseUrl: string
@@ -88,7 +81,6 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
   const env = withoutUndefined({
     PATH: process.env.PATH,
     HOME: scratch,
-    // Starting the product is half compiling; the cache is checked against the sources.
     NODE_COMPILE_CACHE: COMPILE_CACHE,
     TZ: 'UTC',
     GENKAN_ISSUER: issuer,
@@ -197,84 +189,6 @@ export async function startPair(options: ServerOptions & { readonly stores?: Sto
     close: async () => {
       await Promise.all([balancer.stop(), ...servers.map((server) => server.close())])
     },
-  }
-}
-
-/** Runs one command of the product to its end. */
-export function runCommand(
-  command: readonly string[],
-  env: { readonly [name: string]: string },
-): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [...NODE_ARGUMENTS, 'src/main.ts', ...command], {
-      cwd: ROOT,
-      env: { NODE_COMPILE_CACHE: COMPILE_CACHE, ...env },
-      stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: 120_000,
-    })
-    let [stdout, stderr] = ['', '']
-    child.stdout.on('data', (part) => {
-      stdout += part
-    })
-    child.stderr.on('data', (part) => {
-      stderr += part
-    })
-    child.once('error', reject)
-    child.once('close', (code) => resolve({ code, stdout, stderr }))
-  })
-}
-
-// The embedded database is WebAssembly: optimising it takes longer than a test's server lives.
-const NODE_ARGUMENTS = ['--disable-warning=ExperimentalWarning', '--liftoff-only', '--import', DATE_SHIFT]
-// A command ends by itself and keeps what it compiled.
-const SERVER_ARGUMENTS = [...NODE_ARGUMENTS, '--import', KEEP_COMPILED]
-
-interface ServerProcess {
-  start(env: { readonly [name: string]: string }): Promise<void>
-  pid(): number
-  logs(): readonly string[]
-  signal(signal: NodeJS.Signals): void
-  end(signal: NodeJS.Signals): Promise<number | null>
-  exited(): Promise<number | null>
-  running(): boolean
-}
-
-function createProcess(command: readonly string[], firstEnv: { readonly [name: string]: string }): ServerProcess {
-  const lines: string[] = []
-  let child: ChildProcess | undefined
-  let exit: Promise<number | null> = Promise.resolve(null)
-  let release = async () => {}
-  const running = () => child !== undefined && child.exitCode === null && child.signalCode === null
-  return {
-    start: async (env = firstEnv) => {
-      child = spawn(process.execPath, [...SERVER_ARGUMENTS, 'src/main.ts', ...command], {
-        cwd: ROOT,
-        env,
-        stdio: ['ignore', 'pipe', 'pipe'],
-      })
-      const launched = child
-      exit = new Promise((resolve) => launched.once('close', (code) => resolve(code)))
-      for (const stream of [launched.stdout, launched.stderr]) {
-        if (stream !== null) createInterface({ input: stream }).on('line', (line) => lines.push(line))
-      }
-      release = await entrust(launched.pid ?? 0)
-    },
-    pid: () => child?.pid ?? 0,
-    logs: () => lines,
-    signal: (signal) => {
-      child?.kill(signal)
-    },
-    end: async (signal) => {
-      if (running()) child?.kill(signal)
-      const force = setTimeout(() => child?.kill('SIGKILL'), STOP_MS)
-      const code = await exit
-      clearTimeout(force)
-      await release()
-      release = async () => {}
-      return code
-    },
-    exited: () => exit,
-    running,
   }
 }
 
