@@ -33,6 +33,8 @@ export interface ServerOptions {
   readonly empty?: boolean
   readonly port?: number
   readonly command?: readonly string[]
+  /** Another tree of the product, in place of this one. */
+  readonly root?: string
   /** Do not wait until it is ready. */
   readonly wait?: boolean
 }
@@ -96,7 +98,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     GENKAN_TEST_CLOCK: clock,
     ...options.env,
   })
-  const made = createProcess(options.command ?? ['serve'], env)
+  const made = createProcess(options.command ?? ['serve'], env, options.root)
   const origin = `http://127.0.0.1:${port}`
   const server: Server = {
     issuer,

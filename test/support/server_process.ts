@@ -57,6 +57,7 @@ export interface ServerProcess {
 export function createProcess(
   command: readonly string[],
   firstEnv: { readonly [name: string]: string },
+  root = ROOT,
 ): ServerProcess {
   const lines: string[] = []
   let child: ChildProcess | undefined
@@ -66,7 +67,7 @@ export function createProcess(
   return {
     start: async (env = firstEnv) => {
       child = spawn(process.execPath, [...SERVER_ARGUMENTS, 'src/main.ts', ...command], {
-        cwd: ROOT,
+        cwd: root,
         env,
         stdio: ['ignore', 'pipe', 'pipe'],
       })
