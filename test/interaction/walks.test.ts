@@ -1,20 +1,24 @@
 /**
- * Random walks through the conversation: two tabs of one browser and one of another, two accounts, every step and switch with
- * every kind of input, in any order. Whoever walks knows only some secrets; the judge knows which, and nothing of the code:
- * no walk ends as an account whose secrets the walker had not, and none changes what such an account can be signed in to by.
+ * Random walks through the conversation: two tabs of one browser and one of another, three accounts of which one has a second
+ * factor, every step and switch with every kind of input, in any order. Whoever walks knows only some secrets; the judge knows
+ * which, and nothing of the code: no walk ends as an account whose secrets the walker had not, and none changes what such an
+ * account can be signed in to by.
  */
 import { afterAll, beforeAll, expect, it } from '@jest/globals'
 import type { Database } from '../../src/platform/postgres.ts'
 import { type Conversation, startConversation } from '../support/conversation.ts'
+import { FACTOR_CODE } from '../support/safety_rooms.ts'
 import { generator, SEED, sample, sampleTitle } from '../support/sample.ts'
 import { freshDatabase } from '../support/services.ts'
 
 const WALKS = 2000
 const LENGTH = 14
-const EMAILS = ['ann@example.com', 'bob@example.com'] as const
+const EMAILS = ['ann@example.com', 'bob@example.com', 'eve@example.com'] as const
+/** Eve has set up a second factor. */
+const PROTECTED = 'eve@example.com'
 const STEPS = [
   ...['choose_account', 'identifier', 'register', 'recover', 'recover_code', 'new_password', 'password', 'email_code'],
-  ...['verify_email', 'switch_account'],
+  ...['verify_email', 'switch_account', 'totp', 'lost_factor'],
 ]
 const SWITCHES = ['login', 'create', 'recover', 'identifier', ...STEPS]
 
@@ -22,6 +26,7 @@ interface Person {
   readonly id: string
   readonly email: string
   readonly password: string
+  readonly factors: readonly string[]
   /** Of the password as it is stored. */
   hash: string | undefined
 }
@@ -30,11 +35,12 @@ interface Person {
 interface Secrets {
   readonly password: boolean
   readonly mailbox: boolean
+  readonly factor: boolean
 }
 
 let database: Database
 let house: Conversation
-let people: readonly [Person, Person]
+let people: readonly Person[]
 
 beforeAll(async () => {
   database = await freshDatabase('embedded')
@@ -42,9 +48,11 @@ beforeAll(async () => {
   const make = async (email: string): Promise<Person> => {
     const password = `the own password of ${email.slice(0, 3)} 7`
     const id = await house.member(email, password)
-    return { id, email, password, hash: (await house.passwords.findByEmail(email))?.hash }
+    const factors = email === PROTECTED ? ['totp'] : []
+    if (factors.length > 0) await house.safety.change(id, true)
+    return { id, email, password, factors, hash: (await house.passwords.findByEmail(email))?.hash }
   }
-  people = [await make(EMAILS[0]), await make(EMAILS[1])]
+  people = [await make(EMAILS[0]), await make(EMAILS[1]), await make(EMAILS[2])]
 })
 afterAll(async () => {
   await house.close()
@@ -56,8 +64,8 @@ type Walk = ReturnType<typeof beginWalk>
 function beginWalk(seed: number) {
   const random = generator(seed)
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T
-  const secrets = (): Secrets => ({ password: random() < 0.4, mailbox: random() < 0.3 })
-  const has = [secrets(), secrets()] as const
+  const secrets = (): Secrets => ({ password: random() < 0.4, mailbox: random() < 0.3, factor: random() < 0.4 })
+  const has = people.map(secrets)
   const log: string[] = []
   const began = new Date(house.world.time)
   const [mine, other] = [house.browser({ ip: '203.0.113.7' }), house.browser({ ip: '198.51.100.9' })]
@@ -73,13 +81,17 @@ function beginWalk(seed: number) {
 
   async function fieldsOf(step: string): Promise<{ [name: string]: string }> {
     if (random() < 0.1) return {}
-    const who = pick([0, 1] as const)
-    const { email, password } = people[who]
-    const code = has[who].mailbox ? await lastCode(email) : pick(['000000', '', '123456'])
-    const action = pick(['confirm', 'continue', 'other', 'switch', 'stay', 'resend', 'change', ''])
-    const known = has[who].password ? password : 'wrong one'
+    const who = pick([...people.keys()])
+    const { email = '', password = '' } = people[who] ?? {}
+    const guess = pick(['000000', '', '123456'])
+    const code = has[who]?.mailbox === true ? await lastCode(email) : guess
+    const action = pick(['confirm', 'continue', 'other', 'switch', 'stay', 'resend', 'change', 'request', 'remove', ''])
+    const known = has[who]?.password === true ? password : 'wrong one'
     return {
-      ...{ identifier: email, email, code },
+      ...{ identifier: email, email },
+      // There is one code, and one account that it is good for.
+      code: step === 'totp' ? (has.at(-1)?.factor === true ? FACTOR_CODE : guess) : code,
+      ...(random() < 0.3 ? { trust: 'yes' } : {}),
       password: step === 'new_password' ? `walked to a new one ${who}` : known,
       ...(action === '' ? {} : { action }),
     }
@@ -89,8 +101,11 @@ function beginWalk(seed: number) {
     has,
     log,
     results: () => tabs.map(({ interaction }) => interaction.result),
-    /** Whether the walker may end as this person: they know the password, or read the mailbox. */
-    mayBe: (who: 0 | 1) => has[who].password || has[who].mailbox,
+    /** Whether the walker may end as this person: they know the password, or read the mailbox, and have the factor if any. */
+    mayBe(who: number): boolean {
+      const { password = false, mailbox = false, factor = false } = has[who] ?? {}
+      return (password || mailbox) && (factor || people[who]?.factors.length === 0)
+    },
     /** One act: an answer to the step that is shown more often than to any other, or a switch. */
     async act(): Promise<void> {
       const { browser, interaction } = pick(tabs)
@@ -118,25 +133,26 @@ async function judge(walk: Walk): Promise<void> {
     const who = people.findIndex(({ id }) => id === login.accountId)
     // Whoever is neither has registered in this walk, which takes the mailbox: both addresses have owners already.
     expect(who).not.toBe(-1)
-    expect(walk.mayBe(who as 0 | 1)).toBe(true)
+    expect(walk.mayBe(who)).toBe(true)
     expect(login.proofs.map(({ accountId }) => accountId)).toEqual(login.proofs.map(() => login.accountId))
     expect(login.proofs).not.toHaveLength(0)
   }
-  for (const who of [0, 1] as const) {
-    if (walk.has[who].mailbox) continue
-    const { email, hash } = people[who]
-    expect((await house.passwords.findByEmail(email))?.hash).toBe(hash)
+  for (const [who, { id, email, hash, factors }] of people.entries()) {
+    // Nothing of what there is to post takes a factor away, or gives one, within the waiting.
+    expect((await house.accounts.view(id))?.factors).toEqual(factors)
+    if (walk.has[who]?.mailbox !== true) expect((await house.passwords.findByEmail(email))?.hash).toBe(hash)
   }
 }
 
-/** Whoever had the mailbox may have set another password: the next walk begins as the first did. */
+/** Whoever had the mailbox may have set another password, or begun a waiting: the next walk begins as the first did. */
 async function reset(walk: Walk): Promise<void> {
-  for (const who of [0, 1] as const) {
-    if (!walk.has[who].mailbox) continue
-    const prepared = await house.passwords.prepare(people[who].password, [])
+  for (const [who, person] of people.entries()) {
+    await house.database.transaction((tx) => house.safety.lostFactors.service.cancel(person.id, 'refused', tx))
+    if (walk.has[who]?.mailbox !== true) continue
+    const prepared = await house.passwords.prepare(person.password, [])
     if (!prepared.ok) throw new Error(prepared.code)
-    await house.database.transaction((tx) => house.passwords.store(people[who].id, prepared.hash, tx))
-    people[who].hash = prepared.hash
+    await house.database.transaction((tx) => house.passwords.store(person.id, prepared.hash, tx))
+    person.hash = prepared.hash
   }
 }
 
@@ -145,6 +161,7 @@ const seeds = sample(sample(Array.from({ length: WALKS }, (_, index) => SEED * W
 
 it(sampleTitle(`${WALKS} walks end only as somebody whose secrets were had`), async () => {
   let ended = 0
+  let endedProtected = 0
   for (const seed of seeds) {
     house.world.time += 3_600_000
     const walk = beginWalk(seed)
@@ -154,9 +171,12 @@ it(sampleTitle(`${WALKS} walks end only as somebody whose secrets were had`), as
     } catch (error) {
       throw new Error(`walk ${seed}, has ${JSON.stringify(walk.has)}:\n${walk.log.join('\n')}`, { cause: error })
     }
-    ended += walk.results().filter((result) => result?.login !== undefined).length
+    const logins = walk.results().flatMap((result) => (result?.login as { accountId: string } | undefined) ?? [])
+    ended += logins.length
+    endedProtected += logins.filter(({ accountId }) => accountId === people.at(-1)?.id).length
     await reset(walk)
   }
   // Walks that never get anywhere would prove nothing.
   expect(ended).toBeGreaterThan(seeds.length / 20)
+  if (seeds.length === WALKS) expect(endedProtected).toBeGreaterThan(WALKS / 200)
 }, 1_800_000)
