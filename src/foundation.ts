@@ -22,6 +22,7 @@ import { createMailer } from './platform/mailer.ts'
 import { createMetrics } from './platform/metrics.ts'
 import { createOutbox } from './platform/outbox.ts'
 import { createPasswordHash } from './platform/password_hash.ts'
+import { createPersonalData } from './platform/personal_columns.ts'
 import { type Database, databaseUnavailable, openDatabase } from './platform/postgres.ts'
 import { openRedis, redisUnavailable } from './platform/redis.ts'
 import { createSecretBox } from './platform/secret_box.ts'
@@ -45,6 +46,7 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
   const invalidation = createInvalidation(config, redis)
   const mailer = createMailer({ smtpUrl: config.smtpUrl, from: config.mailFrom, dataDir: config.dataDir })
   const passwordHash = createPasswordHash(config.passwords)
+  const personal = createPersonalData({ database, secretBox, invalidation, clock })
   const outbox = createOutbox({ secretBox, clock })
   return {
     config,
@@ -53,6 +55,7 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
     database,
     redis,
     secretBox,
+    personal,
     invalidation,
     outbox,
     ...stateStores(database, redis, clock),

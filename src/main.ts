@@ -162,8 +162,7 @@ async function connected({ redis }: Foundation): Promise<void> {
 
 function services(foundation: Foundation, house: House): CommandServices {
   const { config, database, clock, redis, secretBox, views, mailer } = foundation
-  const { accounts, sessions, enrolment, totp, recoveryCodes, smsCodes } = house.rooms
-  const sealing = [totp, recoveryCodes, ...(smsCodes === undefined ? [] : [smsCodes])]
+  const { accounts, sessions, enrolment } = house.rooms
   const audit = createLedgerAudit({ database, secretBox })
   return {
     config,
@@ -186,7 +185,8 @@ function services(foundation: Foundation, house: House): CommandServices {
         await accounts.service.publish(id)
       },
     },
-    keys: { ...house.keys, reseal: () => house.keys.reseal(sealing.map(({ service }) => service.reseal)) },
+    keys: house.keys,
+    sealed: house.sealing,
     facts: {
       list: (filter) => listFacts(database, filter),
       count: (type, since) => countFacts(database, type, since),

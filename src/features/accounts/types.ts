@@ -3,6 +3,7 @@ import { domainToASCII, domainToUnicode } from 'node:url'
 import { z } from 'zod'
 import { hasSecondFactor } from '../../interaction/levels.ts'
 import { type Changes, changesOf, type Values } from '../../platform/changes.ts'
+import type { OpenPersonal } from '../../platform/personal_columns.ts'
 import { mixesScripts, scriptsOf } from '../../platform/scripts.ts'
 
 export type AccountLifecycle = 'pending' | 'active' | 'disabled' | 'closing'
@@ -26,6 +27,22 @@ export interface Account {
   readonly secondFactorRequired: boolean
   readonly enrolmentSkips: number
   readonly nudgeAfter: Date | undefined
+}
+
+/** What of an account is sealed: its address and its profile. */
+export const PERSONAL = { table: 'accounts', key: 'id', column: 'sealed_personal' } as const
+/** Under which purpose the address is hashed for look-ups. */
+export const EMAIL_HASH = 'accounts.email_hash'
+
+/** The sealed part of a row. */
+export interface Personal {
+  readonly email: string
+  readonly profile: Profile
+}
+
+/** Opens the sealed part of an account. */
+export function openPersonal(open: OpenPersonal, row: { readonly id: string; readonly sealed_personal: string }) {
+  return open(row.sealed_personal, PERSONAL, row.id) as unknown as Personal
 }
 
 /** How an account begins. */

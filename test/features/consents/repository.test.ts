@@ -4,6 +4,7 @@ import type { Agreement } from '../../../src/features/consents/types.ts'
 import { createOutbox } from '../../../src/platform/outbox.ts'
 import type { Database } from '../../../src/platform/postgres.ts'
 import { createSecretBox } from '../../../src/platform/secret_box.ts'
+import { accountColumns } from '../../support/personal_columns.ts'
 import { freshDatabase } from '../../support/services.ts'
 
 const NOW = new Date('2026-11-01T12:00:00.000Z')
@@ -20,7 +21,7 @@ describe.each(['embedded', 'postgres'] as const)('consent repository on %s', (ki
     consents = consentRepository(database.db)
     const rows = ['a', 'b', 'c', 'd'].map((id) => ({
       id,
-      email: `${id}@example.com`,
+      ...accountColumns(id, `${id}@example.com`),
       state: 'active',
       created_at: NOW,
       updated_at: NOW,
