@@ -47,7 +47,7 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
   const mailer = createMailer({ smtpUrl: config.smtpUrl, from: config.mailFrom, dataDir: config.dataDir })
   const passwordHash = createPasswordHash(config.passwords)
   const personal = createPersonalData({ database, secretBox, invalidation, clock })
-  const outbox = createOutbox({ secretBox, clock })
+  const outbox = createOutbox({ secretBox, personal, clock })
   return {
     config,
     logger,

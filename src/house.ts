@@ -227,16 +227,17 @@ const DICTIONARIES_MS = 30_000
 
 /** What goes on behind requests: sealing, deliveries, the rooms' jobs and clean-up. */
 function createWork(foundation: Foundation, features: readonly Feature[], sealing: { readonly jobs: readonly Job[] }) {
-  const { database, secretBox, clock, logger, outbox, metrics, config, keyValue, oidcStore } = foundation
+  const { database, secretBox, personal, clock, logger, outbox, metrics, config, keyValue, oidcStore } = foundation
   const subscriptions = features.flatMap(({ subscribe = [] }) => subscribe)
   const ledger = createLedger({
     database,
+    personal,
     secretBox,
     clock,
     subscriptions,
     anchored: anchorLog(foundation),
   })
-  const deliveries = createDeliveries({ database, secretBox, clock, subscriptions, logger })
+  const deliveries = createDeliveries({ database, personal, secretBox, clock, subscriptions, logger })
   const dispatcher = createDispatcher({ seal: ledger.seal, deliveries, logger })
   outbox.onWake(dispatcher.wake)
   for (const reaction of features.flatMap(({ reacts = [] }) => reacts)) outbox.onRecord(reaction)
@@ -246,7 +247,7 @@ function createWork(foundation: Foundation, features: readonly Feature[], sealin
     ipDays: config.retention.ipDays,
     purges: [keyValue.purge, oidcStore.purge],
   })
-  const auditRetention = createAuditRetention({ database, outbox, newId, days: config.retention.audit })
+  const auditRetention = createAuditRetention({ database, outbox, personal, newId, days: config.retention.audit })
   const jobs = createJobs({
     jobs: [
       { name: 'facts', everySeconds: 1, run: dispatcher.run },

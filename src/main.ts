@@ -161,9 +161,9 @@ async function connected({ redis }: Foundation): Promise<void> {
 }
 
 function services(foundation: Foundation, house: House): CommandServices {
-  const { config, database, clock, redis, secretBox, views, mailer } = foundation
+  const { config, database, clock, redis, secretBox, personal, views, mailer } = foundation
   const { accounts, sessions, enrolment } = house.rooms
-  const audit = createLedgerAudit({ database, secretBox })
+  const audit = createLedgerAudit({ database, personal, secretBox })
   return {
     config,
     database,
@@ -188,7 +188,7 @@ function services(foundation: Foundation, house: House): CommandServices {
     keys: house.keys,
     sealed: house.sealing,
     facts: {
-      list: (filter) => listFacts(database, filter),
+      list: (filter) => listFacts(database, personal, filter),
       count: (type, since) => countFacts(database, type, since),
       verify: async (known) => {
         await house.ledger.seal()
@@ -196,9 +196,9 @@ function services(foundation: Foundation, house: House): CommandServices {
       },
       export: async (filter) => {
         await house.ledger.seal()
-        return exportFacts(database, filter)
+        return exportFacts(database, personal, filter)
       },
-      reseal: () => resealOutbox({ database, secretBox }),
+      reseal: () => resealOutbox({ database, personal, secretBox }),
     },
     mails: {
       locales: views.locales,

@@ -2,6 +2,7 @@
 import type { Feature, Job } from './feature.ts'
 import type { createRooms } from './features.ts'
 import type { Foundation } from './foundation.ts'
+import { FACT_IP, FACT_USER_AGENT } from './platform/outbox.ts'
 import { countStale, type Resealed, resealPersonal, retireDataKeys } from './platform/personal_reseal.ts'
 
 /** Columns of secrets that belong to no room. */
@@ -24,7 +25,7 @@ export function createSealing(
   features: readonly Feature[],
 ): Sealing {
   const rooms = [totp, recoveryCodes, ...(smsCodes === undefined ? [] : [smsCodes])]
-  const columns = features.flatMap((feature) => feature.personal ?? [])
+  const columns = [...features.flatMap((feature) => feature.personal ?? []), FACT_IP, FACT_USER_AGENT]
   const secrets = [...features.flatMap((feature) => feature.secrets ?? []), ...SECRETS]
   const deps = { database, personal, columns }
   return {

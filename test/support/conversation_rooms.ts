@@ -43,7 +43,7 @@ export function createConversationRooms(database: Database, start: number) {
   const kv = counted(createModelKeyValue(clock), cost)
   const secretBox = createSecretBox([Buffer.alloc(32, 7)])
   const engine = createFakeEngine(start)
-  const outbox = createOutbox({ secretBox, clock })
+  const outbox = createOutbox({ personal: testPersonal, secretBox, clock })
   const warn = () => {}
   const shared = { transaction: database.transaction, outbox, clock, newId, warn, issuer: ISSUER, home: '/account' }
   const mac = (value: string) => secretBox.mac(value, 'test')

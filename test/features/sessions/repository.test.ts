@@ -9,7 +9,11 @@ import { accountColumns, testPersonal } from '../../support/personal_columns.ts'
 import { freshDatabase } from '../../support/services.ts'
 
 const NOW = new Date('2026-11-01T12:00:00.000Z')
-const outbox = createOutbox({ secretBox: createSecretBox([Buffer.alloc(32, 1)]), clock: { now: () => NOW } })
+const outbox = createOutbox({
+  personal: testPersonal,
+  secretBox: createSecretBox([Buffer.alloc(32, 1)]),
+  clock: { now: () => NOW },
+})
 const HOUR = 3_600_000
 const at = (hours: number) => new Date(NOW.getTime() + hours * HOUR)
 /** Runs something as if it came from a request of its own. */
