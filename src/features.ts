@@ -180,7 +180,7 @@ function createCredentials(
   brands: BrandsFeature['service'],
   isKnownDevice: IsKnownDevice,
 ) {
-  const { config, database, outbox, clock, keyValue, secretBox } = foundation
+  const { config, database, outbox, clock, sealedKeyValue, secretBox } = foundation
   const { db, transaction } = database
   const shared = { transaction, outbox, clock, newId }
   const abuse = abuseOf(foundation, isKnownDevice)
@@ -200,7 +200,7 @@ function createCredentials(
   })
   const emailCodes = createEmailCodes({
     ...shared,
-    kv: keyValue,
+    kv: sealedKeyValue,
     digits,
     mac: (value) => secretBox.mac(value, 'email_code'),
     macMatches: (value, mac) => secretBox.macMatches(value, 'email_code', mac),

@@ -16,6 +16,7 @@ import {
 import type { KeyValue } from './platform/key_value.ts'
 import { withLocalLimits } from './platform/key_value_local.ts'
 import { createRedisKeyValue } from './platform/key_value_redis.ts'
+import { createSealedKeyValue } from './platform/key_value_sealed.ts'
 import { createSqlKeyValue } from './platform/key_value_sql.ts'
 import type { Logger } from './platform/logger.ts'
 import { createMailer } from './platform/mailer.ts'
@@ -48,6 +49,7 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
   const passwordHash = createPasswordHash(config.passwords)
   const personal = createPersonalData({ database, secretBox, invalidation, clock })
   const outbox = createOutbox({ secretBox, personal, clock })
+  const stores = stateStores(database, redis, clock)
   return {
     config,
     logger,
@@ -58,7 +60,9 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
     personal,
     invalidation,
     outbox,
-    ...stateStores(database, redis, clock),
+    ...stores,
+    /** For records that hold data of people. */
+    sealedKeyValue: createSealedKeyValue(stores.keyValue, personal),
     metrics: createMetrics({ routes: ROUTES, passwordHash: () => passwordHash.stats() }),
     views: createViews({
       viewsDir: VIEWS,
