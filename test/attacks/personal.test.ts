@@ -1,12 +1,14 @@
 /** A copy of the database tells nobody who its people are, and a cell that somebody exchanged is refused. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { type Database, openDatabase } from '../../src/platform/postgres.ts'
-import { type Browser, createBrowser } from '../support/browser.ts'
-import { PASSWORD, register, SETTINGS, signIn } from '../support/journeys.ts'
+import { type Browser, createBrowser, type Page } from '../support/browser.ts'
+import { choose, PASSWORD, register, SETTINGS, signIn } from '../support/journeys.ts'
 import { codeFrom, type SmtpMailbox, startMailbox } from '../support/mailbox.ts'
 import { authorizationRequest } from '../support/people.ts'
 import { type Server, startServer } from '../support/server.ts'
 import { freshDatabaseUrl } from '../support/services.ts'
+import { type Member, startTarget, type Target } from '../support/target.ts'
 
 /** Long and odd enough to be found anywhere. */
 const PLANTED = {
@@ -113,6 +115,106 @@ describe.each(KINDS)('a dump of %s', (kind) => {
   it.each(Object.entries(PLANTED))('tells no %s', (_, value) => {
     const found = [...tables].filter(([, rows]) => forms(value).some((form) => rows.includes(form)))
     expect(found.map(([table]) => table)).toEqual([])
+  })
+})
+
+describe('cells that were exchanged with SQL alone', () => {
+  let target: Target
+  let ada: Member
+  let eve: Member
+  beforeAll(async () => {
+    target = await startTarget()
+    ada = await target.signUp('ada@cells.example')
+    eve = await target.signUp('eve@cells.example')
+  })
+  afterAll(() => target?.close())
+
+  /** The log says which cell; the person hears nothing of it. */
+  async function refused(page: Page, reason: RegExp): Promise<void> {
+    expect([page.status, /cells|sealed|\bv1\./.test(page.text)]).toEqual([500, false])
+    const line = () => target.server.logs().find((each) => each.includes('"error"') && reason.test(each))
+    for (let tries = 0; tries < 40 && line() === undefined; tries++) await sleep(25)
+    expect(line()).toBeDefined()
+  }
+  const cell = async (table: string, key: string, column: string, row: string): Promise<unknown> =>
+    (await target.sql<{ cell: unknown }>(`select ${column} as cell from ${table} where ${key} = $1`, [row]))[0]?.cell
+  /** Puts something in the place of a cell while `work` runs. */
+  async function exchanged(
+    [table, key, column]: readonly [table: string, key: string, column: string],
+    row: string,
+    value: unknown,
+    work: () => Promise<void>,
+  ): Promise<void> {
+    const before = await cell(table, key, column, row)
+    const put = (to: unknown) => target.sql(`update ${table} set ${column} = $2 where ${key} = $1`, [row, to])
+    await put(value)
+    await work().finally(() => put(before))
+  }
+  const PERSONAL = ['accounts', 'id', 'sealed_personal'] as const
+  const signsIn = async (email: string) => {
+    const browser = target.person()
+    return signIn(browser, await target.open(browser), email)
+  }
+
+  it("another person's address and name are not taken for one's own", async () => {
+    await exchanged(PERSONAL, ada.sub, await cell(...PERSONAL, eve.sub), async () => {
+      await refused(await ada.browser.get(`${target.issuer}/account`), /accounts\.sealed_personal of row .* sealed for/)
+      await refused(await signsIn(ada.email), /accounts\.sealed_personal/)
+      const info = await target
+        .person()
+        .send(`${target.issuer}/me`, { headers: { authorization: `Bearer ${ada.tokens.access_token}` } })
+      expect([info.status >= 400, info.body.includes('eve@')]).toEqual([true, false])
+    })
+    expect((await signsIn(ada.email)).params.has('code')).toBe(true)
+  })
+
+  it('a changed one, one in clear, and one under no known key are refused', async () => {
+    const sealed = String(await cell(...PERSONAL, ada.sub))
+    const changed = [`${sealed.slice(0, -4)}AAAA`, '["x",{"email":"eve@cells.example","profile":{}}]']
+    for (const value of [...changed, sealed.replace(/^v1\.[\w-]{8}/, 'v1.aaaaaaaa')])
+      await exchanged(PERSONAL, ada.sub, value, async () =>
+        refused(await signsIn(ada.email), /accounts\.sealed_personal of row .* cannot be opened/),
+      )
+  })
+
+  it("a hash of eve's address on ada's account leads no code and no password there", async () => {
+    const hash = await target.emailHash('mallory@cells.example')
+    await exchanged(['accounts', 'id', 'email_hash'], ada.sub, hash, async () => {
+      await refused(await signsIn('mallory@cells.example'), /accounts\.email_hash of row .* is not that of its address/)
+      const browser = target.person()
+      const start = await target.open(browser, { login_hint: 'mallory@cells.example' })
+      const page = await browser.submit(
+        await choose(browser, start, 'recover'),
+        { identifier: 'mallory@cells.example' },
+        { form: '/recover' },
+      )
+      await refused(page, /accounts\.email_hash/)
+      await target.settled()
+      expect((await target.mailbox.all()).some(({ to }) => to.includes('mallory@cells.example'))).toBe(false)
+    })
+  })
+
+  it('a sign-in that claims another place is not shown', async () => {
+    const [mine] = await target.sql<{ uid: string }>('select uid from sessions where account_id = $1', [ada.sub])
+    const [hers] = await target.sql<{ uid: string }>('select uid from sessions where account_id = $1', [eve.sub])
+    const IP = ['sessions', 'uid', 'sealed_ip'] as const
+    await exchanged(IP, mine?.uid ?? '', await cell(...IP, hers?.uid ?? ''), async () => {
+      const page = await ada.browser.get(`${target.issuer}/account/sessions`)
+      await refused(page, /sessions\.sealed_ip of row .* sealed for/)
+    })
+    expect((await ada.browser.get(`${target.issuer}/account/sessions`)).status).toBe(200)
+  })
+
+  it('a fact that says another browser is named by the audit', async () => {
+    const facts = await target.sql<{ id: string }>('select id from outbox where sealed_user_agent is not null limit 2')
+    const [one = '', two = ''] = facts.map(({ id }) => id)
+    const AGENT = ['outbox', 'id', 'sealed_user_agent'] as const
+    await exchanged(AGENT, one, await cell(...AGENT, two), async () => {
+      const report = await target.server.run('audit', 'verify', '--json')
+      expect(report.code).toBe(1)
+      expect(JSON.parse(report.stdout)).toMatchObject({ problems: [{ kind: 'fact_changed', id: one }] })
+    })
+    expect((await target.server.run('audit', 'verify')).code).toBe(0)
   })
 })
 

@@ -102,6 +102,13 @@ describe('doctor', () => {
     expect(of('passwords')?.state).not.toBe('fail')
   })
 
+  it('counts what keeps an older key in use', async () => {
+    const sealed = { stale: async () => ({ personal: 7, secrets: 2 }) } as unknown as DoctorNeeds['sealed']
+    const text = '2 values are under an older secret key, 7 under an older data key: genkan keys reseal'
+    expect((await examine({ sealed })).of('sealed data')).toMatchObject({ state: 'warn', text })
+    expect((await examine({ pendingMigrations: async () => ['one'] })).of('sealed data')?.state).toBe('warn')
+  })
+
   it('sees a clock that is wrong', async () => {
     const raw = async () => ({ rows: [{ milliseconds: Date.now() - 60_000, version: 150_000 }] })
     const { of } = await examine({ database: { ...database, db: { raw } as never } })

@@ -71,7 +71,7 @@ function reads(db: Knex, personal: PersonalData) {
         .where({ email_hash: hash })
         .orderByRaw('email_verified_at is null, created_at desc, id desc')
         .first()
-      return await map(personal, row, tx)
+      return await map(personal, row, tx, email)
     },
 
     /** Whether an account other than `exceptId` has proven the address. */
@@ -119,7 +119,7 @@ function proofs(personal: PersonalData) {
         .whereIn('state', ['pending', 'active'])
         .update({ email_verified_at: now, state: 'active', updated_at: now })
         .returning('*')
-      return await map(personal, row, tx)
+      return await map(personal, row, tx, email)
     },
 
     async deletePendingOf(email: string, exceptId: string, tx: Tx): Promise<void> {
@@ -228,14 +228,19 @@ export function accountStates(kv: Pick<KeyValue, 'get' | 'add' | 'read' | 'swap'
   }
 }
 
-async function map(personal: PersonalData, row: AccountRow | undefined, tx?: Tx): Promise<Account | undefined> {
-  return row === undefined ? undefined : personal.read((open) => toAccount(row, open), tx)
+async function map(
+  personal: PersonalData,
+  row: AccountRow | undefined,
+  tx?: Tx,
+  found?: string,
+): Promise<Account | undefined> {
+  return row === undefined ? undefined : personal.read((open) => toAccount(row, open, found), tx)
 }
 
-function toAccount(row: AccountRow, open: OpenPersonal): Account {
+function toAccount(row: AccountRow, open: OpenPersonal, found?: string): Account {
   return {
     id: row.id,
-    ...openPersonal(open, row),
+    ...openPersonal(open, row, found),
     emailVerifiedAt: row.email_verified_at ?? undefined,
     state: row.state,
     epoch: row.epoch,

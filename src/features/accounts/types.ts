@@ -1,6 +1,7 @@
 /** What other rooms may know of an account, what people may say of themselves, and the one form of an e-mail address. */
 import { domainToASCII, domainToUnicode } from 'node:url'
 import { z } from 'zod'
+import { AppError } from '../../errors.ts'
 import { hasSecondFactor } from '../../interaction/levels.ts'
 import { type Changes, changesOf, type Values } from '../../platform/changes.ts'
 import type { OpenPersonal } from '../../platform/personal_columns.ts'
@@ -40,9 +41,18 @@ export interface Personal {
   readonly profile: Profile
 }
 
-/** Opens the sealed part of an account. */
-export function openPersonal(open: OpenPersonal, row: { readonly id: string; readonly sealed_personal: string }) {
-  return open(row.sealed_personal, PERSONAL, row.id) as unknown as Personal
+/**
+ * Opens the sealed part of an account. `found` is the address by whose hash the row was found: a hash that somebody moved
+ * to another account must not lead its mail there.
+ */
+export function openPersonal(
+  open: OpenPersonal,
+  row: { readonly id: string; readonly sealed_personal: string },
+  found?: string,
+): Personal {
+  const personal = open(row.sealed_personal, PERSONAL, row.id) as unknown as Personal
+  if (found === undefined || found === personal.email) return personal
+  throw new AppError('internal_error', { detail: `${EMAIL_HASH} of row ${row.id} is not that of its address` })
 }
 
 /** How an account begins. */

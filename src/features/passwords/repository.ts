@@ -47,22 +47,27 @@ const PURGE_FAILURES = `
 
 export function passwordRepository(db: Knex, personal: PersonalData) {
   const hashOf = (email: string) => personal.index(email, EMAIL_HASH)
-  const credential = (row: CredentialRow, tx?: Tx) => personal.read((open) => toCredential(row, open), tx)
-  const one = async (sql: string, values: readonly string[], tx?: Tx): Promise<Credential | undefined> => {
-    const { rows } = await (tx ?? db).raw<{ rows: CredentialRow[] }>(sql, [...values])
-    return rows[0] === undefined ? undefined : credential(rows[0], tx)
+  const credential = (row: CredentialRow | undefined, found?: string, tx?: Tx) =>
+    personal.read((open) => (row?.id ? toCredential(row, open, found) : undefined), tx)
+  const one = async (sql: string, id: string, tx?: Tx): Promise<Credential | undefined> => {
+    const { rows } = await (tx ?? db).raw<{ rows: CredentialRow[] }>(sql, [id])
+    return credential(rows[0], undefined, tx)
+  }
+  const oneOf = async (sql: string, email: string): Promise<Credential | undefined> => {
+    const { rows } = await db.raw<{ rows: CredentialRow[] }>(sql, [await hashOf(email)])
+    return credential(rows[0], email)
   }
   return {
     /** The account that has proven the address. Those that only claim it cannot sign in. */
-    findProven: async (email: string): Promise<Credential | undefined> =>
-      one(`${SELECT} where a.email_hash = ? and a.email_verified_at is not null`, [await hashOf(email)]),
+    findProven: (email: string): Promise<Credential | undefined> =>
+      oneOf(`${SELECT} where a.email_hash = ? and a.email_verified_at is not null`, email),
 
     /** The account that has proven the address, and the failures in a row at the address (by its keyed hash). */
     async findTried(email: string, identifier: string): Promise<Tried> {
       type Row = CredentialRow & { readonly failures: number }
       const { rows } = await db.raw<{ rows: Row[] }>(TRIED, [await hashOf(email), identifier])
       const [row] = rows
-      return { credential: row?.id ? await credential(row) : undefined, failures: row?.failures ?? 0 }
+      return { credential: await credential(row, email), failures: row?.failures ?? 0 }
     },
 
     async failuresAt(identifier: string): Promise<number> {
@@ -85,13 +90,13 @@ export function passwordRepository(db: Knex, personal: PersonalData) {
     },
 
     /** The account that has proven the address, else the newest that claims it. */
-    findByEmail: async (email: string): Promise<Credential | undefined> =>
-      one(
+    findByEmail: (email: string): Promise<Credential | undefined> =>
+      oneOf(
         `${SELECT} where a.email_hash = ? order by a.email_verified_at is null, a.created_at desc, a.id desc limit 1`,
-        [await hashOf(email)],
+        email,
       ),
 
-    findByAccount: (accountId: string): Promise<Credential | undefined> => one(`${SELECT} where a.id = ?`, [accountId]),
+    findByAccount: (accountId: string): Promise<Credential | undefined> => one(`${SELECT} where a.id = ?`, accountId),
 
     /**
      * Locks the account until the transaction ends, and only then reads: of two changes at once the second sees the first.
@@ -99,7 +104,7 @@ export function passwordRepository(db: Knex, personal: PersonalData) {
      */
     async findForUpdate(accountId: string, tx: Tx): Promise<Credential | undefined> {
       await tx.raw('select 1 from accounts where id = ? for update', [accountId])
-      return one(`${SELECT} where a.id = ?`, [accountId], tx)
+      return one(`${SELECT} where a.id = ?`, accountId, tx)
     },
 
     async store(accountId: string, hash: string, now: Date, tx: Tx): Promise<void> {
@@ -116,8 +121,8 @@ export function passwordRepository(db: Knex, personal: PersonalData) {
   }
 }
 
-function toCredential(row: CredentialRow, open: OpenPersonal): Credential {
-  const { email, profile } = openPersonal(open, row)
+function toCredential(row: CredentialRow, open: OpenPersonal, found?: string): Credential {
+  const { email, profile } = openPersonal(open, row, found)
   return {
     account: {
       accountId: row.id,
