@@ -188,7 +188,7 @@ export function resealFact(
   return secretBox.seal(secretBox.open(sealed, OUTBOX_SEAL), OUTBOX_SEAL)
 }
 
-/** A cell that does not open makes MAC and hash fail, as any other change of a row does: no user agent is stored like this. */
+/** A cell that does not open makes MAC and hash fail, like every change of a row: no user agent is stored like this. */
 const UNREADABLE = '\0'
 
 /** Rows as they are stored, with their user agents opened: MAC and hash cover what is sealed. */
