@@ -11,10 +11,9 @@ import { countFacts, listFacts } from './platform/outbox_list.ts'
 import { resealOutbox } from './platform/outbox_reseal.ts'
 
 export function commandServices(foundation: Foundation, house: House): CommandServices {
-  const { config, database, clock, redis, secretBox, views, mailer } = foundation
-  const { accounts, sessions, enrolment, totp, recoveryCodes, smsCodes, lostFactors } = house.rooms
-  const sealing = [totp, recoveryCodes, ...(smsCodes === undefined ? [] : [smsCodes])]
-  const audit = createLedgerAudit({ database, secretBox })
+  const { config, database, clock, redis, secretBox, personal, views, mailer } = foundation
+  const { accounts, sessions, enrolment, lostFactors } = house.rooms
+  const audit = createLedgerAudit({ database, personal, secretBox })
   return {
     config,
     database,
@@ -37,9 +36,10 @@ export function commandServices(foundation: Foundation, house: House): CommandSe
       },
     },
     support: config.modules.recovery ? lostFactors.service : undefined,
-    keys: { ...house.keys, reseal: () => house.keys.reseal(sealing.map(({ service }) => service.reseal)) },
+    keys: house.keys,
+    sealed: house.sealing,
     facts: {
-      list: (filter) => listFacts(database, filter),
+      list: (filter) => listFacts(database, personal, filter),
       count: (type, since) => countFacts(database, type, since),
       verify: async (known) => {
         await house.ledger.seal()
@@ -47,9 +47,9 @@ export function commandServices(foundation: Foundation, house: House): CommandSe
       },
       export: async (filter) => {
         await house.ledger.seal()
-        return exportFacts(database, filter)
+        return exportFacts(database, personal, filter)
       },
-      reseal: () => resealOutbox({ database, secretBox }),
+      reseal: () => resealOutbox({ database, personal, secretBox }),
     },
     mails: {
       locales: views.locales,

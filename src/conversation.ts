@@ -77,7 +77,7 @@ export interface ConversationDeps {
 
 /** Builds what people see: the rooms that only serve pages, and the conversation over all steps. */
 export function createConversation(foundation: Foundation, rooms: Rooms, deps: ConversationDeps): readonly Feature[] {
-  const { config, clock, keyValue, metrics } = foundation
+  const { config, clock, sealedKeyValue, metrics } = foundation
   const { accounts, sessions, devices } = rooms
   refuseUnknownMethods(config)
   const others = createModules(foundation, rooms)
@@ -89,7 +89,7 @@ export function createConversation(foundation: Foundation, rooms: Rooms, deps: C
     clock,
     home: config.home,
     steps: inOrder(features.flatMap(({ steps = [] }) => steps)),
-    kv: keyValue,
+    kv: sealedKeyValue,
     accounts: { ...accounts.service, canonicalEmail },
     sessions: sessions.service,
     recognise: devices.service.recognise,
@@ -181,7 +181,7 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
     readEmail: rooms.identifiers.service.readEmail,
     passwords: passwords.service,
     emailCodes: emailCodes.service,
-    kv: foundation.keyValue,
+    kv: foundation.sealedKeyValue,
     sessions: sessions.service,
     consents: consents.service,
     clients: { view: engine.client },

@@ -3,6 +3,7 @@ import type Router from '@koa/router'
 import type { RecordedFact } from './events.ts'
 import type { Step } from './interaction/step.ts'
 import type { Reaction } from './platform/outbox.ts'
+import type { SealedColumn } from './platform/personal_columns.ts'
 
 /** Work that repeats. Jobs are idempotent and bounded; several instances may run one at the same time. */
 export interface Job {
@@ -30,4 +31,8 @@ export interface Feature {
   readonly subscribe?: readonly Subscription[]
   /** What must follow at once, in the transaction of the fact, whichever room states it. */
   readonly reacts?: readonly Reaction[]
+  /** Its columns of personal data, sealed under the data keys. */
+  readonly personal?: readonly SealedColumn[]
+  /** Its columns of secrets, sealed under the secret keys. */
+  readonly secrets?: readonly SealedColumn[]
 }

@@ -40,7 +40,7 @@ export type Rooms = ReturnType<typeof createRooms>
 
 /** Builds every room that others use; those that only serve pages are in `conversation.ts`. */
 export function createRooms(foundation: Foundation, engine: EngineInteractions, provider: () => Engine) {
-  const { config, database, outbox, clock, invalidation, secretBox, keyValue, oidcStore, logger } = foundation
+  const { config, database, outbox, clock, invalidation, secretBox, personal, keyValue, oidcStore, logger } = foundation
   const { db, transaction } = database
   const warn = (error: unknown, message: string) => logger.warn({ err: error }, message)
   const mac = (value: string) => secretBox.mac(value, CHANGE_MAC)
@@ -62,7 +62,7 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   })
   const sessions = createSessions({
     ...shared,
-    repository: sessionRepository(db),
+    repository: sessionRepository(db, personal),
     accounts: {
       advanceEpoch: (accountId, reason, tx) => accounts.service.advanceEpoch(accountId, reason, tx),
       publish: (accountId) => accounts.service.publish(accountId),
@@ -82,7 +82,7 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   const accounts = createAccounts({
     ...shared,
     readEmail,
-    repository: accountRepository(db),
+    repository: accountRepository(db, personal),
     kv: keyValue,
     endSessions: sessions.service.endAll,
     // Only asked for when there is a number to confirm.
@@ -180,13 +180,13 @@ function createCredentials(
   brands: BrandsFeature['service'],
   isKnownDevice: IsKnownDevice,
 ) {
-  const { config, database, outbox, clock, keyValue, secretBox } = foundation
+  const { config, database, outbox, clock, sealedKeyValue, secretBox } = foundation
   const { db, transaction } = database
   const shared = { transaction, outbox, clock, newId }
   const abuse = abuseOf(foundation, isKnownDevice)
   const passwords = createPasswords({
     ...shared,
-    repository: passwordRepository(db),
+    repository: passwordRepository(db, foundation.personal),
     passwordHash: foundation.passwordHash,
     guard: abuse.service.signIn,
     mac: (value) => secretBox.mac(value, 'identifier'),
@@ -200,7 +200,7 @@ function createCredentials(
   })
   const emailCodes = createEmailCodes({
     ...shared,
-    kv: keyValue,
+    kv: sealedKeyValue,
     digits,
     mac: (value) => secretBox.mac(value, 'email_code'),
     macMatches: (value, mac) => secretBox.macMatches(value, 'email_code', mac),

@@ -16,12 +16,14 @@ import {
 import type { KeyValue } from './platform/key_value.ts'
 import { withLocalLimits } from './platform/key_value_local.ts'
 import { createRedisKeyValue } from './platform/key_value_redis.ts'
+import { createSealedKeyValue } from './platform/key_value_sealed.ts'
 import { createSqlKeyValue } from './platform/key_value_sql.ts'
 import type { Logger } from './platform/logger.ts'
 import { createMailer } from './platform/mailer.ts'
 import { createMetrics } from './platform/metrics.ts'
 import { createOutbox } from './platform/outbox.ts'
 import { createPasswordHash } from './platform/password_hash.ts'
+import { createPersonalData } from './platform/personal_columns.ts'
 import { type Database, databaseUnavailable, openDatabase } from './platform/postgres.ts'
 import { openRedis, redisUnavailable } from './platform/redis.ts'
 import { createSecretBox } from './platform/secret_box.ts'
@@ -45,7 +47,9 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
   const invalidation = createInvalidation(config, redis)
   const mailer = createMailer({ smtpUrl: config.smtpUrl, from: config.mailFrom, dataDir: config.dataDir })
   const passwordHash = createPasswordHash(config.passwords)
-  const outbox = createOutbox({ secretBox, clock })
+  const personal = createPersonalData({ database, secretBox, invalidation, clock })
+  const outbox = createOutbox({ secretBox, personal, clock })
+  const stores = stateStores(database, redis, clock)
   return {
     config,
     logger,
@@ -53,9 +57,12 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
     database,
     redis,
     secretBox,
+    personal,
     invalidation,
     outbox,
-    ...stateStores(database, redis, clock),
+    ...stores,
+    /** For records that hold data of people. */
+    sealedKeyValue: createSealedKeyValue(stores.keyValue, personal),
     metrics: createMetrics({ routes: ROUTES, passwordHash: () => passwordHash.stats() }),
     views: createViews({
       viewsDir: VIEWS,

@@ -5,7 +5,8 @@
 import type Router from '@koa/router'
 import { createConversation } from './conversation.ts'
 import { enrolmentPolicy } from './enrolment_policy.ts'
-import type { Feature } from './feature.ts'
+import type { Feature, Job } from './feature.ts'
+import { PERSONAL as ACCOUNT_PERSONAL } from './features/accounts/types.ts'
 import { ACCOUNT_CLIENT_ID } from './features/clients/types.ts'
 import { createDevPages } from './features/dev_pages/index.ts'
 import { loadDictionaries } from './features/passwords/service.ts'
@@ -31,8 +32,10 @@ import { newId } from './platform/ids.ts'
 import { createJobs } from './platform/jobs.ts'
 import { createLedger } from './platform/ledger.ts'
 import { migrate, pendingMigrations } from './platform/migrate.ts'
+import type { Tx } from './platform/postgres.ts'
 import { onceARequest } from './platform/request_scope.ts'
 import { createRetention } from './platform/retention.ts'
+import { createSealing } from './sealing.ts'
 
 export type House = ReturnType<typeof createHouse>
 
@@ -63,7 +66,8 @@ export function createHouse(foundation: Foundation) {
     ...createConversation(foundation, rooms, { engine: interactions, pages, csrf, hints, languages, levels, redeem }),
     ...(config.devPages ? [devPages(foundation, rooms, pages)] : []),
   ]
-  const work = createWork(foundation, features)
+  const sealing = createSealing(foundation, rooms, features)
+  const work = createWork(foundation, features, sealing)
 
   return {
     pages,
@@ -73,6 +77,7 @@ export function createHouse(foundation: Foundation) {
     keys: rooms.keys.service,
     introspectJwt: introspectionOf(foundation, rooms),
     rooms,
+    sealing,
     routers: [
       createLanguageRouter({ languages, csrf }),
       ...features.flatMap(({ router }) => (router === undefined ? [] : [router])),
@@ -113,18 +118,27 @@ type Rooms = ReturnType<typeof createRooms>
 
 /** Migrations, declared brands and clients, and first keys are one transaction under the migration lock. */
 async function prepare(foundation: Foundation, rooms: Rooms, options: { readonly migrate: boolean }): Promise<void> {
-  const { database, config } = foundation
+  const { database, config, personal, outbox } = foundation
   if (!options.migrate) {
     const pending = await pendingMigrations(database)
     if (pending.length > 0) throw new Error(`the database lacks ${pending.join(', ')}: run genkan migrate`)
   }
   let changed: string[] = []
   let brands = { changed: [] as string[], warnings: [] as string[] }
-  await migrate(database, async (tx) => {
+  const dataKeys: string[] = []
+  const sealing = async (tx: Tx) => {
+    dataKeys.push(...(await personal.ensure(tx)))
+    return personal
+  }
+  const afterwards = async (tx: Tx) => {
+    await sealing(tx)
+    await personal.check(ACCOUNT_PERSONAL, tx)
+    if (dataKeys.length > 0) await outbox.record([{ type: 'key.created', actor: 'system', data: { dataKeys } }], tx)
     brands = await rooms.brands.service.syncDeclared(config.brands, tx)
     changed = await rooms.clients.service.syncDeclared(config.clients, tx)
     await rooms.keys.service.ensure(tx)
-  })
+  }
+  await migrate(database, { sealing, afterwards })
   for (const warning of brands.warnings) foundation.logger.warn(warning)
   await rooms.brands.service.announce(brands.changed)
   await rooms.clients.service.announce(changed)
@@ -212,17 +226,18 @@ function anchorLog({ clock, logger }: Foundation) {
 const DICTIONARIES_MS = 30_000
 
 /** What goes on behind requests: sealing, deliveries, the rooms' jobs and clean-up. */
-function createWork(foundation: Foundation, features: readonly Feature[]) {
-  const { database, secretBox, clock, logger, outbox, metrics, config, keyValue, oidcStore } = foundation
+function createWork(foundation: Foundation, features: readonly Feature[], sealing: { readonly jobs: readonly Job[] }) {
+  const { database, secretBox, personal, clock, logger, outbox, metrics, config, keyValue, oidcStore } = foundation
   const subscriptions = features.flatMap(({ subscribe = [] }) => subscribe)
   const ledger = createLedger({
     database,
+    personal,
     secretBox,
     clock,
     subscriptions,
     anchored: anchorLog(foundation),
   })
-  const deliveries = createDeliveries({ database, secretBox, clock, subscriptions, logger })
+  const deliveries = createDeliveries({ database, personal, secretBox, clock, subscriptions, logger })
   const dispatcher = createDispatcher({ seal: ledger.seal, deliveries, logger })
   outbox.onWake(dispatcher.wake)
   for (const reaction of features.flatMap(({ reacts = [] }) => reacts)) outbox.onRecord(reaction)
@@ -232,13 +247,14 @@ function createWork(foundation: Foundation, features: readonly Feature[]) {
     ipDays: config.retention.ipDays,
     purges: [keyValue.purge, oidcStore.purge],
   })
-  const auditRetention = createAuditRetention({ database, outbox, newId, days: config.retention.audit })
+  const auditRetention = createAuditRetention({ database, outbox, personal, newId, days: config.retention.audit })
   const jobs = createJobs({
     jobs: [
       { name: 'facts', everySeconds: 1, run: dispatcher.run },
       { name: 'outbox_lag', everySeconds: 10, run: async () => metrics.outboxLag(await ledger.lag()) },
       { name: 'retention', everySeconds: 60, run: async (now) => void (await retention(now)) },
       { name: 'audit_retention', everySeconds: 600, run: async (now) => void (await auditRetention(now)) },
+      ...sealing.jobs,
       ...features.flatMap((feature) => feature.jobs ?? []),
     ],
     logger,

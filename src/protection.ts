@@ -32,7 +32,7 @@ import { createWebAuthn } from './platform/webauthn.ts'
 
 /** The mails that tell an account's owner what was done. */
 export function noticesOf(
-  { config, database, outbox, clock, keyValue, views }: Foundation,
+  { config, database, personal, outbox, clock, keyValue, views }: Foundation,
   accounts: ReturnType<typeof createAccounts>,
   sessions: ReturnType<typeof createSessions>,
   keepFactors: (accountId: string, tx: Tx) => Promise<void>,
@@ -40,7 +40,7 @@ export function noticesOf(
   return createNotices({
     ...{ transaction: database.transaction, outbox, clock, newToken, kv: keyValue, keepFactors },
     ...{ issuer: config.issuer, home: config.home, locale: views.pickLocale([]) },
-    repository: noticeRepository(database.db),
+    repository: noticeRepository(database.db, personal),
     accounts: accounts.service,
     sessions: sessions.service,
   })
@@ -48,7 +48,7 @@ export function noticesOf(
 
 /** What keeps an account its owner's: browsers that are known, and the way back after a factor was lost. */
 export function createSafety(
-  { config, database, outbox, clock, keyValue, views }: Foundation,
+  { config, database, personal, outbox, clock, keyValue, views }: Foundation,
   accounts: ReturnType<typeof createAccounts>,
   sessions: ReturnType<typeof createSessions>,
   notices: ReturnType<typeof createNotices>,
@@ -59,7 +59,7 @@ export function createSafety(
     ...{ transaction, outbox, clock, newId, kv: keyValue, locale: views.pickLocale([]) },
     ...{ accounts: accounts.service, notices: notices.service, sessions: sessions.service },
   }
-  const devices = createDevices({ ...shared, repository: deviceRepository(db) })
+  const devices = createDevices({ ...shared, repository: deviceRepository(db, personal) })
   const { waitingHours, support } = config.recovery
   const removeFactors = [passkeys, totp, ...(smsCodes === undefined ? [] : [smsCodes])].map(
     ({ service }) => service.removeLost,
@@ -102,7 +102,7 @@ export function createFactors(foundation: Foundation, { accounts, sessions, pass
   const totp = createTotp({ ...own, repository: totpRepository(db), issuerName })
   const passkeys = createPasskeys({
     ...{ ...own, ...settingsOf(foundation), enrolment: enrolment.service, passwords: passwords.service },
-    repository: passkeyRepository(db),
+    repository: passkeyRepository(db, foundation.personal),
     rpName: issuerName,
   })
   const texts = createTexts(

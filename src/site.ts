@@ -34,7 +34,7 @@ export function createSite(foundation: Foundation, house: House, readiness: Read
     createAssets({ assets: views.assets }),
     house.rooms.brands.offer(PROGRAM_PATHS),
     house.csrf.offer,
-    createPostAsGet({ paths: FORM_PATHS, keyValue: foundation.keyValue }),
+    createPostAsGet({ paths: FORM_PATHS, keyValue: foundation.sealedKeyValue }),
     noTypeWithoutContent,
     createCors({ paths: CLIENT_PATHS, ...originsOf(foundation, house) }),
     house.introspectJwt,

@@ -34,14 +34,17 @@ const list: Command<Needs> = {
     { flags: '--account <id>', description: 'facts about this account' },
     { flags: '--client <id>', description: 'facts about this client' },
     { flags: '--limit <number>', description: 'at the most (default: 50)' },
+    { flags: '--origins', description: 'show from which address and with which browser, while they are kept' },
     JSON_OPTION,
   ],
   async run({ facts }, input, out) {
+    const origins = input.options.origins === true
     const found = await facts.list({
       type: textOption(input, 'type'),
       accountId: textOption(input, 'account'),
       clientId: textOption(input, 'client'),
       limit: count(textOption(input, 'limit'), '--limit', 50, 1000),
+      origins,
     })
     const row = (fact: ListedFact) => [
       fact.occurredAt.toISOString(),
@@ -49,9 +52,11 @@ const list: Command<Needs> = {
       fact.accountId ?? '-',
       fact.clientId ?? '-',
       fact.actor ?? '-',
+      ...(origins ? [fact.ip ?? '-', fact.userAgent ?? '-'] : []),
       fact.erased ? '(erased)' : JSON.stringify(fact.data),
     ]
-    show(input, out, found, () => table(['TIME', 'FACT', 'ACCOUNT', 'CLIENT', 'ACTOR', 'DATA'], found.map(row)))
+    const head = ['TIME', 'FACT', 'ACCOUNT', 'CLIENT', 'ACTOR', ...(origins ? ['ADDRESS', 'DEVICE'] : []), 'DATA']
+    show(input, out, found, () => table(head, found.map(row)))
   },
 }
 

@@ -100,7 +100,15 @@ export interface CommandServices {
       readonly compromised: boolean
       readonly now: Date
     }): Promise<SigningKey>
-    reseal(): Promise<number>
+  }
+  readonly sealed: {
+    /** Brings secrets under the newest secret key, and personal data under the newest data key. */
+    reseal(): Promise<{
+      readonly secrets: number
+      readonly personal: { readonly renewed: number; readonly forged: number }
+    }>
+    /** Sealed cells that are under another key than the newest data key, or the newest secret key. */
+    stale(): Promise<{ readonly personal: number; readonly secrets: number }>
   }
   readonly facts: {
     list(filter: FactFilter): Promise<readonly ListedFact[]>

@@ -7,7 +7,7 @@ import { type Command, type CommandServices, failure, JSON_OPTION, show } from '
 
 export type DoctorNeeds = Pick<
   CommandServices,
-  'config' | 'database' | 'keys' | 'facts' | 'now' | 'pendingMigrations' | 'redis'
+  'config' | 'database' | 'keys' | 'sealed' | 'facts' | 'now' | 'pendingMigrations' | 'redis'
 >
 
 interface Finding {
@@ -32,6 +32,7 @@ const CHECKS: readonly { readonly name: string; readonly run: (needs: DoctorNeed
   { name: 'migrations', run: checkMigrations },
   { name: 'clock', run: checkClock },
   { name: 'signing keys', run: checkKeys },
+  { name: 'sealed data', run: checkSealed },
   { name: 'redis', run: checkRedis },
   { name: 'mail', run: checkMail },
   { name: 'text messages', run: checkTextMessages },
@@ -123,6 +124,16 @@ async function checkKeys({ keys, now, pendingMigrations }: DoctorNeeds): Promise
   if ((await pendingMigrations()).length > 0) return warn('made at the first start')
   const signing = (await keys.current(now())).filter(({ state }) => state === 'signing')
   return ok(signing.map(({ alg, kid }) => `${alg} ${kid}`).join(', '))
+}
+
+/** What keeps an older key from leaving `GENKAN_SECRET_KEYS`. */
+async function checkSealed({ sealed, pendingMigrations }: DoctorNeeds): Promise<Finding> {
+  if ((await pendingMigrations()).length > 0) return warn('not known before the migrations')
+  const { personal, secrets } = await sealed.stale()
+  if (personal + secrets === 0) return ok('everything is under the newest keys')
+  return warn(
+    `${secrets} values are under an older secret key, ${personal} under an older data key: genkan keys reseal`,
+  )
 }
 
 async function checkRedis({ config, redis }: DoctorNeeds): Promise<Finding> {

@@ -51,23 +51,30 @@ const rotate: Command<Needs> = {
   },
 }
 
-const reseal: Command<Pick<CommandServices, 'keys' | 'facts'>> = {
+const reseal: Command<Pick<CommandServices, 'sealed' | 'facts'>> = {
   name: 'keys reseal',
   summary: 'bring everything that is sealed or signed under the newest secret key, so that older ones can go',
   options: [JSON_OPTION],
-  async run({ keys, facts }, input, out) {
-    const sealed = await keys.reseal()
+  async run({ sealed, facts }, input, out) {
+    const { secrets, personal } = await sealed.reseal()
     const { renewed, forged } = await facts.reseal()
-    show(input, out, { sealed, facts: renewed, forged }, () =>
-      sealed + renewed === 0
-        ? 'everything is under the newest secret key'
-        : `renewed ${sealed} keys, seeds and codes, and ${renewed} facts and anchors`,
+    show(
+      input,
+      out,
+      { sealed: secrets, personal: personal.renewed, facts: renewed, forged: forged + personal.forged },
+      () =>
+        secrets + personal.renewed + renewed === 0
+          ? 'everything is under the newest secret key'
+          : `renewed ${secrets} keys, seeds and codes, ${personal.renewed} personal values, and ${renewed} facts and anchors`,
     )
+    if (personal.forged > 0) {
+      throw failure(`${personal.forged} personal values were changed, or are under no known key, and were left alone`)
+    }
     if (forged > 0) throw failure(`${forged} facts are under no known key and were left alone: see genkan audit verify`)
   },
 }
 
-export const keyCommands: readonly Command<Needs & Pick<CommandServices, 'facts'>>[] = [list, rotate, reseal]
+export const keyCommands: readonly Command<Needs & Pick<CommandServices, 'sealed' | 'facts'>>[] = [list, rotate, reseal]
 
 function row(key: SigningKey): string[] {
   return [key.kid, key.alg, key.state, key.signsFrom.toISOString(), key.retiresAt?.toISOString() ?? '-']

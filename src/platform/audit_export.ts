@@ -2,7 +2,8 @@
  * The sealed ledger as a third party reads it: each fact with all that its hashes cover, so that the chain can be followed
  * without the database and without our key. README says how.
  */
-import type { OutboxContent, OutboxRow } from './outbox.ts'
+import { type OutboxContent, type OutboxRow, openFacts } from './outbox.ts'
+import type { PersonalData } from './personal_columns.ts'
 import type { Database } from './postgres.ts'
 
 export interface ExportFilter {
@@ -35,10 +36,16 @@ interface Row extends OutboxRow {
   readonly hash: string
 }
 
+type Stored = Omit<Row, 'user_agent'>
+
 const PAGE = 500
 
 /** Sealed facts that match, in the order of the chain, read in pages. */
-export async function* exportFacts({ db }: Pick<Database, 'db'>, filter: ExportFilter): AsyncGenerator<ExportedFact> {
+export async function* exportFacts(
+  { db }: Pick<Database, 'db'>,
+  personal: Pick<PersonalData, 'read'>,
+  filter: ExportFilter,
+): AsyncGenerator<ExportedFact> {
   const conditions: readonly (readonly [sql: string, value: string | Date | undefined])[] = [
     ['o.type = ?', filter.type],
     ['o.account_id = ?', filter.accountId],
@@ -52,8 +59,8 @@ export async function* exportFacts({ db }: Pick<Database, 'db'>, filter: ExportF
     from ledger l join outbox o on o.id = l.outbox_id left join ledger p on p.seq = l.seq - 1
     where ${['l.seq > ?', ...wanted.map((condition) => condition.sql)].join(' and ')} order by l.seq limit ?`
   for (let after = 0; ; ) {
-    const { rows } = await db.raw<{ rows: Row[] }>(sql, [after, ...wanted.map(({ value }) => value), PAGE])
-    for (const row of rows) yield toExported(row)
+    const { rows } = await db.raw<{ rows: Stored[] }>(sql, [after, ...wanted.map(({ value }) => value), PAGE])
+    for (const row of await openFacts(personal, rows)) yield toExported(row)
     if (rows.length < PAGE) return
     after = Number(rows.at(-1)?.seq)
   }

@@ -4,7 +4,8 @@
  * of what it said; the salt of that hash is erased, so that it confirms no guess.
  */
 import { FACT_CLASSES, type Fact, type FactClass } from '../events.ts'
-import { contentHash, type OutboxRow } from './outbox.ts'
+import { contentHash, type OutboxRow, openFacts } from './outbox.ts'
+import type { PersonalData } from './personal_columns.ts'
 import type { Database, Tx } from './postgres.ts'
 
 /** Days for which facts of a class are kept. */
@@ -22,13 +23,15 @@ export interface Erasure {
 interface Deps {
   readonly database: Pick<Database, 'db' | 'transaction'>
   readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void> }
+  readonly personal: Pick<PersonalData, 'read'>
   readonly newId: () => string
   readonly days: AuditDays
 }
 
 /** The columns that an erasure empties; `data` and `mac` cannot be null and become an empty object and an empty text. */
 export const ERASED_COLUMNS = [
-  ...(['account_id', 'client_id', 'actor', 'request_id', 'ip', 'ip_hash', 'user_agent', 'salt', 'sealed'] as const),
+  ...(['account_id', 'client_id', 'actor', 'request_id', 'sealed_ip', 'ip_hash'] as const),
+  ...(['sealed_user_agent', 'salt', 'sealed'] as const),
 ]
 
 const BATCH = 500
@@ -56,11 +59,11 @@ export function createAuditRetention(deps: Deps): (now: Date) => Promise<number>
 }
 
 async function eraseBatch(
-  { outbox, newId }: Deps,
+  { outbox, personal, newId }: Deps,
   wanted: { readonly class: FactClass; readonly days: number; readonly before: Date; readonly after: number },
   tx: Tx,
 ): Promise<{ last: number; read: number; erased: number }> {
-  const rows = await due(wanted, tx)
+  const rows = await openFacts(personal, await due(wanted, tx), tx)
   // What was changed by somebody stays as it is: its erasure would hide that from the audit.
   const genuine = rows.filter((row) => contentHash(row) === row.content_hash)
   if (genuine.length > 0) {
@@ -82,7 +85,7 @@ async function eraseBatch(
 async function due(
   wanted: { readonly class: FactClass; readonly before: Date; readonly after: number },
   tx: Tx,
-): Promise<(OutboxRow & { readonly content_hash: string })[]> {
+): Promise<(Omit<OutboxRow, 'user_agent'> & { readonly content_hash: string })[]> {
   const types = Object.keys(FACT_CLASSES).filter((type) => FACT_CLASSES[type] === wanted.class)
   const { rows } = await tx.raw(
     `select o.*, l.content_hash from outbox o join ledger l on l.outbox_id = o.id and l.seq = o.seq

@@ -4,7 +4,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Fact, RecordedFact } from '../events.ts'
-import { canonical, OUTBOX_MAC, type OutboxRow, openFact } from './outbox.ts'
+import { canonical, OUTBOX_MAC, type OutboxRow, openFact, openFacts } from './outbox.ts'
+import type { PersonalData } from './personal_columns.ts'
 import type { Database, Tx } from './postgres.ts'
 import { errorMessage, isError } from './redaction.ts'
 
@@ -41,6 +42,7 @@ interface Deps {
     open(sealed: string, purpose: string): string
     macMatches(value: string, purpose: string, mac: string): boolean
   }
+  readonly personal: Pick<PersonalData, 'read'>
   readonly clock: { now(): Date }
   readonly subscriptions: readonly { readonly consumer: string; handle(fact: RecordedFact): Promise<void> }[]
   readonly logger: { warn(facts: object, message: string): void }
@@ -48,7 +50,7 @@ interface Deps {
   readonly leaseSeconds?: number | undefined
 }
 
-interface Claim extends OutboxRow {
+interface Claim extends Omit<OutboxRow, 'user_agent'> {
   readonly consumer: string
   readonly attempts: number
 }
@@ -161,9 +163,10 @@ function createLane(deps: Deps, subscription: Subscription) {
 
 /** Hands one fact to its consumer and writes down how it went. Rejects only when that cannot be written. */
 async function attempt(deps: Deps, { consumer, handle }: Subscription, claim: Claim): Promise<boolean> {
-  const { database, secretBox, clock, logger, leaseSeconds = LEASE_SECONDS } = deps
+  const { database, personal, secretBox, clock, logger, leaseSeconds = LEASE_SECONDS } = deps
   try {
-    await within(leaseSeconds * 750, handle(readFact(claim, secretBox)))
+    const [row] = await openFacts(personal, [claim])
+    if (row !== undefined) await within(leaseSeconds * 750, handle(readFact(row, secretBox)))
   } catch (error) {
     await database.transaction((tx) => fail(tx, claim, error, clock.now()))
     const { id, type, attempts } = claim
@@ -241,7 +244,7 @@ function retryDelayMs(attempts: number): number {
 }
 
 /** A row that was written with SQL alone reaches no consumer: its MAC tells. */
-function readFact(row: Claim, secretBox: Deps['secretBox']): RecordedFact {
+function readFact(row: OutboxRow, secretBox: Deps['secretBox']): RecordedFact {
   if (!secretBox.macMatches(canonical(row), OUTBOX_MAC, row.mac)) throw new PermanentFailure('the fact is not genuine')
   return {
     id: row.id,

@@ -4,7 +4,8 @@
  * content, which `audit_retention.ts` erases in its time. `ledger_audit.ts` finds what somebody changed with SQL alone.
  */
 import { createHash } from 'node:crypto'
-import { contentHash, type OutboxContent } from './outbox.ts'
+import { contentHash, type OutboxContent, openFacts } from './outbox.ts'
+import type { PersonalData } from './personal_columns.ts'
 import type { Database, Tx } from './postgres.ts'
 
 export interface Ledger {
@@ -16,6 +17,7 @@ export interface Ledger {
 
 interface Deps {
   readonly database: Pick<Database, 'db' | 'kind' | 'transaction'>
+  readonly personal: Pick<PersonalData, 'read'>
   readonly secretBox: { mac(value: string, purpose: string): string }
   readonly clock: { now(): Date }
   readonly subscriptions: readonly { readonly consumer: string; readonly types: readonly string[] }[]
@@ -54,10 +56,10 @@ export function anchorContent(anchor: { seq: number; hash: string; anchoredAt: D
 }
 
 /** Makes the sealing job's ledger. Several instances may seal at once: an advisory lock lets one work at a time. */
-export function createLedger({ database, secretBox, clock, subscriptions, anchored }: Deps): Ledger {
+export function createLedger({ database, personal, secretBox, clock, subscriptions, anchored }: Deps): Ledger {
   const sealBatch = async (tx: Tx): Promise<number> => {
     if (database.kind === 'postgres') await tx.raw('select pg_advisory_xact_lock(?)', [LOCK])
-    const rows = await unsealed(tx)
+    const rows = await openFacts(personal, await unsealed(tx), tx)
     if (rows.length === 0) return 0
     const now = clock.now()
     let { seq, hash } = await head(tx)
@@ -102,9 +104,10 @@ export function createLedger({ database, secretBox, clock, subscriptions, anchor
 }
 
 /** Committed facts in the order of their time. A row that was un-numbered by hand stays out; the audit names it. */
-async function unsealed(tx: Tx): Promise<OutboxContent[]> {
+async function unsealed(tx: Tx): Promise<(Omit<OutboxContent, 'user_agent'> & { sealed_user_agent: string | null })[]> {
   const { rows } = await tx.raw(
-    `select id, type, account_id, client_id, actor, data, request_id, ip_hash, user_agent, occurred_at, salt
+    `select id, type, account_id, client_id, actor, data, request_id, ip_hash, sealed_user_agent, occurred_at,
+       salt
      from outbox o
      where seq is null and not exists (select 1 from ledger l where l.outbox_id = o.id)
      order by occurred_at, id collate "C" limit ?`,

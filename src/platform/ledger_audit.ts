@@ -5,7 +5,8 @@
 import { FACT_CLASSES } from '../events.ts'
 import { ERASED_COLUMNS, type Erasure } from './audit_retention.ts'
 import { ANCHOR_MAC, anchorContent, entryHash } from './ledger.ts'
-import { canonical, contentHash, OUTBOX_MAC, type OutboxRow } from './outbox.ts'
+import { canonical, contentHash, OUTBOX_MAC, type OutboxRow, openFacts } from './outbox.ts'
+import type { PersonalData } from './personal_columns.ts'
 import type { Database } from './postgres.ts'
 
 export interface Problem {
@@ -38,6 +39,7 @@ export interface AuditReport {
 
 interface Deps {
   readonly database: Pick<Database, 'db'>
+  readonly personal: Pick<PersonalData, 'read'>
   readonly secretBox: { macMatches(value: string, purpose: string, mac: string): boolean }
 }
 
@@ -72,13 +74,14 @@ interface Walk {
 }
 
 /** Makes the audit. It only reads. */
-export function createLedgerAudit({ database, secretBox }: Deps): LedgerAudit {
-  const { db } = database
+export function createLedgerAudit(deps: Deps): LedgerAudit {
+  const { personal, secretBox } = deps
+  const { db } = deps.database
 
   const page = async (after: number): Promise<Entry[]> => {
-    const { rows } = await db.raw(
+    const { rows } = await db.raw<{ rows: Omit<Entry, 'user_agent'>[] }>(
       `select l.seq, l.outbox_id, l.hash, l.content_hash, l.sealed_at, o.seq as fact_seq, o.id, o.type, o.account_id,
-              o.client_id, o.actor, o.data, o.request_id, o.ip, o.ip_hash, o.user_agent, o.occurred_at, o.salt, o.sealed,
+              o.client_id, o.actor, o.data, o.request_id, o.sealed_ip, o.ip_hash, o.sealed_user_agent, o.occurred_at, o.salt, o.sealed,
               o.mac, o.erased_in,
               a.hash as anchor_hash, a.mac as anchor_mac, a.anchored_at
        from ledger l
@@ -87,7 +90,7 @@ export function createLedgerAudit({ database, secretBox }: Deps): LedgerAudit {
        where l.seq > ? order by l.seq limit ?`,
       [after, PAGE],
     )
-    return rows
+    return openFacts(personal, rows)
   }
 
   const check = (entry: Entry, walk: Walk): void => {
@@ -136,7 +139,7 @@ export function createLedgerAudit({ database, secretBox }: Deps): LedgerAudit {
       const walk: Walk = { seq: 0, hash: '', checked: 0, problems: [], erasures: new Map() }
       for (let rows = await page(0); rows.length > 0; rows = await page(walk.seq)) {
         // Asked after the page was read: an erasure and its statement are committed together.
-        await learnErasures(db, secretBox, rows, walk.erasures)
+        await learnErasures(deps, rows, walk.erasures)
         for (const entry of rows) {
           check(entry, walk)
           if (known?.seq === walk.seq && known.hash !== entry.hash) {
@@ -148,8 +151,8 @@ export function createLedgerAudit({ database, secretBox }: Deps): LedgerAudit {
       for (let lost = walk.seq + 1; lost <= end && walk.problems.length < PROBLEMS; lost++) {
         walk.problems.push({ kind: 'entry_missing', seq: lost })
       }
-      walk.problems.push(...(await strangers(db)), ...(await forgedBeforeSealing(db, secretBox)))
-      walk.problems.push(...(await miscounted(db, secretBox)))
+      walk.problems.push(...(await strangers(db)), ...(await forgedBeforeSealing(deps)))
+      walk.problems.push(...(await miscounted(deps)))
       const problems = walk.problems.slice(0, PROBLEMS)
       return { ok: problems.length === 0, checked: walk.checked, problems, anchor: newest }
     },
@@ -168,40 +171,36 @@ function erasedProblem(entry: Entry, seq: number, erasure: Erasure | undefined):
   return isDue ? undefined : 'fact_erased'
 }
 
-async function learnErasures(
-  db: Database['db'],
-  secretBox: Deps['secretBox'],
-  page: readonly Entry[],
-  known: Walk['erasures'],
-): Promise<void> {
+async function learnErasures(deps: Deps, page: readonly Entry[], known: Walk['erasures']): Promise<void> {
   const named = page.flatMap(({ erased_in: batch }) => (batch === null || known.has(batch) ? [] : [batch]))
   const batches = [...new Set(named)]
   if (batches.length === 0) return
-  const { rows } = await db.raw(
+  const { rows } = await deps.database.db.raw(
     `select * from outbox where type = 'audit.erased' and data ->> 'batch' in (${batches.map(() => '?').join(', ')})`,
     batches,
   )
-  for (const row of genuine(rows, secretBox)) {
+  for (const row of await genuine(rows, deps)) {
     const erasure = row.data as unknown as Erasure
     known.set(erasure.batch, erasure)
   }
 }
 
 /** Statements whose number of facts is not what they say: one statement, since erasing goes on meanwhile. */
-async function miscounted(db: Database['db'], secretBox: Deps['secretBox']): Promise<Problem[]> {
-  const { rows } = await db.raw(
+async function miscounted(deps: Deps): Promise<Problem[]> {
+  const { rows } = await deps.database.db.raw(
     `select f.*, e.count from outbox f
      left join (select erased_in, count(*) from outbox where erased_in is not null group by erased_in) e
        on e.erased_in = f.data ->> 'batch'
      where f.type = 'audit.erased' and f.data ->> 'count' is distinct from e.count::text order by f.seq limit ?`,
     [PROBLEMS],
   )
-  return genuine(rows, secretBox).map(({ id, seq }) => {
+  return (await genuine(rows, deps)).map(({ id, seq }) => {
     return { kind: 'erasure_changed', seq: seq === null ? undefined : Number(seq), id }
   })
 }
 
-function genuine(rows: readonly OutboxRow[], secretBox: Deps['secretBox']): readonly OutboxRow[] {
+async function genuine(stored: readonly OutboxRow[], { personal, secretBox }: Deps): Promise<readonly OutboxRow[]> {
+  const rows = await openFacts(personal, stored)
   return rows.filter((row) => secretBox.macMatches(canonical(row), OUTBOX_MAC, row.mac))
 }
 
@@ -230,8 +229,9 @@ async function strangers(db: Database['db']): Promise<Problem[]> {
 }
 
 /** What waits to be sealed is a second old: a forged row among it is found before it has a number. */
-async function forgedBeforeSealing(db: Database['db'], secretBox: Deps['secretBox']): Promise<Problem[]> {
-  const { rows } = await db.raw('select * from outbox where seq is null order by occurred_at limit ?', [PAGE])
-  const forged = (rows as OutboxRow[]).filter((row) => !secretBox.macMatches(canonical(row), OUTBOX_MAC, row.mac))
+async function forgedBeforeSealing({ database, personal, secretBox }: Deps): Promise<Problem[]> {
+  const { rows } = await database.db.raw('select * from outbox where seq is null order by occurred_at limit ?', [PAGE])
+  const facts: OutboxRow[] = await openFacts(personal, rows)
+  const forged = facts.filter((row) => !secretBox.macMatches(canonical(row), OUTBOX_MAC, row.mac))
   return forged.map((row) => ({ kind: 'fact_inserted', id: row.id }))
 }

@@ -2,24 +2,39 @@
 import { readdir } from 'node:fs/promises'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import type { Knex } from 'knex'
+import type { Json } from '../events.ts'
+import type { SealedColumn } from './personal_columns.ts'
 import type { Database, Tx } from './postgres.ts'
 
 const LOCK = 4_207_160_421
 const DIRECTORY = fileURLToPath(new URL('../../migrations/', import.meta.url))
 
+/** What a migration gets that turns plain columns into sealed ones. */
+export interface MigrationBox {
+  seal(value: Json, column: SealedColumn, row: string): string
+  index(value: string, purpose: string): Promise<string>
+}
+
 interface Migration {
   readonly name: string
-  up(db: Knex): Promise<void>
+  up(db: Knex, sealing: () => Promise<MigrationBox>): Promise<void>
+}
+
+interface Options {
+  /** Runs in the same transaction (declared rows, first keys). */
+  readonly afterwards?: ((tx: Tx) => Promise<void>) | undefined
+  /** Makes the data keys when a migration has rows to seal. */
+  readonly sealing?: ((tx: Tx) => Promise<MigrationBox>) | undefined
+  readonly directory?: string | undefined
 }
 
 /**
  * Brings the schema up to date. Several instances may call it at once: one migrates, the others wait and find nothing to do.
- * A migration that is killed half-way leaves nothing behind. `afterwards` runs in the same transaction (declared rows, first keys).
+ * A migration that is killed half-way leaves nothing behind.
  */
 export async function migrate(
   database: Database,
-  afterwards: (tx: Tx) => Promise<void> = async () => {},
-  directory = DIRECTORY,
+  { afterwards, sealing = noSealing, directory = DIRECTORY }: Options = {},
 ): Promise<{ applied: string[] }> {
   const migrations = await load(directory)
   return database.transaction(async (tx) => {
@@ -32,13 +47,17 @@ export async function migrate(
     const applied: string[] = []
     for (const migration of migrations) {
       if (done.has(migration.name)) continue
-      await migration.up(tx)
+      await migration.up(tx, () => sealing(tx))
       await tx('migrations').insert({ name: migration.name, applied_at: new Date() })
       applied.push(migration.name)
     }
-    await afterwards(tx)
+    await afterwards?.(tx)
     return { applied }
   })
+}
+
+async function noSealing(): Promise<never> {
+  throw new Error('the database has rows to seal, and no key was given')
 }
 
 /** Names of migrations that the database has not seen; all of them when it is empty. */
@@ -54,7 +73,7 @@ async function load(directory: string): Promise<Migration[]> {
   const names = await files(directory)
   return Promise.all(
     names.map(async (file) => {
-      const module = (await import(pathToFileURL(`${directory}/${file}`).href)) as { up(db: Knex): Promise<void> }
+      const module = (await import(pathToFileURL(`${directory}/${file}`).href)) as Pick<Migration, 'up'>
       return { name: nameOf(file), up: module.up }
     }),
   )

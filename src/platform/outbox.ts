@@ -4,7 +4,9 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { createHash, randomBytes } from 'node:crypto'
+import { AppError } from '../errors.ts'
 import type { Fact, Json } from '../events.ts'
+import type { PersonalData } from './personal_columns.ts'
 import type { Tx } from './postgres.ts'
 import { currentRequest } from './request_scope.ts'
 
@@ -58,14 +60,20 @@ export interface OutboxContent {
   readonly salt: string | null
 }
 
+/** A row with its user agent opened. */
 export interface OutboxRow extends OutboxContent {
-  readonly ip: string | null
+  readonly sealed_ip: string | null
+  readonly sealed_user_agent: string | null
   readonly sealed: string | null
   readonly mac: string
   readonly seq: string | number | null
   /** The batch in which the content was erased; `audit.erased` states it. */
   readonly erased_in: string | null
 }
+
+/** Where a fact was stated from and with what: sealed, each for itself, since the address is forgotten earlier. */
+export const FACT_IP = { table: 'outbox', key: 'id', column: 'sealed_ip' } as const
+export const FACT_USER_AGENT = { table: 'outbox', key: 'id', column: 'sealed_user_agent' } as const
 
 /** Purposes under which the outbox uses the secret box. */
 const OUTBOX_SEAL = 'outbox'
@@ -76,7 +84,7 @@ const USER_AGENT_LENGTH = 256
 
 const COLUMNS = [
   ...(['id', 'type', 'account_id', 'client_id', 'actor', 'data', 'request_id'] as const),
-  ...(['ip', 'ip_hash', 'user_agent', 'occurred_at', 'salt', 'sealed', 'mac'] as const),
+  ...(['sealed_ip', 'ip_hash', 'sealed_user_agent', 'occurred_at', 'salt', 'sealed', 'mac'] as const),
 ]
 const INSERT = `insert into "outbox" (${COLUMNS.join(', ')}) values `
 const ROW = `(${COLUMNS.map(() => '?').join(', ')})`
@@ -86,11 +94,12 @@ interface Deps {
     seal(plaintext: string, purpose: string): string
     mac(value: string, purpose: string): string
   }
+  readonly personal: Pick<PersonalData, 'seal'>
   readonly clock: { now(): Date }
 }
 
 /** Makes the outbox. The database is not needed: every write goes through the caller's transaction. */
-export function createOutbox({ secretBox, clock }: Deps): WakingOutbox {
+export function createOutbox({ secretBox, personal, clock }: Deps): WakingOutbox {
   const listeners: (() => void)[] = []
   const reactions: Reaction[] = []
   // Deliveries are nobody's request and nobody's transaction: the listeners leave the context of whoever woke them.
@@ -116,7 +125,9 @@ export function createOutbox({ secretBox, clock }: Deps): WakingOutbox {
     return {
       ...content,
       data: JSON.stringify(content.data),
-      ip: storable(request?.ip),
+      sealed_ip: request?.ip === undefined ? null : personal.seal(request.ip, FACT_IP, content.id),
+      sealed_user_agent:
+        content.user_agent === null ? null : personal.seal(content.user_agent, FACT_USER_AGENT, content.id),
       sealed: fact.sealed === undefined ? null : sealFact(secretBox, content.id, fact.sealed),
       mac: secretBox.mac(canonical(content), OUTBOX_MAC),
     }
@@ -175,6 +186,28 @@ export function resealFact(
   sealed: string,
 ): string {
   return secretBox.seal(secretBox.open(sealed, OUTBOX_SEAL), OUTBOX_SEAL)
+}
+
+/** A cell that does not open makes MAC and hash fail, like every change of a row: no user agent is stored like this. */
+const UNREADABLE = '\0'
+
+/** Rows as they are stored, with their user agents opened: MAC and hash cover what is sealed. */
+export function openFacts<Row extends { readonly id: string | null; readonly sealed_user_agent: string | null }>(
+  personal: Pick<PersonalData, 'read'>,
+  rows: readonly Row[],
+  tx?: Tx,
+): Promise<(Row & { readonly user_agent: string | null })[]> {
+  return personal.read((open) => {
+    const opened = ({ id, sealed_user_agent: sealed }: Row): string | null => {
+      try {
+        return sealed === null ? null : String(open(sealed, FACT_USER_AGENT, id ?? ''))
+      } catch (error) {
+        if (error instanceof AppError) return UNREADABLE
+        throw error
+      }
+    }
+    return rows.map((row) => ({ ...row, user_agent: opened(row) }))
+  }, tx)
 }
 
 /** The text that MAC and hash cover: the same before the insert and after any read, whatever order jsonb keeps its keys in. */

@@ -1,5 +1,7 @@
-/** The outbox as operators read it: without addresses, devices and sealed parts. */
+/** The outbox as operators read it: without secrets, and with addresses and devices only when they are asked for. */
 import type { Json } from '../events.ts'
+import { FACT_IP, FACT_USER_AGENT } from './outbox.ts'
+import type { OpenPersonal, PersonalData } from './personal_columns.ts'
 import type { Database } from './postgres.ts'
 
 export interface FactFilter {
@@ -7,6 +9,8 @@ export interface FactFilter {
   readonly accountId?: string | undefined
   readonly clientId?: string | undefined
   readonly limit: number
+  /** With the address and the user agent of each. */
+  readonly origins?: boolean | undefined
 }
 
 export interface ListedFact {
@@ -22,6 +26,9 @@ export interface ListedFact {
   readonly data: Json
   /** Its content is gone: the retention of its class is over. */
   readonly erased: boolean
+  /** Where it was stated from and with what; undefined where they were not asked for, not known, or forgotten. */
+  readonly ip?: string | undefined
+  readonly userAgent?: string | undefined
 }
 
 interface Row {
@@ -35,20 +42,35 @@ interface Row {
   occurred_at: Date
   data: Json
   erased_in: string | null
+  sealed_ip?: string | null
+  sealed_user_agent?: string | null
 }
 
 /** Facts that match the filter, newest first. */
-export async function listFacts({ db }: Pick<Database, 'db'>, filter: FactFilter): Promise<ListedFact[]> {
+export async function listFacts(
+  { db }: Pick<Database, 'db'>,
+  personal: Pick<PersonalData, 'read'>,
+  filter: FactFilter,
+): Promise<ListedFact[]> {
   const wanted = Object.entries({ type: filter.type, account_id: filter.accountId, client_id: filter.clientId })
   const rows: Row[] = await db('outbox')
     .select('id', 'seq', 'type', 'account_id', 'client_id', 'actor', 'request_id', 'occurred_at', 'data', 'erased_in')
+    .select(filter.origins === true ? ['sealed_ip', 'sealed_user_agent'] : [])
     .where(Object.fromEntries(wanted.filter(([, value]) => value !== undefined)))
     .orderBy([
       { column: 'occurred_at', order: 'desc' },
       { column: 'id', order: 'desc' },
     ])
     .limit(filter.limit)
-  return rows.map((row) => ({
+  return personal.read((open) => rows.map((row) => toListed(row, open)))
+}
+
+function toListed(row: Row, open: OpenPersonal): ListedFact {
+  const opened = (column: typeof FACT_IP | typeof FACT_USER_AGENT) => {
+    const sealed = row[column.column] ?? undefined
+    return sealed === undefined ? undefined : String(open(sealed, column, row.id))
+  }
+  return {
     id: row.id,
     seq: row.seq === null ? undefined : Number(row.seq),
     type: row.type,
@@ -59,7 +81,9 @@ export async function listFacts({ db }: Pick<Database, 'db'>, filter: FactFilter
     occurredAt: new Date(row.occurred_at),
     data: row.data,
     erased: row.erased_in !== null,
-  }))
+    ip: opened(FACT_IP),
+    userAgent: opened(FACT_USER_AGENT),
+  }
 }
 
 /** How many facts of a type were stated since then. */

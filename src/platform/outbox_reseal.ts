@@ -3,19 +3,25 @@
  * under a listed key is renewed: a forged row stays forged.
  */
 import { ANCHOR_MAC, anchorContent } from './ledger.ts'
-import { canonical, OUTBOX_MAC, type OutboxRow, resealFact } from './outbox.ts'
+import { canonical, OUTBOX_MAC, type OutboxRow, openFacts, resealFact } from './outbox.ts'
+import type { PersonalData } from './personal_columns.ts'
 import type { Database } from './postgres.ts'
 import type { SecretBox } from './secret_box.ts'
 
 interface Deps {
   readonly database: Pick<Database, 'db'>
+  readonly personal: Pick<PersonalData, 'read'>
   readonly secretBox: Pick<SecretBox, 'open' | 'seal' | 'mac' | 'macMatches' | 'needsReseal'>
 }
 
 const PAGE = 500
 
 /** Renews MACs and sealed parts in pages; safe beside a running server. Returns how many rows changed and how many were not genuine. */
-export async function resealOutbox({ database, secretBox }: Deps): Promise<{ renewed: number; forged: number }> {
+export async function resealOutbox({
+  database,
+  personal,
+  secretBox,
+}: Deps): Promise<{ renewed: number; forged: number }> {
   const { db } = database
   const total = { renewed: 0, forged: 0 }
   const renew = (content: string, purpose: string, mac: string): string | undefined => {
@@ -31,7 +37,8 @@ export async function resealOutbox({ database, secretBox }: Deps): Promise<{ ren
       'select * from outbox where id collate "C" > ? and erased_in is null order by id collate "C" limit ?',
       [after, PAGE],
     )
-    const changed = (rows as OutboxRow[]).flatMap((row) => {
+    const facts: OutboxRow[] = await openFacts(personal, rows)
+    const changed = facts.flatMap((row) => {
       const mac = renew(canonical(row), OUTBOX_MAC, row.mac)
       const sealed =
         row.sealed !== null && secretBox.needsReseal(row.sealed) ? resealFact(secretBox, row.sealed) : undefined

@@ -33,8 +33,8 @@ export function createRetention({ database, deliveryDays, ipDays, purges = [] }:
   }
   const addresses = async (now: Date, atMost: number) => {
     const { rows } = await db.raw(
-      `update outbox set ip = null where id in (
-         select id from outbox where ip is not null and occurred_at < ? order by occurred_at limit ?) returning 1`,
+      `update outbox set sealed_ip = null where id in (
+         select id from outbox where sealed_ip is not null and occurred_at < ? order by occurred_at limit ?) returning 1`,
       [new Date(now.getTime() - ipDays * DAY_MS), atMost],
     )
     return rows.length

@@ -204,10 +204,7 @@ describe('A55: account pages', () => {
     const page = await victim.browser.get(`${target.issuer}/account/profile`)
     const done = await victim.browser.submit(page, { name: 'Vic Tim' }, { form: '/account/profile' })
     expect(done.status).toBe(200)
-    const [row] = await target.sql<{ name: string }>(`select profile->>'name' as name from accounts where id = $1`, [
-      victim.sub,
-    ])
-    expect(row?.name).toBe('Vic Tim')
+    expect((await target.personal(victim.sub))?.profile.name).toBe('Vic Tim')
   })
 })
 

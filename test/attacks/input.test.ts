@@ -203,14 +203,14 @@ describe('A87: fields that are nobody’s to set', () => {
       ...{ phone_number: '', website: '', ...MORE },
     })
     expect((await post(browser, profile, '/account/profile', form.toString())).status).toBe(303)
-    const [row] = await target.sql<{ id: string; state: string; epoch: number; profile: object; created_at: Date }>(
-      'select id, state, epoch, profile, created_at from accounts where email = $1',
-      [email],
+    const [row] = await target.sql<{ id: string; state: string; epoch: number; created_at: Date }>(
+      'select id, state, epoch, created_at from accounts where email_hash = $1',
+      [await target.emailHash(email)],
     )
-    expect(row).toMatchObject({ state: 'active', epoch: 0, profile: { name: 'Ada' } })
+    expect(row).toMatchObject({ state: 'active', epoch: 0 })
     expect(row?.id).not.toBe('boss')
     expect(row?.created_at.getFullYear()).toBeGreaterThan(2020)
-    expect(Object.keys(row?.profile ?? {})).toEqual(['name'])
+    expect(await target.personal(row?.id ?? '')).toEqual({ email, profile: { name: 'Ada' } })
   })
 
   it('are ignored in an authorization request and cannot be registered with a client', async () => {
@@ -787,15 +787,13 @@ describe('A105: look-alikes', () => {
       const end = await signIn(browser, await target.open(browser), typed).catch((error: Error) => error)
       const known = !(end instanceof Error) && end.params.has('code')
       // The dotless i is another letter; the ideographic full stop is a dot to IDNA only. Neither may become another account.
-      const [row] = await target.sql<{ count: string }>(
-        'select count(*) from accounts where email_verified_at is not null and email like $1',
-        ['admin%'],
-      )
-      expect([typed, row?.count]).toEqual([typed, '1'])
+      const proven = await target.sql<{ id: string }>('select id from accounts where email_verified_at is not null')
+      const people = await Promise.all(proven.map(({ id }) => target.personal(id)))
+      const admins = people.filter((person) => person?.email.startsWith('admin'))
+      expect([typed, admins.length]).toEqual([typed, 1])
       if (!/[ı。]/.test(typed)) expect([typed, known]).toEqual([typed, true])
     }
-    const [row] = await target.sql<{ id: string; email: string }>('select id, email from accounts where id = $1', [sub])
-    expect(row).toEqual({ id: sub, email })
+    expect((await target.personal(sub))?.email).toBe(email)
   })
 
   it('refuses invisible characters and foreign twins, in every form that takes an address', async () => {
@@ -851,6 +849,7 @@ describe('A105: look-alikes', () => {
       pages.map(({ browser, page }, i) => browser.submit(page, { code: codes[i] ?? '' }, { form: '/verify_email' })),
     )
     expect(ends.filter(({ params }) => params.has('code'))).toHaveLength(1)
-    expect(await target.sql('select 1 from accounts where email = $1', [canonical])).toHaveLength(1)
+    const hash = await target.emailHash(canonical)
+    expect(await target.sql('select 1 from accounts where email_hash = $1', [hash])).toHaveLength(1)
   })
 })

@@ -1,6 +1,7 @@
 /** Broken ceremonies, strangers' passkeys and what the pages give away, against the product by its front door. */
 import { generateKeyPairSync } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { SEALED_NAME } from '../../src/features/passkeys/types.ts'
 import type { Browser, Page } from '../support/browser.ts'
 import { choose, PASSWORD, signIn } from '../support/journeys.ts'
 import { type Break, bytes, type Ceremony, FLAGS, int, map, type SoftAuthenticator } from '../support/passkey.ts'
@@ -270,7 +271,11 @@ describe("A49: another's passkey", () => {
       const answer = path === '' ? await browser.get(url) : await browser.post(url, { csrf, name: 'Mine' }, page.url)
       expect(answer.status).toBe(404)
     }
-    expect(await target.sql('select name from passkeys where account_id = $1', [ada.sub])).toEqual([{ name: '' }])
+    const [kept] = await target.sql<{ id: string; sealed_name: string }>(
+      'select id, sealed_name from passkeys where account_id = $1',
+      [ada.sub],
+    )
+    expect((await target.box()).open(kept?.sealed_name ?? '', SEALED_NAME, kept?.id ?? '')).toBe('')
   })
 
   /** Eve, having shown the most she has. */

@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import argon2 from 'argon2'
-import pg from 'pg'
+import { openDatabase } from '../../src/platform/postgres.ts'
+import { accountColumns, databaseKeys } from '../support/personal_columns.ts'
 import { entrust, freePort, freshDatabaseUrl, startRedis } from '../support/services.ts'
 import { setup } from './clients.ts'
 import { PASSWORD } from './flows.ts'
@@ -62,7 +63,8 @@ export async function startBare({ count = false } = {}): Promise<Subject> {
 /** Starts Genkan on PostgreSQL and Redis with everything on and `accounts` accounts whose password is known. */
 export async function startGenkan({ count = false, accounts = 3000, hash = DEFAULT_HASH } = {}): Promise<Subject> {
   const databaseUrl = await freshDatabaseUrl()
-  const addresses = await createAccounts(databaseUrl, accounts, hash)
+  const secretKey = randomBytes(32)
+  const addresses = await createAccounts(databaseUrl, secretKey, accounts, hash)
   const redis = await behindRelay((await startRedis()).url, count, redisReader)
   const postgres = await behindRelay(databaseUrl, count, postgresReader)
   const port = await freePort()
@@ -79,7 +81,7 @@ export async function startGenkan({ count = false, accounts = 3000, hash = DEFAU
   const env = {
     GENKAN_ISSUER: issuer,
     GENKAN_CONFIG: join(folder, 'genkan.yaml'),
-    GENKAN_SECRET_KEYS: randomBytes(32).toString('base64'),
+    GENKAN_SECRET_KEYS: secretKey.toString('base64'),
     PORT: String(port),
     HOST: '127.0.0.1',
     MANAGEMENT_PORT: String(managementPort),
@@ -127,24 +129,30 @@ async function behindRelay(
 /** Proven accounts, straight into the tables: registering thousands would take longer than measuring. */
 async function createAccounts(
   databaseUrl: string,
+  secretKey: Buffer,
   count: number,
   { memoryKib, passes }: HashParameters,
 ): Promise<string[]> {
   const hash = await argon2.hash(PASSWORD, { memoryCost: memoryKib, timeCost: passes, parallelism: 1 })
-  const client = new pg.Client({ connectionString: databaseUrl })
-  await client.connect()
+  const database = await openDatabase({ databaseUrl })
   try {
-    await client.query(
-      `insert into accounts (id, email, email_verified_at, state, profile, created_at, updated_at)
-       select 'bench' || n, 'person' || n || '@bench.example', now(), 'active', '{"name": "Somebody"}', now(), now()
-       from generate_series(1, ${count}) n`,
+    const box = await (await databaseKeys(database, [secretKey])).box()
+    const rows = Array.from({ length: count }, (_, i) => {
+      const [id, email] = [`bench${i + 1}`, `person${i + 1}@bench.example`]
+      return { id, ...accountColumns(id, email, { name: 'Somebody' }, box) }
+    })
+    await database.db.raw(
+      `insert into accounts (id, email_hash, sealed_personal, email_verified_at, state, created_at, updated_at)
+       select id, email_hash, sealed_personal, now(), 'active', now(), now()
+       from jsonb_to_recordset(?::jsonb) as r(id text, email_hash text, sealed_personal text)`,
+      [JSON.stringify(rows)],
     )
-    await client.query('insert into passwords (account_id, hash, changed_at) select id, $1, now() from accounts', [
+    await database.db.raw('insert into passwords (account_id, hash, changed_at) select id, ?, now() from accounts', [
       hash,
     ])
-    await client.query('analyze')
+    await database.db.raw('analyze')
   } finally {
-    await client.end()
+    await database.close()
   }
   return Array.from({ length: count }, (_, i) => `person${count - i}@bench.example`)
 }

@@ -23,6 +23,7 @@ describe('doctor', () => {
       config: { ...config, passwords: { ...config.passwords, memoryKib: 7168, passes: 1 } },
       database,
       keys: { current: async () => [{ alg: 'ES256', kid: 'k', state: 'signing' }] } as unknown as DoctorNeeds['keys'],
+      sealed: { stale: async () => ({ personal: 0, secrets: 0 }) } as unknown as DoctorNeeds['sealed'],
       facts: { count: async () => 0 } as unknown as DoctorNeeds['facts'],
       now: () => new Date(),
       pendingMigrations: async () => [],
@@ -59,6 +60,7 @@ describe('doctor', () => {
       'migrations',
       'clock',
       'signing keys',
+      'sealed data',
       'redis',
       'mail',
       'text messages',
@@ -94,10 +96,17 @@ describe('doctor', () => {
     const away = { ...database, ping: async () => Promise.reject(new Error('connect ECONNREFUSED')) }
     const keys = { current: async () => Promise.reject(new Error('signing key k1 cannot be opened')) }
     const { failed, of } = await examine({ database: away, keys: keys as never })
-    expect(failed).toContain('2 of 12')
+    expect(failed).toContain('2 of 13')
     expect(of('database')).toMatchObject({ state: 'fail', text: 'connect ECONNREFUSED' })
     expect(of('signing keys')).toMatchObject({ state: 'fail', text: expect.stringContaining('k1') })
     expect(of('passwords')?.state).not.toBe('fail')
+  })
+
+  it('counts what keeps an older key in use', async () => {
+    const sealed = { stale: async () => ({ personal: 7, secrets: 2 }) } as unknown as DoctorNeeds['sealed']
+    const text = '2 values are under an older secret key, 7 under an older data key: genkan keys reseal'
+    expect((await examine({ sealed })).of('sealed data')).toMatchObject({ state: 'warn', text })
+    expect((await examine({ pendingMigrations: async () => ['one'] })).of('sealed data')?.state).toBe('warn')
   })
 
   it('sees a clock that is wrong', async () => {

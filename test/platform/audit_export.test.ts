@@ -11,6 +11,7 @@ import { createOutbox } from '../../src/platform/outbox.ts'
 import type { Database } from '../../src/platform/postgres.ts'
 import { runInRequest } from '../../src/platform/request_scope.ts'
 import { createSecretBox } from '../../src/platform/secret_box.ts'
+import { testPersonal } from '../support/personal_columns.ts'
 import { freshDatabase } from '../support/services.ts'
 
 const secretBox = createSecretBox([Buffer.alloc(32, 1)])
@@ -50,7 +51,7 @@ describe.each(['embedded', 'postgres'] as const)('the exported ledger on %s', (k
   let database: Database
   let time = START
   const clock = { now: () => new Date(time) }
-  const outbox = createOutbox({ secretBox, clock })
+  const outbox = createOutbox({ personal: testPersonal, secretBox, clock })
   const odd = 'x\u001b[31m"}\n\u202e\u{E0001}\u0085ä玄🚪'
 
   beforeAll(async () => {
@@ -74,8 +75,8 @@ describe.each(['embedded', 'postgres'] as const)('the exported ledger on %s', (k
       pendingMigrations: async () => [],
       facts: {
         export: async (filter: ExportFilter) => {
-          await createLedger({ database, secretBox, clock, subscriptions: [] }).seal()
-          return exportFacts(database, filter)
+          await createLedger({ personal: testPersonal, database, secretBox, clock, subscriptions: [] }).seal()
+          return exportFacts(database, testPersonal, filter)
         },
       },
     }) as unknown as CommandServices
@@ -97,7 +98,7 @@ describe.each(['embedded', 'postgres'] as const)('the exported ledger on %s', (k
     expect(lines.map(({ seq }) => seq)).toEqual(Array.from({ length: 1100 }, (_, i) => i + 1))
     expect(failing(lines)).toEqual([])
     expect(lines[0]?.previous).toBe('')
-    const { anchor } = await createLedgerAudit({ database, secretBox }).verify()
+    const { anchor } = await createLedgerAudit({ personal: testPersonal, database, secretBox }).verify()
     expect(lines.at(-1)).toMatchObject({ seq: anchor?.seq, hash: anchor?.hash })
     expect(lines[7]).toMatchObject({ type: 'client.updated', account_id: 'a1', client_id: 'c2', user_agent: odd })
   })
@@ -135,7 +136,7 @@ describe.each(['embedded', 'postgres'] as const)('the exported ledger on %s', (k
   it('shows what was erased as such, and the chain goes through it', async () => {
     time = START + 400 * 86_400_000
     const days = { security: 900, account: 900, consent: 900, administration: 900, delivery: 90, authentication: 365 }
-    expect(await createAuditRetention({ database, outbox, newId, days })(clock.now())).toBe(550)
+    expect(await createAuditRetention({ personal: testPersonal, database, outbox, newId, days })(clock.now())).toBe(550)
     const lines = await exported()
     expect(lines).toHaveLength(1102)
     expect(lines[0]).toMatchObject({ type: 'password.verified', erased_in: expect.any(String), account_id: null })

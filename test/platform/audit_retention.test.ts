@@ -9,6 +9,7 @@ import { resealOutbox } from '../../src/platform/outbox_reseal.ts'
 import type { Database } from '../../src/platform/postgres.ts'
 import { runInRequest } from '../../src/platform/request_scope.ts'
 import { createSecretBox } from '../../src/platform/secret_box.ts'
+import { testPersonal } from '../support/personal_columns.ts'
 import { freshDatabase } from '../support/services.ts'
 
 const KEY = Buffer.alloc(32, 1)
@@ -24,7 +25,7 @@ describe.each(['embedded', 'postgres'] as const)('audit retention on %s', (kind)
   let database: Database
   let time = NOW
   const clock = { now: () => new Date(time) }
-  const outbox = createOutbox({ secretBox, clock })
+  const outbox = createOutbox({ personal: testPersonal, secretBox, clock })
   const subscriptions = [{ consumer: 'mails', types: ['mail.requested'] }]
 
   beforeAll(async () => {
@@ -36,14 +37,15 @@ describe.each(['embedded', 'postgres'] as const)('audit retention on %s', (kind)
     await database.db.raw('truncate outbox, ledger, ledger_anchors, deliveries')
   })
 
-  const ledger = () => createLedger({ database, secretBox, clock, subscriptions })
+  const ledger = () => createLedger({ personal: testPersonal, database, secretBox, clock, subscriptions })
   const verify = async () => {
     await ledger().seal()
-    return createLedgerAudit({ database, secretBox }).verify()
+    return createLedgerAudit({ personal: testPersonal, database, secretBox }).verify()
   }
   const problems = async () =>
     (await verify()).problems.map(({ kind: problem, seq }) => `${problem} ${seq ?? 'unsealed'}`)
-  const erase = (days: AuditDays = DAYS) => createAuditRetention({ database, outbox, newId, days })(clock.now())
+  const erase = (days: AuditDays = DAYS) =>
+    createAuditRetention({ personal: testPersonal, database, outbox, newId, days })(clock.now())
   const row = (seq: number) => database.db('outbox').where({ seq }).first()
   const change = (seq: number, values: object) => database.db('outbox').where({ seq }).update(values)
   const erasures = async (): Promise<{ class: FactClass; count: number; batch: string }[]> =>
@@ -64,8 +66,8 @@ describe.each(['embedded', 'postgres'] as const)('audit retention on %s', (kind)
   /** What the job does to a row, done with SQL alone. */
   const eraseByHand = (seq: number, batch: string | null) =>
     change(seq, {
-      ...{ account_id: null, client_id: null, actor: null, request_id: null, ip: null, ip_hash: null },
-      ...{ user_agent: null, salt: null, sealed: null, data: '{}', mac: '', erased_in: batch },
+      ...{ account_id: null, client_id: null, actor: null, request_id: null, sealed_ip: null, ip_hash: null },
+      ...{ sealed_user_agent: null, salt: null, sealed: null, data: '{}', mac: '', erased_in: batch },
     })
 
   it('erases what is older than its class is kept, states it, and the chain still holds', async () => {
@@ -163,9 +165,11 @@ describe.each(['embedded', 'postgres'] as const)('audit retention on %s', (kind)
     await ledger().seal()
     const both = createSecretBox([Buffer.alloc(32, 2), KEY])
     // The account's fact, the statement, and two anchors.
-    expect(await resealOutbox({ database, secretBox: both })).toEqual({ renewed: 4, forged: 0 })
+    expect(await resealOutbox({ personal: testPersonal, database, secretBox: both })).toEqual({ renewed: 4, forged: 0 })
     const young = createSecretBox([Buffer.alloc(32, 2)])
-    expect(await createLedgerAudit({ database, secretBox: young }).verify()).toMatchObject({ ok: true })
+    expect(await createLedgerAudit({ personal: testPersonal, database, secretBox: young }).verify()).toMatchObject({
+      ok: true,
+    })
   })
 
   describe('the audit tells lawful erasure from tampering', () => {

@@ -6,6 +6,7 @@ import { createLedger } from '../../src/platform/ledger.ts'
 import { createOutbox } from '../../src/platform/outbox.ts'
 import type { Database } from '../../src/platform/postgres.ts'
 import { createSecretBox } from '../../src/platform/secret_box.ts'
+import { testPersonal } from '../support/personal_columns.ts'
 import { freshDatabase } from '../support/services.ts'
 
 const secretBox = createSecretBox([Buffer.alloc(32, 1)])
@@ -30,7 +31,7 @@ describe.each(['embedded', 'postgres'] as const)('deliveries on %s', (kind) => {
     jest.useRealTimers()
   })
 
-  const outbox = createOutbox({ secretBox, clock })
+  const outbox = createOutbox({ personal: testPersonal, secretBox, clock })
   const record = (...facts: Fact[]) => database.transaction((tx) => outbox.record(facts, tx))
   const mail = (n: number, accountId?: string): Fact => ({
     type: 'mail.requested',
@@ -44,8 +45,16 @@ describe.each(['embedded', 'postgres'] as const)('deliveries on %s', (kind) => {
       types: ['mail.requested'],
       handle: each,
     }))
-    const ledger = createLedger({ database, secretBox, clock, subscriptions })
-    const deliveries = createDeliveries({ database, secretBox, clock, subscriptions, logger, leaseSeconds })
+    const ledger = createLedger({ personal: testPersonal, database, secretBox, clock, subscriptions })
+    const deliveries = createDeliveries({
+      personal: testPersonal,
+      database,
+      secretBox,
+      clock,
+      subscriptions,
+      logger,
+      leaseSeconds,
+    })
     return {
       ...deliveries,
       seal: ledger.seal,
@@ -295,7 +304,7 @@ describe.each(['embedded', 'postgres'] as const)('deliveries on %s', (kind) => {
   })
 
   it('leaves within 200 ms of the commit by itself when a dispatcher listens', async () => {
-    const woken = createOutbox({ secretBox, clock })
+    const woken = createOutbox({ personal: testPersonal, secretBox, clock })
     let arrived = 0
     const worker = setUp(async () => {
       arrived = performance.now()

@@ -4,10 +4,13 @@ import type { Redis } from 'ioredis'
 import { type Clock, systemClock } from '../../src/platform/clock.ts'
 import { expiryOf, hashTagOf, storedKey } from '../../src/platform/key_value.ts'
 import { createRedisKeyValue } from '../../src/platform/key_value_redis.ts'
+import { createSealedKeyValue } from '../../src/platform/key_value_sealed.ts'
 import { createSqlKeyValue } from '../../src/platform/key_value_sql.ts'
 import type { Database } from '../../src/platform/postgres.ts'
 import { openRedis } from '../../src/platform/redis.ts'
 import { describeKeyValue } from '../contracts/key_value.ts'
+import { createModelKeyValue } from '../contracts/key_value_model.ts'
+import { testPersonal } from '../support/personal_columns.ts'
 import { freshDatabase, startBreakable, startRedis } from '../support/services.ts'
 
 async function readyRedis(): Promise<Redis> {
@@ -34,6 +37,36 @@ for (const kind of ['embedded', 'postgres'] as const) {
     return { kv: createSqlKeyValue(database, clock), close: () => database.close() }
   })
 }
+
+describe('sealed values', () => {
+  const plain = createModelKeyValue({ now: () => new Date() })
+  const sealed = createSealedKeyValue(plain, testPersonal)
+
+  it('are not told by the store', async () => {
+    await sealed.set('a', 'anna@example.com', 60)
+    expect(await plain.get('a')).toMatch(/^v1\./)
+    expect(await sealed.get('a')).toBe('anna@example.com')
+    expect([await sealed.add('a', 'x', 60), await sealed.add('b', 'ada', 60)]).toEqual([false, true])
+    expect(await sealed.read('b')).toEqual({ value: 'ada', version: 1 })
+    expect([await sealed.swap('b', 1, 'eve', 60), await sealed.swap('b', 1, 'x', 60)]).toEqual([true, false])
+    expect(await plain.get('b')).toMatch(/^v1\./)
+    expect([await sealed.take('b'), await sealed.take('b')]).toEqual(['eve', undefined])
+  })
+
+  it('that were planted, changed or moved are as good as none, and another can be written in their place', async () => {
+    await sealed.set('mine', 'anna@example.com', 60)
+    const moved = (await plain.get('mine')) ?? ''
+    for (const value of ['{"proofs":[]}', moved, `${moved.slice(0, -4)}AAAA`]) {
+      await plain.set('theirs', value, 60)
+      expect(await sealed.get('theirs')).toBeUndefined()
+      expect(await sealed.read('theirs')).toBeUndefined()
+      expect(await sealed.swap('theirs', 0, 'new', 60)).toBe(true)
+      expect(await sealed.read('theirs')).toEqual({ value: 'new', version: 1 })
+      await plain.set('theirs', value, 60)
+      expect(await sealed.take('theirs')).toBeUndefined()
+    }
+  })
+})
 
 describe('Redis only', () => {
   let redis: Redis

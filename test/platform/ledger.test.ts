@@ -5,6 +5,7 @@ import { createOutbox } from '../../src/platform/outbox.ts'
 import type { Database } from '../../src/platform/postgres.ts'
 import { runInRequest } from '../../src/platform/request_scope.ts'
 import { createSecretBox } from '../../src/platform/secret_box.ts'
+import { testPersonal } from '../support/personal_columns.ts'
 import { freshDatabase } from '../support/services.ts'
 
 const secretBox = createSecretBox([Buffer.alloc(32, 1)])
@@ -23,9 +24,9 @@ describe.each(['embedded', 'postgres'] as const)('ledger on %s', (kind) => {
   afterAll(() => database.close())
   beforeEach(() => database.db.raw('truncate outbox, ledger, ledger_anchors, deliveries'))
 
-  const outbox = createOutbox({ secretBox, clock })
-  const ledger = () => createLedger({ database, secretBox, clock, subscriptions })
-  const audit = () => createLedgerAudit({ database, secretBox })
+  const outbox = createOutbox({ personal: testPersonal, secretBox, clock })
+  const ledger = () => createLedger({ personal: testPersonal, database, secretBox, clock, subscriptions })
+  const audit = () => createLedgerAudit({ personal: testPersonal, database, secretBox })
   const request = { requestId: 'r', ip: '192.0.2.1', userAgent: 'test' }
   const record = (count: number, type: `${string}.${string}` = 'password.verified') =>
     runInRequest(request, () =>
@@ -90,7 +91,14 @@ describe.each(['embedded', 'postgres'] as const)('ledger on %s', (kind) => {
   it('tells every anchor, for a place outside of the database', async () => {
     const anchors: { seq: number; hash: string }[] = []
     await record(3)
-    await createLedger({ database, secretBox, clock, subscriptions, anchored: (anchor) => anchors.push(anchor) }).seal()
+    await createLedger({
+      personal: testPersonal,
+      database,
+      secretBox,
+      clock,
+      subscriptions,
+      anchored: (anchor) => anchors.push(anchor),
+    }).seal()
     await new Promise((resolve) => setTimeout(resolve, 10))
     const row = await database.db('ledger_anchors').first()
     expect(anchors).toEqual([{ seq: 3, hash: row.hash }])
@@ -108,7 +116,7 @@ describe.each(['embedded', 'postgres'] as const)('ledger on %s', (kind) => {
 
   it('still verifies after addresses and sealed parts are erased', async () => {
     await sealed(5, 5)
-    await database.db('outbox').update({ ip: null, sealed: null })
+    await database.db('outbox').update({ sealed_ip: null, sealed: null })
     expect(await audit().verify()).toMatchObject({ ok: true, checked: 10 })
   })
 
@@ -263,7 +271,7 @@ describe.each(['embedded', 'postgres'] as const)('ledger on %s', (kind) => {
     const theirs = createSecretBox([Buffer.alloc(32, 9)])
     await database.db.raw('truncate ledger, ledger_anchors')
     await database.db('outbox').update({ seq: null })
-    await createLedger({ database, secretBox: theirs, clock, subscriptions }).seal()
+    await createLedger({ personal: testPersonal, database, secretBox: theirs, clock, subscriptions }).seal()
     expect((await audit().verify()).problems).toEqual([{ kind: 'anchor_changed', seq: 5 }])
   })
 })

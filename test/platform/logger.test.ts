@@ -126,7 +126,13 @@ describe('errors of the database in the log', () => {
   it('A107: neither statement, parameters, rows nor host', async () => {
     const { logger, lines, last } = capture()
     const canary = 'canary@example.test'
-    const account = { id: canary, email: canary, created_at: new Date(), updated_at: new Date() }
+    const account = {
+      id: canary,
+      email_hash: canary,
+      sealed_personal: canary,
+      created_at: new Date(),
+      updated_at: new Date(),
+    }
     await database.db('accounts').insert(account)
     const failures = [
       () => database.db('accounts').insert(account),

@@ -1,9 +1,10 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Fact } from '../../src/events.ts'
-import { canonical, createOutbox, type OutboxRow, openFact } from '../../src/platform/outbox.ts'
+import { canonical, createOutbox, FACT_IP, type OutboxRow, openFact, openFacts } from '../../src/platform/outbox.ts'
 import type { Database } from '../../src/platform/postgres.ts'
 import { runInRequest } from '../../src/platform/request_scope.ts'
 import { createSecretBox } from '../../src/platform/secret_box.ts'
+import { testPersonal } from '../support/personal_columns.ts'
 import { freshDatabase } from '../support/services.ts'
 
 const secretBox = createSecretBox([Buffer.alloc(32, 1)])
@@ -17,11 +18,18 @@ describe.each(['embedded', 'postgres'] as const)('outbox on %s', (kind) => {
   })
   afterAll(() => database.close())
 
-  const outbox = createOutbox({ secretBox, clock })
-  const recorded = async (facts: readonly Fact[]): Promise<OutboxRow[]> => {
+  const outbox = createOutbox({ personal: testPersonal, secretBox, clock })
+  /** Rows with what is sealed of them opened. */
+  const stored = async () => {
+    type Row = Omit<OutboxRow, 'user_agent'>
+    const rows = await openFacts(testPersonal, (await database.db('outbox').orderBy('id')) as Row[])
+    const ip = (row: Row) => testPersonal.read((open) => row.sealed_ip && open(row.sealed_ip, FACT_IP, row.id))
+    return Promise.all(rows.map(async (row) => ({ ...row, ip: await ip(row) })))
+  }
+  const recorded = async (facts: readonly Fact[]): Promise<(OutboxRow & { ip: unknown })[]> => {
     await database.db('outbox').delete()
     await runInRequest(request, () => database.transaction((tx) => outbox.record(facts, tx)))
-    return database.db('outbox').orderBy('id')
+    return stored()
   }
 
   it('writes all facts of a change in one statement, with the request and a MAC that holds after reading', async () => {
@@ -56,7 +64,7 @@ describe.each(['embedded', 'postgres'] as const)('outbox on %s', (kind) => {
     ]
     const { sql, bindings } = runInRequest(request, () => outbox.insert(facts))
     await database.db.raw(`with facts as (${sql}) select 1`, [...bindings])
-    const rows: OutboxRow[] = await database.db('outbox').orderBy('id')
+    const rows = await stored()
     expect(rows.map((row) => row.type)).toEqual(['password.verified', 'session.started'])
     for (const row of rows) expect(secretBox.macMatches(canonical(row), 'outbox-mac', row.mac)).toBe(true)
     expect(openFact(secretBox, { id: rows[0]?.id ?? '', sealed: rows[0]?.sealed ?? '' })).toEqual({ code: '1' })
@@ -66,7 +74,7 @@ describe.each(['embedded', 'postgres'] as const)('outbox on %s', (kind) => {
   it('keeps a MAC that ignores the address, so that it can be erased, and nothing else', async () => {
     const [row] = await recorded([{ type: 'a.b', data: { n: 1 } }])
     if (row === undefined) throw new Error('no row')
-    expect(canonical({ ...row, ip: null } as OutboxRow)).toBe(canonical(row))
+    expect(canonical({ ...row, sealed_ip: null } as OutboxRow)).toBe(canonical(row))
     for (const change of [
       { type: 'a.c' },
       { account_id: 'x' },
@@ -77,6 +85,18 @@ describe.each(['embedded', 'postgres'] as const)('outbox on %s', (kind) => {
       expect(canonical({ ...row, ...change } as OutboxRow)).not.toBe(canonical(row))
     }
     expect(canonical({ ...row, occurred_at: new Date(row.occurred_at.getTime() + 1) })).not.toBe(canonical(row))
+  })
+
+  it('holds neither address nor user agent in clear, and opens no cell that was moved or changed', async () => {
+    const rows = await recorded([{ type: 'a.b' }, { type: 'a.c' }])
+    const text = JSON.stringify(await database.db('outbox'))
+    for (const plain of ['192.0.2.7', 'Firefox']) expect(text).not.toContain(plain)
+    const [first, second] = rows
+    if (first === undefined || second === undefined) throw new Error('no rows')
+    for (const cell of [second.sealed_user_agent, `${first.sealed_user_agent}x`, first.sealed_ip, 'plain']) {
+      const [moved] = await openFacts(testPersonal, [{ ...first, sealed_user_agent: cell }])
+      expect(moved && secretBox.macMatches(canonical(moved), 'outbox-mac', moved.mac)).toBe(false)
+    }
   })
 
   it('leaves nothing behind when the change rolls back, and fails the change when it cannot write', async () => {
@@ -106,7 +126,8 @@ describe.each(['embedded', 'postgres'] as const)('outbox on %s', (kind) => {
     await database.db('outbox').delete()
     const scope = { requestId: '\0', ip: '::1', userAgent: `\0\uD800${'x'.repeat(5000)}` }
     await runInRequest(scope, () => database.transaction((tx) => outbox.record([{ type: 'a.b', data: hostile }], tx)))
-    const row = (await database.db('outbox').first()) as OutboxRow
+    const [row] = await stored()
+    if (row === undefined) throw new Error('no row')
     expect(secretBox.macMatches(canonical(row), 'outbox-mac', row.mac)).toBe(true)
     expect(row.user_agent).toHaveLength(256)
   })
@@ -125,7 +146,7 @@ describe.each(['embedded', 'postgres'] as const)('outbox on %s', (kind) => {
 
   it('wakes after the commit only, only for sealed facts, and outside of the transaction', async () => {
     const events: string[] = []
-    const waking = createOutbox({ secretBox, clock })
+    const waking = createOutbox({ personal: testPersonal, secretBox, clock })
     const query = new Promise<void>((resolve, reject) => {
       waking.onWake(() => {
         events.push('woken')
@@ -158,7 +179,7 @@ describe.each(['embedded', 'postgres'] as const)('outbox on %s', (kind) => {
 describe('outbox ids', () => {
   it('sort by the order of recording, also within a millisecond', async () => {
     const ids: string[] = []
-    const outbox = createOutbox({ secretBox, clock })
+    const outbox = createOutbox({ personal: testPersonal, secretBox, clock })
     for (let i = 0; i < 300; i++) {
       const { bindings } = outbox.insert([{ type: 'a.b' }, { type: 'a.c' }])
       ids.push(...[bindings[0], bindings[bindings.length / 2]].map(String))

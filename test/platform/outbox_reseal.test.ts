@@ -6,6 +6,7 @@ import { createOutbox } from '../../src/platform/outbox.ts'
 import { resealOutbox } from '../../src/platform/outbox_reseal.ts'
 import type { Database } from '../../src/platform/postgres.ts'
 import { createSecretBox } from '../../src/platform/secret_box.ts'
+import { testPersonal } from '../support/personal_columns.ts'
 import { freshDatabase } from '../support/services.ts'
 
 const clock = { now: () => new Date() }
@@ -25,20 +26,34 @@ describe.each(['embedded', 'postgres'] as const)('resealing the outbox on %s', (
     const seen: unknown[] = []
     const handle = async (fact: { sealed?: unknown }) => void seen.push(fact.sealed)
     const subscriptions = [{ consumer: 'mails', types: ['mail.requested'], handle }]
-    const outbox = createOutbox({ secretBox: before, clock })
+    const outbox = createOutbox({ personal: testPersonal, secretBox: before, clock })
     const facts = Array.from({ length: 1200 }, (_, i) => ({ type: 'a.b' as const, data: { i } }))
     await database.transaction((tx) => outbox.record([...facts, { type: 'mail.requested', sealed: { to: 'x' } }], tx))
-    await createLedger({ database, secretBox: before, clock, subscriptions }).seal()
+    await createLedger({ personal: testPersonal, database, secretBox: before, clock, subscriptions }).seal()
     await database.db('outbox').where({ seq: 7 }).update({ type: 'forged.fact' })
 
-    expect((await createLedgerAudit({ database, secretBox: after }).verify()).problems).toHaveLength(100)
+    expect(
+      (await createLedgerAudit({ personal: testPersonal, database, secretBox: after }).verify()).problems,
+    ).toHaveLength(100)
     // 1,201 facts but the forged one, and three anchors.
-    expect(await resealOutbox({ database, secretBox: both })).toEqual({ renewed: 1203, forged: 1 })
-    expect(await resealOutbox({ database, secretBox: both })).toEqual({ renewed: 0, forged: 1 })
-    const report = await createLedgerAudit({ database, secretBox: after }).verify()
+    expect(await resealOutbox({ personal: testPersonal, database, secretBox: both })).toEqual({
+      renewed: 1203,
+      forged: 1,
+    })
+    expect(await resealOutbox({ personal: testPersonal, database, secretBox: both })).toEqual({ renewed: 0, forged: 1 })
+    const report = await createLedgerAudit({ personal: testPersonal, database, secretBox: after }).verify()
     expect(report).toMatchObject({ checked: 1201, problems: [{ kind: 'fact_changed', seq: 7 }] })
     const logger = { warn: () => {} }
-    expect(await createDeliveries({ database, secretBox: after, clock, subscriptions, logger }).deliver()).toBe(1)
+    expect(
+      await createDeliveries({
+        personal: testPersonal,
+        database,
+        secretBox: after,
+        clock,
+        subscriptions,
+        logger,
+      }).deliver(),
+    ).toBe(1)
     expect(seen).toEqual([{ to: 'x' }])
   })
 })

@@ -61,7 +61,7 @@ describe.each(['embedded', 'postgres'] as const)('%s', (kind) => {
       join(directory, '202601010000_a_create_b.js'),
       "export const up = (db) => db.raw('create table half (id text)').then(() => { throw new Error('killed') })",
     )
-    await expect(migrate(database, undefined, directory)).rejects.toThrow('killed')
+    await expect(migrate(database, { directory })).rejects.toThrow('killed')
     expect(await database.db.schema.hasTable('half')).toBe(false)
     expect(await pendingMigrations(database, directory)).toEqual(['202601010000_a_create_b'])
   })

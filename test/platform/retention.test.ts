@@ -42,16 +42,16 @@ describe.each(['embedded', 'postgres'] as const)('retention on %s', (kind) => {
     const fact = (id: string, occurred_at: Date) => ({
       id,
       type: 'a.b',
-      ip: '192.0.2.1',
+      sealed_ip: 'sealed',
       ip_hash: 'h',
       mac: 'm',
       occurred_at,
     })
     await database.db('outbox').insert([fact('old', days(31)), fact('new', days(29))])
     expect(await createRetention({ database, deliveryDays: 7, ipDays: 30 })(now)).toBe(1)
-    expect(await database.db('outbox').orderBy('id').select('id', 'ip', 'ip_hash')).toEqual([
-      { id: 'new', ip: '192.0.2.1', ip_hash: 'h' },
-      { id: 'old', ip: null, ip_hash: 'h' },
+    expect(await database.db('outbox').orderBy('id').select('id', 'sealed_ip', 'ip_hash')).toEqual([
+      { id: 'new', sealed_ip: 'sealed', ip_hash: 'h' },
+      { id: 'old', sealed_ip: null, ip_hash: 'h' },
     ])
   })
 

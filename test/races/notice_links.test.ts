@@ -5,7 +5,9 @@ import type { Page } from '../support/browser.ts'
 import { SETTINGS } from '../support/journeys.ts'
 import { linkFrom, type SmtpMailbox, startMailbox } from '../support/mailbox.ts'
 import { clientBrowser, newPerson } from '../support/people.ts'
+import { openedRows } from '../support/personal_columns.ts'
 import { type Pair, startPair } from '../support/server.ts'
+import type { Target } from '../support/target.ts'
 
 let pair: Pair
 let mailbox: SmtpMailbox
@@ -22,10 +24,15 @@ afterAll(async () => {
   await mailbox?.stop()
 })
 
+const emailHash = (email: string) => {
+  const sql: Target['sql'] = async (statement) => (await database.db.raw(statement)).rows
+  return openedRows(sql, pair.servers[0].env.GENKAN_SECRET_KEYS).emailHash(email)
+}
+
 const factsOf = async (type: string, email: string) => {
   const { rows } = await database.db.raw(
-    'select count(*)::int as count from outbox o join accounts a on a.id = o.account_id where o.type = ? and a.email = ?',
-    [type, email],
+    'select count(*)::int as count from outbox o join accounts a on a.id = o.account_id where o.type = ? and a.email_hash = ?',
+    [type, await emailHash(email)],
   )
   return rows[0].count as number
 }

@@ -19,6 +19,7 @@ import { createSecretBox } from '../../src/platform/secret_box.ts'
 import { createModelKeyValue } from '../contracts/key_value_model.ts'
 import { createTestAbuse } from './abuse.ts'
 import { createFakeEngine } from './conversation_engine.ts'
+import { testPersonal } from './personal_columns.ts'
 import { createSafetyRooms } from './safety_rooms.ts'
 
 export const ISSUER = 'https://id.example'
@@ -42,7 +43,7 @@ export function createConversationRooms(database: Database, start: number) {
   const kv = counted(createModelKeyValue(clock), cost)
   const secretBox = createSecretBox([Buffer.alloc(32, 7)])
   const engine = createFakeEngine(start)
-  const outbox = createOutbox({ secretBox, clock })
+  const outbox = createOutbox({ personal: testPersonal, secretBox, clock })
   const warn = () => {}
   const shared = { transaction: database.transaction, outbox, clock, newId, warn, issuer: ISSUER, home: '/account' }
   const mac = (value: string) => secretBox.mac(value, 'test')
@@ -52,7 +53,7 @@ export function createConversationRooms(database: Database, start: number) {
   const abuse = createTestAbuse(kv, clock)
   const passwords = createPasswords({
     ...shared,
-    repository: passwordRepository(database.db),
+    repository: passwordRepository(database.db, testPersonal),
     passwordHash: fakeHash(cost),
     guard: abuse.service.signIn,
     mac,
@@ -96,13 +97,13 @@ function createAccountsAndSessions(base: Base) {
   const accounts = createAccounts({
     ...shared,
     mac: (value) => `mac of ${value}`,
-    repository: accountRepository(database.db),
+    repository: accountRepository(database.db, testPersonal),
     endSessions: (...args) => sessions.service.endAll(...args),
     retention: { pendingAccountDays: 7 },
   })
   const sessions = createSessions({
     ...shared,
-    repository: sessionRepository(database.db),
+    repository: sessionRepository(database.db, testPersonal),
     accounts: accounts.service,
     clients: { backchannelUri: async () => undefined },
     consents: { revoke: async () => false },

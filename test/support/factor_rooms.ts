@@ -19,6 +19,7 @@ import { createTryLimits } from '../../src/platform/try_limits.ts'
 import { createWebAuthn } from '../../src/platform/webauthn.ts'
 import { createModelKeyValue } from '../contracts/key_value_model.ts'
 import { fakeNotices } from './notices.ts'
+import { accountColumns, testPersonal } from './personal_columns.ts'
 
 const OLD = Buffer.alloc(32, 1)
 export const NEW = Buffer.alloc(32, 2)
@@ -82,7 +83,8 @@ export function createFactorRooms(database: Database, start: number) {
     async account(): Promise<string> {
       const id = newId()
       const times = { email_verified_at: clock.now(), created_at: clock.now(), updated_at: clock.now() }
-      await db('accounts').insert({ id, email: `${id.toLowerCase()}@example.com`, state: 'active', ...times })
+      const email = `${id.toLowerCase()}@example.com`
+      await db('accounts').insert({ id, ...accountColumns(id, email), state: 'active', ...times })
       return id
     },
     /** What `genkan keys reseal` does, from the old key to the new one. */
@@ -103,7 +105,7 @@ function passkeyRoom({ db }: Database, parts: PasskeyParts, world: { emailCodes:
   return createPasskeys({
     ...parts,
     ...{ issuer: 'https://id.example', relatedOrigins: [], pages: true },
-    repository: passkeyRepository(db),
+    repository: passkeyRepository(db, testPersonal),
     webauthn: createWebAuthn({ issuer: 'https://id.example', relatedOrigins: ['https://brand.example'] }),
     passwords: { isSet: async () => world.password },
     rpName: async () => 'Genkan',

@@ -17,6 +17,7 @@ import { newId, newToken, sha256 } from '../../src/platform/ids.ts'
 import type { KeyValue } from '../../src/platform/key_value.ts'
 import type { Outbox } from '../../src/platform/outbox.ts'
 import type { Database } from '../../src/platform/postgres.ts'
+import { testPersonal } from './personal_columns.ts'
 
 /** The one code of the second factor. */
 export const FACTOR_CODE = '314159'
@@ -45,14 +46,14 @@ export function createSafetyRooms({ database, accounts, sessions, ...rest }: Saf
   const told = { ...shared, accounts: accounts.service, sessions: sessions.service }
   const notices = createNotices({
     ...told,
-    repository: noticeRepository(db),
+    repository: noticeRepository(db, testPersonal),
     keepFactors: (accountId, tx) => lostFactors.service.cancel(accountId, 'refused', tx),
   })
   const enrolment = createEnrolmentService({
     ...{ repository: enrolmentRepository(db), transaction, outbox: rest.outbox, notices: notices.service },
     ...{ sessions: sessions.service, isRequired: () => false, dropStandIns: async () => {} },
   })
-  const devices = createDevices({ ...told, repository: deviceRepository(db), notices: notices.service })
+  const devices = createDevices({ ...told, repository: deviceRepository(db, testPersonal), notices: notices.service })
   const lostFactors = createLostFactors({
     ...told,
     ...{ repository: removalRepository(db), notices: notices.service },

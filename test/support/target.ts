@@ -11,6 +11,7 @@ import { type Browser, type BrowserOptions, createBrowser, type Page } from './b
 import { authorization, PASSWORD, redeem, register, SECRET, SETTINGS } from './journeys.ts'
 import { type SmtpMailbox, startMailbox } from './mailbox.ts'
 import { MARK, type Observation } from './observer.ts'
+import { type OpenedRows, openedRows } from './personal_columns.ts'
 import { realStores, type Server, type ServerOptions, type Stores, startServer } from './server.ts'
 
 const OBSERVER = fileURLToPath(new URL('observer.ts', import.meta.url))
@@ -19,7 +20,7 @@ const OBSERVER = fileURLToPath(new URL('observer.ts', import.meta.url))
 export const OWN = 'https://own.test.example'
 export const CALLBACK = `${OWN}/callback`
 
-export interface Target {
+export interface Target extends OpenedRows {
   readonly server: Server
   readonly issuer: string
   readonly mailbox: SmtpMailbox
@@ -83,6 +84,7 @@ export async function startTarget(
   const client = await ownClient(server)
   const person: Target['person'] = ({ ip = address(), headers = {}, ...more } = {}) =>
     createBrowser({ stopAt: [OWN], ...more, headers: { 'x-forwarded-for': ip, ...headers } })
+  const sql: Target['sql'] = async (statement, values = []) => (await pool.query(statement, [...values])).rows
   const target: Target = {
     server,
     issuer: server.issuer,
@@ -98,7 +100,8 @@ export async function startTarget(
       const tokens = await redeem(client, request, end)
       return { email, password, sub: tokens.claims()?.sub ?? '', browser, tokens }
     },
-    sql: async (statement, values = []) => (await pool.query(statement, [...values])).rows,
+    sql,
+    ...openedRows(sql, server.env.GENKAN_SECRET_KEYS),
     observe: () => observe(server),
     settled: () => settled(target),
     async close() {

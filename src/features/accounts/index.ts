@@ -12,6 +12,7 @@ import {
   createSwitchAccountStep,
   type IdentifierStepDeps,
 } from './step.ts'
+import { PERSONAL } from './types.ts'
 
 export interface AccountFeatureDeps extends AccountDeps, IdentifierStepDeps {
   readonly retention: { readonly pendingAccountDays: number }
@@ -34,6 +35,7 @@ export function createAccounts(deps: AccountFeatureDeps): Feature & { readonly s
     ],
     jobs: [purge(service, deps.retention.pendingAccountDays)],
     subscribe: [repeatState(service)],
+    personal: [PERSONAL],
   }
 }
 

@@ -3,20 +3,30 @@ import type { Knex } from 'knex'
 import { AppError } from '../../errors.ts'
 import type { AccountView } from '../../interaction/step.ts'
 import type { KeyValue } from '../../platform/key_value.ts'
+import type { OpenPersonal, PersonalData } from '../../platform/personal_columns.ts'
 import type { Tx } from '../../platform/postgres.ts'
-import { type Account, type AccountLifecycle, type AccountState, later, type Profile } from './types.ts'
+import {
+  type Account,
+  type AccountLifecycle,
+  type AccountState,
+  EMAIL_HASH,
+  later,
+  openPersonal,
+  PERSONAL,
+  type Profile,
+} from './types.ts'
 
 export type AccountRepository = ReturnType<typeof accountRepository>
 
 interface AccountRow {
   readonly id: string
-  readonly email: string
+  readonly email_hash: string
+  readonly sealed_personal: string
   readonly email_verified_at: Date | null
   readonly state: AccountLifecycle
   readonly password_changed_at?: Date | null
   readonly epoch: number
   readonly locale: string | null
-  readonly profile: Profile
   readonly created_at: Date
   readonly updated_at: Date
   readonly factors: readonly string[]
@@ -29,38 +39,46 @@ const FIND = `
   select a.*, p.changed_at as password_changed_at from accounts a left join passwords p on p.account_id = a.id
   where a.id = ?`
 
-export function accountRepository(db: Knex) {
-  return { ...reads(db), ...proofs(), ...changes() }
+export function accountRepository(db: Knex, personal: PersonalData) {
+  return { ...reads(db, personal), ...proofs(personal), ...changes(personal) }
 }
 
-function reads(db: Knex) {
+/** An address and a profile on their way into the table. */
+async function sealed(personal: PersonalData, { id, email, profile }: Pick<Account, 'id' | 'email' | 'profile'>) {
+  const hash = await personal.index(email, EMAIL_HASH)
+  const content = JSON.parse(JSON.stringify({ email, profile }))
+  return { email_hash: hash, sealed_personal: personal.seal(content, PERSONAL, id) }
+}
+
+function reads(db: Knex, personal: PersonalData) {
   return {
     /** The account, with the time of its password: what was proven by an older one is void. */
     async find(id: string, tx?: Tx): Promise<Account | undefined> {
       // As text: the builder would cost more than the rest of a userinfo request's look-up.
       const { rows } = await (tx ?? db).raw<{ rows: AccountRow[] }>(FIND, [id])
-      return map(rows[0])
+      return await map(personal, rows[0], tx)
     },
 
     /** Locks the row until the transaction ends. */
     async findForUpdate(id: string, tx: Tx): Promise<Account | undefined> {
-      return map(await tx<AccountRow>('accounts').where({ id }).forUpdate().first())
+      return await map(personal, await tx<AccountRow>('accounts').where({ id }).forUpdate().first(), tx)
     },
 
     /** The account that has proven the address; else the newest that claims it. */
     async findByEmail(email: string, tx?: Tx): Promise<Account | undefined> {
-      return map(
-        await (tx ?? db)<AccountRow>('accounts')
-          .where({ email })
-          .orderByRaw('email_verified_at is null, created_at desc, id desc')
-          .first(),
-      )
+      const hash = await personal.index(email, EMAIL_HASH)
+      const row = await (tx ?? db)<AccountRow>('accounts')
+        .where({ email_hash: hash })
+        .orderByRaw('email_verified_at is null, created_at desc, id desc')
+        .first()
+      return await map(personal, row, tx, email)
     },
 
     /** Whether an account other than `exceptId` has proven the address. */
     async emailTaken(email: string, exceptId: string, tx?: Tx): Promise<boolean> {
+      const hash = await personal.index(email, EMAIL_HASH)
       const row = await (tx ?? db)<AccountRow>('accounts')
-        .where({ email })
+        .where({ email_hash: hash })
         .whereNotNull('email_verified_at')
         .whereNot({ id: exceptId })
         .first('id')
@@ -70,22 +88,21 @@ function reads(db: Knex) {
     /** Newest first, `atMost` of them; for operators. */
     async list(atMost: number): Promise<Account[]> {
       const rows = await db<AccountRow>('accounts').orderBy('created_at', 'desc').limit(atMost)
-      return rows.map(toAccount)
+      return await personal.read((open) => rows.map((row) => toAccount(row, open)))
     },
   }
 }
 
-function proofs() {
+function proofs(personal: PersonalData) {
   return {
     async insert(account: Account, tx: Tx): Promise<void> {
       await tx('accounts').insert({
         id: account.id,
-        email: account.email,
+        ...(await sealed(personal, account)),
         email_verified_at: account.emailVerifiedAt ?? null,
         state: account.state,
         epoch: account.epoch,
         locale: account.locale ?? null,
-        profile: JSON.stringify(account.profile),
         created_at: account.createdAt,
         updated_at: account.updatedAt,
       })
@@ -96,52 +113,59 @@ function proofs() {
      * a code sent to one mailbox never proves another (A25).
      */
     async prove(id: string, email: string, now: Date, tx: Tx): Promise<Account | undefined> {
+      const hash = await personal.index(email, EMAIL_HASH)
       const [row] = await tx<AccountRow>('accounts')
-        .where({ id, email })
+        .where({ id, email_hash: hash })
         .whereIn('state', ['pending', 'active'])
         .update({ email_verified_at: now, state: 'active', updated_at: now })
         .returning('*')
-      return map(row)
+      return await map(personal, row, tx, email)
     },
 
     async deletePendingOf(email: string, exceptId: string, tx: Tx): Promise<void> {
-      await tx('accounts').where({ email, state: 'pending' }).whereNot({ id: exceptId }).delete()
+      const hash = await personal.index(email, EMAIL_HASH)
+      await tx('accounts').where({ email_hash: hash, state: 'pending' }).whereNot({ id: exceptId }).delete()
     },
 
-    /** Corrects the address of an account that has proven none. */
-    async correctPending(id: string, email: string, now: Date, tx: Tx): Promise<Account | undefined> {
+    /** Corrects the address of an account that has proven none. `before` was locked and read in this transaction. */
+    async correctPending(before: Account, email: string, now: Date, tx: Tx): Promise<Account | undefined> {
       const [row] = await tx<AccountRow>('accounts')
-        .where({ id, state: 'pending' })
-        .update({ email, updated_at: now })
+        .where({ id: before.id, state: 'pending' })
+        .update({ ...(await sealed(personal, { ...before, email })), updated_at: now })
         .returning('*')
-      return map(row)
+      return await map(personal, row, tx)
     },
 
-    /** Gives an active account another address, proven at `now`. A unique violation when somebody else has proven it. */
-    async changeEmail(id: string, email: string, now: Date, tx: Tx): Promise<Account | undefined> {
+    /**
+     * Gives an active account another address, proven at `now`. `before` was locked and read in this transaction. A unique
+     * violation when somebody else has proven the address.
+     */
+    async changeEmail(before: Account, email: string, now: Date, tx: Tx): Promise<Account | undefined> {
       const [row] = await tx<AccountRow>('accounts')
-        .where({ id, state: 'active' })
-        .update({ email, email_verified_at: now, updated_at: now })
+        .where({ id: before.id, state: 'active' })
+        .update({ ...(await sealed(personal, { ...before, email })), email_verified_at: now, updated_at: now })
         .returning('*')
-      return map(row)
+      return await map(personal, row, tx)
     },
   }
 }
 
-function changes() {
+function changes(personal: PersonalData) {
   return {
+    /** `before` was locked and read in this transaction. */
     async update(
-      id: string,
+      before: Account,
       changes: { readonly locale?: string | undefined; readonly profile?: Profile | undefined },
       now: Date,
       tx: Tx,
     ): Promise<void> {
+      const { locale, profile } = changes
       await tx('accounts')
-        .where({ id })
+        .where({ id: before.id })
         .update({
           updated_at: now,
-          ...(changes.locale === undefined ? {} : { locale: changes.locale }),
-          ...(changes.profile === undefined ? {} : { profile: JSON.stringify(changes.profile) }),
+          ...(locale === undefined ? {} : { locale }),
+          ...(profile === undefined ? {} : await sealed(personal, { ...before, profile })),
         })
     },
 
@@ -154,7 +178,7 @@ function changes() {
         .where({ id })
         .update({ epoch: tx.raw('epoch + 1'), updated_at: now })
         .returning('*')
-      return map(row)
+      return await map(personal, row, tx)
     },
 
     async delete(id: string, tx: Tx): Promise<void> {
@@ -204,19 +228,23 @@ export function accountStates(kv: Pick<KeyValue, 'get' | 'add' | 'read' | 'swap'
   }
 }
 
-function map(row: AccountRow | undefined): Account | undefined {
-  return row === undefined ? undefined : toAccount(row)
+async function map(
+  personal: PersonalData,
+  row: AccountRow | undefined,
+  tx?: Tx,
+  found?: string,
+): Promise<Account | undefined> {
+  return row === undefined ? undefined : personal.read((open) => toAccount(row, open, found), tx)
 }
 
-function toAccount(row: AccountRow): Account {
+function toAccount(row: AccountRow, open: OpenPersonal, found?: string): Account {
   return {
     id: row.id,
-    email: row.email,
+    ...openPersonal(open, row, found),
     emailVerifiedAt: row.email_verified_at ?? undefined,
     state: row.state,
     epoch: row.epoch,
     locale: row.locale ?? undefined,
-    profile: row.profile,
     createdAt: row.created_at,
     updatedAt: row.updated_at,
     passwordChangedAt: row.password_changed_at ?? undefined,

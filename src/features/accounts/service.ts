@@ -168,7 +168,7 @@ function beginnings(deps: AccountDeps) {
     /** Corrects a mistyped address before it was proven. Undefined when the account is not pending any more. */
     async correctPending(id: string, email: string, tx: Tx): Promise<AccountView | undefined> {
       const before = await repository.findForUpdate(id, tx)
-      const account = await repository.correctPending(id, email, clock.now(), tx)
+      const account = before && (await repository.correctPending(before, email, clock.now(), tx))
       if (account === undefined) return undefined
       const data = changed(deps, { email: before?.email }, { email })
       await outbox.record([{ type: 'account.email_corrected', accountId: id, data }], tx)
@@ -197,7 +197,7 @@ function changes(deps: AccountDeps, publish: (id: string) => Promise<void>) {
     async changeEmail(id: string, email: string, tx: Tx): Promise<AccountView | undefined> {
       if (await repository.emailTaken(email, id, tx)) throw new AppError('already_exists')
       const before = await repository.findForUpdate(id, tx)
-      const account = await onlyOne(repository.changeEmail(id, email, clock.now(), tx))
+      const account = before && (await onlyOne(repository.changeEmail(before, email, clock.now(), tx)))
       if (account === undefined) return undefined
       await repository.deletePendingOf(email, id, tx)
       const data = changed(deps, { email: before?.email }, { email })
@@ -220,7 +220,7 @@ function changes(deps: AccountDeps, publish: (id: string) => Promise<void>) {
         { ...(profile ?? before.profile), locale: locale ?? before.locale },
       )
       if (Object.keys(data.changes).length === 0) return
-      await repository.update(id, { locale, profile }, clock.now(), tx)
+      await repository.update(before, { locale, profile }, clock.now(), tx)
       await outbox.record([{ type: 'account.updated', accountId: id, data }], tx)
     },
   }

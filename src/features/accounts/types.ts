@@ -1,8 +1,10 @@
 /** What other rooms may know of an account, what people may say of themselves, and the one form of an e-mail address. */
 import { domainToASCII, domainToUnicode } from 'node:url'
 import { z } from 'zod'
+import { AppError } from '../../errors.ts'
 import { hasSecondFactor } from '../../interaction/levels.ts'
 import { type Changes, changesOf, type Values } from '../../platform/changes.ts'
+import type { OpenPersonal } from '../../platform/personal_columns.ts'
 import { mixesScripts, scriptsOf } from '../../platform/scripts.ts'
 
 export type AccountLifecycle = 'pending' | 'active' | 'disabled' | 'closing'
@@ -26,6 +28,31 @@ export interface Account {
   readonly secondFactorRequired: boolean
   readonly enrolmentSkips: number
   readonly nudgeAfter: Date | undefined
+}
+
+/** What of an account is sealed: its address and its profile. */
+export const PERSONAL = { table: 'accounts', key: 'id', column: 'sealed_personal' } as const
+/** Under which purpose the address is hashed for look-ups. */
+export const EMAIL_HASH = 'accounts.email_hash'
+
+/** The sealed part of a row. */
+export interface Personal {
+  readonly email: string
+  readonly profile: Profile
+}
+
+/**
+ * Opens the sealed part of an account. `found` is the address by whose hash the row was found: a hash that somebody moved
+ * to another account must not lead its mail there.
+ */
+export function openPersonal(
+  open: OpenPersonal,
+  row: { readonly id: string; readonly sealed_personal: string },
+  found?: string,
+): Personal {
+  const personal = open(row.sealed_personal, PERSONAL, row.id) as unknown as Personal
+  if (found === undefined || found === personal.email) return personal
+  throw new AppError('internal_error', { detail: `${EMAIL_HASH} of row ${row.id} is not that of its address` })
 }
 
 /** How an account begins. */

@@ -1,15 +1,17 @@
 /** Rows of `devices`, and when an account stopped trusting them (`accounts.distrusted_at`). */
 import type { Knex } from 'knex'
+import type { PersonalData } from '../../platform/personal_columns.ts'
 import type { Tx } from '../../platform/postgres.ts'
+import { EMAIL_HASH } from '../accounts/types.ts'
 import type { Device, Sighting } from './types.ts'
 
 export type DeviceRepository = ReturnType<typeof deviceRepository>
 
-export function deviceRepository(db: Knex) {
-  return { ...reads(db), ...sightings(db), ...trust() }
+export function deviceRepository(db: Knex, personal: Pick<PersonalData, 'index'>) {
+  return { ...reads(db, personal), ...sightings(db), ...trust() }
 }
 
-function reads(db: Knex) {
+function reads(db: Knex, personal: Pick<PersonalData, 'index'>) {
   return {
     /** Whether the account trusts the browser at this moment. */
     async isTrusted(accountId: string, tokenHash: string, now: Date): Promise<boolean> {
@@ -24,8 +26,8 @@ function reads(db: Knex) {
     async isKnown(email: string, tokenHash: string): Promise<boolean> {
       const { rows } = await db.raw(
         `select 1 from devices join accounts on accounts.id = account_id
-         where email = ? and email_verified_at is not null and token_hash = ? and known_at is not null`,
-        [email, tokenHash],
+         where email_hash = ? and email_verified_at is not null and token_hash = ? and known_at is not null`,
+        [await personal.index(email, EMAIL_HASH), tokenHash],
       )
       return rows.length > 0
     },

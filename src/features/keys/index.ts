@@ -28,6 +28,7 @@ export function createKeys(deps: KeysFeatureDeps): KeysFeature {
   return {
     name: 'keys',
     service,
+    secrets: [{ table: 'signing_keys', key: 'kid', column: 'sealed_private' }],
     jobs: [
       { name: 'keys.refresh', everySeconds: 15, run: service.refresh },
       {

@@ -6,6 +6,7 @@
 import type { Feature } from '../../feature.ts'
 import { createNoticeRouter, type NoticeRouteDeps } from './routes.ts'
 import { createNoticeService, type NoticeDeps, type NoticeService } from './service.ts'
+import { SEALED_EMAIL } from './types.ts'
 
 const DAY = 86_400_000
 const BATCH = 500
@@ -19,6 +20,7 @@ export function createNotices(deps: NoticeDeps): Feature & { readonly service: N
   return {
     name: 'notices',
     service,
+    personal: [SEALED_EMAIL],
     subscribe: [
       {
         consumer: 'suspicious_tries',

@@ -1,25 +1,27 @@
 /** Rows of `notice_links`. A link is stored as the hash of its token. */
 import type { Knex } from 'knex'
+import type { OpenPersonal, PersonalData } from '../../platform/personal_columns.ts'
 import type { Tx } from '../../platform/postgres.ts'
-import type { LinkPurpose, NoticeLink } from './types.ts'
+import { type LinkPurpose, type NoticeLink, SEALED_EMAIL } from './types.ts'
 
 export type NoticeRepository = ReturnType<typeof noticeRepository>
 
 interface LinkRow {
+  readonly token_hash: string
   readonly account_id: string
   readonly purpose: LinkPurpose
-  readonly email: string | null
+  readonly sealed_email: string | null
   readonly created_at: Date
 }
 
-export function noticeRepository(db: Knex) {
+export function noticeRepository(db: Knex, personal: PersonalData) {
   return {
     async insert(tokenHash: string, link: NoticeLink, expiresAt: Date, tx: Tx): Promise<void> {
       await tx('notice_links').insert({
         token_hash: tokenHash,
         account_id: link.accountId,
         purpose: link.purpose,
-        email: link.email ?? null,
+        sealed_email: link.email === undefined ? null : personal.seal(link.email, SEALED_EMAIL, tokenHash),
         created_at: link.createdAt,
         expires_at: expiresAt,
       })
@@ -36,8 +38,8 @@ export function noticeRepository(db: Knex) {
       const [row]: LinkRow[] = await live(tx, now)
         .where({ token_hash: tokenHash, purpose })
         .update({ used_at: now })
-        .returning(['account_id', 'purpose', 'email', 'created_at'])
-      return row === undefined ? undefined : toLink(row)
+        .returning(['token_hash', 'account_id', 'purpose', 'sealed_email', 'created_at'])
+      return row === undefined ? undefined : personal.read((open) => toLink(row, open), tx)
     },
 
     /** Voids the account's links of a purpose that were made at `since` or later. */
@@ -50,10 +52,9 @@ export function noticeRepository(db: Knex) {
 
     /** Addresses that the account was taken from and may still come back to. */
     async earlierEmails(accountId: string, now: Date, tx: Tx): Promise<string[]> {
-      const rows: { email: string }[] = await live(tx, now)
-        .where({ account_id: accountId, purpose: 'restore_email' })
-        .distinct('email')
-      return rows.map(({ email }) => email)
+      const rows: LinkRow[] = await live(tx, now).where({ account_id: accountId, purpose: 'restore_email' })
+      const emails = await personal.read((open) => rows.map((row) => toLink(row, open).email), tx)
+      return [...new Set(emails.filter((email) => email !== undefined))]
     },
 
     async deleteExpired(before: Date, atMost: number): Promise<number> {
@@ -71,11 +72,11 @@ function live(db: Knex, now: Date) {
   return db('notice_links').whereNull('used_at').where('expires_at', '>', now)
 }
 
-function toLink(row: LinkRow): NoticeLink {
+function toLink(row: LinkRow, open: OpenPersonal): NoticeLink {
   return {
     accountId: row.account_id,
     purpose: row.purpose,
-    email: row.email ?? undefined,
+    email: row.sealed_email === null ? undefined : String(open(row.sealed_email, SEALED_EMAIL, row.token_hash)),
     createdAt: row.created_at,
   }
 }

@@ -10,6 +10,9 @@ import type { Tx } from '../../platform/postgres.ts'
  */
 export const LINK_PURPOSES = ['disown', 'restore_email', 'keep_factors'] as const
 
+/** The address that an account was taken from. */
+export const SEALED_EMAIL = { table: 'notice_links', key: 'token_hash', column: 'sealed_email' } as const
+
 export type LinkPurpose = (typeof LINK_PURPOSES)[number]
 
 /** The language of the mail where the account has chosen none, and its look. */

@@ -12,6 +12,7 @@ import type { SignedIn } from '../account_sign_in/types.ts'
 import { createPasskeyDocuments, createPasskeyRouter, type PasskeyRouteDeps } from './routes.ts'
 import { createPasskeyService, type PasskeyDeps, type PasskeyService } from './service.ts'
 import { createPasskeyOfferStep, createPasskeySetupStep, createPasskeyStep, type PasskeyStepDeps } from './step.ts'
+import { SEALED_NAME } from './types.ts'
 
 export type PasskeyFeatureDeps = PasskeyDeps &
   Omit<PasskeyStepDeps, 'passkeys'> &
@@ -25,10 +26,11 @@ export function servesPasskeys(issuer: string): boolean {
 /** The feature and its service: `service` is what the account pages get. Where no browser takes part it has no step. */
 export function createPasskeys(deps: PasskeyFeatureDeps): Feature & { readonly service: PasskeyService } {
   const service = createPasskeyService(deps)
-  if (!servesPasskeys(deps.issuer)) return { name: 'passkeys', service }
+  const room = { name: 'passkeys', service, personal: [SEALED_NAME] }
+  if (!servesPasskeys(deps.issuer)) return room
   const parts = { ...deps, passkeys: service }
   const steps = [createPasskeyStep(parts), createPasskeySetupStep(parts), createPasskeyOfferStep(parts)]
-  return { name: 'passkeys', service, steps: steps as Step[], router: createPasskeyDocuments(deps) }
+  return { ...room, steps: steps as Step[], router: createPasskeyDocuments(deps) }
 }
 
 /** The pages under /account, where there are any. */

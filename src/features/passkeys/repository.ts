@@ -1,8 +1,9 @@
 /** Rows of `passkeys`. */
 import type { Knex } from 'knex'
+import type { OpenPersonal, PersonalData } from '../../platform/personal_columns.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { Assertion } from '../../platform/webauthn.ts'
-import type { Passkey } from './types.ts'
+import { type Passkey, SEALED_NAME } from './types.ts'
 
 export type PasskeyRepository = ReturnType<typeof passkeyRepository>
 
@@ -17,15 +18,16 @@ interface PasskeyRow {
   readonly aaguid: string
   readonly backup_eligible: boolean
   readonly backed_up: boolean
-  readonly name: string
+  readonly sealed_name: string
   readonly created_at: Date
   readonly used_at: Date | null
 }
 
-export function passkeyRepository(db: Knex) {
+export function passkeyRepository(db: Knex, personal: PersonalData) {
   return {
     async findByCredential(credentialId: string): Promise<Passkey | undefined> {
-      return map(await db<PasskeyRow>('passkeys').where({ credential_id: credentialId }).first())
+      const row = await db<PasskeyRow>('passkeys').where({ credential_id: credentialId }).first()
+      return row === undefined ? undefined : personal.read((open) => toPasskey(row, open))
     },
 
     /** Oldest first. */
@@ -33,7 +35,7 @@ export function passkeyRepository(db: Knex) {
       const rows = await (tx ?? db)<PasskeyRow>('passkeys')
         .where({ account_id: accountId })
         .orderBy(['created_at', 'id'])
-      return rows.map(toPasskey)
+      return personal.read((open) => rows.map((row) => toPasskey(row, open)), tx)
     },
 
     /** A unique violation when the credential is somebody's already. */
@@ -48,7 +50,7 @@ export function passkeyRepository(db: Knex) {
         aaguid: passkey.aaguid,
         backup_eligible: passkey.backupEligible,
         backed_up: passkey.backedUp,
-        name: passkey.name,
+        sealed_name: personal.seal(passkey.name, SEALED_NAME, passkey.id),
         created_at: passkey.createdAt,
         used_at: passkey.usedAt ?? null,
       })
@@ -68,7 +70,8 @@ export function passkeyRepository(db: Knex) {
 
     /** Only one of the account's own; says whether it is. */
     async rename(accountId: string, id: string, name: string, tx: Tx): Promise<boolean> {
-      return (await tx('passkeys').where({ id, account_id: accountId }).update({ name })) === 1
+      const sealed = personal.seal(name, SEALED_NAME, id)
+      return (await tx('passkeys').where({ id, account_id: accountId }).update({ sealed_name: sealed })) === 1
     },
 
     async delete(accountId: string, id: string, tx: Tx): Promise<boolean> {
@@ -81,11 +84,7 @@ export function passkeyRepository(db: Knex) {
   }
 }
 
-function map(row: PasskeyRow | undefined): Passkey | undefined {
-  return row === undefined ? undefined : toPasskey(row)
-}
-
-function toPasskey(row: PasskeyRow): Passkey {
+function toPasskey(row: PasskeyRow, open: OpenPersonal): Passkey {
   return {
     id: row.id,
     accountId: row.account_id,
@@ -96,7 +95,7 @@ function toPasskey(row: PasskeyRow): Passkey {
     aaguid: row.aaguid,
     backupEligible: row.backup_eligible,
     backedUp: row.backed_up,
-    name: row.name,
+    name: String(open(row.sealed_name, SEALED_NAME, row.id)),
     createdAt: row.created_at,
     usedAt: row.used_at ?? undefined,
   }

@@ -1,6 +1,9 @@
 /** What other rooms may know of passkeys. */
 import type { Credential } from '../../platform/webauthn.ts'
 
+/** What a person calls a passkey is sealed. */
+export const SEALED_NAME = { table: 'passkeys', key: 'id', column: 'sealed_name' } as const
+
 export interface Passkey extends Credential {
   readonly id: string
   readonly accountId: string

@@ -1,18 +1,19 @@
 /** Rows of `passwords`, read together with the account they belong to, and of `password_failures`. */
 import type { Knex } from 'knex'
+import type { OpenPersonal, PersonalData } from '../../platform/personal_columns.ts'
 import type { Tx } from '../../platform/postgres.ts'
+import { EMAIL_HASH, openPersonal } from '../accounts/types.ts'
 import type { Credential, Tried } from './types.ts'
 
 export type PasswordRepository = ReturnType<typeof passwordRepository>
 
 interface CredentialRow {
   readonly id: string
-  readonly email: string
+  readonly sealed_personal: string
   readonly email_verified_at: Date | null
   readonly state: string
   readonly epoch: number
   readonly locale: string | null
-  readonly name: string | null
   readonly hash: string | null
   readonly changed_at: Date | null
   readonly factors: readonly string[]
@@ -22,15 +23,15 @@ interface CredentialRow {
 }
 
 const COLUMNS = `
-  a.id, a.email, a.email_verified_at, a.state, a.epoch, a.locale, a.profile->>'name' as name, p.hash, p.changed_at,
+  a.id, a.sealed_personal, a.email_verified_at, a.state, a.epoch, a.locale, p.hash, p.changed_at,
     a.factors, a.second_factor_required, a.enrolment_skips, a.nudge_after`
 const SELECT = `select ${COLUMNS} from accounts a left join passwords p on p.account_id = a.id`
 
 /** One row whether there is an account or not, and whether it was guessed at or not. */
 const TRIED = `
   select ${COLUMNS}, coalesce(f.failures, 0) as failures
-  from (select ?::text as email, ?::text as identifier) as typed
-  left join accounts a on a.email = typed.email and a.email_verified_at is not null
+  from (select ?::text as email_hash, ?::text as identifier) as typed
+  left join accounts a on a.email_hash = typed.email_hash and a.email_verified_at is not null
   left join passwords p on p.account_id = a.id
   left join password_failures f on f.identifier = typed.identifier`
 
@@ -44,22 +45,29 @@ const PURGE_FAILURES = `
     select identifier from password_failures where failed_at < ? order by failed_at limit ? for update skip locked
   ) returning 1`
 
-export function passwordRepository(db: Knex) {
-  const one = async (sql: string, values: readonly string[], tx?: Tx): Promise<Credential | undefined> => {
-    const { rows } = await (tx ?? db).raw<{ rows: CredentialRow[] }>(sql, [...values])
-    return rows[0] === undefined ? undefined : toCredential(rows[0])
+export function passwordRepository(db: Knex, personal: PersonalData) {
+  const hashOf = (email: string) => personal.index(email, EMAIL_HASH)
+  const credential = (row: CredentialRow | undefined, found?: string, tx?: Tx) =>
+    personal.read((open) => (row?.id ? toCredential(row, open, found) : undefined), tx)
+  const one = async (sql: string, id: string, tx?: Tx): Promise<Credential | undefined> => {
+    const { rows } = await (tx ?? db).raw<{ rows: CredentialRow[] }>(sql, [id])
+    return credential(rows[0], undefined, tx)
+  }
+  const oneOf = async (sql: string, email: string): Promise<Credential | undefined> => {
+    const { rows } = await db.raw<{ rows: CredentialRow[] }>(sql, [await hashOf(email)])
+    return credential(rows[0], email)
   }
   return {
     /** The account that has proven the address. Those that only claim it cannot sign in. */
     findProven: (email: string): Promise<Credential | undefined> =>
-      one(`${SELECT} where a.email = ? and a.email_verified_at is not null`, [email]),
+      oneOf(`${SELECT} where a.email_hash = ? and a.email_verified_at is not null`, email),
 
     /** The account that has proven the address, and the failures in a row at the address (by its keyed hash). */
     async findTried(email: string, identifier: string): Promise<Tried> {
       type Row = CredentialRow & { readonly failures: number }
-      const { rows } = await db.raw<{ rows: Row[] }>(TRIED, [email, identifier])
+      const { rows } = await db.raw<{ rows: Row[] }>(TRIED, [await hashOf(email), identifier])
       const [row] = rows
-      return { credential: row?.id ? toCredential(row) : undefined, failures: row?.failures ?? 0 }
+      return { credential: await credential(row, email), failures: row?.failures ?? 0 }
     },
 
     async failuresAt(identifier: string): Promise<number> {
@@ -83,11 +91,12 @@ export function passwordRepository(db: Knex) {
 
     /** The account that has proven the address, else the newest that claims it. */
     findByEmail: (email: string): Promise<Credential | undefined> =>
-      one(`${SELECT} where a.email = ? order by a.email_verified_at is null, a.created_at desc, a.id desc limit 1`, [
+      oneOf(
+        `${SELECT} where a.email_hash = ? order by a.email_verified_at is null, a.created_at desc, a.id desc limit 1`,
         email,
-      ]),
+      ),
 
-    findByAccount: (accountId: string): Promise<Credential | undefined> => one(`${SELECT} where a.id = ?`, [accountId]),
+    findByAccount: (accountId: string): Promise<Credential | undefined> => one(`${SELECT} where a.id = ?`, accountId),
 
     /**
      * Locks the account until the transaction ends, and only then reads: of two changes at once the second sees the first.
@@ -95,7 +104,7 @@ export function passwordRepository(db: Knex) {
      */
     async findForUpdate(accountId: string, tx: Tx): Promise<Credential | undefined> {
       await tx.raw('select 1 from accounts where id = ? for update', [accountId])
-      return one(`${SELECT} where a.id = ?`, [accountId], tx)
+      return one(`${SELECT} where a.id = ?`, accountId, tx)
     },
 
     async store(accountId: string, hash: string, now: Date, tx: Tx): Promise<void> {
@@ -112,15 +121,16 @@ export function passwordRepository(db: Knex) {
   }
 }
 
-function toCredential(row: CredentialRow): Credential {
+function toCredential(row: CredentialRow, open: OpenPersonal, found?: string): Credential {
+  const { email, profile } = openPersonal(open, row, found)
   return {
     account: {
       accountId: row.id,
-      email: row.email,
+      email,
       emailVerified: row.email_verified_at !== null,
       active: row.state === 'active' || row.state === 'pending',
       epoch: row.epoch,
-      name: row.name ?? undefined,
+      name: typeof profile.name === 'string' ? profile.name : undefined,
       locale: row.locale ?? undefined,
       passwordAt: row.changed_at?.getTime(),
       factors: row.factors,

@@ -24,6 +24,7 @@ export function createRecoveryCodes(
     name: 'recovery_codes',
     service,
     steps: [createRecoveryCodeStep(parts) as Step, createNewRecoveryCodesStep(parts) as Step],
+    secrets: [{ table: 'recovery_codes', key: 'id', column: 'sealed_hash' }],
   }
 }
 

@@ -7,6 +7,7 @@ import type { RecordedFact } from '../../events.ts'
 import type { Feature, Job, Subscription } from '../../feature.ts'
 import type { SessionRepository } from './repository.ts'
 import { createSessionService, type SessionDeps, type SessionService } from './service.ts'
+import { SEALED_IP, SEALED_USER_AGENT } from './types.ts'
 
 export interface SessionFeatureDeps extends SessionDeps {
   /**
@@ -35,6 +36,7 @@ export function createSessions(deps: SessionFeatureDeps): Feature & { readonly s
     service,
     jobs: [purge(deps, deps.repository, service)],
     subscribe: [repeatEffects(deps), backchannelLogout(deps)],
+    personal: [SEALED_IP, SEALED_USER_AGENT],
   }
 }
 

@@ -1,27 +1,24 @@
 /** Rows of `sessions` and `session_clients`. */
 import type { Knex } from 'knex'
 import type { Statement } from '../../platform/outbox.ts'
+import type { OpenPersonal, PersonalData } from '../../platform/personal_columns.ts'
 import type { Tx } from '../../platform/postgres.ts'
-import type { ClientLink, ConnectedClient, Cutoffs, EndReason, ListedSession, OpenSession, Session } from './types.ts'
+import {
+  type ClientLink,
+  type ConnectedClient,
+  type CutLink,
+  type Cutoffs,
+  type Ended,
+  type EndReason,
+  type LinkSelector,
+  type ListedSession,
+  type OpenSession,
+  SEALED_IP,
+  SEALED_USER_AGENT,
+  type Session,
+} from './types.ts'
 
 export type SessionRepository = ReturnType<typeof sessionRepository>
-
-/** Links that were cut or told of a logout. `revoked` is false for an offline grant that survives. */
-export interface CutLink {
-  readonly accountId: string
-  readonly clientId: string
-  readonly sid: string
-  readonly grantId: string
-  readonly sessionUid: string
-  readonly revoked: boolean
-}
-
-/** Which links an end touches: those of some sessions, of an account, of an account's client, or of one grant. */
-export type LinkSelector =
-  | { readonly sessionUids: readonly string[] }
-  | { readonly accountId: string; readonly exceptUid?: string | undefined }
-  | { readonly accountId: string; readonly clientId: string }
-  | { readonly grantId: string }
 
 /** Whether a row is not over. */
 const ALIVE = `created_at >= ?::timestamptz - make_interval(secs => least(absolute_seconds, ?)) and
@@ -32,20 +29,20 @@ function alive({ now, absoluteSeconds, idleSeconds, slackSeconds }: Cutoffs) {
 }
 
 /** Finds and changes sign-ins. `tx` is optional where one statement is the whole act. */
-export function sessionRepository(db: Knex) {
+export function sessionRepository(db: Knex, personal: PersonalData) {
   return {
-    ...reads(db),
-    ...beginnings(db),
+    ...reads(db, personal),
+    ...beginnings(db, personal),
     ...endings(),
     ...purges(db),
   }
 }
 
-function reads(db: Knex) {
+function reads(db: Knex, personal: PersonalData) {
   return {
     async find(uid: string, tx?: Tx): Promise<Session | undefined> {
       const row = await (tx ?? db)('sessions').where({ uid }).first()
-      return row === undefined ? undefined : toSession(row)
+      return row === undefined ? undefined : personal.read((open) => toSession(row, open), tx)
     },
 
     /** Live sessions of an account, the latest seen first. */
@@ -59,11 +56,12 @@ function reads(db: Knex) {
           order by seen_at desc limit 200`,
         [accountId, ...alive(over)],
       )
-      return rows.map((row) => ({
-        ...toSession(row),
+      const listed = (row: ListedRow, open: OpenPersonal): ListedSession => ({
+        ...toSession(row, open),
         methods: row.proofs.map(({ method }) => method),
         clientIds: row.client_ids,
-      }))
+      })
+      return personal.read((open) => rows.map((row) => listed(row, open)), tx)
     },
 
     /** Clients that hold a live grant of the account, by client. */
@@ -83,20 +81,24 @@ function reads(db: Knex) {
   }
 }
 
-function beginnings(db: Knex) {
+function beginnings(db: Knex, personal: PersonalData) {
+  const client = ({ ip, userAgent }: OpenSession, uid: string) => [
+    ip === undefined ? null : personal.seal(ip, SEALED_IP, uid),
+    userAgent === undefined ? null : personal.seal(userAgent.slice(0, 512), SEALED_USER_AGENT, uid),
+  ]
   return {
     /** Inserts a new session together with its facts: one statement, of which all or nothing is done. */
     async begin(session: OpenSession, uid: string, facts: Statement, tx?: Tx): Promise<void> {
       const { accountId, transient, now } = session
       await (tx ?? db).raw(
         `with facts as (${facts.sql})
-         insert into sessions (uid, account_id, proofs, amr, transient, ip, user_agent, created_at, authenticated_at, seen_at,
-           idle_seconds, absolute_seconds)
+         insert into sessions (uid, account_id, proofs, amr, transient, sealed_ip, sealed_user_agent, created_at,
+           authenticated_at, seen_at, idle_seconds, absolute_seconds)
          values (?, ?, ?::jsonb, ?::jsonb, ?, ?, ?, ?, ?, ?, ?, ?)`,
         [
           ...facts.bindings,
           ...[uid, accountId, JSON.stringify(session.proofs), JSON.stringify(session.amr), transient],
-          ...[session.ip ?? null, session.userAgent?.slice(0, 512) ?? null, now, now, now],
+          ...[...client(session, uid), now, now, now],
           ...limitsOf(session),
         ],
       )
@@ -114,27 +116,25 @@ function beginnings(db: Knex) {
     ): Promise<{ uid: string; renewed: boolean }> {
       const proofs = JSON.stringify(session.proofs)
       const amr = JSON.stringify(session.amr)
-      const ip = session.ip ?? null
-      const userAgent = session.userAgent?.slice(0, 512) ?? null
       const now = session.now
       const { rows } = await tx.raw(
         `with renewed as (
-           update sessions set proofs = ?::jsonb, amr = ?::jsonb, transient = ?, ip = ?, user_agent = ?,
-             authenticated_at = ?, seen_at = ?
+           update sessions set proofs = ?::jsonb, amr = ?::jsonb, transient = ?, sealed_ip = ?,
+             sealed_user_agent = ?, authenticated_at = ?, seen_at = ?
            where uid = ? and account_id = ? and ended_at is null and
              created_at >= ?::timestamptz - make_interval(secs => least(absolute_seconds, ?)) returning uid
          ), fresh as (
-           insert into sessions (uid, account_id, proofs, amr, transient, ip, user_agent, created_at, authenticated_at, seen_at,
-             idle_seconds, absolute_seconds)
+           insert into sessions (uid, account_id, proofs, amr, transient, sealed_ip, sealed_user_agent, created_at,
+             authenticated_at, seen_at, idle_seconds, absolute_seconds)
            select ?::text, ?::text, ?::jsonb, ?::jsonb, ?::boolean, ?::text, ?::text, ?::timestamptz, ?::timestamptz,
              ?::timestamptz, ?::integer, ?::integer
            where not exists (select 1 from renewed) returning uid
          )
          select uid, true as renewed from renewed union all select uid, false from fresh`,
         [
-          ...[proofs, amr, session.transient, ip, userAgent, now, now],
+          ...[proofs, amr, session.transient, ...client(session, session.uid ?? ''), now, now],
           ...[session.uid ?? '', session.accountId, over.now, over.absoluteSeconds],
-          ...[freshUid, session.accountId, proofs, amr, session.transient, ip, userAgent, now, now, now],
+          ...[freshUid, session.accountId, proofs, amr, session.transient, ...client(session, freshUid), now, now, now],
           ...limitsOf(session),
         ],
       )
@@ -245,8 +245,8 @@ function purges(db: Knex) {
     /** Forgets the addresses of sign-ins older than their retention. */
     async forgetAddresses(before: Date, atMost: number): Promise<void> {
       await db.raw(
-        `update sessions set ip = null where uid in (
-           select uid from sessions where ip is not null and authenticated_at < ? limit ?)`,
+        `update sessions set sealed_ip = null where uid in (
+           select uid from sessions where sealed_ip is not null and authenticated_at < ? limit ?)`,
         [before, atMost],
       )
     },
@@ -258,11 +258,6 @@ function selected(query: Knex.QueryBuilder, selector: LinkSelector): Knex.QueryB
   if ('grantId' in selector) return query.where({ grant_id: selector.grantId })
   if ('clientId' in selector) return query.where({ account_id: selector.accountId, client_id: selector.clientId })
   return query.where({ account_id: selector.accountId }).whereNot('session_uid', selector.exceptUid ?? '')
-}
-
-export interface Ended {
-  readonly uid: string
-  readonly accountId: string
 }
 
 interface LinkRow {
@@ -286,8 +281,8 @@ interface SessionRow {
   account_id: string
   amr: string[]
   transient: boolean
-  ip: string | null
-  user_agent: string | null
+  sealed_ip: string | null
+  sealed_user_agent: string | null
   created_at: Date
   authenticated_at: Date
   seen_at: Date
@@ -325,14 +320,18 @@ function toCutLink(row: LinkRow): CutLink {
   }
 }
 
-function toSession(row: SessionRow): Session {
+function toSession(row: SessionRow, open: OpenPersonal): Session {
+  const opened = (column: typeof SEALED_IP | typeof SEALED_USER_AGENT) => {
+    const sealed = row[column.column]
+    return sealed === null ? undefined : String(open(sealed, column, row.uid))
+  }
   return {
     uid: row.uid,
     accountId: row.account_id,
     amr: row.amr,
     transient: row.transient,
-    ip: row.ip ?? undefined,
-    userAgent: row.user_agent ?? undefined,
+    ip: opened(SEALED_IP),
+    userAgent: opened(SEALED_USER_AGENT),
     createdAt: row.created_at,
     authenticatedAt: row.authenticated_at,
     seenAt: row.seen_at,

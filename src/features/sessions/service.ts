@@ -2,14 +2,16 @@
 import type { Fact } from '../../events.ts'
 import type { Outbox } from '../../platform/outbox.ts'
 import type { Tx } from '../../platform/postgres.ts'
-import type { CutLink, Ended, SessionRepository } from './repository.ts'
+import type { SessionRepository } from './repository.ts'
 import {
   type AfterCommit,
   type ClientLink,
   type ConnectedClient,
+  type CutLink,
   type Cutoffs,
   deviceOf,
   END_REASONS,
+  type Ended,
   type EndReason,
   isOver,
   type OpenSession,

@@ -24,12 +24,39 @@ export interface SessionView extends ListedSession {
   readonly device: Device
 }
 
+/** Where the sign-in came from and with what: sealed, each for itself, since the address is forgotten earlier. */
+export const SEALED_IP = { table: 'sessions', key: 'uid', column: 'sealed_ip' } as const
+export const SEALED_USER_AGENT = { table: 'sessions', key: 'uid', column: 'sealed_user_agent' } as const
+
 /** A live session with what its owner wants to know of it. */
 export interface ListedSession extends Session {
   /** Methods that were shown in it, as the levels name them. */
   readonly methods: readonly string[]
   /** Clients that hold a live grant from it. */
   readonly clientIds: readonly string[]
+}
+
+/** Links that were cut or told of a logout. `revoked` is false for an offline grant that survives. */
+export interface CutLink {
+  readonly accountId: string
+  readonly clientId: string
+  readonly sid: string
+  readonly grantId: string
+  readonly sessionUid: string
+  readonly revoked: boolean
+}
+
+/** Which links an end touches: those of some sessions, of an account, of an account's client, or of one grant. */
+export type LinkSelector =
+  | { readonly sessionUids: readonly string[] }
+  | { readonly accountId: string; readonly exceptUid?: string | undefined }
+  | { readonly accountId: string; readonly clientId: string }
+  | { readonly grantId: string }
+
+/** A session that was ended. */
+export interface Ended {
+  readonly uid: string
+  readonly accountId: string
 }
 
 /** Empty strings where the user agent tells nothing. Never trusted, only shown. */

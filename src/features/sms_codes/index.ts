@@ -17,7 +17,12 @@ export type SmsCodeFeatureDeps = SmsCodeDeps & Omit<SmsStepDeps, 'sms'>
 export function createSmsCodes(deps: SmsCodeFeatureDeps): Feature & { readonly service: SmsCodeService } {
   const service = createSmsCodeService(deps)
   const parts = { ...deps, sms: service }
-  return { name: 'sms_codes', service, steps: [createSmsCodeStep(parts) as Step, createSmsSetupStep(parts) as Step] }
+  return {
+    name: 'sms_codes',
+    service,
+    steps: [createSmsCodeStep(parts) as Step, createSmsSetupStep(parts) as Step],
+    secrets: [{ table: 'phones', key: 'account_id', column: 'sealed_number' }],
+  }
 }
 
 /** The pages under /account, where there are any. */

@@ -17,7 +17,12 @@ export type TotpFeatureDeps = TotpDeps & Omit<TotpStepDeps, 'totp'>
 export function createTotp(deps: TotpFeatureDeps): Feature & { readonly service: TotpService } {
   const service = createTotpService(deps)
   const parts = { ...deps, totp: service }
-  return { name: 'totp', service, steps: [createTotpStep(parts) as Step, createTotpSetupStep(parts) as Step] }
+  return {
+    name: 'totp',
+    service,
+    steps: [createTotpStep(parts) as Step, createTotpSetupStep(parts) as Step],
+    secrets: [{ table: 'totp_seeds', key: 'account_id', column: 'sealed_seed' }],
+  }
 }
 
 /** The pages under /account, where there are any. */

@@ -3,7 +3,8 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/glo
 import { accountRepository } from '../../../src/features/accounts/repository.ts'
 import type { Account } from '../../../src/features/accounts/types.ts'
 import { newId } from '../../../src/platform/ids.ts'
-import { type Database, uniqueViolation } from '../../../src/platform/postgres.ts'
+import { type Database, type Tx, uniqueViolation } from '../../../src/platform/postgres.ts'
+import { testPersonal } from '../../support/personal_columns.ts'
 import { freshDatabase } from '../../support/services.ts'
 
 const NOW = new Date('2026-11-01T12:00:00.000Z')
@@ -18,7 +19,7 @@ describe.each(['embedded', 'postgres'] as const)('account repository on %s', (ki
 
   beforeAll(async () => {
     database = await freshDatabase(kind)
-    accounts = accountRepository(database.db)
+    accounts = accountRepository(database.db, testPersonal)
   })
   afterAll(() => database.close())
   beforeEach(() => {
@@ -45,6 +46,13 @@ describe.each(['embedded', 'postgres'] as const)('account repository on %s', (ki
     await database.transaction((tx) => accounts.insert(account, tx))
     return account.id
   }
+  /** As the service does: the row is locked, read, then changed. */
+  const change = <T>(id: string, act: (before: Account, tx: Tx) => Promise<T>) =>
+    database.transaction(async (tx) => {
+      const before = await accounts.findForUpdate(id, tx)
+      if (before === undefined) throw new Error('no such account')
+      return act(before, tx)
+    })
   const proven = (changes: Partial<Account> = {}) => pending({ state: 'active', emailVerifiedAt: NOW, ...changes })
 
   it('gives back what was inserted', async () => {
@@ -102,7 +110,7 @@ describe.each(['embedded', 'postgres'] as const)('account repository on %s', (ki
   it('corrects an address before it is proven and not after', async () => {
     const [claimed, done] = [await pending(), await proven()]
     const correct = (id: string) =>
-      database.transaction((tx) => accounts.correctPending(id, `right-${email}`, later(1), tx))
+      change(id, (before, tx) => accounts.correctPending(before, `right-${email}`, later(1), tx))
     expect(await correct(claimed)).toMatchObject({ email: `right-${email}` })
     expect(await correct(done)).toBeUndefined()
   })
@@ -115,17 +123,19 @@ describe.each(['embedded', 'postgres'] as const)('account repository on %s', (ki
     expect(await accounts.find(kept)).toBeDefined()
   })
 
-  it('changes the address of an active account', async () => {
-    const id = await proven()
-    const changed = await database.transaction((tx) => accounts.changeEmail(id, `new-${email}`, later(1), tx))
-    expect(changed).toMatchObject({ email: `new-${email}`, emailVerifiedAt: later(1) })
+  it('changes the address of an active account, and nothing else of the person', async () => {
+    const id = await proven({ profile: { name: 'Anna' } })
+    const changed = await change(id, (before, tx) => accounts.changeEmail(before, `new-${email}`, later(1), tx))
+    expect(changed).toMatchObject({ email: `new-${email}`, emailVerifiedAt: later(1), profile: { name: 'Anna' } })
+    expect((await accounts.findByEmail(`new-${email}`))?.id).toBe(id)
+    expect(await accounts.findByEmail(email)).toBeUndefined()
   })
 
   it('changes language and profile apart from each other', async () => {
     const id = await proven({ locale: 'en', profile: { name: 'Anna' } })
-    await database.transaction((tx) => accounts.update(id, { locale: 'fi' }, later(1), tx))
+    await change(id, (before, tx) => accounts.update(before, { locale: 'fi' }, later(1), tx))
     expect(await accounts.find(id)).toMatchObject({ locale: 'fi', profile: { name: 'Anna' }, updatedAt: later(1) })
-    await database.transaction((tx) => accounts.update(id, { profile: { nickname: 'A' } }, later(2), tx))
+    await change(id, (before, tx) => accounts.update(before, { profile: { nickname: 'A' } }, later(2), tx))
     expect(await accounts.find(id)).toMatchObject({ locale: 'fi', profile: { nickname: 'A' } })
   })
 

@@ -7,6 +7,7 @@ import { newId } from '../../../src/platform/ids.ts'
 import type { KeyValue } from '../../../src/platform/key_value.ts'
 import type { Database, Tx } from '../../../src/platform/postgres.ts'
 import { createModelKeyValue } from '../../contracts/key_value_model.ts'
+import { testPersonal } from '../../support/personal_columns.ts'
 import { freshDatabase } from '../../support/services.ts'
 
 const START = Date.parse('2026-11-01T12:00:00.000Z')
@@ -35,7 +36,7 @@ describe('accounts', () => {
     email = `${newId().toLowerCase()}@example.com`
     feature = createAccounts({
       readEmail: async () => undefined,
-      repository: accountRepository(database.db),
+      repository: accountRepository(database.db, testPersonal),
       kv,
       transaction: database.transaction,
       outbox: {

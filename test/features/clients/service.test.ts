@@ -4,6 +4,7 @@ import { createLocalInvalidation } from '../../../src/platform/invalidation.ts'
 import { createOutbox } from '../../../src/platform/outbox.ts'
 import type { Database } from '../../../src/platform/postgres.ts'
 import { createSecretBox } from '../../../src/platform/secret_box.ts'
+import { testPersonal } from '../../support/personal_columns.ts'
 import { freshDatabase } from '../../support/services.ts'
 
 const ISSUER = 'https://id.example.com'
@@ -22,7 +23,7 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
   const build = (scopes = ['openid', 'profile', 'email', 'offline_access'], accountPages = true) =>
     createClients({
       database,
-      outbox: createOutbox({ secretBox: createSecretBox([Buffer.alloc(32, 1)]), clock }),
+      outbox: createOutbox({ personal: testPersonal, secretBox: createSecretBox([Buffer.alloc(32, 1)]), clock }),
       invalidation: createLocalInvalidation(),
       clock,
       brandExists: async (id) => id === 'acme',

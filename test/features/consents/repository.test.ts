@@ -4,10 +4,15 @@ import type { Agreement } from '../../../src/features/consents/types.ts'
 import { createOutbox } from '../../../src/platform/outbox.ts'
 import type { Database } from '../../../src/platform/postgres.ts'
 import { createSecretBox } from '../../../src/platform/secret_box.ts'
+import { accountColumns, testPersonal } from '../../support/personal_columns.ts'
 import { freshDatabase } from '../../support/services.ts'
 
 const NOW = new Date('2026-11-01T12:00:00.000Z')
-const outbox = createOutbox({ secretBox: createSecretBox([Buffer.alloc(32, 1)]), clock: { now: () => NOW } })
+const outbox = createOutbox({
+  personal: testPersonal,
+  secretBox: createSecretBox([Buffer.alloc(32, 1)]),
+  clock: { now: () => NOW },
+})
 const LATER = new Date('2026-11-02T12:00:00.000Z')
 
 describe.each(['embedded', 'postgres'] as const)('consent repository on %s', (kind) => {
@@ -20,7 +25,7 @@ describe.each(['embedded', 'postgres'] as const)('consent repository on %s', (ki
     consents = consentRepository(database.db)
     const rows = ['a', 'b', 'c', 'd'].map((id) => ({
       id,
-      email: `${id}@example.com`,
+      ...accountColumns(id, `${id}@example.com`),
       state: 'active',
       created_at: NOW,
       updated_at: NOW,

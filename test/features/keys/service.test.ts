@@ -5,6 +5,7 @@ import { createLocalInvalidation, type Invalidation } from '../../../src/platfor
 import { createOutbox } from '../../../src/platform/outbox.ts'
 import type { Database } from '../../../src/platform/postgres.ts'
 import { createSecretBox } from '../../../src/platform/secret_box.ts'
+import { testPersonal } from '../../support/personal_columns.ts'
 import { freshDatabase } from '../../support/services.ts'
 
 const OLD = Buffer.alloc(32, 1)
@@ -22,7 +23,7 @@ describe.each(['embedded', 'postgres'] as const)('signing keys on %s', (kind) =>
     return createKeys({
       database,
       secretBox,
-      outbox: createOutbox({ secretBox, clock }),
+      outbox: createOutbox({ personal: testPersonal, secretBox, clock }),
       invalidation,
       clock,
       verifySeconds: 30 * DAY,

@@ -125,11 +125,13 @@ describe('a lost app', () => {
     const end = await later.submit(due, {}, { form: '/lost_factor', button: 'remove' })
     expect(end.params.has('code')).toBe(true)
     await mailOf(person.email, 'The second step of your Genkan account was removed')
-    const rows = await target.sql('select a.factors from accounts a where a.email = $1', [person.email])
+    const rows = await target.sql('select a.factors from accounts a where a.email_hash = $1', [
+      await target.emailHash(person.email),
+    ])
     expect(rows).toEqual([{ factors: [] }])
     expect(
-      await target.sql('select 1 from totp_seeds t join accounts a on a.id = t.account_id where a.email = $1', [
-        person.email,
+      await target.sql('select 1 from totp_seeds t join accounts a on a.id = t.account_id where a.email_hash = $1', [
+        await target.emailHash(person.email),
       ]),
     ).toEqual([])
     expect(await asked(person, target.person())).toBe('nothing')

@@ -8,6 +8,7 @@ import { createOutbox } from '../../../src/platform/outbox.ts'
 import type { Database } from '../../../src/platform/postgres.ts'
 import { createSecretBox } from '../../../src/platform/secret_box.ts'
 import { type SmtpMailbox, startMailbox } from '../../support/mailbox.ts'
+import { testPersonal } from '../../support/personal_columns.ts'
 import { freshDatabase } from '../../support/services.ts'
 
 const secretBox = createSecretBox([Buffer.alloc(32, 1)])
@@ -41,9 +42,9 @@ describe.each(['embedded', 'postgres'] as const)('a mail on its way, on %s', (ki
       }),
       sending,
     })
-    const ledger = createLedger({ database, secretBox, clock, subscriptions })
-    const deliveries = createDeliveries({ database, secretBox, clock, subscriptions, logger })
-    const outbox = createOutbox({ secretBox, clock })
+    const ledger = createLedger({ personal: testPersonal, database, secretBox, clock, subscriptions })
+    const deliveries = createDeliveries({ personal: testPersonal, database, secretBox, clock, subscriptions, logger })
+    const outbox = createOutbox({ personal: testPersonal, secretBox, clock })
     const run = async () => {
       await ledger.seal()
       return deliveries.deliver()

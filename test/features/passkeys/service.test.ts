@@ -4,6 +4,7 @@ import type { Passkey } from '../../../src/features/passkeys/types.ts'
 import type { Database } from '../../../src/platform/postgres.ts'
 import { createFactorRooms } from '../../support/factor_rooms.ts'
 import { type SoftAuthenticator, softAuthenticator } from '../../support/passkey.ts'
+import { testPersonal } from '../../support/personal_columns.ts'
 import { freshDatabase } from '../../support/services.ts'
 
 const START = Date.parse('2026-11-01T12:00:00.000Z')
@@ -192,7 +193,7 @@ describe.each(['embedded', 'postgres'] as const)('passkeys on %s', (kind) => {
   })
 
   it('keeps rows of 32-bit counters, and finds them by credential', async () => {
-    const repository = passkeyRepository(database.db)
+    const repository = passkeyRepository(database.db, testPersonal)
     const [id, counter] = [`p-${accountId}`, 2 ** 32 - 1]
     const passkey: Passkey = {
       ...{ id, accountId, credentialId: `c-${accountId}`, publicKey: 'k', counter, transports: ['usb', 'nfc'] },

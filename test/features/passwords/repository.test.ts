@@ -1,10 +1,12 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import type { Json } from '../../../src/events.ts'
 import { passwordRepository } from '../../../src/features/passwords/repository.ts'
 import { createPasswordService } from '../../../src/features/passwords/service.ts'
 import { newId } from '../../../src/platform/ids.ts'
 import type { Database } from '../../../src/platform/postgres.ts'
 import { createModelKeyValue } from '../../contracts/key_value_model.ts'
 import { createTestAbuse } from '../../support/abuse.ts'
+import { accountColumns, testPersonal } from '../../support/personal_columns.ts'
 import { freshDatabase } from '../../support/services.ts'
 
 const NOW = new Date('2026-11-01T12:00:00.000Z')
@@ -17,17 +19,18 @@ describe.each(['embedded', 'postgres'] as const)('password repository on %s', (k
 
   beforeAll(async () => {
     database = await freshDatabase(kind)
-    passwords = passwordRepository(database.db)
+    passwords = passwordRepository(database.db, testPersonal)
   })
   afterAll(() => database.close())
   beforeEach(() => {
     email = `${newId().toLowerCase()}@example.com`
   })
 
-  async function account(changes: object = {}): Promise<string> {
+  async function account({ profile, ...changes }: { profile?: Json; [column: string]: unknown } = {}): Promise<string> {
+    const id = newId()
     const row = {
-      id: newId(),
-      email,
+      id,
+      ...accountColumns(id, email, profile),
       state: 'active',
       email_verified_at: NOW,
       created_at: NOW,
@@ -41,7 +44,7 @@ describe.each(['embedded', 'postgres'] as const)('password repository on %s', (k
     database.transaction((tx) => passwords.store(id, hash, now, tx))
 
   it('finds the account of a proven address with its hash in one row', async () => {
-    const id = await account({ locale: 'fi', epoch: 2, profile: JSON.stringify({ name: 'Anna' }) })
+    const id = await account({ locale: 'fi', epoch: 2, profile: { name: 'Anna' } })
     await store(id, 'hash')
     expect(await passwords.findProven(email)).toEqual({
       account: {

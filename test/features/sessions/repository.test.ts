@@ -5,10 +5,15 @@ import type { OpenSession } from '../../../src/features/sessions/types.ts'
 import { createOutbox } from '../../../src/platform/outbox.ts'
 import type { Database } from '../../../src/platform/postgres.ts'
 import { createSecretBox } from '../../../src/platform/secret_box.ts'
+import { accountColumns, testPersonal } from '../../support/personal_columns.ts'
 import { freshDatabase } from '../../support/services.ts'
 
 const NOW = new Date('2026-11-01T12:00:00.000Z')
-const outbox = createOutbox({ secretBox: createSecretBox([Buffer.alloc(32, 1)]), clock: { now: () => NOW } })
+const outbox = createOutbox({
+  personal: testPersonal,
+  secretBox: createSecretBox([Buffer.alloc(32, 1)]),
+  clock: { now: () => NOW },
+})
 const HOUR = 3_600_000
 const at = (hours: number) => new Date(NOW.getTime() + hours * HOUR)
 /** Runs something as if it came from a request of its own. */
@@ -26,12 +31,12 @@ describe.each(['embedded', 'postgres'] as const)('session repository on %s', (ki
 
   beforeAll(async () => {
     database = await freshDatabase(kind)
-    sessions = sessionRepository(database.db)
+    sessions = sessionRepository(database.db, testPersonal)
   })
   afterAll(() => database.close())
 
   async function account(id: string): Promise<string> {
-    const row = { id, email: `${id}@example.com`, state: 'active', created_at: NOW, updated_at: NOW }
+    const row = { id, ...accountColumns(id, `${id}@example.com`), state: 'active', created_at: NOW, updated_at: NOW }
     await database.db('accounts').insert(row)
     return id
   }
@@ -292,8 +297,9 @@ describe('a grant that is linked while "end everything" runs', () => {
   let sessions: ReturnType<typeof sessionRepository>
   beforeAll(async () => {
     database = await freshDatabase('postgres')
-    sessions = sessionRepository(database.db)
-    const row = { id: 'race', email: 'race@example.com', state: 'active', created_at: NOW, updated_at: NOW }
+    sessions = sessionRepository(database.db, testPersonal)
+    const sealed = accountColumns('race', 'race@example.com')
+    const row = { id: 'race', ...sealed, state: 'active', created_at: NOW, updated_at: NOW }
     await database.db('accounts').insert(row)
   })
   afterAll(() => database.close())

@@ -1,8 +1,15 @@
 import { beforeEach, describe, expect, it } from '@jest/globals'
 import type { Fact } from '../../../src/events.ts'
-import type { CutLink, LinkSelector, SessionRepository } from '../../../src/features/sessions/repository.ts'
+import type { SessionRepository } from '../../../src/features/sessions/repository.ts'
 import { createSessionService, type SessionDeps } from '../../../src/features/sessions/service.ts'
-import { deviceOf, END_REASONS, type EndReason, type Session } from '../../../src/features/sessions/types.ts'
+import {
+  type CutLink,
+  deviceOf,
+  END_REASONS,
+  type EndReason,
+  type LinkSelector,
+  type Session,
+} from '../../../src/features/sessions/types.ts'
 import type { Tx } from '../../../src/platform/postgres.ts'
 
 const NOW = new Date('2026-11-01T12:00:00.000Z')
