@@ -14,7 +14,7 @@ export default {
   setupFiles: ['<rootDir>/test/support/quick_wasm.ts'],
   globalSetup: '<rootDir>/test/support/global_setup.ts',
   globalTeardown: '<rootDir>/test/support/global_teardown.ts',
-  maxWorkers: 4,
+  maxWorkers: 3,
   // Modules of ended files stay in a worker's memory.
   workerIdleMemoryLimit: '700MB',
   testTimeout: 60_000,

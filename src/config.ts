@@ -164,6 +164,10 @@ const schema = z.strictObject({
   mail_from: z.string().default('Genkan <no-reply@localhost>'),
   secret_keys: csv(secretKey),
   trusted_proxies: csv(cidr),
+  country_header: z
+    .string()
+    .regex(/^[A-Za-z][A-Za-z0-9-]{0,63}$/, 'write the name of a header, such as CF-IPCountry')
+    .optional(),
   outbound_private_networks: csv(cidr),
   log_level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   database_pool: z.coerce.number().int().min(1).max(200).default(10),
@@ -288,6 +292,8 @@ export interface Config {
   /** Newest first: the first seals, all open. */
   readonly secretKeys: readonly Buffer[]
   readonly trustedProxies: readonly string[]
+  /** By which trusted proxies say the country of an address (ISO 3166-1 alpha-2). */
+  readonly countryHeader?: string | undefined
   readonly outboundPrivateNetworks: readonly string[]
   readonly logLevel: Settings['log_level']
   readonly databasePool: number
@@ -409,6 +415,7 @@ const VARIABLES: { readonly [name: string]: string } = {
   GENKAN_MAIL_FROM: 'mail_from',
   GENKAN_SECRET_KEYS: 'secret_keys',
   TRUSTED_PROXIES: 'trusted_proxies',
+  COUNTRY_HEADER: 'country_header',
   GENKAN_OUTBOUND_PRIVATE_NETWORKS: 'outbound_private_networks',
   GENKAN_LOG_LEVEL: 'log_level',
   GENKAN_DATABASE_POOL: 'database_pool',
@@ -637,6 +644,7 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     mailFrom: s.mail_from,
     secretKeys: keys,
     trustedProxies: s.trusted_proxies,
+    countryHeader: s.country_header,
     // A provider on a loopback issuer is somebody's own machine: its clients are there too.
     outboundPrivateNetworks: s.issuer.startsWith('http:')
       ? [...s.outbound_private_networks, '127.0.0.0/8', '::1']

@@ -169,7 +169,10 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
     csrf,
     languages: deps.languages,
   })
-  const area = createAccountArea({ issuer: config.issuer, gate: signIn.gate, pages, csrf })
+  const area = createAccountArea({
+    ...{ issuer: config.issuer, gate: signIn.gate, pages, csrf },
+    idleSeconds: config.sessions.idleSeconds,
+  })
   const factors = createFactorPages(foundation, rooms, area)
   const own = createAccountPages({
     transaction: database.transaction,

@@ -56,7 +56,12 @@ export function createHouse(foundation: Foundation) {
   const { locales, pickLocale } = views
   const languages = createLanguages({ issuer: config.issuer, locales, pickLocale })
   const brandOf = (id: string | undefined) => rooms.brands.service.page(id)
-  const interactions = createEngineInteractions(current, cookies(config.https), brandOf)
+  const interactions = createEngineInteractions(
+    current,
+    cookies(config.https),
+    brandOf,
+    config.tokens.interactionSeconds,
+  )
   const hints = createInteractionHints({ kv: keyValue, clock })
   const rooms = createRooms(foundation, interactions, current)
   const levels = createLevels(config.levels, config.scopeLevels)

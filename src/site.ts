@@ -25,7 +25,7 @@ export function createSite(foundation: Foundation, house: House, readiness: Read
   const { issuer } = config
   const preserialised = createPreserialised(DOCUMENTS, DOCUMENT_SECONDS)
   const middleware = [
-    createRequestContext({ issuer, trustedProxies: config.trustedProxies, languages: house.languages }),
+    createRequestContext({ ...config, issuer, languages: house.languages }),
     createObserver(metrics.request),
     createSecurityHeaders({ issuer }),
     createErrorHandler({ pages: house.pages, logger, unavailable }),

@@ -47,12 +47,13 @@ const showOne: Command<Needs> = {
         ),
         '',
         table(
-          ['SESSION', 'BEGUN', 'LAST SEEN', 'ADDRESS', 'DEVICE'],
-          live.map(({ uid, createdAt, seenAt, ip, userAgent }) => [
+          ['SESSION', 'BEGUN', 'LAST SEEN', 'ADDRESS', 'COUNTRY', 'DEVICE'],
+          live.map(({ uid, createdAt, seenAt, ip, country, userAgent }) => [
             uid,
             createdAt,
             seenAt,
             ip ?? '-',
+            country ?? '-',
             userAgent ?? '-',
           ]),
         ),
@@ -148,6 +149,6 @@ function view({ id, email, emailVerifiedAt, state, locale, createdAt, ...of }: C
   }
 }
 
-function sessionView({ uid, createdAt, seenAt, ip, userAgent }: CommandSession) {
-  return { uid, createdAt: createdAt.toISOString(), seenAt: seenAt.toISOString(), ip, userAgent }
+function sessionView({ uid, createdAt, seenAt, ip, country, userAgent }: CommandSession) {
+  return { uid, createdAt: createdAt.toISOString(), seenAt: seenAt.toISOString(), ip, country, userAgent }
 }

@@ -34,6 +34,8 @@ export interface CommandSession {
   readonly createdAt: Date
   readonly seenAt: Date
   readonly ip?: string | undefined
+  /** ISO 3166-1 alpha-2. */
+  readonly country?: string | undefined
   readonly userAgent?: string | undefined
 }
 

@@ -1,7 +1,7 @@
 /**
  * What a request is, decided once: its id, who sent it, in which language, and under which origin it counts. The origin is
  * always the issuer's: Host and forwarded headers never shape a URL (A20, A81), and the sender's address is taken from
- * X-Forwarded-For only as far as trusted proxies vouch for it (A37).
+ * X-Forwarded-For only as far as trusted proxies vouch for it (A37), its country only from one of them.
  */
 import { randomBytes } from 'node:crypto'
 import { BlockList, isIP } from 'node:net'
@@ -14,8 +14,13 @@ import type { Languages } from './language.ts'
 export interface RequestContextDeps {
   readonly issuer: string
   readonly trustedProxies: readonly string[]
+  /** By which trusted proxies say the country of the sender's address; they must not pass on what the sender put there. */
+  readonly countryHeader?: string | undefined
   readonly languages: Pick<Languages, 'of'>
 }
+
+/** User-assigned codes by which proxies and databases say that they do not know (ISO 3166-1 §8.1.3). */
+const UNKNOWN_COUNTRIES = ['XX', 'ZZ']
 
 const FORWARDED = [
   'forwarded',
@@ -29,30 +34,40 @@ const FORWARDED = [
 ]
 
 /** Builds the first middleware of the chain. */
-export function createRequestContext({ issuer, trustedProxies, languages }: RequestContextDeps): Middleware {
+export function createRequestContext({
+  issuer,
+  trustedProxies,
+  countryHeader,
+  languages,
+}: RequestContextDeps): Middleware {
   const { host, protocol } = new URL(issuer)
   const trusted = blockList(trustedProxies)
   return (ctx: Context, next: Next) => {
     const { req } = ctx
     const ip = clientAddress(req.socket.remoteAddress ?? '', ctx.get('X-Forwarded-For'), trusted)
+    const vouched = countryHeader !== undefined && isTrusted(plain(req.socket.remoteAddress ?? ''), trusted)
+    const country = vouched ? countryCode(ctx.get(countryHeader)) : undefined
     for (const name of FORWARDED) delete req.headers[name]
     req.headers.host = host
     req.headers['x-forwarded-proto'] = protocol.slice(0, -1)
     req.headers['x-forwarded-for'] = ip
     const requestId = newId()
-    ctx.state = createState(ctx, requestId, ip, languages)
+    ctx.state = createState(ctx, { requestId, ip, country }, languages)
     ctx.res.setHeader('X-Request-Id', requestId)
     return runInRequest({ requestId, ip, userAgent: ctx.get('User-Agent').slice(0, 512) }, next)
   }
 }
 
 /** What the chain knows of a request. Only pages ask for nonce and locale: protocol endpoints need not work them out. */
-function createState(ctx: Context, requestId: string, ip: string, languages: RequestContextDeps['languages']) {
+function createState(
+  ctx: Context,
+  sender: { readonly requestId: string; readonly ip: string; readonly country: string | undefined },
+  languages: RequestContextDeps['languages'],
+) {
   let nonce: string | undefined
   let locale: string | undefined
   return {
-    requestId,
-    ip,
+    ...sender,
     get nonce() {
       nonce ??= randomBytes(16).toString('base64')
       return nonce
@@ -84,6 +99,12 @@ export function clientAddress(peer: string, forwardedFor: string, trusted: Block
     address = hop
   }
   return address
+}
+
+/** ISO 3166-1 alpha-2; undefined for anything else, and for the codes that mean "not known". */
+function countryCode(value: string): string | undefined {
+  const code = value.toUpperCase()
+  return /^[A-Z]{2}$/.test(code) && !UNKNOWN_COUNTRIES.includes(code) ? code : undefined
 }
 
 /** IPv4-mapped IPv6 is IPv4: one address has one spelling. */

@@ -68,6 +68,7 @@ export interface OpenedSession {
   readonly transient: boolean
   readonly limits?: SessionLimits | undefined
   readonly ip?: string | undefined
+  readonly country?: string | undefined
   readonly userAgent?: string | undefined
   /** Hash of the token that names the browser. */
   readonly device?: string | undefined

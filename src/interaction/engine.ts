@@ -37,6 +37,8 @@ export interface EngineInteractions {
   ): Promise<string>
   /** Puts the person's own choice of language in the place of the request's `ui_locales`, for all that follows. */
   speak(ctx: Context, uid: string, locale: string): Promise<void>
+  /** More time for the interaction: when it ends now, in seconds since the epoch; undefined when there is no more. */
+  prolong(ctx: Context, uid: string): Promise<number | undefined>
   endBrowserSession(ctx: Context): Promise<void>
   /** The session of this browser now: another tab may have signed in or out since the interaction was opened. */
   browserSession(ctx: Context): Promise<BrowserSession | undefined>

@@ -83,6 +83,7 @@ export function interactionRoutes(deps: InteractionRouteDeps): Router {
     if (!ACTIONS.includes(action)) refuseUnknown(deps.steps, action)
     const conversation = await store.load(ctx, uidOf(ctx))
     if (conversation === undefined) return gone(deps, ctx, uidOf(ctx))
+    if (action === 'stay') return stay(deps, ctx, conversation)
     if (action === 'switch') return switchTo(deps, ctx, conversation, form.to ?? '')
     if (action === 'abort') return redirect(ctx, await store.answer(ctx, uidOf(ctx), abortOf(conversation.state)))
     return submit(deps, ctx, conversation, action, form)
@@ -93,7 +94,7 @@ export function interactionRoutes(deps: InteractionRouteDeps): Router {
 }
 
 /** What every page of the conversation may post to beside its step. */
-const ACTIONS = ['switch', 'abort']
+const ACTIONS = ['switch', 'abort', 'stay']
 
 /** Shows the step that is due, or finishes. The only place that decides what a person sees next. */
 async function dispatch(deps: InteractionRouteDeps, ctx: Context, conversation: Conversation): Promise<void> {
@@ -122,10 +123,11 @@ async function startOver(deps: InteractionRouteDeps, ctx: Context, { state, ...r
 async function show(
   deps: InteractionRouteDeps,
   ctx: Context,
-  { state }: Conversation,
+  conversation: Conversation,
   step: Step,
   { status, error, values, code }: Extras = {},
 ): Promise<void> {
+  const { state } = conversation
   const { accountLocale, ...shown } = await step.show(state, requestOf(deps, ctx))
   if (accountLocale !== undefined) {
     const fallback = state.client.defaultLocale
@@ -146,6 +148,7 @@ async function show(
     paths,
     ...(reason && { reason }),
     ...extras,
+    limit: { seconds: deps.store.secondsLeft(conversation), stay: `${pathOf(ctx)}/stay` },
   }
   deps.pages.render(ctx, `${step.feature}/${step.name}`, context, status ?? (failure === undefined ? 200 : 429))
 }
@@ -231,6 +234,14 @@ async function speak(
   redirect(ctx, languages.back(form.return_to, pathOf(ctx)))
 }
 
+/** Asked by the script of a page whose time is nearly over (WCAG 2.2.1): how many seconds it has now. */
+async function stay({ store }: InteractionRouteDeps, ctx: Context, conversation: Conversation): Promise<void> {
+  const seconds = await store.prolong(ctx, conversation)
+  if (seconds === undefined)
+    throw new AppError('forbidden', { detail: 'the conversation cannot be prolonged any more' })
+  ctx.body = { seconds }
+}
+
 /** Sign in, register, recover, or another way to show the same. */
 async function switchTo(
   deps: InteractionRouteDeps,
@@ -265,8 +276,9 @@ async function openLink(deps: InteractionRouteDeps, ctx: Context): Promise<void>
 }
 
 function requestOf({ deviceCookie }: Pick<InteractionRouteDeps, 'deviceCookie'>, ctx: Context): RequestFacts {
-  const { ip, locale, requestId } = ctx.state as Pick<RequestFacts, 'ip' | 'locale' | 'requestId'>
-  return { ip, locale, requestId, userAgent: ctx.get('User-Agent').slice(0, 512), deviceToken: deviceCookie.read(ctx) }
+  const { ip, country, locale, requestId } = ctx.state as Omit<RequestFacts, 'userAgent' | 'deviceToken'>
+  const userAgent = ctx.get('User-Agent').slice(0, 512)
+  return { ip, country, locale, requestId, userAgent, deviceToken: deviceCookie.read(ctx) }
 }
 
 function uidOf(ctx: Context): string {

@@ -151,6 +151,8 @@ export interface FlowState {
 
 export interface RequestFacts {
   readonly ip: string
+  /** ISO 3166-1 alpha-2, where a trusted proxy tells it. */
+  readonly country?: string | undefined
   readonly userAgent: string
   readonly locale: string
   readonly requestId: string

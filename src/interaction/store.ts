@@ -49,6 +49,15 @@ export function createInteractionStore(deps: InteractionStoreDeps) {
     /** Hands the engine an outcome that is not a sign-in (a consent, a refusal) and returns where it resumes. */
     answer: (ctx: Context, uid: string, result: { readonly [key: string]: unknown }) => engine.finish(ctx, uid, result),
     speak: (ctx: Context, uid: string, locale: string) => engine.speak(ctx, uid, locale),
+    /** Gives the conversation more time; returns how many seconds it has now, undefined when there is no more. */
+    async prolong(ctx: Context, conversation: Conversation): Promise<number | undefined> {
+      const exp = await engine.prolong(ctx, conversation.state.uid)
+      if (exp === undefined) return undefined
+      // A parallel request that was faster has written the earlier end: the conversation then begins anew when that comes.
+      await save(deps, { ...conversation, exp }, conversation.state.progress)
+      return secondsLeft(exp, deps.clock.now())
+    },
+    secondsLeft: ({ exp }: Conversation) => secondsLeft(exp, deps.clock.now()),
     /** The language of a page outside of a conversation. */
     locale: (ctx: Context, client: ClientView | undefined) =>
       deps.languages.of(ctx, { fallback: client?.defaultLocale }),
@@ -150,6 +159,7 @@ function openSession(
     transient: remember === false,
     limits: client.brand?.session,
     ip: request.ip,
+    country: request.country,
     userAgent: request.userAgent,
     device: request.deviceToken === undefined ? undefined : sha256(request.deviceToken),
     now: clock.now(),

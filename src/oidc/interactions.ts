@@ -34,6 +34,11 @@ export interface EngineInteractions {
   finish(ctx: Context, uid: string, result: InteractionResult, options?: { replaceSession?: boolean }): Promise<string>
   /** Puts the person's own choice of language in the place of the client's: it holds through resume and consent. */
   speak(ctx: Context, uid: string, locale: string): Promise<void>
+  /**
+   * Begins the time of the Interaction and its cookies anew. Returns when it ends (seconds since the epoch); undefined when
+   * it has ended, was finished, or was prolonged for half a day already.
+   */
+  prolong(ctx: Context, uid: string): Promise<number | undefined>
   /** The live session of this browser now: another tab may have signed in or out since the Interaction was opened. */
   browserSession(
     ctx: Context,
@@ -44,13 +49,17 @@ export interface EngineInteractions {
   grantFor: ReturnType<typeof createGrantFor>
 }
 
+/** Nobody who reads slowly needs longer, and what is left behind is gone in the end. */
+const MOST_SECONDS = 43_200
+
 type BrowserSession = Awaited<ReturnType<EngineInteractions['browserSession']>>
 
 /** Builds the engine's side on a provider that may be replaced (key rotation). A record is read once a request. */
 export function createEngineInteractions(
   current: () => Provider,
-  { names, short }: ReturnType<typeof cookies>,
+  { names, short }: Pick<ReturnType<typeof cookies>, 'names' | 'short'>,
   brandOf: BrandOf,
+  ttlSeconds: number,
 ): EngineInteractions {
   const interactions = new WeakMap<Context, Promise<Interaction | undefined>>()
   const sessions = new WeakMap<Context, Promise<BrowserSession>>()
@@ -106,6 +115,10 @@ export function createEngineInteractions(
       found.params = { ...found.params, ui_locales: locale }
       await found.persist()
     },
+    async prolong(ctx, uid) {
+      const found = await details(ctx, uid)
+      return found === undefined ? undefined : prolong(ctx, found, { names, short }, ttlSeconds)
+    },
     browserSession(ctx) {
       const session = sessions.get(ctx) ?? browserSession(ctx)
       sessions.set(ctx, session)
@@ -115,12 +128,8 @@ export function createEngineInteractions(
       sessions.delete(ctx)
       const session = await current().Session.get(ctx as never)
       if (session.accountId !== undefined) await session.destroy()
-      ctx.cookies.set(names.session, null, {
-        path: '/',
-        signed: false,
-        httpOnly: true,
-        secure: names.session.startsWith('__'),
-      })
+      const secure = names.session.startsWith('__')
+      ctx.cookies.set(names.session, null, { path: '/', signed: false, httpOnly: true, secure })
     },
     async client(clientId) {
       const client = await current().Client.find(clientId)
@@ -128,4 +137,19 @@ export function createEngineInteractions(
     },
     grantFor: (consent) => createGrantFor(current())(consent),
   }
+}
+
+async function prolong(
+  ctx: Context,
+  interaction: Interaction,
+  { names, short }: Pick<ReturnType<typeof cookies>, 'names' | 'short'>,
+  ttlSeconds: number,
+): Promise<number | undefined> {
+  const { uid, iat = 0, exp, result, returnTo } = interaction
+  if (result !== undefined || exp + ttlSeconds > iat + MOST_SECONDS) return undefined
+  await interaction.save(ttlSeconds)
+  const ends = { ...short, maxAge: ttlSeconds * 1000 }
+  ctx.cookies.set(names.interaction, uid, { ...ends, path: `/interaction/${uid}` })
+  ctx.cookies.set(names.resume, uid, { ...ends, path: new URL(returnTo).pathname })
+  return interaction.exp
 }

@@ -35,6 +35,11 @@ export function momentIn(locale: string, moment: Date): string {
   }).format(moment)
 }
 
+/** Name of a country by its code (ISO 3166-1 alpha-2). */
+export function countryIn(locale: string, code: string): string {
+  return new Intl.DisplayNames(locale, { type: 'region' }).of(code) ?? code
+}
+
 /** "A, B and C". */
 export function listIn(locale: string, items: readonly string[]): string {
   return new Intl.ListFormat(locale, { type: 'conjunction' }).format(items)

@@ -8,7 +8,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { extname, join } from 'node:path'
 import { IntlMessageFormat } from 'intl-messageformat'
 import { type Brand, PLAIN_BRAND } from './brand.ts'
-import { agoIn, dayIn, directionOf, listIn, momentIn, pickLocale } from './locales.ts'
+import { agoIn, countryIn, dayIn, directionOf, listIn, momentIn, pickLocale } from './locales.ts'
 import { messageProblem } from './message_check.ts'
 import { type Contract, type Overrides, readTemplates, type Templates } from './templates.ts'
 
@@ -73,19 +73,25 @@ export interface Fixtures {
 }
 
 /**
- * Pages get times as words of their language: fixtures hold them as `{ "$minutesAgo": n }`, `{ "$day": … }` and
- * `{ "$moment": … }` (ISO 8601).
+ * Pages get times and countries as words of their language: fixtures hold them as `{ "$minutesAgo": n }`, `{ "$day": … }`,
+ * `{ "$moment": … }` (ISO 8601) and `{ "$country": … }` (ISO 3166-1).
  */
 function readFixtures(viewsDir: string, locale: string): Fixtures {
   const text = readFileSync(join(viewsDir, 'fixtures.json'), 'utf8')
-  return JSON.parse(text, (_, value) => timeInWords(locale, value)) as Fixtures
+  return JSON.parse(text, (_, value) => inWords(locale, value)) as Fixtures
 }
 
-function timeInWords(locale: string, value: unknown): unknown {
+function inWords(locale: string, value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value
-  const { $minutesAgo: ago, $day: day, $moment: moment } = value as { readonly [name: string]: unknown }
+  const {
+    $minutesAgo: ago,
+    $day: day,
+    $moment: moment,
+    $country: country,
+  } = value as { readonly [name: string]: unknown }
   if (typeof ago === 'number') return agoIn(locale, new Date(0), new Date(ago * 60_000))
   if (typeof day === 'string') return dayIn(locale, new Date(day))
+  if (typeof country === 'string') return countryIn(locale, country)
   return typeof moment === 'string' ? momentIn(locale, new Date(moment)) : value
 }
 

@@ -63,6 +63,7 @@ beforeEach(() => {
         return `https://id.example/auth/${uid}`
       },
       speak: async () => {},
+      prolong: async () => undefined,
       endBrowserSession: async () => {
         session = undefined
       },

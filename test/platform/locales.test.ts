@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals'
-import { agoIn, dayIn, directionOf, momentIn, pickLocale } from '../../src/platform/locales.ts'
+import { agoIn, countryIn, dayIn, directionOf, momentIn, pickLocale } from '../../src/platform/locales.ts'
 
 const LOCALES = ['en', 'ar', 'fi', 'ja', 'sv', 'th', 'pt-BR']
 
@@ -63,5 +63,17 @@ describe('times', () => {
     [48 * 60, '2 days ago'],
   ])('%d minutes are "%s"', (minutes, said) => {
     expect(agoIn('en', minutesAgo(minutes), now)).toBe(said)
+  })
+})
+
+describe('countryIn', () => {
+  it.each([
+    ['en', 'FI', 'Finland'],
+    ['fi', 'SE', 'Ruotsi'],
+    ['ja', 'FI', 'フィンランド'],
+    ['ar', 'JP', 'اليابان'],
+    ['en', 'QQ', 'QQ'],
+  ])('in %s says of %s: %s', (locale, code, name) => {
+    expect(countryIn(locale, code)).toBe(name)
   })
 })

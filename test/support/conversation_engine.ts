@@ -50,6 +50,11 @@ export function createFakeEngine(start: number) {
       const found = records.get(uid)
       if (found !== undefined) records.set(uid, { ...found, params: { ...found.params, ui_locales: locale } })
     },
+    async prolong(_ctx, uid) {
+      const found = records.get(uid)
+      if (found !== undefined) records.set(uid, { ...found, exp: found.exp + 3600 })
+      return found && found.exp + 3600
+    },
     async browserSession(ctx) {
       const session = browsers.get(browserOf(ctx))
       return session === undefined || dead.has(session.uid) ? undefined : session

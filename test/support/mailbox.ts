@@ -22,7 +22,7 @@ export interface Mailbox {
   /**
    * The newest mail to an address, once there are at least `count` of them (1 by default). Notices of sign-ins in new
    * browsers, which come by themselves a moment later, count only with `arrivals`.
-   * Rejects after `milliseconds` (10 s by default), saying what did arrive.
+   * Rejects after `milliseconds` (20 s by default), saying what did arrive.
    */
   to(address: string, options?: { count?: number; milliseconds?: number; arrivals?: boolean }): Promise<Mail>
 }
@@ -111,7 +111,7 @@ export function mailFolder(dataDir: string): Mailbox {
 function mailbox(all: () => Promise<readonly Mail[]>): Mailbox {
   return {
     all,
-    to: async (address, { count = 1, milliseconds = 10_000, arrivals = false } = {}) => {
+    to: async (address, { count = 1, milliseconds = 20_000, arrivals = false } = {}) => {
       const until = Date.now() + milliseconds
       for (;;) {
         const mails = await all()

@@ -83,7 +83,8 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
   const env = withoutUndefined({
     PATH: process.env.PATH,
     HOME: scratch,
-    NODE_COMPILE_CACHE: COMPILE_CACHE,
+    // Another tree is gone after its test.
+    NODE_COMPILE_CACHE: options.root === undefined ? COMPILE_CACHE : undefined,
     TZ: 'UTC',
     GENKAN_ISSUER: issuer,
     GENKAN_CONFIG: join(scratch, 'genkan.yaml'),

@@ -14,6 +14,8 @@ export interface AccountAreaDeps {
     render(ctx: Context, template: string, context: { readonly [name: string]: unknown }, status?: number): void
   }
   readonly csrf: { check(ctx: Context, token: string | undefined): void }
+  /** A session is over after so many seconds without a request. */
+  readonly idleSeconds: number
 }
 
 /** Acts after which the passkeys of the account go by another name. */
@@ -22,7 +24,7 @@ const RENAMING: readonly string[] = ['profile_saved', 'email_changed']
 const COOKIE = { httpOnly: true, sameSite: 'lax', signed: false, path: '/', overwrite: true } as const
 
 /** What every page under /account does alike: the frame, the word about the last act, forms that only our own pages send. */
-export function createAccountArea({ issuer, gate, pages, csrf }: AccountAreaDeps): AccountArea {
+export function createAccountArea({ issuer, gate, pages, csrf, idleSeconds }: AccountAreaDeps): AccountArea {
   const secure = issuer.startsWith('https:')
   const doneCookie = secure ? '__Host-genkan_done' : 'genkan_done'
 
@@ -35,6 +37,7 @@ export function createAccountArea({ issuer, gate, pages, csrf }: AccountAreaDeps
       ...(RENAMING.includes(code ?? '') && { signals: signalsOf(issuer, me) }),
       done: DONE_CODES.find((known) => known === code) ?? '',
       current: template.split('/').at(-1) ?? '',
+      limit: { seconds: idleSeconds, stay: '/account/stay' },
     }
     pages.render(ctx, template, { error: undefined, ...frame, ...context }, status)
   }
@@ -47,6 +50,7 @@ export function createAccountArea({ issuer, gate, pages, csrf }: AccountAreaDeps
 
   return {
     gate,
+    idleSeconds,
     show,
     redirect,
     fail(ctx, me, template, { code, field, retryAfter, status = retryAfter === undefined ? 400 : 429 }, context) {

@@ -15,6 +15,8 @@ export interface AccountArea {
     /** Forgets this browser: cookies and what it kept of the pages. */
     forget(ctx: Context): void
   }
+  /** A session is over after so many seconds without a request. */
+  readonly idleSeconds: number
   show(ctx: Context, me: SignedIn, template: string, context: object, status?: number): void
   /** The page again, with what went wrong. */
   fail(ctx: Context, me: SignedIn, template: string, failed: Failed, context: object): void

@@ -3,7 +3,7 @@ import Router from '@koa/router'
 import type { Context } from 'koa'
 import { AppError } from '../../errors.ts'
 import type { Languages } from '../../http/language.ts'
-import { agoIn, dayIn } from '../../platform/locales.ts'
+import { agoIn, countryIn, dayIn } from '../../platform/locales.ts'
 import { type AccountArea, requestOf } from '../account_area/types.ts'
 import type { SignedIn } from '../account_sign_in/types.ts'
 import { OWN_CLAIMS } from '../accounts/types.ts'
@@ -42,7 +42,12 @@ export function createAccountRouter(deps: AccountPagesRouteDeps): Router {
   return router
 }
 
-const overview: Routes = (router, { acts }, { gate, show, redirect }) => {
+const overview: Routes = (router, { acts }, { gate, show, form, redirect, idleSeconds }) => {
+  // Asked by the script of a page whose session is nearly over: the request itself is what prolongs it.
+  router.post('/account/stay', async (ctx) => {
+    await form(ctx)
+    if ((await gate.enter(ctx, '/account')) !== undefined) ctx.body = { seconds: idleSeconds }
+  })
   router.get('/', (ctx) => redirect(ctx, '/account'))
   // A Well-Known URL for Changing Passwords (W3C).
   router.get('/.well-known/change-password', (ctx) => {
@@ -145,6 +150,7 @@ const sessions: Routes = (router, { acts, clock }, { gate, show, done, form, red
     const ago = (then: Date) => agoIn(locale, then, clock.now())
     const rows = (await acts.sessions(me.accountId)).map((session) => ({
       ...{ uid: session.uid, device: session.device, ip: session.ip ?? '', transient: session.transient },
+      country: session.country === undefined ? '' : countryIn(locale, session.country),
       ...{ methods: session.methods, clients: session.clients },
       ...{ isThis: session.uid === me.sessionUid, since: ago(session.createdAt), seen: ago(session.seenAt) },
     }))

@@ -82,8 +82,9 @@ function reads(db: Knex, personal: PersonalData) {
 }
 
 function beginnings(db: Knex, personal: PersonalData) {
-  const client = ({ ip, userAgent }: OpenSession, uid: string) => [
+  const client = ({ ip, country, userAgent }: OpenSession, uid: string) => [
     ip === undefined ? null : personal.seal(ip, SEALED_IP, uid),
+    country ?? null,
     userAgent === undefined ? null : personal.seal(userAgent.slice(0, 512), SEALED_USER_AGENT, uid),
   ]
   return {
@@ -92,9 +93,9 @@ function beginnings(db: Knex, personal: PersonalData) {
       const { accountId, transient, now } = session
       await (tx ?? db).raw(
         `with facts as (${facts.sql})
-         insert into sessions (uid, account_id, proofs, amr, transient, sealed_ip, sealed_user_agent, created_at,
+         insert into sessions (uid, account_id, proofs, amr, transient, sealed_ip, country, sealed_user_agent, created_at,
            authenticated_at, seen_at, idle_seconds, absolute_seconds)
-         values (?, ?, ?::jsonb, ?::jsonb, ?, ?, ?, ?, ?, ?, ?, ?)`,
+         values (?, ?, ?::jsonb, ?::jsonb, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
         [
           ...facts.bindings,
           ...[uid, accountId, JSON.stringify(session.proofs), JSON.stringify(session.amr), transient],
@@ -120,14 +121,14 @@ function beginnings(db: Knex, personal: PersonalData) {
       const { rows } = await tx.raw(
         `with renewed as (
            update sessions set proofs = ?::jsonb, amr = ?::jsonb, transient = ?, sealed_ip = ?,
-             sealed_user_agent = ?, authenticated_at = ?, seen_at = ?
+             country = ?, sealed_user_agent = ?, authenticated_at = ?, seen_at = ?
            where uid = ? and account_id = ? and ended_at is null and
              created_at >= ?::timestamptz - make_interval(secs => least(absolute_seconds, ?)) returning uid
          ), fresh as (
-           insert into sessions (uid, account_id, proofs, amr, transient, sealed_ip, sealed_user_agent, created_at,
+           insert into sessions (uid, account_id, proofs, amr, transient, sealed_ip, country, sealed_user_agent, created_at,
              authenticated_at, seen_at, idle_seconds, absolute_seconds)
-           select ?::text, ?::text, ?::jsonb, ?::jsonb, ?::boolean, ?::text, ?::text, ?::timestamptz, ?::timestamptz,
-             ?::timestamptz, ?::integer, ?::integer
+           select ?::text, ?::text, ?::jsonb, ?::jsonb, ?::boolean, ?::text, ?::text, ?::text, ?::timestamptz,
+             ?::timestamptz, ?::timestamptz, ?::integer, ?::integer
            where not exists (select 1 from renewed) returning uid
          )
          select uid, true as renewed from renewed union all select uid, false from fresh`,
@@ -242,10 +243,10 @@ function purges(db: Knex) {
       return result.rows.length
     },
 
-    /** Forgets the addresses of sign-ins older than their retention. */
+    /** Forgets the addresses of sign-ins older than their retention, and what they told. */
     async forgetAddresses(before: Date, atMost: number): Promise<void> {
       await db.raw(
-        `update sessions set sealed_ip = null where uid in (
+        `update sessions set sealed_ip = null, country = null where uid in (
            select uid from sessions where sealed_ip is not null and authenticated_at < ? limit ?)`,
         [before, atMost],
       )
@@ -282,6 +283,7 @@ interface SessionRow {
   amr: string[]
   transient: boolean
   sealed_ip: string | null
+  country: string | null
   sealed_user_agent: string | null
   created_at: Date
   authenticated_at: Date
@@ -331,6 +333,7 @@ function toSession(row: SessionRow, open: OpenPersonal): Session {
     amr: row.amr,
     transient: row.transient,
     ip: opened(SEALED_IP),
+    country: row.country ?? undefined,
     userAgent: opened(SEALED_USER_AGENT),
     createdAt: row.created_at,
     authenticatedAt: row.authenticated_at,

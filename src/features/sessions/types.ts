@@ -11,6 +11,8 @@ export interface Session {
   /** Made on a shared computer: its cookie goes with the browser. */
   readonly transient: boolean
   readonly ip?: string | undefined
+  /** ISO 3166-1 alpha-2, where a trusted proxy told it. */
+  readonly country?: string | undefined
   readonly userAgent?: string | undefined
   readonly createdAt: Date
   readonly authenticatedAt: Date
@@ -94,6 +96,8 @@ export interface OpenSession {
   /** Where the brand that it began under ends it earlier than the settings do. */
   readonly limits?: SessionLimits | undefined
   readonly ip?: string | undefined
+  /** ISO 3166-1 alpha-2, where a trusted proxy told it. */
+  readonly country?: string | undefined
   readonly userAgent?: string | undefined
   /** Hash of the token that names the browser. */
   readonly device?: string | undefined

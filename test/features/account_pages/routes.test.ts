@@ -150,7 +150,7 @@ describe('account pages', () => {
       accounts: { view: async () => account },
       levels: DEFAULT_LEVELS,
     })
-    const area = createAccountArea({ issuer, gate: signIn.gate, pages, csrf })
+    const area = createAccountArea({ issuer, gate: signIn.gate, pages, csrf, idleSeconds: 28_800 })
     const router = createAccountRouter({
       ...{ acts, area, pages, clock: { now: () => new Date(now) }, passwordMinLength: 8 },
       languages,
