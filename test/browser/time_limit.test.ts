@@ -85,7 +85,7 @@ describe('a page of the conversation', () => {
     const person = createBrowser({ stopAt: [CALLBACK] })
     const start = await person.get(await signInPage())
     expect(stepOf(start)).toBe('identifier')
-    const csrf = /data-csrf="([^"]+)"/.exec(start.html)?.[1] ?? ''
+    const csrf = start.forms[0]?.fields.find(({ name }) => name === 'csrf')?.value ?? ''
     const stay = (token: string) =>
       person.send(`${start.url}/stay`, {
         method: 'POST',

@@ -96,6 +96,8 @@ function plain(request: string, answer: Answer, cost: Seen['cost'], own: readonl
   const hide = (text: string) =>
     [...own, csrf, nonce]
       .reduce((left, secret) => left.replaceAll(secret, '*'), text)
+      // How long the page is good for: it runs while we look.
+      .replaceAll(/data-seconds="\d+"/g, 'data-seconds="*"')
       .replaceAll(/(puzzle|ticket)\.\d+\.\d+\.[\w-]{43}\.[\w-]{43}/g, '$1.*')
   const headers = [...answer.headers]
     .filter(([name]) => !['date', 'x-request-id', 'content-security-policy', 'keep-alive', 'connection'].includes(name))

@@ -3,7 +3,7 @@
 
 const region = document.querySelector('.time-limit')
 if (region) {
-  const { stay, csrf } = region.dataset
+  const { stay } = region.dataset
   const [near, over] = region.querySelectorAll('template')
   const WARNING_MS = 120_000
   let end
@@ -33,6 +33,8 @@ if (region) {
     timer = setInterval(look, 1000)
   }
   const ask = async () => {
+    // Every page has a form: the one that chooses a language.
+    const csrf = document.querySelector('input[name=csrf]').value
     const answer = await fetch(stay, { method: 'POST', body: new URLSearchParams({ csrf }), redirect: 'error' }).catch(() => {})
     if (answer && answer.ok) return begin((await answer.json()).seconds)
     clearInterval(timer)
