@@ -46,6 +46,49 @@ describe('loadConfig', () => {
     expect(() => Object.assign(config.tokens, { codeSeconds: 1 })).toThrow(TypeError)
   })
 
+  describe('text messages', () => {
+    const on = (sms: string, env: Record<string, string> = {}) => ({
+      DATA_DIR: directory(),
+      GENKAN_CONFIG: yaml(sms === '' ? 'brands: []\n' : `sms: ${sms}\n`),
+      ...env,
+    })
+    const real = { DATABASE_URL: 'postgres://localhost/genkan', GENKAN_SECRET_KEYS: KEY }
+
+    it('go to files on the embedded default, to any country, and nowhere elsewhere unless a provider is named', () => {
+      expect(loadConfig(on('')).sms).toMatchObject({ provider: undefined, countries: 'any' })
+      expect(loadConfig(on('', real)).sms).toBeUndefined()
+    })
+
+    it('have no country, a budget and a stop unless they are set', () => {
+      const provider = '{ url: "https://texts.example/messages", headers: { authorization: "Bearer x" } }'
+      expect(loadConfig(on(provider, real)).sms).toEqual({
+        provider: {
+          url: 'https://texts.example/messages',
+          headers: { authorization: 'Bearer x' },
+          bodyTemplate: { to: '{to}', text: '{text}', id: '{id}' },
+          timeoutSeconds: 10,
+        },
+        countries: [],
+        budget: { prefixPerHour: 100, prefixPerDay: 500, countryPerHour: 1000, countryPerDay: 5000 },
+        conversion: { sample: 50, least: 0.2 },
+      })
+    })
+
+    it.each([
+      ['{ url: "ftp://texts.example" }', 'sms.url'],
+      ['{ countries: [fi] }', 'sms.countries'],
+      ['{ countries: FI }', 'sms.countries'],
+      ['{ contries: [FI] }', 'sms.contries: unknown key, did you mean countries?'],
+      ['{ headers: { "a b": x } }', 'sms.headers'],
+      ['{ timeout_seconds: 0 }', 'sms.timeout_seconds'],
+      ['{ budget: { prefix_per_hour: -1 } }', 'sms.budget.prefix_per_hour'],
+      ['{ conversion: { least: 2 } }', 'sms.conversion.least'],
+      ['{ conversion: { sample: 1 } }', 'sms.conversion.sample'],
+    ])('%s is refused at %s', (sms, at) => {
+      expect(problemsOf(on(sms, real))).toEqual([expect.stringContaining(at)])
+    })
+  })
+
   it('takes people of the support, each with a key of their own', () => {
     const hash = (letter: string) => letter.repeat(43)
     const file = (...people: string[]) => ({

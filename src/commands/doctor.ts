@@ -1,6 +1,7 @@
 /** `genkan doctor`: what an operator should know before it hurts. Each check is a row; a failing one does not stop the rest. */
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
+import { servesPasskeys } from '../features/passkeys/types.ts'
 import { checkMailServer } from '../platform/mail_check.ts'
 import { createPasswordHash } from '../platform/password_hash.ts'
 import { type Command, type CommandServices, failure, JSON_OPTION, show } from './command.ts'
@@ -59,9 +60,11 @@ export const doctor: Command<DoctorNeeds> = {
 }
 
 async function checkIssuer({ config }: DoctorNeeds): Promise<Finding> {
-  if (config.https) return ok(`${config.issuer}; cookies are Secure and bound to the host`)
-  const text = `${config.issuer} is http on loopback: cookies are not Secure, sign-in works on this machine only`
-  return config.production ? fail(text) : warn(text)
+  const { issuer, https, production } = config
+  const insecure = `${issuer} is http on loopback: cookies are not Secure, sign-in works on this machine only`
+  if (!https && production) return fail(insecure)
+  if (!servesPasskeys(issuer)) return warn(`${issuer} is an address, for which browsers make no passkeys: use a name`)
+  return https ? ok(`${issuer}; cookies are Secure and bound to the host`) : warn(insecure)
 }
 
 async function checkProxies({ config }: DoctorNeeds): Promise<Finding> {

@@ -160,6 +160,15 @@ describe('doctor', () => {
     expect(of('mail')?.state).toBe('fail')
   })
 
+  it.each(['http://127.0.0.1:3000', 'http://[::1]:3000', 'https://192.0.2.7'])(
+    'says of %s that browsers make no passkeys for an address',
+    async (issuer) => {
+      const found = (await examine({}, { GENKAN_ISSUER: issuer })).of('issuer')
+      expect(found).toMatchObject({ state: 'warn', text: expect.stringContaining('passkeys') })
+      expect((await examine({}, { GENKAN_ISSUER: 'https://id.example.com' })).of('issuer')?.state).toBe('ok')
+    },
+  )
+
   it('warns of an https issuer without trusted proxies', async () => {
     expect((await examine({}, { GENKAN_ISSUER: 'https://id.example.com' })).of('proxies')?.state).toBe('warn')
   })

@@ -4,7 +4,6 @@
  * of the account, and the documents under /.well-known. What follows from a change of a factor belongs to enrolment; which
  * methods a sign-in asks for, to the levels; the cryptography, to `platform/webauthn.ts`.
  */
-import { isIP } from 'node:net'
 import type { Feature } from '../../feature.ts'
 import type { Step } from '../../interaction/step.ts'
 import type { SecurityRow } from '../account_area/types.ts'
@@ -12,16 +11,11 @@ import type { SignedIn } from '../account_sign_in/types.ts'
 import { createPasskeyDocuments, createPasskeyRouter, type PasskeyRouteDeps } from './routes.ts'
 import { createPasskeyService, type PasskeyDeps, type PasskeyService } from './service.ts'
 import { createPasskeyOfferStep, createPasskeySetupStep, createPasskeyStep, type PasskeyStepDeps } from './step.ts'
-import { SEALED_NAME } from './types.ts'
+import { SEALED_NAME, servesPasskeys } from './types.ts'
 
 export type PasskeyFeatureDeps = PasskeyDeps &
   Omit<PasskeyStepDeps, 'passkeys'> &
   Parameters<typeof createPasskeyDocuments>[0]
-
-/** Passkeys belong to a domain (WebAuthn L3 §5.1.2): at an issuer that is an address no browser makes or shows one. */
-export function servesPasskeys(issuer: string): boolean {
-  return isIP(new URL(issuer).hostname.replace(/^\[|\]$/g, '')) === 0
-}
 
 /** The feature and its service: `service` is what the account pages get. Where no browser takes part it has no step. */
 export function createPasskeys(deps: PasskeyFeatureDeps): Feature & { readonly service: PasskeyService } {

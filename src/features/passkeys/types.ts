@@ -1,5 +1,11 @@
 /** What other rooms may know of passkeys. */
+import { isIP } from 'node:net'
 import type { Credential } from '../../platform/webauthn.ts'
+
+/** Passkeys belong to a domain (WebAuthn L3 §5.1.2): at an issuer that is an address no browser makes or shows one. */
+export function servesPasskeys(issuer: string): boolean {
+  return isIP(new URL(issuer).hostname.replace(/^\[|\]$/g, '')) === 0
+}
 
 /** What a person calls a passkey is sealed. */
 export const SEALED_NAME = { table: 'passkeys', key: 'id', column: 'sealed_name' } as const

@@ -1,6 +1,12 @@
 import { describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
-import { canonicalEmail, mixedScripts, onlyProfile } from '../../../src/features/accounts/types.ts'
+import {
+  type Account,
+  canonicalEmail,
+  claimsOf,
+  mixedScripts,
+  onlyProfile,
+} from '../../../src/features/accounts/types.ts'
 
 const LONG = 'x'.repeat(64)
 
@@ -112,6 +118,38 @@ describe('canonicalEmail', () => {
       canonicalEmail(text)
     // A pattern that runs away takes minutes; a busy machine may well take a moment.
     expect(performance.now() - started).toBeLessThan(2000)
+  })
+})
+
+describe('claimsOf', () => {
+  const now = new Date('2026-11-26T12:00:00Z')
+  const account = (profile: Account['profile']): Account => ({
+    ...{
+      id: 'a1',
+      email: 'ann@example.com',
+      emailVerifiedAt: now,
+      state: 'active',
+      epoch: 0,
+      locale: undefined,
+      profile,
+    },
+    ...{ createdAt: now, updatedAt: now, passwordChangedAt: undefined, factors: [], secondFactorRequired: false },
+    ...{ enrolmentSkips: 0, nudgeAfter: undefined },
+  })
+  const phone = (profile: Account['profile'], proven?: string) => {
+    const { phone_number, phone_number_verified } = claimsOf(account(profile), proven)
+    return [phone_number, phone_number_verified]
+  }
+
+  it('says of a number that it is confirmed only when the second factor has proven the same', () => {
+    expect(phone({ phone_number: '+358401234567' })).toEqual(['+358401234567', false])
+    expect(phone({ phone_number: '+358401234567' }, '+358401234567')).toEqual(['+358401234567', true])
+    expect(phone({ phone_number: '+358401234567' }, '+358407654321')).toEqual(['+358401234567', false])
+  })
+
+  it('never gives the number of the second factor itself', () => {
+    expect(phone({}, '+358401234567')).toEqual([undefined, undefined])
+    expect(JSON.stringify(claimsOf(account({ phone_number: '+1' }), '+358401234567'))).not.toContain('+358401234567')
   })
 })
 

@@ -362,7 +362,7 @@ describe('the account pages', () => {
     expect(await page.evaluate('globalThis.signalled')).toEqual([])
     await page.locator('input[name=name]').fill('Ada Lovelace')
     await press('Save')
-    await page.locator('[role=status]').first().waitFor()
+    await page.locator('.alert.success').waitFor()
     const userId = Buffer.from(String(sub)).toString('base64url')
     expect(await page.evaluate('globalThis.signalled')).toEqual([
       { rpId: 'localhost', userId, name: 'renamed@browser.example', displayName: 'Ada Lovelace' },
