@@ -105,6 +105,8 @@ const LEVELS = [
 
 const limit = (fallback: number) => z.int().min(0).default(fallback)
 
+const headerName = z.string().regex(/^[A-Za-z][A-Za-z0-9-]{0,63}$/, 'write the name of a header, such as CF-IPCountry')
+
 /** Text messages: the provider, and what they may cost. */
 const sms = z.strictObject({
   url: z.url({ protocol: /^https?$/ }).optional(),
@@ -164,10 +166,8 @@ const schema = z.strictObject({
   mail_from: z.string().default('Genkan <no-reply@localhost>'),
   secret_keys: csv(secretKey),
   trusted_proxies: csv(cidr),
-  country_header: z
-    .string()
-    .regex(/^[A-Za-z][A-Za-z0-9-]{0,63}$/, 'write the name of a header, such as CF-IPCountry')
-    .optional(),
+  country_header: headerName.optional(),
+  asn_header: headerName.optional(),
   outbound_private_networks: csv(cidr),
   log_level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   database_pool: z.coerce.number().int().min(1).max(200).default(10),
@@ -204,10 +204,12 @@ const schema = z.strictObject({
       sign_in_per_identifier: z.coerce.number().int().positive().default(10),
       sign_in_per_device: z.coerce.number().int().positive().default(10),
       sign_in_per_subnet: z.coerce.number().int().positive().default(500),
+      sign_in_per_asn: z.coerce.number().int().positive().default(1500),
       sign_in_per_client: z.coerce.number().int().positive().default(2500),
       sign_in_in_all: z.coerce.number().int().positive().default(10_000),
       requests_per_address: z.coerce.number().int().positive().default(60),
       requests_per_subnet: z.coerce.number().int().positive().default(300),
+      requests_per_asn: z.coerce.number().int().positive().default(900),
       requests_per_client: z.coerce.number().int().positive().default(1500),
       requests_in_all: z.coerce.number().int().positive().default(6000),
       challenge_at_percent: z.coerce.number().int().min(1).max(100).default(50),
@@ -270,7 +272,9 @@ export type BrandDeclaration = Settings['brands'][number]
 interface Budgets {
   readonly address: number
   readonly subnet: number
-  /** From so many in the window on, everybody who comes by the client, or by any, shows a proof of work. */
+  /** From so many in the window on, everybody who comes from the autonomous system shows a proof of work. */
+  readonly asn: number
+  /** The same for everybody who comes by the client, or by any. */
   readonly client: number
   readonly all: number
 }
@@ -294,6 +298,8 @@ export interface Config {
   readonly trustedProxies: readonly string[]
   /** By which trusted proxies say the country of an address (ISO 3166-1 alpha-2). */
   readonly countryHeader?: string | undefined
+  /** By which trusted proxies say the number of the autonomous system of an address. */
+  readonly asnHeader?: string | undefined
   readonly outboundPrivateNetworks: readonly string[]
   readonly logLevel: Settings['log_level']
   readonly databasePool: number
@@ -416,6 +422,7 @@ const VARIABLES: { readonly [name: string]: string } = {
   GENKAN_SECRET_KEYS: 'secret_keys',
   TRUSTED_PROXIES: 'trusted_proxies',
   COUNTRY_HEADER: 'country_header',
+  ASN_HEADER: 'asn_header',
   GENKAN_OUTBOUND_PRIVATE_NETWORKS: 'outbound_private_networks',
   GENKAN_LOG_LEVEL: 'log_level',
   GENKAN_DATABASE_POOL: 'database_pool',
@@ -645,6 +652,7 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     secretKeys: keys,
     trustedProxies: s.trusted_proxies,
     countryHeader: s.country_header,
+    asnHeader: s.asn_header,
     // A provider on a loopback issuer is somebody's own machine: its clients are there too.
     outboundPrivateNetworks: s.issuer.startsWith('http:')
       ? [...s.outbound_private_networks, '127.0.0.0/8', '::1']
@@ -728,12 +736,14 @@ function limitsOf(s: Settings['limits']): Config['limits'] {
       device: s.sign_in_per_device,
       address: s.sign_in_per_address,
       subnet: s.sign_in_per_subnet,
+      asn: s.sign_in_per_asn,
       client: s.sign_in_per_client,
       all: s.sign_in_in_all,
     },
     request: {
       address: s.requests_per_address,
       subnet: s.requests_per_subnet,
+      asn: s.requests_per_asn,
       client: s.requests_per_client,
       all: s.requests_in_all,
     },

@@ -31,6 +31,7 @@ import { CHANGE_MAC } from './platform/changes.ts'
 import { createHttpClient } from './platform/http_client.ts'
 import { digits, newId } from './platform/ids.ts'
 import type { Tx } from './platform/postgres.ts'
+import { currentRequest } from './platform/request_scope.ts'
 import { createFactors, createSafety, noticesOf } from './protection.ts'
 
 /** An ID token may come back as a hint as long as a session can last. */
@@ -121,6 +122,7 @@ function abuseOf({ config, keyValue, clock, secretBox, metrics }: Foundation, is
     challenges,
     mac: (value) => secretBox.mac(value, 'identifier'),
     settings: config.limits,
+    asn: () => currentRequest()?.asn,
     isKnownDevice,
     limited: metrics.limited,
   })

@@ -16,6 +16,8 @@ export interface RequestContextDeps {
   readonly trustedProxies: readonly string[]
   /** By which trusted proxies say the country of the sender's address; they must not pass on what the sender put there. */
   readonly countryHeader?: string | undefined
+  /** The same of the autonomous system that announces the address. */
+  readonly asnHeader?: string | undefined
   readonly languages: Pick<Languages, 'of'>
 }
 
@@ -38,6 +40,7 @@ export function createRequestContext({
   issuer,
   trustedProxies,
   countryHeader,
+  asnHeader,
   languages,
 }: RequestContextDeps): Middleware {
   const { host, protocol } = new URL(issuer)
@@ -45,8 +48,10 @@ export function createRequestContext({
   return (ctx: Context, next: Next) => {
     const { req } = ctx
     const ip = clientAddress(req.socket.remoteAddress ?? '', ctx.get('X-Forwarded-For'), trusted)
-    const vouched = countryHeader !== undefined && isTrusted(plain(req.socket.remoteAddress ?? ''), trusted)
-    const country = vouched ? countryCode(ctx.get(countryHeader)) : undefined
+    const vouched = isTrusted(plain(req.socket.remoteAddress ?? ''), trusted)
+    const told = (header: string | undefined) => (vouched && header !== undefined ? ctx.get(header) : '')
+    const country = countryCode(told(countryHeader))
+    const asn = asNumber(told(asnHeader))
     for (const name of FORWARDED) delete req.headers[name]
     req.headers.host = host
     req.headers['x-forwarded-proto'] = protocol.slice(0, -1)
@@ -54,7 +59,7 @@ export function createRequestContext({
     const requestId = newId()
     ctx.state = createState(ctx, { requestId, ip, country }, languages)
     ctx.res.setHeader('X-Request-Id', requestId)
-    return runInRequest({ requestId, ip, userAgent: ctx.get('User-Agent').slice(0, 512) }, next)
+    return runInRequest({ requestId, ip, asn, userAgent: ctx.get('User-Agent').slice(0, 512) }, next)
   }
 }
 
@@ -105,6 +110,11 @@ export function clientAddress(peer: string, forwardedFor: string, trusted: Block
 function countryCode(value: string): string | undefined {
   const code = value.toUpperCase()
   return /^[A-Z]{2}$/.test(code) && !UNKNOWN_COUNTRIES.includes(code) ? code : undefined
+}
+
+/** "AS64500" and "64500" are one number (RFC 5396 asplain); undefined for anything else. */
+function asNumber(value: string): string | undefined {
+  return /^(?:AS)?0*([1-9]\d{0,9})$/i.exec(value)?.[1]
 }
 
 /** IPv4-mapped IPv6 is IPv4: one address has one spelling. */

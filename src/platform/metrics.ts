@@ -144,7 +144,7 @@ function textCounter(registers: Registry[]): Pick<Metrics, 'textMessage'> {
   return { textMessage: (name) => texts.inc({ event: event(name) }) }
 }
 
-const LAYERS = ['identifier', 'device', 'address', 'subnet', 'client', 'all', 'slow', 'challenge']
+const LAYERS = ['identifier', 'device', 'address', 'subnet', 'asn', 'client', 'all', 'slow', 'challenge']
 
 /** What the defence against guessing does. */
 function abuseCounters(registers: Registry[]): Pick<Metrics, 'challenge' | 'limited' | 'breachCheck'> {

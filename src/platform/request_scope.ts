@@ -5,6 +5,8 @@ export interface RequestScope {
   readonly requestId: string
   /** Address of the end-user's device, as the trusted proxies report it; a command has none. */
   readonly ip?: string | undefined
+  /** Number of the autonomous system that announces the address, where a trusted proxy tells it. */
+  readonly asn?: string | undefined
   readonly userAgent?: string | undefined
 }
 

@@ -16,7 +16,7 @@ export function createTestAbuse(
   { budgets = {}, ...more }: Partial<AbuseDeps> & { budgets?: Partial<AbuseDeps['settings']['signIn']> } = {},
 ) {
   const mac = (value: string) => sha256(`a key of the test\n${value}`)
-  const many = { address: 1000, subnet: 1000, client: 1000, all: 1000, ...budgets }
+  const many = { address: 1000, subnet: 1000, asn: 1000, client: 1000, all: 1000, ...budgets }
   return createAbuse({
     kv,
     challenges: createChallenges({ kv, clock, mac, macMatches: (value, tag) => mac(value) === tag, work: EASY }),

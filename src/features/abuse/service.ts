@@ -1,7 +1,7 @@
 /**
  * Layers of limits, all of one flow counted together or not at all, in one trip. A layer of one identifier, address or subnet
- * gets warm at a part of its limit and is used up at the limit. Layers of one client and of everywhere only get warm: a hard
- * stop there would let whoever controls enough addresses close the door for everybody (A38).
+ * gets warm at a part of its limit and is used up at the limit. Layers of one autonomous system, of one client and of
+ * everywhere only get warm: a hard stop there would let whoever controls enough addresses close the door for everybody (A38).
  */
 import type { Challenge, Challenges } from '../../platform/challenge.ts'
 import { networkOf, subnetOf } from '../../platform/client_network.ts'
@@ -15,6 +15,8 @@ export interface AbuseDeps {
   readonly mac: (value: string) => string
   readonly isKnownDevice?: IsKnownDevice | undefined
   readonly settings: AbuseSettings
+  /** Number of the autonomous system that the requester comes from, where that is known. */
+  readonly asn?: (() => string | undefined) | undefined
   /** Told which layer held a try back; `challenge` when a proof was asked for instead. */
   readonly limited?: ((flow: Flow, layer: Layer | 'challenge') => void) | undefined
 }
@@ -32,12 +34,14 @@ export interface AbuseSettings {
 interface Budgets {
   readonly address: number
   readonly subnet: number
+  /** From so many on, everybody who comes from this autonomous system shows a proof: it may be a whole country's carrier. */
+  readonly asn: number
   /** From so many on, everybody who comes by this client, or by any, shows a proof. */
   readonly client: number
   readonly all: number
 }
 
-export type Layer = 'identifier' | 'device' | 'address' | 'subnet' | 'client' | 'all' | 'slow'
+export type Layer = 'identifier' | 'device' | 'address' | 'subnet' | 'asn' | 'client' | 'all' | 'slow'
 
 export interface AbuseService {
   readonly signIn: SignInGuard
@@ -102,7 +106,7 @@ interface Named extends Limit {
 
 const peeked = (limits: readonly Named[]): Named[] => limits.map((limit) => ({ ...limit, peek: true }))
 
-function layersOf({ mac, settings }: Pick<AbuseDeps, 'mac' | 'settings'>) {
+function layersOf({ mac, settings, asn = () => undefined }: Pick<AbuseDeps, 'mac' | 'settings' | 'asn'>) {
   const { windowSeconds, challengeAtPercent } = settings
   const hard = (layer: Layer, key: string, limit: number): Named => {
     const warmAt = Math.max(1, Math.ceil((limit * challengeAtPercent) / 100))
@@ -126,9 +130,11 @@ function layersOf({ mac, settings }: Pick<AbuseDeps, 'mac' | 'settings'>) {
     /** What many people share. */
     shared({ flow, ip, clientId }: Attempt): Named[] {
       const budgets = flow === 'sign_in' ? settings.signIn : settings.request
+      const system = asn()
       return [
         hard('address', `{${flow}}:ip:${networkOf(ip)}`, budgets.address),
         hard('subnet', `{${flow}}:net:${subnetOf(ip)}`, budgets.subnet),
+        ...(system === undefined ? [] : [soft('asn', `{${flow}}:asn:${system}`, budgets.asn)]),
         ...(clientId === undefined ? [] : [soft('client', `{${flow}}:client:${clientId}`, budgets.client)]),
         soft('all', `{${flow}}:all`, budgets.all),
       ]
