@@ -53,11 +53,12 @@ describe('the number of the system', () => {
   })
   afterAll(() => target?.close())
 
+  let visits = 0
   async function counted(header: string): Promise<string[]> {
     const browser = target.person({ headers: { 'x-client-asn': header } })
     const page = await browser.submit(
       await target.open(browser),
-      { identifier: 'nobody@example.com' },
+      { identifier: `nobody${visits++}@example.com` },
       { form: '/identifier' },
     )
     await browser.submit(page, { password: 'a wrong password 7' }, { form: '/password' })
