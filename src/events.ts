@@ -40,6 +40,7 @@ export type FactClass = 'security' | 'authentication' | 'account' | 'consent' | 
 export const FACT_CLASSES: { readonly [type: string]: FactClass | 'permanent' } = {
   'password.verified': 'authentication',
   'password.rejected': 'security',
+  'password.breached': 'security',
   'email_code.verified': 'authentication',
   'passkey.verified': 'authentication',
   'passkey.rejected': 'security',

@@ -22,6 +22,7 @@ import { passwordRepository } from './features/passwords/repository.ts'
 import { createSessions } from './features/sessions/index.ts'
 import { sessionRepository } from './features/sessions/repository.ts'
 import type { Foundation } from './foundation.ts'
+import type { AccountView } from './interaction/step.ts'
 import { SCOPES } from './oidc/claims.ts'
 import type { EngineInteractions } from './oidc/interactions.ts'
 import { deliverLogout, type Engine } from './oidc/provider.ts'
@@ -93,7 +94,11 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   })
   const isKnownDevice: IsKnownDevice = (email, token) => safety.devices.service.isKnown(email, token)
   const keepFactors = (accountId: string, tx: Tx) => safety.lostFactors.service.cancel(accountId, 'refused', tx)
-  const { mails, ...credentials } = createCredentials(foundation, accounts, readEmail, brands.service, isKnownDevice)
+  const { mails, ...credentials } = createCredentials(
+    ...([foundation, accounts, readEmail, brands.service, isKnownDevice] as const),
+    (account, tx) =>
+      notices.service.tell('password_breached', account, { locale: foundation.views.pickLocale([]) }, tx),
+  )
   const notices = noticesOf(foundation, accounts, sessions, keepFactors)
   const factors = createFactors(foundation, { ...credentials, accounts, sessions, brands, notices })
   const safety = createSafety(foundation, accounts, sessions, notices, factors)
@@ -162,6 +167,7 @@ const RANGE_BYTES = 256 * 1024
 /** A list that cannot be searched is said at start: later it would let every password pass. */
 function breachedOf({ config, metrics, logger }: Foundation) {
   const { breachedFile: file, breachedApi: api } = config.passwords
+  if (file === undefined && api === undefined) return undefined
   const problem = file === undefined ? undefined : problemOfList(file)
   if (problem !== undefined) throw new ConfigError([`passwords.breached_file: ${file} ${problem}`])
   const http = createHttpClient({
@@ -181,6 +187,7 @@ function createCredentials(
   readEmail: ReadEmail,
   brands: BrandsFeature['service'],
   isKnownDevice: IsKnownDevice,
+  tellBreached: (account: AccountView, tx: Tx) => Promise<void>,
 ) {
   const { config, database, outbox, clock, sealedKeyValue, secretBox } = foundation
   const { db, transaction } = database
@@ -197,7 +204,8 @@ function createCredentials(
       brandWords: async () => ['genkan', ...(await brands.page()).name.split(/\s+/)],
       perIdentifier: config.limits.signIn.identifier,
     },
-    isBreached: breachedOf(foundation).isBreached,
+    isBreached: breachedOf(foundation)?.isBreached,
+    tellBreached,
     signIn: foundation.metrics.signIn,
   })
   const emailCodes = createEmailCodes({

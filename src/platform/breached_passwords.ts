@@ -1,8 +1,8 @@
 /**
  * Passwords that are known from breaches elsewhere (NIST SP 800-63B-4 §3.1.1.2, ASVS 6.2.12), in two sources that an operator
  * may give: a sorted list of SHA-1 hashes on disk, and a range API of the kind that Have I Been Pwned offers, which learns
- * five hex digits of the hash. They are asked when a password is set, never at a sign-in; the dictionary of common passwords
- * is another matter and always there. A source that fails lets the password pass: it must not close registration.
+ * five hex digits of the hash. They are asked when a password is set, and once a month after a sign-in, for which nobody waits;
+ * the dictionary of common passwords is another matter and always there. A source that fails lets the password pass: it must not close registration.
  */
 import { hash } from 'node:crypto'
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs'

@@ -55,7 +55,8 @@ const SUSPICIOUS_TRIES = 5
 
 /** The link that goes with an event. What is about nothing any more has none. */
 function purposeOf(event: Notice): LinkPurpose | undefined {
-  if (event === 'account_deleted') return undefined
+  // A breach elsewhere is nobody's act here: a new password is all that it asks for.
+  if (event === 'account_deleted' || event === 'password_breached') return undefined
   if (event === 'email_changed') return 'restore_email'
   return event === 'removal_requested' || event === 'removal_near' ? 'keep_factors' : 'disown'
 }

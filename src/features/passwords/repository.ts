@@ -16,6 +16,7 @@ interface CredentialRow {
   readonly locale: string | null
   readonly hash: string | null
   readonly changed_at: Date | null
+  readonly breach_checked_at: Date | null
   readonly factors: readonly string[]
   readonly second_factor_required: boolean
   readonly enrolment_skips: number
@@ -23,7 +24,7 @@ interface CredentialRow {
 }
 
 const COLUMNS = `
-  a.id, a.sealed_personal, a.email_verified_at, a.state, a.epoch, a.locale, p.hash, p.changed_at,
+  a.id, a.sealed_personal, a.email_verified_at, a.state, a.epoch, a.locale, p.hash, p.changed_at, p.breach_checked_at,
     a.factors, a.second_factor_required, a.enrolment_skips, a.nudge_after`
 const SELECT = `select ${COLUMNS} from accounts a left join passwords p on p.account_id = a.id`
 
@@ -107,11 +108,21 @@ export function passwordRepository(db: Knex, personal: PersonalData) {
       return one(`${SELECT} where a.id = ?`, accountId, tx)
     },
 
+    /** Notes that the password of this hash was compared with known ones. False when it was changed, or compared, meanwhile. */
+    async noteBreachCheck(accountId: string, hash: string, now: Date, checkedBefore: Date, tx: Tx): Promise<boolean> {
+      const changed = await tx('passwords')
+        .where({ account_id: accountId, hash })
+        .where((due) => due.whereNull('breach_checked_at').orWhere('breach_checked_at', '<', checkedBefore))
+        .update({ breach_checked_at: now })
+      return changed === 1
+    },
+
+    /** A new password has just been compared with those known from breaches. */
     async store(accountId: string, hash: string, now: Date, tx: Tx): Promise<void> {
       await tx('passwords')
-        .insert({ account_id: accountId, hash, changed_at: now })
+        .insert({ account_id: accountId, hash, changed_at: now, breach_checked_at: now })
         .onConflict('account_id')
-        .merge(['hash', 'changed_at'])
+        .merge(['hash', 'changed_at', 'breach_checked_at'])
     },
 
     /** Replaces a hash of the same password. Nothing happens when the password was changed meanwhile. */
@@ -140,5 +151,6 @@ function toCredential(row: CredentialRow, open: OpenPersonal, found?: string): C
     },
     hash: row.hash ?? undefined,
     changedAt: row.changed_at ?? undefined,
+    breachCheckedAt: row.breach_checked_at ?? undefined,
   }
 }

@@ -29,8 +29,10 @@ export interface PasswordDeps {
     /** Tries at one identifier that may be under way at once. */
     readonly perIdentifier: number
   }
-  /** Whether a new password is known from a breach elsewhere. */
+  /** Whether a password is known from a breach elsewhere. Absent where nobody could tell. */
   readonly isBreached?: ((password: string) => Promise<boolean>) | undefined
+  /** Tells the owner of an account that its password is known from a breach. */
+  readonly tellBreached?: ((account: AccountView, tx: Tx) => Promise<void>) | undefined
   readonly signIn?: ((result: 'failure' | 'limited', method: 'pwd') => void) | undefined
 }
 
@@ -146,13 +148,38 @@ function verification(deps: PasswordDeps) {
     if (credential === undefined || !right || !credential.account.active) return rejected(tried, name, admitted)
     await guard.passed(tried, admitted)
     if (failures > 0) await repository.forgetFailures(name)
-    const { hash, account } = credential
-    if (hash !== undefined && passwordHash.needsRehash(hash)) {
-      const fresh = await passwordHash.hash(typed)
-      await transaction((tx) => repository.rehash(account.accountId, hash, fresh, tx))
-    }
+    const { hash = '', account } = credential
+    const fresh = passwordHash.needsRehash(hash) ? await passwordHash.hash(typed) : undefined
+    if (fresh !== undefined) await transaction((tx) => repository.rehash(account.accountId, hash, fresh, tx))
+    // Nobody waits for it, and what fails is done at a later sign-in.
+    compareWithBreaches(deps, credential, fresh ?? hash, typed).catch(() => {})
     return { ok: true, account }
   }
+}
+
+/** A password that was fine when it was chosen may have become known since. */
+const COMPARED_DAYS = 30
+
+/**
+ * Compares a password that was just shown with those known from breaches, once a month, and tells its owner (credential
+ * stuffing begins with such pairs). Only then does anybody have the password to compare.
+ */
+async function compareWithBreaches(
+  { isBreached, repository, transaction, outbox, clock, tellBreached }: PasswordDeps,
+  { account, breachCheckedAt }: Credential,
+  hash: string,
+  password: string,
+): Promise<void> {
+  const now = clock.now()
+  const before = new Date(now.getTime() - COMPARED_DAYS * 86_400_000)
+  if (isBreached === undefined || (breachCheckedAt !== undefined && breachCheckedAt >= before)) return
+  const known = await isBreached(password)
+  await transaction(async (tx) => {
+    const isFirst = await repository.noteBreachCheck(account.accountId, hash, now, before, tx)
+    if (!isFirst || !known) return
+    await outbox.record([{ type: 'password.breached', accountId: account.accountId }], tx)
+    await tellBreached?.(account, tx)
+  })
 }
 
 /** One hash in every case, so that time does not tell who has an account (A32). */

@@ -9,6 +9,8 @@ export interface Credential {
   readonly account: AccountView
   readonly hash: string | undefined
   readonly changedAt: Date | undefined
+  /** When it was last compared with passwords known from breaches. */
+  readonly breachCheckedAt?: Date | undefined
 }
 
 /** What must not change between a code and its use: the account, its epoch, its address, its password (A24). */

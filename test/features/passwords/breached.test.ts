@@ -5,6 +5,7 @@ import { createServer, type Server as HttpServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { createBrowser } from '../../support/browser.ts'
 import { authorization, discover, PASSWORD, register, SETTINGS, SPA } from '../../support/journeys.ts'
@@ -13,6 +14,7 @@ import { type Server, startServer } from '../../support/server.ts'
 
 const ON_DISK = 'seven violet anvils 22'
 const IN_RANGE = 'orange meridian teapot 9'
+const DAY = 86_400
 const sha1 = (password: string) => createHash('sha1').update(password).digest('hex').toUpperCase()
 
 let folder: string
@@ -20,6 +22,8 @@ let api: HttpServer
 let server: Server
 let asked: string[]
 let isAway = false
+/** What the range API knows. */
+const leaked = [IN_RANGE]
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'genkan-breached-'))
@@ -29,7 +33,7 @@ beforeAll(async () => {
   api = createServer((request, response) => {
     asked.push(request.url ?? '')
     if (isAway) return void response.writeHead(503).end()
-    response.end(`${'0'.repeat(35)}:0\r\n${sha1(IN_RANGE).slice(5)}:12\r\n`)
+    response.end(`${'0'.repeat(35)}:0\r\n${leaked.map((password) => `${sha1(password).slice(5)}:12`).join('\r\n')}\r\n`)
   })
   await new Promise<void>((resolve) => api.listen(0, '127.0.0.1', resolve))
   const breached_api = `http://127.0.0.1:${(api.address() as AddressInfo).port}/range`
@@ -69,7 +73,7 @@ describe('a password that is known from a breach', () => {
     expect(refused.text).toContain('known from a data breach elsewhere. Choose another one')
   })
 
-  it('is refused on the account page too; a sign-in asks nobody', async () => {
+  it('is refused on the account page too; a sign-in soon after asks nobody', async () => {
     const { browser, page } = await registering()
     await register(browser, page, mailFolder(server.dataDir), 'eve@example.com')
     const before = asked.length
@@ -94,6 +98,41 @@ describe('a password that is known from a breach', () => {
     expect(await metric('genkan_breach_checks_total{source="api",result="failed"}')).toBe(1)
     expect(server.logs().filter((line) => line.includes('breached passwords cannot be asked'))).toHaveLength(1)
     expect(server.logs().join('\n')).not.toContain(IN_RANGE)
+  })
+
+  it('that was not when it was chosen: its owner is told after a sign-in, once a month, and only of a leak', async () => {
+    const spa = await discover(server.issuer, 'spa')
+    const email = 'later@example.com'
+    const password = 'nine copper lanterns 31'
+    const first = await registering()
+    const mails = mailFolder(server.dataDir)
+    await register(first.browser, first.page, mails, email, password)
+    const signIn = async () => {
+      const browser = createBrowser({ stopAt: [SPA] })
+      const page = await browser.get((await authorization(spa, `${SPA}/callback`, { login_hint: email })).url)
+      const end = await browser.submit(page, { password }, { form: '/password' })
+      expect(end.params.has('code')).toBe(true)
+    }
+    const warnings = async () =>
+      (await mails.all()).filter(({ to, subject }) => to.includes(email) && subject.includes('known from a leak'))
+        .length
+    const askedOf = () => asked.filter((url) => url === `/range/${sha1(password).slice(0, 5)}`).length
+    const until = async (count: number, seen: () => number | Promise<number>) => {
+      for (let tries = 0; (await seen()) < count && tries < 200; tries++) await sleep(50)
+      expect(await seen()).toBe(count)
+    }
+    await server.shiftDate(31 * DAY)
+    await signIn()
+    await until(2, askedOf)
+    leaked.push(password)
+    await signIn()
+    await server.shiftDate(62 * DAY)
+    await signIn()
+    await until(1, warnings)
+    await signIn()
+    await sleep(300)
+    expect([askedOf(), await warnings()]).toEqual([3, 1])
+    await server.shiftDate(0)
   })
 
   it('a list that cannot be searched is said at start', async () => {

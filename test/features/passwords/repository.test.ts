@@ -63,6 +63,7 @@ describe.each(['embedded', 'postgres'] as const)('password repository on %s', (k
       },
       hash: 'hash',
       changedAt: NOW,
+      breachCheckedAt: NOW,
     })
   })
 
@@ -100,6 +101,23 @@ describe.each(['embedded', 'postgres'] as const)('password repository on %s', (k
     expect(await passwords.findByAccount(id)).toMatchObject({ hash: 'stronger', changedAt: NOW })
     await database.transaction((tx) => passwords.rehash(id, 'old', 'late', tx))
     expect(await passwords.findByAccount(id)).toMatchObject({ hash: 'stronger' })
+  })
+
+  it('notes once a month that a password was compared, of many sign-ins at once one, and none of a password of before', async () => {
+    const id = await account()
+    await database.transaction((tx) => passwords.store(id, 'hash', NOW, tx))
+    const month = new Date(NOW.getTime() + 31 * 86_400_000)
+    const note = (hash: string, now: Date) =>
+      database.transaction((tx) =>
+        passwords.noteBreachCheck(id, hash, now, new Date(now.getTime() - 30 * 86_400_000), tx),
+      )
+    expect(await note('hash', NOW)).toBe(false)
+    expect(await note('older hash', month)).toBe(false)
+    const noted = await Promise.all(Array.from({ length: 8 }, () => note('hash', month)))
+    expect(noted.filter(Boolean)).toHaveLength(1)
+    expect((await passwords.findByAccount(id))?.breachCheckedAt).toEqual(month)
+    await database.transaction((tx) => passwords.store(id, 'new hash', NOW, tx))
+    expect((await passwords.findByAccount(id))?.breachCheckedAt).toEqual(NOW)
   })
 
   it('forgets the password with the account', async () => {

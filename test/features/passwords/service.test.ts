@@ -143,6 +143,7 @@ describe('Verifying a password', () => {
         findByAccount: find,
         findForUpdate: find,
         store: async () => {},
+        noteBreachCheck: async () => true,
         rehash: async (_id, before, hash) => {
           rehashed.push(`${before} -> ${hash}`)
         },
