@@ -26,9 +26,8 @@ describe.each(['with Redis', 'without Redis'])('%s', (kind) => {
     const env = { SMTP_URL: mailbox.url, GENKAN_SECRET_KEYS: OLD }
     pair = await startPair({ settings: SETTINGS, stores, env })
     database = await openDatabase({ databaseUrl: stores.databaseUrl })
-    people = await Promise.all(
-      ['ann', 'bob', 'cat'].map((name) => newPerson(pair.issuer, mailbox, `${name}@example.com`)),
-    )
+    people = []
+    for (const name of ['ann', 'bob', 'cat']) people.push(await newPerson(pair.issuer, mailbox, `${name}@example.com`))
     await insertOthers()
   }, 120_000)
   afterAll(async () => {
@@ -84,7 +83,8 @@ describe.each(['with Redis', 'without Redis'])('%s', (kind) => {
     const [{ code, stdout, stderr }, ...times] = await Promise.all([resealing, ...signingIn])
     expect([code, stderr]).toEqual([0, ''])
     const report = JSON.parse(stdout) as { personal: number; forged: number }
-    expect(report.personal).toBeGreaterThan(OTHERS)
+    // The servers' own job does a part of it, where it comes by meanwhile.
+    expect(report.personal).toBeGreaterThan(0)
     expect(report.forged).toBe(0)
     expect(Math.min(...times)).toBeGreaterThan(1)
 
@@ -92,6 +92,7 @@ describe.each(['with Redis', 'without Redis'])('%s', (kind) => {
     expect(await genkan(`${NEW},${OLD}`, 'keys', 'reseal')).toMatchObject({ code: 0 })
     const [old, young] = await dataKeys()
     expect([old, (await keysInUse()).join()]).toEqual([before, young])
+    expect(await database.db('accounts').count().first()).toEqual({ count: String(OTHERS + people.length) })
     await restart(NEW)
     for (const person of people) await person.elsewhere()
     const doctor = await genkan(NEW, 'doctor', '--json')

@@ -99,6 +99,7 @@ export async function register(browser: Browser, start: Page, mailbox: Mailbox, 
   const form = start.forms.findIndex(({ action }) => action.endsWith('/register'))
   const page = form >= 0 ? start : await choose(browser, start, 'create')
   const sent = await browser.submit(page, { email, password }, { form: '/register' })
+  if (sent.status >= 400) throw new Error(`${email} was not registered: ${sent.status} ${sent.text}`)
   return browser.submit(sent, { code: codeFrom(await mailbox.to(email)) }, { form: '/verify_email' })
 }
 
