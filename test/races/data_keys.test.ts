@@ -87,7 +87,7 @@ describe.each(['with Redis', 'without Redis'])('%s', (kind) => {
     expect(report.personal).toBeGreaterThan(0)
     const { rows } = await database.db.raw(
       "select count(*)::int as moved from accounts where id like 'other%' and split_part(sealed_personal, '.', 2) <> ?",
-      [before],
+      [before ?? ''],
     )
     expect(rows).toEqual([{ moved: OTHERS }])
     expect(report.forged).toBe(0)

@@ -1,0 +1,35 @@
+import { once } from 'node:events'
+import { setImmediate as turn } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import type { Redis } from 'ioredis'
+import { openRedis, redisUnavailable } from '../../src/platform/redis.ts'
+import { type BreakableServer, startBreakable } from '../support/services.ts'
+
+describe('a command', () => {
+  let server: BreakableServer
+  let redis: Redis
+  beforeAll(async () => {
+    server = await startBreakable('redis')
+    redis = openRedis(server.url)
+    await once(redis, 'ready')
+  })
+  afterAll(async () => {
+    redis?.disconnect()
+    await server?.stop()
+  })
+
+  it('gets an answer that came while this process computed for longer than a command may take', async () => {
+    await redis.set('key', 'value')
+    const answer = redis.get('key')
+    await turn()
+    for (const until = Date.now() + 1300; Date.now() < until; );
+    expect(await answer).toBe('value')
+  })
+
+  it('fails as unavailable when none comes', async () => {
+    await server.pause()
+    const failed = await redis.get('key').catch((error: unknown) => error)
+    await server.resume()
+    expect(redisUnavailable(failed)).toBe(true)
+  })
+})
