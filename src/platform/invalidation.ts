@@ -2,6 +2,7 @@
  * Tells all instances that a cached row has changed. A cache asks `healthy()`: while the channel is away its entries
  * live at most a second, so that "disable" acts in time even when nobody can be told.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Redis } from 'ioredis'
 
 /** `key` is undefined when messages may have been lost: everything under the topic may have changed. */
@@ -16,6 +17,8 @@ export interface Invalidation {
   subscribe(topic: string, listener: Listener): void
   /** Whether a change made elsewhere would be heard right now. */
   healthy(): boolean
+  /** Asks a silent channel whether it is still there; resolves when `healthy` can say so, soon in any case. */
+  ask(): Promise<void>
   close(): Promise<void>
 }
 
@@ -53,6 +56,7 @@ function createUnsharedInvalidation(complete: boolean): Invalidation {
       listeners.add(topic, listener)
     },
     healthy: () => complete,
+    ask: async () => {},
     close: async () => {},
   }
 }
@@ -65,6 +69,8 @@ const SEPARATOR = '\n'
  */
 const PING_MS = 300
 const SILENCE_MS = 900
+/** A process that computed for a second has sent no ping for so long; the answer to one is a matter of milliseconds. */
+const ASK_MS = 200
 const PUBLISH_TRIES = 3
 const RETRY_MS = 100
 
@@ -96,11 +102,12 @@ export function createRedisInvalidation(deps: RedisInvalidationDeps): Invalidati
       // The next `ready` tries again; until then `healthy` is false.
     }
   }
-  const ping = () => {
+  const ping = async () => {
     if (!subscribed) return
-    subscriber.ping().then(
+    const askedAt = monotonic()
+    await subscriber.ping().then(
       () => {
-        heardAt = monotonic()
+        heardAt = Math.max(heardAt, askedAt)
       },
       () => {},
     )
@@ -128,6 +135,7 @@ export function createRedisInvalidation(deps: RedisInvalidationDeps): Invalidati
       listeners.add(topic, listener)
     },
     healthy: () => subscribed && monotonic() - heardAt < SILENCE_MS,
+    ask: () => Promise.race([ping(), sleep(ASK_MS, undefined, { ref: false })]),
     close: async () => {
       clearInterval(timer)
       subscribed = false
@@ -142,7 +150,7 @@ async function send(publisher: Pick<Redis, 'publish'>, message: string): Promise
       await publisher.publish(CHANNEL, message)
       return true
     } catch {
-      if (attempt < PUBLISH_TRIES) await new Promise((resolve) => setTimeout(resolve, RETRY_MS * attempt))
+      if (attempt < PUBLISH_TRIES) await sleep(RETRY_MS * attempt)
     }
   }
   return false

@@ -22,7 +22,7 @@ export interface RowCacheDeps<Row> {
   readonly load: (key: string) => Promise<Row | undefined>
   /** Equal rows share one text; used to keep the object of an unchanged row. */
   readonly fingerprint: (row: Row) => string
-  readonly invalidation: Pick<Invalidation, 'subscribe' | 'healthy'>
+  readonly invalidation: Pick<Invalidation, 'subscribe' | 'healthy' | 'ask'>
   readonly topic: string
   /** Rows kept at the most. Absent keys have a bound of their own: asking for unknown ones cannot push known ones out. */
   readonly atMost?: number
@@ -45,6 +45,12 @@ export function createRowCache<Row>(deps: RowCacheDeps<Row>): RowCache<Row> {
   const reads = new Map<string, Promise<Row | undefined>>()
 
   const fresh = (readAt: number) => monotonic() - readAt < (deps.invalidation.healthy() ? LIFE_MS : UNHEARD_LIFE_MS)
+
+  /** Whether only the silence of the channel speaks against what is kept: a busy process would else read every row anew. */
+  const doubted = (key: string) => {
+    const readAt = present.get(key)?.readAt ?? absent.get(key)
+    return readAt !== undefined && !fresh(readAt) && monotonic() - readAt < LIFE_MS
+  }
 
   const keep = (key: string, row: Row | undefined, readAt: number): Row | undefined => {
     const known = present.get(key)
@@ -91,6 +97,7 @@ export function createRowCache<Row>(deps: RowCacheDeps<Row>): RowCache<Row> {
 
   return {
     get: async (key) => {
+      if (doubted(key)) await deps.invalidation.ask()
       const entry = present.get(key)
       if (entry !== undefined && fresh(entry.readAt)) {
         present.delete(key)

@@ -94,6 +94,31 @@ describe('invalidation through Redis', () => {
     await until(() => a.invalidation.healthy())
   })
 
+  it('is healthy again as soon as the channel answers a process that computed for a second', async () => {
+    const a = instance()
+    await until(() => a.invalidation.healthy())
+    const end = performance.now() + 1000
+    while (performance.now() < end);
+    expect(a.invalidation.healthy()).toBe(false)
+    await a.invalidation.ask()
+    expect(a.invalidation.healthy()).toBe(true)
+    expect(a.heard.filter((key) => key === undefined)).toHaveLength(1)
+  })
+
+  it('waits for no answer of a channel that is silent', async () => {
+    const a = instance()
+    await until(() => a.invalidation.healthy())
+    await server.pause()
+    try {
+      await until(() => !a.invalidation.healthy(), 1500)
+      const began = performance.now()
+      await a.invalidation.ask()
+      expect([a.invalidation.healthy(), performance.now() - began < 900]).toEqual([false, true])
+    } finally {
+      await server.resume()
+    }
+  })
+
   it('says that the others could not be told', async () => {
     const a = instance()
     await until(() => a.invalidation.healthy())

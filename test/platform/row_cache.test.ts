@@ -12,6 +12,7 @@ describe('row cache', () => {
   let rows = new Map<string, Row>()
   let tell: (key: string | undefined) => void = () => {}
   let gate: Promise<void> | undefined
+  let answers = false
   const create = (atMost = 10_000) =>
     createRowCache<Row>({
       load: async (key) => {
@@ -24,6 +25,9 @@ describe('row cache', () => {
       fingerprint: JSON.stringify,
       invalidation: {
         healthy: () => healthy,
+        ask: async () => {
+          healthy ||= answers
+        },
         subscribe: (_topic, listener) => {
           tell = listener
         },
@@ -39,6 +43,7 @@ describe('row cache', () => {
     reads = []
     rows = new Map([['a', { value: 1 }]])
     gate = undefined
+    answers = false
   })
 
   it('reads once in 30 s while the channel is healthy', async () => {
@@ -62,6 +67,20 @@ describe('row cache', () => {
     rows.set('a', { value: 2 })
     time = 999
     expect(await cache.get('a')).toEqual({ value: 2 })
+  })
+
+  it('asks a channel that was silent before it reads anew what it has, and drops what it then hears of', async () => {
+    const cache = create()
+    for (const key of ['a', 'absent']) await cache.get(key)
+    for (const key of ['a', 'absent']) {
+      ;[healthy, answers, time] = [false, true, time + 1000]
+      await cache.get(key)
+      expect([healthy, reads]).toEqual([true, ['a', 'absent']])
+    }
+    ;[healthy, time] = [false, time + 1000]
+    tell('a')
+    await cache.get('a')
+    expect(reads).toEqual(['a', 'absent', 'a'])
   })
 
   it('keeps the object of an unchanged row, and changes it with the row', async () => {

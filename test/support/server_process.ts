@@ -36,9 +36,11 @@ export function runCommand(
 }
 
 // The embedded database is WebAssembly: optimising it takes longer than a test's server lives. Our modules have no symbolic
-// links: not looking for them in the path of each of 1,400 files is an eighth of a start.
+// links: not looking for them in the path of each of 1,400 files is an eighth of a start. A young generation that need
+// not grow first spares a tenth of the work of processes that live for seconds.
 const NODE_ARGUMENTS = [
   ...['--disable-warning=ExperimentalWarning', '--liftoff-only', '--preserve-symlinks', '--preserve-symlinks-main'],
+  ...['--min-semi-space-size=16', '--max-semi-space-size=16'],
   ...['--import', DATE_SHIFT],
 ]
 // A command ends by itself and keeps what it compiled.

@@ -72,7 +72,7 @@ function lookups(deps: BrandsDeps) {
       return repository.findLogo(id, variant === 'dark' ? 'dark' : 'light')
     },
     fingerprint: contentHash,
-    invalidation: { subscribe: () => {}, healthy: () => true },
+    invalidation: { subscribe: () => {}, healthy: () => true, ask: async () => {} },
     topic: BRANDS_TOPIC,
     atMost: LOGOS,
   })

@@ -87,7 +87,7 @@ function lookups(deps: ClientsDeps) {
     fingerprint: (set) => [...set].join(' '),
     // Any client may add or remove an origin.
     invalidation: {
-      healthy: invalidation.healthy,
+      ...invalidation,
       subscribe: (topic, listener) => invalidation.subscribe(topic, () => listener(undefined)),
     },
     topic: CLIENTS_TOPIC,
