@@ -1,6 +1,7 @@
 /** What commands may ask of the house, in the words of `commands/command.ts`. */
 import type { CommandServices } from './commands/command.ts'
 import { canonicalEmail } from './features/accounts/types.ts'
+import { captchaOf } from './features.ts'
 import type { Foundation } from './foundation.ts'
 import type { House } from './house.ts'
 import { exportFacts } from './platform/audit_export.ts'
@@ -17,6 +18,7 @@ export function commandServices(foundation: Foundation, house: House): CommandSe
   return {
     config,
     database,
+    captcha: captchaOf(foundation),
     now: () => clock.now(),
     clients: house.clients,
     brands: house.rooms.brands.service,

@@ -27,6 +27,7 @@ import { SCOPES } from './oidc/claims.ts'
 import type { EngineInteractions } from './oidc/interactions.ts'
 import { deliverLogout, type Engine } from './oidc/provider.ts'
 import { createBreachedPasswords, problemOfList } from './platform/breached_passwords.ts'
+import { createCaptcha } from './platform/captcha.ts'
 import { createChallenges } from './platform/challenge.ts'
 import { CHANGE_MAC } from './platform/changes.ts'
 import { createHttpClient } from './platform/http_client.ts'
@@ -113,9 +114,26 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   return { ...rooms, notices, devices, lostFactors, all }
 }
 
+/** A person waits for it. */
+const CAPTCHA_MS = 2500
+const CAPTCHA_BYTES = 16 * 1024
+
+/** The CAPTCHA of a vendor, where the settings name one. */
+export function captchaOf({ config, clock, logger }: Pick<Foundation, 'config' | 'clock' | 'logger'>) {
+  const { captcha: settings, outboundPrivateNetworks: allowedNetworks, issuer } = config
+  if (settings === undefined) return undefined
+  return createCaptcha({
+    ...{ settings, clock, hostname: new URL(issuer).hostname },
+    http: createHttpClient({ allowedNetworks, timeoutMs: CAPTCHA_MS, maxBytes: CAPTCHA_BYTES }),
+    warn: (details, message) => logger.warn(details, message),
+  })
+}
+
 /** Whoever tries without having proven anything. */
-function abuseOf({ config, keyValue, clock, secretBox, metrics }: Foundation, isKnownDevice: IsKnownDevice) {
+function abuseOf(foundation: Foundation, isKnownDevice: IsKnownDevice) {
+  const { config, keyValue, clock, secretBox, metrics } = foundation
   const challenges = createChallenges({
+    captcha: captchaOf(foundation),
     kv: keyValue,
     clock,
     mac: (value) => secretBox.mac(value, 'challenge'),

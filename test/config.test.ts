@@ -89,6 +89,65 @@ describe('loadConfig', () => {
     })
   })
 
+  describe('a CAPTCHA', () => {
+    const on = (captcha: string, env: Record<string, string> = {}) => ({
+      ...{ DATA_DIR: directory(), GENKAN_CONFIG: yaml(`captcha: ${captcha}\n`), ...env },
+    })
+    const keys = `site_key: 0xKEY, secret: "${reference('env:CAPTCHA_SECRET')}"`
+    const secret = { CAPTCHA_SECRET: 'secret-of-the-vendor' }
+    const own = `vendor: custom, ${keys}, script: "https://w.example/w.js", widget_class: w, response_field: w-response`
+
+    it('is nobody’s unless one is named', () => {
+      expect(loadConfig({ DATA_DIR: directory() }).captcha).toBeUndefined()
+    })
+
+    it.each(['turnstile', 'hcaptcha', 'recaptcha', 'friendly_captcha'])('%s needs two keys only', (vendor) => {
+      const { captcha } = loadConfig(on(`{ vendor: ${vendor}, ${keys} }`, secret))
+      expect(captcha).toMatchObject({ vendor, siteKey: '0xKEY', secret: 'secret-of-the-vendor' })
+      const { script = '', verifyUrl = '', sources } = captcha ?? {}
+      for (const url of [script, verifyUrl]) expect(new URL(url).protocol).toBe('https:')
+      expect(sources?.frame).not.toEqual([])
+    })
+
+    it('of another vendor says everything; its sources are those of its script', () => {
+      const { captcha } = loadConfig(on(`{ ${own}, verify_url: "https://v.example/verify" }`, secret))
+      expect(captcha).toEqual({
+        ...{ vendor: 'custom', siteKey: '0xKEY', secret: 'secret-of-the-vendor', secretHeader: undefined },
+        ...{ script: 'https://w.example/w.js', widgetClass: 'w', responseField: 'w-response', attributes: {} },
+        ...{ verifyUrl: 'https://v.example/verify', sendsSiteKey: false },
+        sources: { frame: ['https://w.example'], connect: ['https://w.example'], style: [] },
+      })
+    })
+
+    it('may differ from its preset', () => {
+      const more =
+        'attributes: { data-api-endpoint: eu }, verify_url: "https://eu.frcapi.com/api/v2/captcha/siteverify"'
+      const csp = `csp: { frame: ["https://eu.frcapi.com"], style: ["'unsafe-inline'"] }`
+      const { captcha } = loadConfig(on(`{ vendor: friendly_captcha, ${keys}, ${more}, ${csp} }`, secret))
+      expect(captcha).toMatchObject({
+        attributes: { 'data-start': 'auto', 'data-api-endpoint': 'eu' },
+        ...{ verifyUrl: 'https://eu.frcapi.com/api/v2/captcha/siteverify', secretHeader: 'X-API-Key' },
+        sources: { frame: ['https://eu.frcapi.com'], connect: [], style: ["'unsafe-inline'"] },
+      })
+    })
+
+    it.each([
+      [`{ vendor: turnstil, ${keys} }`, 'captcha.vendor'],
+      ['{ vendor: turnstile, site_key: k }', 'captcha.secret'],
+      [`{ ${own} }`, 'captcha.verify_url: is needed'],
+      [`{ ${own}, verify_url: "http://v.example/verify" }`, 'captcha.verify_url: must be an https URL'],
+      [`{ ${own}, verify_url: "https://u:p@v.example/" }`, 'captcha.verify_url: must be an https URL'],
+      [`{ vendor: turnstile, ${keys}, script: "data:text/javascript,1" }`, 'captcha.script: must be an https URL'],
+      [`{ vendor: turnstile, ${keys}, csp: { frame: ["https://a.example; script-src *"] } }`, 'captcha.csp.frame'],
+      [`{ vendor: turnstile, ${keys}, csp: { connect: ["*"] } }`, 'captcha.csp.connect'],
+      [`{ vendor: turnstile, ${keys}, csp: { frame: ["'unsafe-inline'"] } }`, 'captcha.csp.frame'],
+      [`{ vendor: turnstile, ${keys}, attributes: { onclick: x } }`, 'captcha.attributes'],
+      [`{ vendor: turnstile, ${keys}, sitekey: x }`, 'captcha.sitekey: unknown key, did you mean site_key?'],
+    ])('%s is refused at %s', (captcha, at) => {
+      expect(problemsOf(on(captcha, secret))).toEqual([expect.stringContaining(at)])
+    })
+  })
+
   it('takes people of the support, each with a key of their own', () => {
     const hash = (letter: string) => letter.repeat(43)
     const file = (...people: string[]) => ({

@@ -43,6 +43,8 @@ export interface CommandSession {
 export interface CommandServices {
   readonly config: Config
   readonly database: Database
+  /** Where the settings name a vendor. */
+  readonly captcha?: { secretIsKnown(): Promise<boolean> } | undefined
   readonly now: () => Date
   readonly clients: {
     create(metadata: { readonly client_id: string; readonly [member: string]: unknown }): Promise<{

@@ -8,7 +8,7 @@ import { type Command, type CommandServices, failure, JSON_OPTION, show } from '
 
 export type DoctorNeeds = Pick<
   CommandServices,
-  'config' | 'database' | 'keys' | 'sealed' | 'facts' | 'now' | 'pendingMigrations' | 'redis'
+  'config' | 'database' | 'keys' | 'sealed' | 'facts' | 'now' | 'pendingMigrations' | 'redis' | 'captcha'
 >
 
 interface Finding {
@@ -37,6 +37,7 @@ const CHECKS: readonly { readonly name: string; readonly run: (needs: DoctorNeed
   { name: 'redis', run: checkRedis },
   { name: 'mail', run: checkMail },
   { name: 'text messages', run: checkTextMessages },
+  { name: 'captcha', run: checkCaptcha },
   { name: 'passwords', run: checkPasswords },
   { name: 'look-alikes', run: checkLookAlikes },
 ]
@@ -184,6 +185,21 @@ async function checkTextMessages({ config, facts, now, pendingMigrations }: Doct
   if (sms.countries === 'any') return warn(`sent by ${host} to any country: name those you serve, others only cost`)
   const to = sms.countries.join(', ')
   return protocol === 'https:' ? ok(`sent by ${host} to ${to}`) : warn(`sent by ${host} to ${to}, over plain http`)
+}
+
+/** Asked about a token that is none: every vendor says first whether it knows the secret. */
+async function checkCaptcha({ config, captcha }: DoctorNeeds): Promise<Finding> {
+  if (config.captcha === undefined || captcha === undefined)
+    return ok('not configured: our own proof of work is asked for')
+  const { vendor, verifyUrl } = config.captcha
+  const { host } = new URL(verifyUrl)
+  const known = await captcha.secretIsKnown().catch((cause: unknown) => {
+    throw new Error(`${vendor} cannot be asked at ${host}, people get our own proof of work: ${reason(cause)}`, {
+      cause,
+    })
+  })
+  if (!known) return fail(`${vendor} at ${host} does not take captcha.secret: people get our own proof of work`)
+  return ok(`${vendor} at ${host} answers and takes the secret`)
 }
 
 async function checkPasswords({ config }: DoctorNeeds): Promise<Finding> {

@@ -7,7 +7,7 @@ import type { Context } from 'koa'
 import { type Brand, PLAIN_BRAND } from '../platform/brand.ts'
 import type { Views } from '../platform/views.ts'
 import { chooserOf } from './language.ts'
-import { pagePolicy } from './security_headers.ts'
+import { pagePolicy, type WidgetSources } from './security_headers.ts'
 
 export interface Pages {
   /** Renders `views/<template>.njk` as the answer; `status` is 200 unless given. */
@@ -53,7 +53,7 @@ export function createPages({ views }: { views: Views }): Pages & PageTexts {
       ctx.set('Content-Language', locale)
       ctx.vary('Accept-Language')
       ctx.vary('Cookie')
-      ctx.set('Content-Security-Policy', pagePolicy(nonce, imageOrigins(context)))
+      ctx.set('Content-Security-Policy', pagePolicy(nonce, imageOrigins(context), widgetOf(context)))
     },
   }
 }
@@ -64,4 +64,10 @@ function imageOrigins(context: { readonly [name: string]: unknown }): string[] {
   if (typeof client?.logoUri !== 'string' || !URL.canParse(client.logoUri)) return []
   const url = new URL(client.logoUri)
   return url.protocol === 'https:' || url.protocol === 'http:' ? [url.origin] : []
+}
+
+/** A form that asks for a CAPTCHA is the one page that shows a part of somebody else's. Its sources are settings, nobody's input. */
+function widgetOf(context: { readonly [name: string]: unknown }): WidgetSources | undefined {
+  const error = context.error as { challenge?: { captcha?: { sources: WidgetSources } } } | undefined
+  return error?.challenge?.captcha?.sources
 }

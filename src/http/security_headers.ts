@@ -25,18 +25,29 @@ const FIXED = {
  */
 const NO_PAGE = "default-src 'none'; script-src 'report-sample'; base-uri 'none'; frame-ancestors 'none'"
 
+/** What a page lets somebody else's widget do, which no other page does. */
+export interface WidgetSources {
+  readonly frame: readonly string[]
+  readonly connect: readonly string[]
+  readonly style: readonly string[]
+}
+
 /**
  * Content-Security-Policy of an answer (CSP Level 3). There is no `form-action`: Chromium applies it to the whole redirect
  * chain of a submit, which would block the redirect to the client after a sign-in.
+ *
+ * With a widget, its script may bring others (`strict-dynamic`), as our own with the nonce brings it. The hosts of vendors are
+ * not listed for scripts: they serve much else, by which markup that was smuggled in would run.
  */
-export function pagePolicy(nonce: string, imageOrigins: readonly string[] = []): string {
+export function pagePolicy(nonce: string, imageOrigins: readonly string[] = [], widget?: WidgetSources): string {
   return [
     "default-src 'none'",
-    `script-src 'nonce-${nonce}'`,
-    "style-src 'self'",
+    `script-src 'nonce-${nonce}'${widget === undefined ? '' : " 'strict-dynamic'"}`,
+    ["style-src 'self'", ...(widget?.style ?? [])].join(' '),
     ["img-src 'self' data:", ...imageOrigins].join(' '),
     "font-src 'self'",
-    "connect-src 'self'",
+    ["connect-src 'self'", ...(widget?.connect ?? [])].join(' '),
+    ...(widget === undefined ? [] : [['frame-src', ...widget.frame].join(' ')]),
     "base-uri 'none'",
     "frame-ancestors 'none'",
   ].join('; ')

@@ -12,6 +12,7 @@ import { reasonOf } from './levels.ts'
 import { isFinished } from './progress.ts'
 import { addChallenges, refuseUnknown, withAbilities } from './scripts.ts'
 import {
+  asksForProof,
   authenticated,
   type Challenge,
   type FieldError,
@@ -134,7 +135,7 @@ async function show(
     ctx.state.locale = deps.languages.of(ctx, { uiLocales: state.params.ui_locales, account: accountLocale, fallback })
   }
   const failure = error ?? (shown as Shown & { readonly error?: PageError }).error
-  const { code: failed, challenge, retryAfter = failed === 'challenge' ? challenge?.wait : undefined } = failure ?? {}
+  const { code: failed, challenge, retryAfter = asksForProof(failed) ? challenge?.wait : undefined } = failure ?? {}
   if (retryAfter !== undefined) ctx.set('Retry-After', String(retryAfter))
   const offers = offersBeside(deps, ctx, state, step)
   const extras = { ...(failure && { error: failure }), ...(values && { values }), ...(code && { code }) }
@@ -216,7 +217,7 @@ async function refuse(
   typed: { readonly [name: string]: string },
 ): Promise<void> {
   if (code === 'stale') return back(ctx)
-  const status = retryAfter === undefined && code !== 'challenge' ? 400 : 429
+  const status = retryAfter === undefined && !asksForProof(code) ? 400 : 429
   return show(deps, ctx, conversation, step, {
     status,
     values: { ...typed, ...values },

@@ -188,15 +188,21 @@ export interface Patch {
   readonly answers?: { readonly [step: string]: unknown }
 }
 
-/** A proof of work, as the form shows it. */
+/** A proof of work, as the form shows it; with `captcha`, the widget of a vendor in its place. */
 export interface Challenge {
   readonly puzzle: string
   readonly rounds: number
   readonly bits: number
+  readonly captcha?: object | undefined
   /** For whoever runs no script. */
   readonly ticket?: string | undefined
   /** Seconds until the ticket is good; without one, until there may be another. 0: none was asked for. */
   readonly wait: number
+}
+
+/** Whether a failure asks for a proof, before anything else of the form was looked at. */
+export function asksForProof(code: string | undefined): boolean {
+  return code === 'challenge' || code === 'captcha' || code === 'captcha_refused'
 }
 
 export interface FieldError {
@@ -211,7 +217,8 @@ export type Outcome =
   /** The person refused: an OAuth error for the client (RFC 6749 §4.1.2.1). */
   | { readonly ok: true; readonly deny: { readonly error: string; readonly description: string } }
   /**
-   * An expected failure: the page again with status 400 (429 with `retryAfter` or code `challenge`), text from `error.<code>`.
+   * An expected failure: the page again with status 400 (429 with `retryAfter` or a code that asks for a proof), text from
+   * `error.<code>`.
    * The code `stale` means that the conversation has moved on: the dispatcher shows where it stands.
    */
   | {

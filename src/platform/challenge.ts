@@ -1,9 +1,11 @@
 /**
  * Proof that a try costs something: a puzzle that a browser solves in about a second, or, where no script runs, a ticket that is
- * good ten seconds later. Both are signed by us and bound to what they are for, whom it is about and the network they were
- * given to, so that nothing is kept until one is used; each is used once. They say nothing about who has an account.
+ * good ten seconds later; in place of the puzzle, where an operator chose so, a CAPTCHA that its vendor judges. All are signed by
+ * us and bound to what they are for, whom it is about and the network they were given to, so that nothing is kept until one is
+ * used; each is used once. They say nothing about who has an account.
  */
 import { hash } from 'node:crypto'
+import type { Captcha, CaptchaVerdict, CaptchaWidget } from './captcha.ts'
 import { networkOf } from './client_network.ts'
 import type { Clock } from './clock.ts'
 import { newToken, sha256 } from './ids.ts'
@@ -20,19 +22,23 @@ export interface Binding {
 
 export interface Challenge {
   readonly puzzle: string
-  /** How many puzzles in one, and leading zero bits of each. */
+  /** How many puzzles in one, and leading zero bits of each; none with a CAPTCHA, whose token is the answer. */
   readonly rounds: number
   readonly bits: number
+  readonly captcha?: CaptchaWidget | undefined
   /** Absent while others are open for the same identifier or address. */
   readonly ticket?: string | undefined
   /** Seconds until the ticket is good; without one, until there may be another. 0: none was asked for. */
   readonly wait: number
 }
 
-/** Why a proof is none. `early`: the ticket is right, and good in so many seconds. */
+/**
+ * Why a proof is none. `early`: the ticket is right, and good in so many seconds. `captcha`: its vendor refused the token, or
+ * could not be asked.
+ */
 export type Judged =
   | { readonly ok: true; readonly by: Kind }
-  | { readonly ok: false; readonly early?: Challenge['wait'] }
+  | { readonly ok: false; readonly early?: Challenge['wait']; readonly captcha?: 'refused' | 'away' }
 
 export interface ChallengeDeps {
   readonly kv: Pick<KeyValue, 'hit' | 'add' | 'delete'>
@@ -42,12 +48,16 @@ export interface ChallengeDeps {
   readonly macMatches: (value: string, mac: string) => boolean
   /** How much work a puzzle is; tests that make many ask for less. */
   readonly work?: { readonly rounds: number; readonly bits: number } | undefined
-  readonly measure?: ((result: 'issued' | 'solved' | 'waited' | 'refused') => void) | undefined
+  /** In place of the puzzle. */
+  readonly captcha?: Pick<Captcha, 'widget' | 'check'> | undefined
+  readonly measure?: ((result: ChallengeResult) => void) | undefined
 }
+
+type ChallengeResult = 'issued' | 'solved' | 'waited' | 'refused' | `captcha_${'issued' | CaptchaVerdict}`
 
 export type Challenges = ReturnType<typeof createChallenges>
 
-type Kind = 'puzzle' | 'ticket'
+type Kind = 'puzzle' | 'ticket' | 'captcha'
 
 /** Eight small puzzles instead of one large: the time they take varies much less. */
 const WORK = { rounds: 8, bits: 12 }
@@ -59,8 +69,15 @@ const TICKETS_PER_IDENTIFIER = 1
 const TICKETS_PER_NETWORK = 5
 /** A solved puzzle is shorter; what is longer is not ours and is not looked at (A102). */
 const LONGEST = 400
+const LONGEST_TOKEN = 16_384
+/** Vendors say that a token is good once; what is kept here for a day does not rest on their word. */
+const TOKEN_SECONDS = 86_400
+/** Each question costs the vendor's time, and may cost its customer: more come from one network only by a machine. */
+const QUESTIONS_PER_NETWORK = 100
+const QUESTIONS_SECONDS = 600
 
-export function createChallenges({ kv, clock, mac, macMatches, work = WORK, measure = () => {} }: ChallengeDeps) {
+export function createChallenges(deps: ChallengeDeps) {
+  const { kv, clock, mac, macMatches, captcha, work = WORK, measure = () => {} } = deps
   const now = () => Math.floor(clock.now().getTime() / 1000)
   const sign = (kind: Kind, from: number, until: number, to: Binding) => {
     const body = `${kind}.${from}.${until}.${newToken()}`
@@ -78,29 +95,50 @@ export function createChallenges({ kv, clock, mac, macMatches, work = WORK, meas
     return { ticket: sign('ticket', at + TICKET_WAIT_SECONDS, at + TICKET_SECONDS, to), wait: TICKET_WAIT_SECONDS }
   }
 
-  function newPuzzle(to: Binding, ticket: Pick<Challenge, 'ticket' | 'wait'>): Challenge {
-    measure('issued')
-    return { puzzle: sign('puzzle', now(), now() + PUZZLE_SECONDS, to), ...work, ...ticket }
+  function newPuzzle(to: Binding, ticket: Pick<Challenge, 'ticket' | 'wait'>, ours = false): Challenge {
+    const widget = ours ? undefined : captcha?.widget()
+    const signed = (kind: Kind) => sign(kind, now(), now() + PUZZLE_SECONDS, to)
+    measure(widget === undefined ? 'issued' : 'captcha_issued')
+    if (widget === undefined) return { puzzle: signed('puzzle'), ...work, ...ticket }
+    return { puzzle: signed('captcha'), rounds: 0, bits: 0, captcha: widget, ...ticket }
+  }
+
+  async function verdictOf(token: string, { ip }: Binding): Promise<CaptchaVerdict> {
+    // It was chosen no more since the page was made.
+    if (captcha === undefined) return 'away'
+    const questions = { limit: QUESTIONS_PER_NETWORK, windowSeconds: QUESTIONS_SECONDS }
+    const { allowed } = await kv.hit([{ key: `{captchas}:ip:${networkOf(ip)}`, ...questions }])
+    const verdict = allowed ? await captcha.check(token, ip) : 'refused'
+    const isSpent = verdict === 'passed' && !(await kv.add(`captcha_used:${sha256(token)}`, '1', TOKEN_SECONDS))
+    return isSpent ? 'refused' : verdict
   }
 
   const identifierSlot = ({ flow, identifier }: Binding) => `{tickets}:id:${mac(`${flow}\n${identifier}`)}`
 
   return {
-    /** A new puzzle, and a ticket when one is free. `early` keeps the ticket that was shown too soon. */
-    issue: async (to: Binding, early?: Pick<Challenge, 'ticket' | 'wait'>): Promise<Challenge> =>
-      newPuzzle(to, early ?? (await openTicket(to))),
+    /**
+     * A new puzzle, and a ticket when one is free. `early` keeps the ticket that was shown too soon; `ours` is a puzzle also
+     * where a CAPTCHA was chosen.
+     */
+    issue: async (to: Binding, early?: Pick<Challenge, 'ticket' | 'wait'>, ours?: boolean): Promise<Challenge> =>
+      newPuzzle(to, early ?? (await openTicket(to)), ours),
 
     /** A new puzzle for a try that may never come: no place of a ticket is held for it, which somebody else may need. */
     issueAhead: (to: Binding): Challenge => newPuzzle(to, { wait: 0 }),
 
     /** Judges a proof and uses it up: of many uses at once one is right. */
     async judge(proof: string, to: Binding): Promise<Judged> {
-      const read = proof.length > LONGEST ? undefined : parse(proof)
+      const read = parse(proof)
       const right =
         read !== undefined && now() < read.until && macMatches(signed(read.body, to), read.mac) && isSolved(read, work)
       if (right && now() < read.from) return { ok: false, early: read.from - now() }
       // Named by its own random part: a proof that was changed in any way is another, and not signed.
       const used = right && (await kv.add(`proof_used:${sha256(read.body)}`, '1', read.until - now() + 1))
+      if (used && read.kind === 'captcha') {
+        const verdict = await verdictOf(read.answer, to)
+        measure(`captcha_${verdict}`)
+        return verdict === 'passed' ? { ok: true, by: 'captcha' } : { ok: false, captcha: verdict }
+      }
       measure(used ? (read.kind === 'puzzle' ? 'solved' : 'waited') : 'refused')
       if (!used) return { ok: false }
       // Its place is free for the next one: a person without scripts who mistyped waits ten seconds, not sixty.
@@ -123,25 +161,30 @@ interface Read {
   readonly body: string
   readonly mac: string
   readonly puzzle: string
-  readonly answers: readonly string[]
+  /** The numbers of a puzzle, the token of a CAPTCHA, nothing for a ticket. */
+  readonly answer: string
 }
 
-const PROOF = /^((puzzle|ticket)\.(\d{1,12})\.(\d{1,12})\.[\w-]{43})\.([\w-]{43})(?:~([0-9.]+))?$/
+const PROOF = /^((puzzle|ticket|captcha)\.(\d{1,12})\.(\d{1,12})\.[\w-]{43})\.([\w-]{43})(?:~([\x21-\x7e]+))?$/
+const NUMBERS = /^[0-9.]+$/
 
 function parse(proof: string): Read | undefined {
-  const [, body, kind, from, until, mac, answers = ''] = PROOF.exec(proof) ?? []
+  if (proof.length > (proof.startsWith('captcha.') ? LONGEST + LONGEST_TOKEN : LONGEST)) return undefined
+  const [, body, kind, from, until, mac, answer = ''] = PROOF.exec(proof) ?? []
   if (body === undefined || mac === undefined) return undefined
   return {
     ...{ kind: kind as Kind, from: Number(from), until: Number(until), body, mac },
-    ...{ puzzle: `${body}.${mac}`, answers: answers === '' ? [] : answers.split('.') },
+    ...{ puzzle: `${body}.${mac}`, answer },
   }
 }
 
 /** Each round has an answer such that SHA-256(`<puzzle>~<round>.<answer>`) begins with so many zero bits. */
-function isSolved({ kind, puzzle, answers }: Read, { rounds, bits }: typeof WORK): boolean {
-  if (kind === 'ticket') return answers.length === 0
-  if (answers.length !== rounds) return false
-  return answers.every((answer, round) => zeroBits(`${puzzle}~${round}.${answer}`) >= bits)
+function isSolved({ kind, puzzle, answer }: Read, { rounds, bits }: typeof WORK): boolean {
+  if (kind === 'ticket') return answer === ''
+  if (kind === 'captcha') return answer !== ''
+  const answers = answer.split('.')
+  if (!NUMBERS.test(answer) || answers.length !== rounds) return false
+  return answers.every((number, round) => zeroBits(`${puzzle}~${round}.${number}`) >= bits)
 }
 
 function zeroBits(text: string): number {

@@ -11,7 +11,7 @@ export interface Metrics {
   identifierRefused(reason: string, as: string): void
   /** What became of a text message, or why there is none: cost must be watched. */
   textMessage(event: string): void
-  /** A proof of work: `issued`, `solved`, `waited` (a ticket) or `refused`. */
+  /** A proof of work: `issued`, `solved`, `waited` (a ticket) or `refused`; a CAPTCHA: `captcha_issued` and what its vendor said. */
   challenge(result: string): void
   /** A try that was held back: of which flow, and by which layer of limits (`challenge`: a proof was asked for). */
   limited(flow: string, layer: string): void
@@ -144,13 +144,14 @@ function textCounter(registers: Registry[]): Pick<Metrics, 'textMessage'> {
   return { textMessage: (name) => texts.inc({ event: event(name) }) }
 }
 
+const CAPTCHAS = ['captcha_issued', 'captcha_passed', 'captcha_refused', 'captcha_away']
 const LAYERS = ['identifier', 'device', 'address', 'subnet', 'asn', 'client', 'all', 'slow', 'challenge']
 
 /** What the defence against guessing does. */
 function abuseCounters(registers: Registry[]): Pick<Metrics, 'challenge' | 'limited' | 'breachCheck'> {
   const challenges = new Counter({
     name: 'genkan_challenges_total',
-    help: 'Proofs of work: issued, solved, waited for (without JavaScript) or refused',
+    help: 'Proofs of work: issued, solved, waited for (without JavaScript) or refused. CAPTCHAs: issued, passed, refused, or the vendor away',
     labelNames: ['result'],
     registers,
   })
@@ -167,7 +168,7 @@ function abuseCounters(registers: Registry[]): Pick<Metrics, 'challenge' | 'limi
     registers,
   })
   const known = {
-    challenge: oneOf(['issued', 'solved', 'waited', 'refused']),
+    challenge: oneOf(['issued', 'solved', 'waited', 'refused', ...CAPTCHAS]),
     flow: oneOf(['sign_in', 'register', 'recover']),
     layer: oneOf(LAYERS),
     source: oneOf(['file', 'api']),

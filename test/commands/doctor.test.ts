@@ -4,7 +4,9 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { type DoctorNeeds, doctor } from '../../src/commands/doctor.ts'
 import { loadConfig } from '../../src/config.ts'
+import { captchaOf } from '../../src/features.ts'
 import type { Database } from '../../src/platform/postgres.ts'
+import { startCaptchaVendor, VENDOR_SECRET } from '../support/captcha_vendor.ts'
 import { freePort, freshDatabase } from '../support/services.ts'
 
 interface Finding {
@@ -64,6 +66,7 @@ describe('doctor', () => {
       'redis',
       'mail',
       'text messages',
+      'captcha',
       'passwords',
       'look-alikes',
     ])
@@ -92,11 +95,40 @@ describe('doctor', () => {
     expect((await examine({ config: without })).of('text messages')?.state).toBe('ok')
   })
 
+  it('asks the vendor of the CAPTCHA whether it takes the secret', async () => {
+    const vendor = await startCaptchaVendor()
+    try {
+      const file = join(dataDir, 'captcha.yaml')
+      const on = (settings: object) => {
+        writeFileSync(file, JSON.stringify({ captcha: { ...vendor.settings, ...settings } }))
+        const config = loadConfig({ DATA_DIR: dataDir, GENKAN_CONFIG: file })
+        const logger = { warn: () => {} } as never
+        return examine({ config, captcha: captchaOf({ config, logger, clock: { now: () => new Date() } }) })
+      }
+      expect((await examine()).of('captcha')).toMatchObject({ state: 'ok', text: expect.stringContaining('our own') })
+      const { host } = new URL(vendor.origin)
+      expect((await on({})).of('captcha')).toMatchObject({
+        ...{ state: 'ok', text: `custom at ${host} answers and takes the secret` },
+      })
+      expect(vendor.questions).toEqual([{ secret: VENDOR_SECRET, response: 'no-token' }])
+      const wrong = (await on({ secret: 'another' })).of('captcha')
+      expect(wrong).toMatchObject({ state: 'fail', text: expect.stringContaining('does not take captcha.secret') })
+      for (const mood of ['error', 'garbage'] as const) {
+        vendor.mood = mood
+        const { state, text } = (await on({})).of('captcha') ?? {}
+        expect([state, text]).toEqual(['fail', expect.stringContaining(`custom cannot be asked at ${host}`)])
+        expect(text).not.toContain(VENDOR_SECRET)
+      }
+    } finally {
+      await vendor.close()
+    }
+  })
+
   it('goes on after a failed check and counts what failed', async () => {
     const away = { ...database, ping: async () => Promise.reject(new Error('connect ECONNREFUSED')) }
     const keys = { current: async () => Promise.reject(new Error('signing key k1 cannot be opened')) }
     const { failed, of } = await examine({ database: away, keys: keys as never })
-    expect(failed).toContain('2 of 13')
+    expect(failed).toContain('2 of 14')
     expect(of('database')).toMatchObject({ state: 'fail', text: 'connect ECONNREFUSED' })
     expect(of('signing keys')).toMatchObject({ state: 'fail', text: expect.stringContaining('k1') })
     expect(of('passwords')?.state).not.toBe('fail')

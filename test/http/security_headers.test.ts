@@ -48,6 +48,22 @@ describe('pagePolicy', () => {
     )
   })
 
+  it('lets a widget bring scripts, frames and requests of its vendor, by our script only', () => {
+    const frame = ['https://a.example', 'https://*.b.example']
+    const policy = pagePolicy('n', [], { frame, connect: ['https://c.example'], style: ['https://d.example'] })
+    expect(policy.split('; ')).toEqual([
+      "default-src 'none'",
+      "script-src 'nonce-n' 'strict-dynamic'",
+      "style-src 'self' https://d.example",
+      "img-src 'self' data:",
+      "font-src 'self'",
+      "connect-src 'self' https://c.example",
+      'frame-src https://a.example https://*.b.example',
+      "base-uri 'none'",
+      "frame-ancestors 'none'",
+    ])
+  })
+
   it('has no form-action, which would block the redirect to the client after a sign-in', () => {
     expect(pagePolicy('n', ['https://cdn.example'])).not.toContain('form-action')
   })

@@ -80,7 +80,9 @@ describe.each(named)('page $name', ({ template, values }) => {
     const html = render(template, values)
     expect(html).not.toMatch(/ style=| on[a-z]+=|<style|javascript:/)
     for (const [script] of html.matchAll(/<script[^>]*>/g))
-      expect(script).toMatch(/ src="\/assets\/(genkan|challenge|copy|passkeys)\.[0-9a-f]{12}\.js" nonce="n0nce"/)
+      expect(script).toMatch(
+        / src="\/assets\/(genkan|captcha|challenge|copy|passkeys)\.[0-9a-f]{12}\.js" nonce="n0nce"/,
+      )
   })
 
   it('lets every language be chosen by its own name, and marks the present one', () => {

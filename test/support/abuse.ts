@@ -50,6 +50,12 @@ export function challengeIn(html: string) {
   return puzzle === undefined ? undefined : { ticket, puzzle, rounds: Number(rounds), bits: Number(bits) }
 }
 
+/** What a page that asks for a CAPTCHA holds: our signature for the token, and the ticket. */
+export function captchaIn(html: string) {
+  const [, ticket = '', captcha] = /name="proof" value="([^"]*)" data-captcha="([^"]+)"/.exec(html) ?? []
+  return captcha === undefined ? undefined : { ticket, captcha }
+}
+
 /** What the script of a page that asks for a proof sends with its form; nothing for other pages. */
 export function proofFor(html: string): { proof?: string } {
   const challenge = challengeIn(html)

@@ -1,9 +1,9 @@
 /**
- * Layers of limits, all of one flow counted together or not at all, in one trip. A layer of one identifier, address or subnet
+ * Layers of limits, all of one flow counted together or not at all, in one trip; a proof is looked at only where one is warm. A layer of one identifier, address or subnet
  * gets warm at a part of its limit and is used up at the limit. Layers of one autonomous system, of one client and of
  * everywhere only get warm: a hard stop there would let whoever controls enough addresses close the door for everybody (A38).
  */
-import type { Challenge, Challenges } from '../../platform/challenge.ts'
+import type { Challenge, Challenges, Judged } from '../../platform/challenge.ts'
 import { networkOf, subnetOf } from '../../platform/client_network.ts'
 import { type KeyValue, type Limit, NEVER } from '../../platform/key_value.ts'
 import type { Admission, Admitted, Attempt, Flow, IsKnownDevice, RequestGuard, SignInGuard } from './types.ts'
@@ -61,8 +61,10 @@ export function createAbuseService(deps: AbuseDeps): AbuseService {
   /** On the strangers' budget first; a device that the account knows has its own, which strangers cannot use up. */
   async function admit(attempt: Attempt, wanted: readonly Named[]): Promise<Admission> {
     const { flow, identifier, proof = '', deviceToken } = attempt
-    const judged = proof === '' ? { ok: false as const } : await challenges.judge(proof, attempt)
-    const hit = await kv.hit(wanted, judged.ok || attempt.signedIn === true)
+    const before = await kv.hit(wanted, attempt.signedIn === true)
+    const isAsked = !before.allowed && before.warm && proof !== ''
+    const judged: Judged = isAsked ? await challenges.judge(proof, attempt) : { ok: false }
+    const hit = judged.ok ? await kv.hit(wanted, true) : before
     if (hit.allowed) return { ok: true, warm: hit.warm && attempt.signedIn !== true, knownDevice: false }
     if (flow === 'sign_in' && deviceToken !== undefined && (await isKnownDevice(identifier, deviceToken))) {
       const own = await kv.hit([layers.device(attempt, deviceToken)])
@@ -72,8 +74,16 @@ export function createAbuseService(deps: AbuseDeps): AbuseService {
     }
     limited(flow, hit.warm ? 'challenge' : (wanted.find(({ key }) => key === hit.by)?.layer ?? 'all'))
     if (!hit.warm) return { ok: false, retryAfter: hit.retryAfter }
-    const early = judged.ok || judged.early === undefined ? undefined : { ticket: proof, wait: judged.early }
-    return { ok: false, challenge: await challenges.issue(attempt, early) }
+    return ask(attempt, judged)
+  }
+
+  /** What is to be shown after a proof that was none. */
+  async function ask(attempt: Attempt, judged: Judged): Promise<Admission> {
+    const { early, captcha } = judged.ok ? {} : judged
+    const kept = early === undefined ? undefined : { ticket: attempt.proof, wait: early }
+    const challenge = await challenges.issue(attempt, kept, captcha === 'away')
+    if (challenge.captcha === undefined) return { ok: false, code: 'challenge', challenge }
+    return { ok: false, code: captcha === 'refused' ? 'captcha_refused' : 'captcha', challenge }
   }
 
   return {

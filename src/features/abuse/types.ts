@@ -10,7 +10,7 @@ export interface Attempt {
   readonly identifier: string
   readonly ip: string
   readonly clientId?: string | undefined
-  /** What the page's hidden field brought: a solved puzzle, or a ticket. */
+  /** What the page's hidden field brought: a solved puzzle or CAPTCHA, or a ticket. */
   readonly proof?: string | undefined
   readonly deviceToken?: string | undefined
   /** Whoever is signed in is asked for no proof of work. */
@@ -30,7 +30,10 @@ export interface Admitted {
 /** Either to wait, or to show a proof. */
 export type Refused =
   | { readonly ok: false; readonly retryAfter: number; readonly challenge?: undefined }
-  | { readonly ok: false; readonly challenge: Challenge; readonly retryAfter?: undefined }
+  | { readonly ok: false; readonly challenge: Challenge; readonly code: ProofCode; readonly retryAfter?: undefined }
+
+/** What is to be done: a puzzle, a CAPTCHA, or a CAPTCHA once more since its vendor refused the answer. */
+export type ProofCode = 'challenge' | 'captcha' | 'captcha_refused'
 
 /** Whether a browser has signed in to the account of an identifier before. Asked only while strangers are held back. */
 export type IsKnownDevice = (identifier: string, deviceToken: string) => Promise<boolean>
@@ -56,6 +59,7 @@ export interface RequestGuard {
 
 /** How a step answers a refusal. */
 export function failureOf(refused: Refused) {
-  if (refused.challenge !== undefined) return { ok: false, code: 'challenge', challenge: refused.challenge } as const
+  const { challenge } = refused
+  if (challenge !== undefined) return { ok: false, code: refused.code, challenge } as const
   return { ok: false, code: 'too_many_requests', retryAfter: refused.retryAfter } as const
 }

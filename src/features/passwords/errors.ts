@@ -3,8 +3,10 @@ export const PASSWORD_CODES = {
   /** Unknown, disabled, unproven or wrong: the page does not tell which. */
   login_failed: 400,
   too_many_requests: 429,
-  /** A proof of work is to be shown first. */
+  /** A proof of work is to be shown first, or a CAPTCHA, or one whose answer is accepted. */
   challenge: 429,
+  captcha: 429,
+  captcha_refused: 429,
   password_too_short: 400,
   password_too_long: 400,
   password_too_common: 400,
