@@ -14,6 +14,7 @@ export default {
   setupFiles: ['<rootDir>/test/support/quick_wasm.ts'],
   globalSetup: '<rootDir>/test/support/global_setup.ts',
   globalTeardown: '<rootDir>/test/support/global_teardown.ts',
+  testSequencer: '<rootDir>/config/jest_sequencer.mjs',
   maxWorkers: 3,
   // Modules of ended files stay in a worker's memory.
   workerIdleMemoryLimit: '700MB',
