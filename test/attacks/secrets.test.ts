@@ -1,5 +1,7 @@
 /** Secrets stay secret: in the log, whose events stay single lines (A106), and in the stores (A110). */
+
 import { createHash } from 'node:crypto'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { Redis } from 'ioredis'
 import * as oidc from 'openid-client'
@@ -312,6 +314,8 @@ describe('A106: the log', () => {
     } finally {
       await target.sql('alter table passwords_away rename to passwords')
     }
+    // What a process writes is read a moment later.
+    for (let tries = 0; tries < 100 && log().length <= before; tries++) await sleep(50)
     const lines = log()
     expect(lines.length).toBeGreaterThan(before)
     for (const line of lines) {
