@@ -91,12 +91,12 @@ const level = z.strictObject({
 const SECOND_FACTORS = ['totp', 'sms_code', 'recovery_code', 'device']
 /** Weakest first. A mailbox is no second factor beside a password: whoever has it resets the password with it. */
 const LEVELS = [
-  { acr: 'urn:genkan:acr:basic', methods: ['pwd', 'email_code', 'passkey'] },
+  { acr: 'urn:genkan:acr:basic', methods: ['pwd', 'email_code', 'passkey', 'upstream'] },
   {
     acr: 'urn:genkan:acr:mfa',
     methods: [
       'passkey',
-      ...['pwd', 'email_code'].flatMap((first) => SECOND_FACTORS.map((second) => `${first}+${second}`)),
+      ...['pwd', 'email_code', 'upstream'].flatMap((first) => SECOND_FACTORS.map((second) => `${first}+${second}`)),
     ],
     max_age_seconds: 43_200,
   },

@@ -7,7 +7,6 @@ import type { AccountArea, SecurityRow } from './features/account_area/types.ts'
 import { createAccountPages } from './features/account_pages/index.ts'
 import { createAccountSignIn } from './features/account_sign_in/index.ts'
 import type { SignedIn } from './features/account_sign_in/types.ts'
-import { canonicalEmail } from './features/accounts/types.ts'
 import { ACCOUNT_CLIENT_ID } from './features/clients/types.ts'
 import { createDevicePages } from './features/devices/index.ts'
 import { createEnrolling, createSecurityPages } from './features/enrolment/index.ts'
@@ -34,6 +33,7 @@ import type { Levels } from './interaction/levels.ts'
 import type { Step } from './interaction/step.ts'
 import type { RedeemedCode } from './oidc/first_party_code.ts'
 import type { EngineInteractions } from './oidc/interactions.ts'
+import { canonicalEmail } from './platform/email_address.ts'
 import { newToken } from './platform/ids.ts'
 
 /**
@@ -42,6 +42,7 @@ import { newToken } from './platform/ids.ts'
  */
 const STEPS: readonly { readonly name: string; readonly proves?: string; readonly enrols?: string }[] = [
   { name: 'choose_account' },
+  { name: 'upstream_account' },
   { name: 'identifier' },
   { name: 'register' },
   { name: 'recover' },
@@ -49,12 +50,14 @@ const STEPS: readonly { readonly name: string; readonly proves?: string; readonl
   { name: 'new_password' },
   { name: 'password', proves: 'pwd' },
   { name: 'passkey', proves: 'passkey' },
+  { name: 'upstream', proves: 'upstream' },
   { name: 'email_code', proves: 'email_code' },
   { name: 'verify_email' },
   { name: 'totp', proves: 'totp' },
   { name: 'sms_code', proves: 'sms_code' },
   { name: 'recovery_code', proves: 'recovery_code' },
   { name: 'lost_factor' },
+  { name: 'link_upstream' },
   { name: 'enrol' },
   { name: 'totp_setup', enrols: 'totp' },
   { name: 'passkey_setup', enrols: 'passkey' },

@@ -1,0 +1,158 @@
+/**
+ * The rules of identities: one belongs to one account, its owner is told of every change, and it is never what an account could
+ * not do without. Whoever links has shown both sides a moment ago; who may is said by the rooms that ask.
+ */
+import { AppError } from '../../errors.ts'
+import type { Fact } from '../../events.ts'
+import type { AccountView } from '../../interaction/step.ts'
+import { type Tx, uniqueViolation } from '../../platform/postgres.ts'
+import type { NoticePage, Tell } from '../notices/types.ts'
+import type { AfterCommit } from '../sessions/types.ts'
+import type { IdentityRepository } from './repository.ts'
+import type { Identity, IdentityKey, LinkIdentity, NewIdentity } from './types.ts'
+
+export interface IdentityDeps {
+  readonly repository: IdentityRepository
+  readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
+  readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void> }
+  readonly clock: { now(): Date }
+  readonly newId: () => string
+  readonly accounts: {
+    view(accountId: string, tx?: Tx): Promise<AccountView | undefined>
+    /** Deletes an account that has proven nothing. */
+    dropPending(accountId: string, tx: Tx): Promise<void>
+  }
+  readonly passwords: { isSet(accountId: string): Promise<boolean> }
+  readonly sessions: {
+    endAll(
+      accountId: string,
+      reason: 'factor_changed',
+      options: { exceptUid?: string | undefined },
+      tx: Tx,
+    ): Promise<AfterCommit>
+  }
+  readonly tell: Tell
+  /** Whether these methods, of which an account has no others, sign in at all. */
+  readonly signsIn: (methods: readonly string[]) => boolean
+}
+
+export type IdentityService = ReturnType<typeof createIdentityService>
+
+const METHOD = 'upstream'
+const MOST = 20
+/** As long as the link of a notice works that says it was not the owner. */
+const DISOWNED_DAYS = 7
+const DAY_MS = 86_400_000
+
+export function createIdentityService(deps: IdentityDeps) {
+  const { repository, outbox, clock } = deps
+  return {
+    list: repository.list,
+
+    /** Whose it is. */
+    find: (key: IdentityKey, tx?: Tx): Promise<Identity | undefined> => repository.find(key, tx),
+
+    /** For an account that is made in the same transaction. A unique violation when it is somebody's already. */
+    async insert(identity: NewIdentity, accountId: string, tx: Tx): Promise<void> {
+      await insert(deps, identity, accountId, tx)
+    },
+
+    link: linking(deps),
+    unlink: unlinking(deps),
+
+    /** It has signed its account in. */
+    use: (identity: Identity, label: string, tx: Tx): Promise<void> => repository.use(identity, label, clock.now(), tx),
+
+    /** The owner of the account says that it was not them: what was linked while the thief was in goes. */
+    async disown(accountId: string, tx: Tx): Promise<void> {
+      const since = clock.now().getTime() - DISOWNED_DAYS * DAY_MS
+      for (const identity of await repository.list(accountId, tx)) {
+        if (identity.linkedAt.getTime() < since) continue
+        await repository.delete(accountId, identity.id, tx)
+        await outbox.record([removed(identity, 'disowned')], tx)
+      }
+    },
+  }
+}
+
+async function insert(
+  { repository, outbox, clock, newId }: IdentityDeps,
+  identity: NewIdentity,
+  accountId: string,
+  tx: Tx,
+): Promise<void> {
+  const { upstream } = identity
+  await repository.insert({ ...identity, id: newId(), accountId, linkedAt: clock.now(), usedAt: undefined }, tx)
+  await outbox.record([{ type: 'identity.linked', accountId, data: { upstream } }], tx)
+}
+
+function linking(deps: IdentityDeps): LinkIdentity {
+  const { repository, transaction, accounts } = deps
+  return async (identity, account, page) => {
+    const { accountId } = account
+    try {
+      return await transaction(async (tx) => {
+        const found = await repository.find(identity, tx)
+        if (found?.accountId === accountId) return 'linked'
+        if (found !== undefined && !(await gaveUp(deps, found, tx))) return 'taken'
+        if (found !== undefined) await accounts.dropPending(found.accountId, tx)
+        if ((await repository.list(accountId, tx)).length >= MOST) return 'too_many'
+        await insert(deps, identity, accountId, tx)
+        await deps.tell('identity_linked', account, page, tx, { upstream: identity.upstream })
+        return 'linked'
+      })
+    } catch (error) {
+      // Two links in the same moment, and this one was later.
+      if (uniqueViolation(error)) return 'taken'
+      throw error
+    }
+  }
+}
+
+/** An account that was begun with it and has never proven its address gives way to one that has. */
+async function gaveUp({ accounts }: IdentityDeps, { accountId }: Identity, tx: Tx): Promise<boolean> {
+  const holder = await accounts.view(accountId, tx)
+  return holder === undefined || !holder.emailVerified
+}
+
+export type Unlinked = 'unlinked' | 'absent' | 'identity_last_way_in'
+
+function unlinking(deps: IdentityDeps) {
+  const { repository, transaction, outbox, passwords, signsIn } = deps
+  /**
+   * `absent` when it is nobody's or somebody else's (A49); refused when the account could not be signed in to any more. Other
+   * sessions end: one of them may be that of whoever the identity was taken from.
+   */
+  return async (
+    account: AccountView,
+    id: string,
+    change: { readonly page: NoticePage; readonly sessionUid: string },
+  ): Promise<Unlinked> => {
+    const { accountId, factors } = account
+    const left = [...factors, 'email_code', ...((await passwords.isSet(accountId)) ? ['pwd'] : [])]
+    try {
+      const after = await transaction(async (tx) => {
+        const own = await repository.list(accountId, tx)
+        const identity = own.find((each) => each.id === id)
+        if (identity === undefined) throw new AppError('not_found')
+        const ways = own.length > 1 ? [...left, METHOD] : left
+        if (!signsIn(ways)) throw new AppError('already_exists')
+        await repository.delete(accountId, id, tx)
+        await outbox.record([removed(identity, 'by_account')], tx)
+        await deps.tell('identity_removed', account, change.page, tx, { upstream: identity.upstream })
+        return deps.sessions.endAll(accountId, 'factor_changed', { exceptUid: change.sessionUid }, tx)
+      })
+      await after()
+      return 'unlinked'
+    } catch (error) {
+      if (!(error instanceof AppError)) throw error
+      if (error.code === 'not_found') return 'absent'
+      if (error.code === 'already_exists') return 'identity_last_way_in'
+      throw error
+    }
+  }
+}
+
+function removed({ accountId, upstream }: Identity, reason: string): Fact {
+  return { type: 'identity.unlinked', accountId, data: { upstream, reason } }
+}

@@ -1,0 +1,30 @@
+/** What other rooms may know of upstream providers. */
+import type { Upstream } from '../../platform/upstream.ts'
+
+/** What of a provider's settings is sealed: its secrets. */
+export const SEALED_SECRETS = { table: 'upstreams', key: 'name', column: 'sealed_secrets' } as const
+
+/** Cache topic of the invalidation channel. */
+export const UPSTREAMS_TOPIC = 'upstream'
+
+/** Who may change a provider: the configuration file or the command line. */
+export type UpstreamManaged = 'file' | 'command'
+
+/** What becomes of a claim at a sign-in: it fills a gap, it is always taken over, or it is left alone. */
+export type ImportRule = 'fill_if_empty' | 'always' | 'never'
+
+/** A provider that people may sign in by now. */
+export interface LiveUpstream {
+  /** In URLs. */
+  readonly name: string
+  /** As pages call it: "Google". */
+  readonly title: string
+  /** Whether its word for an address of this e-mail domain is as good as a code that we have mailed there. */
+  vouchesFor(domain: string): boolean
+  rule(claim: string): ImportRule
+  /** The level (`acr`) of ours that its `acr` stands for, where the operator takes its word. */
+  levelOf(acr: string | undefined): string | undefined
+  /** Whether `amr` values of its own are passed on. */
+  readonly passesAmr: boolean
+  readonly driver: Upstream
+}
