@@ -6,10 +6,10 @@ import { AppError } from '../../errors.ts'
 import type { Fact } from '../../events.ts'
 import type { AccountView } from '../../interaction/step.ts'
 import { type Tx, uniqueViolation } from '../../platform/postgres.ts'
-import type { NoticePage, Tell } from '../notices/types.ts'
+import type { Tell } from '../notices/types.ts'
 import type { AfterCommit } from '../sessions/types.ts'
 import type { IdentityRepository } from './repository.ts'
-import type { Identity, IdentityKey, LinkIdentity, NewIdentity } from './types.ts'
+import type { Identities, Identity, NewIdentity } from './types.ts'
 
 export interface IdentityDeps {
   readonly repository: IdentityRepository
@@ -36,35 +36,24 @@ export interface IdentityDeps {
   readonly signsIn: (methods: readonly string[]) => boolean
 }
 
-export type IdentityService = ReturnType<typeof createIdentityService>
-
 const METHOD = 'upstream'
 const MOST = 20
 /** As long as the link of a notice works that says it was not the owner. */
 const DISOWNED_DAYS = 7
 const DAY_MS = 86_400_000
 
-export function createIdentityService(deps: IdentityDeps) {
+export function createIdentityService(deps: IdentityDeps): Identities {
   const { repository, outbox, clock } = deps
   return {
     list: repository.list,
 
-    /** Whose it is. */
-    find: (key: IdentityKey, tx?: Tx): Promise<Identity | undefined> => repository.find(key, tx),
-
-    /** For an account that is made in the same transaction. A unique violation when it is somebody's already. */
-    async insert(identity: NewIdentity, accountId: string, tx: Tx): Promise<void> {
-      await insert(deps, identity, accountId, tx)
-    },
-
+    find: (key) => repository.find(key),
+    insert: (identity, accountId, tx) => insert(deps, identity, accountId, tx),
     link: linking(deps),
     unlink: unlinking(deps),
+    use: (identity, label, tx) => repository.use(identity, label, clock.now(), tx),
 
-    /** It has signed its account in. */
-    use: (identity: Identity, label: string, tx: Tx): Promise<void> => repository.use(identity, label, clock.now(), tx),
-
-    /** The owner of the account says that it was not them: what was linked while the thief was in goes. */
-    async disown(accountId: string, tx: Tx): Promise<void> {
+    async disown(accountId, tx) {
       const since = clock.now().getTime() - DISOWNED_DAYS * DAY_MS
       for (const identity of await repository.list(accountId, tx)) {
         if (identity.linkedAt.getTime() < since) continue
@@ -86,7 +75,7 @@ async function insert(
   await outbox.record([{ type: 'identity.linked', accountId, data: { upstream } }], tx)
 }
 
-function linking(deps: IdentityDeps): LinkIdentity {
+function linking(deps: IdentityDeps): Identities['link'] {
   const { repository, transaction, accounts } = deps
   return async (identity, account, page) => {
     const { accountId } = account
@@ -115,19 +104,9 @@ async function gaveUp({ accounts }: IdentityDeps, { accountId }: Identity, tx: T
   return holder === undefined || !holder.emailVerified
 }
 
-export type Unlinked = 'unlinked' | 'absent' | 'identity_last_way_in'
-
-function unlinking(deps: IdentityDeps) {
+function unlinking(deps: IdentityDeps): Identities['unlink'] {
   const { repository, transaction, outbox, passwords, signsIn } = deps
-  /**
-   * `absent` when it is nobody's or somebody else's (A49); refused when the account could not be signed in to any more. Other
-   * sessions end: one of them may be that of whoever the identity was taken from.
-   */
-  return async (
-    account: AccountView,
-    id: string,
-    change: { readonly page: NoticePage; readonly sessionUid: string },
-  ): Promise<Unlinked> => {
+  return async (account, id, change) => {
     const { accountId, factors } = account
     const left = [...factors, 'email_code', ...((await passwords.isSet(accountId)) ? ['pwd'] : [])]
     try {

@@ -1,5 +1,6 @@
 /** What other rooms may know of the identities that accounts have at upstream providers. */
 import type { AccountView } from '../../interaction/step.ts'
+import type { Tx } from '../../platform/postgres.ts'
 import type { NoticePage } from '../notices/types.ts'
 
 /** What of an identity is sealed: the provider's name for the person, and how pages name it to them. */
@@ -27,9 +28,36 @@ export interface NewIdentity extends IdentityKey {
   readonly label: string
 }
 
-/** Links for the owner, who is told by mail, and stated as a fact. `taken`: it is another account's that has proven itself. */
-export type LinkIdentity = (
-  identity: NewIdentity,
-  account: AccountView,
-  page: NoticePage,
-) => Promise<'linked' | 'taken' | 'too_many'>
+/** A change of an account, on which page and in which session it is made. */
+export interface IdentityChange {
+  readonly page: NoticePage
+  readonly sessionUid: string
+}
+
+/** What the rooms that ask for them are given. */
+export interface Identities {
+  /** Oldest first. */
+  list(accountId: string): Promise<Identity[]>
+  /** Whose it is. */
+  find(key: IdentityKey): Promise<Identity | undefined>
+  /** For an account that is made in the same transaction. A unique violation when it is somebody's already. */
+  insert(identity: NewIdentity, accountId: string, tx: Tx): Promise<void>
+  /**
+   * Links for whoever has shown both; the owner is told by mail. `taken`: it is another account's. One that has never proven
+   * its address gives way.
+   */
+  link(identity: NewIdentity, account: AccountView, page: NoticePage): Promise<'linked' | 'taken' | 'too_many'>
+  /**
+   * `absent` when it is nobody's or somebody else's (A49); refused when the account could not be signed in to any more. Other
+   * sessions end: one of them may be that of whoever the identity was taken from.
+   */
+  unlink(
+    account: AccountView,
+    id: string,
+    change: IdentityChange,
+  ): Promise<'unlinked' | 'absent' | 'identity_last_way_in'>
+  /** It has signed its account in. */
+  use(identity: Identity, label: string, tx: Tx): Promise<void>
+  /** The owner of the account says that it was not them: what was linked while the thief was in goes. */
+  disown(accountId: string, tx: Tx): Promise<void>
+}

@@ -13,6 +13,11 @@ export const UPSTREAM_SIGN_IN_CODES = {
   upstream_disabled: 403,
   /** The answer belongs to nothing that waits: too late, used before, or another browser's. */
   upstream_gone: 400,
+  /** It is another account's. */
+  identity_taken: 409,
+  identity_too_many: 409,
+  /** Without it nobody could sign in to the account any more. */
+  identity_last_way_in: 409,
   /** The account of this identity is not in use any more. */
   upstream_account_closed: 403,
 } as const

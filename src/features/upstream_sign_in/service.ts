@@ -14,7 +14,7 @@ import type { KeyValue } from '../../platform/key_value.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import { type Arrival, type Json, UpstreamError, type UpstreamIdentity } from '../../platform/upstream.ts'
 import type { Account, Beginning, Writing } from '../accounts/types.ts'
-import type { Identity, IdentityKey, LinkIdentity, NewIdentity } from '../identities/types.ts'
+import type { Identities } from '../identities/types.ts'
 import type { NoticePage } from '../notices/types.ts'
 import type { LiveUpstream } from '../upstreams/types.ts'
 import type { UpstreamSignInCode } from './errors.ts'
@@ -24,12 +24,7 @@ import { type Arrived, newIdentity, sameTarget, type Target } from './types.ts'
 export interface UpstreamSignInDeps {
   readonly issuer: string
   readonly upstreams: { find(name: string): Promise<LiveUpstream | undefined> }
-  readonly identities: {
-    find(key: IdentityKey, tx?: Tx): Promise<Identity | undefined>
-    insert(identity: NewIdentity, accountId: string, tx: Tx): Promise<void>
-    link: LinkIdentity
-    use(identity: Identity, label: string, tx: Tx): Promise<void>
-  }
+  readonly identities: Pick<Identities, 'find' | 'insert' | 'link' | 'use'>
   readonly accounts: {
     view(accountId: string, tx?: Tx): Promise<AccountView | undefined>
     find(accountId: string, tx?: Tx): Promise<Account | undefined>
