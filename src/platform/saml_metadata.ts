@@ -15,7 +15,7 @@ import {
 } from './saml_xml.ts'
 import { webUriProblem } from './uri_rules.ts'
 
-export const REDIRECT = 'urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect'
+const REDIRECT = 'urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect'
 export const PERSISTENT = 'urn:oasis:names:tc:SAML:2.0:nameid-format:persistent'
 const PROTOCOL = 'urn:oasis:names:tc:SAML:2.0:protocol'
 

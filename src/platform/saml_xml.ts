@@ -12,12 +12,15 @@ interface XmlNode {
   readonly childNodes: ArrayLike<XmlNode>
 }
 
-/** What is used of a DOM element. */
-export interface XmlElement extends XmlNode {
+interface XmlName {
   readonly localName: string
   readonly namespaceURI: string | null
+}
+
+/** What is used of a DOM element. */
+export interface XmlElement extends XmlNode, XmlName {
   readonly textContent: string | null
-  readonly attributes: ArrayLike<{ readonly localName: string; readonly value: string }>
+  readonly attributes: ArrayLike<XmlNode & XmlName & { readonly value: string }>
   hasAttribute(name: string): boolean
   getAttribute(name: string): string | null
 }
@@ -73,11 +76,15 @@ export function readXml(text: string, bounds: XmlBounds, { comments = false } = 
   if (/<!(?!--)/.test(markup) || markup.includes('<?')) throw new XmlError('document type or instruction')
   if (!comments && markup.includes('<!')) throw new XmlError('comment')
   const root = parse(comments ? withoutComments(markup) : markup)
-  let deepest = 0
-  for (const { depth } of walk(root)) deepest = Math.max(deepest, depth)
-  if (deepest > DEPTH) throw new XmlError('too deep')
+  for (const { element, depth } of walk(root)) {
+    if (depth > DEPTH) throw new XmlError('too deep')
+    if ([element, ...Array.from(element.attributes)].some(isUnbound)) throw new XmlError('not well-formed')
+  }
   return root
 }
+
+/** A prefix that means nothing, which this parser lets pass and others might not. */
+const isUnbound = ({ nodeName, namespaceURI }: XmlNode & XmlName): boolean => nodeName.includes(':') && !namespaceURI
 
 function withoutComments(text: string): string {
   let [kept = '', ...pieces] = text.split('<!--')

@@ -118,12 +118,12 @@ export function createSamlUpstream(settings: SamlSettings, { clock, once }: Saml
   }
 }
 
-/** What node-saml is told. Its own checks of time, audience and InResponseTo are off or repeated by ours. */
+/** What node-saml is told. Its checks of time, audience and InResponseTo are off: ours know the clock and this departure. */
 function library(settings: SamlSettings, known: KnownProvider, answer?: SamlAnswer): SamlConfig {
   const { signing, decryption, entityId, redirectUri } = settings
   return {
     issuer: entityId,
-    audience: entityId,
+    audience: false,
     callbackUrl: redirectUri,
     entryPoint: known.signOnUrl,
     idpCert: known.certificates.map((certificate) => certificate.toString()),

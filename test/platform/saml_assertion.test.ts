@@ -103,7 +103,8 @@ describe('confirmation of the subject', () => {
     ['none', '', 'confirmation'],
     ['holder of key', confirmation(until, 'urn:oasis:names:tc:SAML:2.0:cm:holder-of-key'), 'confirmation'],
     ['no data', `<saml:SubjectConfirmation Method="${BEARER}"></saml:SubjectConfirmation>`, 'confirmation'],
-    ['no end', confirmation(` Recipient="${REDIRECT_URI}"`), 'confirmation'],
+    // Refused by the library, which reads that time before we do.
+    ['no end', confirmation(` Recipient="${REDIRECT_URI}"`), 'signature'],
     ['two', confirmation(until) + confirmation(until), 'confirmation'],
   ])('%s', async (_name, xml, reason) => {
     expect(await bent({ confirmation: xml })).toBe(`answer_refused ${reason}`)
@@ -171,25 +172,25 @@ describe('times, by the clock that is passed in', () => {
     expect(await at(0, when(NOW, ` SessionNotOnOrAfter="${instant(NOW - SKEW)}"`))).toBe('expired')
   })
 
-  it.each([
-    '',
-    'never',
-    '2031-03-04',
-    '2031-03-04T05:07:00+00:00',
-    '4102444800',
-    '2031-02-31T99:00:00Z',
-    '+275760-09-13T00:00:00Z',
-  ])('a time written as %p is none', async (time) => {
-    const given = conditions(audience(ENTITY_ID), ` NotOnOrAfter="${time}"`)
-    expect(await bent({ conditions: given })).toMatch(/^answer_refused (expired|signature)$/)
-    const early = conditions(audience(ENTITY_ID), ` NotBefore="${time}" NotOnOrAfter="${instant(NOW + 1000)}"`)
-    expect(await bent({ conditions: early })).toBe('answer_refused not_yet_valid')
+  const ends = (time: string) => conditions(audience(ENTITY_ID), ` NotOnOrAfter="${time}"`)
+  const begins = (time: string) =>
+    conditions(audience(ENTITY_ID), ` NotBefore="${time}" NotOnOrAfter="${instant(NOW + 1000)}"`)
+  it.each(['2031-03-05', '2031-03-04T05:07:00+00:00', '+275760-09-13T00:00:00Z', '2031-03-04 05:07:00Z'])(
+    'a time written as %p is none',
+    async (time) => {
+      expect(await bent({ conditions: ends(time) })).toBe('answer_refused expired')
+      expect(await bent({ conditions: begins(time) })).toBe('answer_refused not_yet_valid')
+    },
+  )
+  it.each(['', 'never', '4102444800', '2031-02-31T99:00:00Z'])('%p is not even one for the library', async (time) => {
+    expect(await bent({ conditions: ends(time) })).toBe('answer_refused signature')
+    expect(await bent({ conditions: begins(time) })).toBe('answer_refused not_yet_valid')
   })
 
   it('an assertion without conditions, with two, or with one that is not understood', async () => {
-    expect(await bent({ conditions: '' })).toMatch(/^answer_refused (conditions|signature)$/)
+    expect(await bent({ conditions: '' })).toBe('answer_refused conditions')
     const one = conditions(audience(ENTITY_ID))
-    expect(await bent({ conditions: one + one })).toMatch(/^answer_refused (conditions|signature)$/)
+    expect(await bent({ conditions: one + one })).toBe('answer_refused signature')
     const unknown = `${audience(ENTITY_ID)}<saml:Condition>only on Mondays</saml:Condition>`
     expect(await bent({ conditions: conditions(unknown) })).toBe('answer_refused conditions')
     const known = `${audience(ENTITY_ID)}<saml:OneTimeUse></saml:OneTimeUse>`
@@ -205,8 +206,8 @@ describe('times, by the clock that is passed in', () => {
     expect(await changed((assertion) => assertion.replace('Version="2.0"', 'Version="1.1"'))).toBe(
       'answer_refused not_an_assertion',
     )
-    expect(await changed((assertion) => assertion.replace(/IssueInstant="[^"]*"/, 'IssueInstant="x"'))).toMatch(
-      /^answer_refused (issue_instant|signature)$/,
+    expect(await changed((assertion) => assertion.replace(/IssueInstant="[^"]*"/, 'IssueInstant="x"'))).toBe(
+      'answer_refused signature',
     )
   })
 })
@@ -216,12 +217,16 @@ describe('the subject (A03, A07)', () => {
   it.each<[string, string, string]>([
     ['absent', '', 'no_subject'],
     ['empty', nameId(''), 'subject'],
-    ['nil', nameId('', undefined, ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:nil="true"'), 'subject'],
+    [
+      'nil',
+      nameId('', undefined, ' xsi:nil="true"').replace(' ', ' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '),
+      'subject',
+    ],
     ['blank', nameId('  \n '), 'subject'],
     ['with a blank before', nameId(' person-1'), 'subject'],
     ['with a zero-width space', nameId('person\u200b-1'), 'subject'],
-    ['with a control character', nameId('person&#9;1'), 'subject'],
-    ['with NUL', nameId('person&#0;1'), 'subject'],
+    ['with a control character', nameId('person\t1'), 'subject'],
+    ['with NUL', nameId('person\u00001'), 'subject'],
     ['of 256 characters', nameId('x'.repeat(256)), 'subject'],
     ['made of elements', nameId('<saml:x></saml:x>'), 'no_subject'],
     ['twice', nameId('person-1') + nameId('person-2'), 'no_subject'],
@@ -246,9 +251,7 @@ describe('the subject (A03, A07)', () => {
       'subject_qualifier',
     ],
   ])('%s', async (_name, xml, reason) => {
-    const said = await bent({ nameId: xml })
-    // Characters that XML forbids change their form on the way to the signature.
-    expect([`answer_refused ${reason}`, ...(xml.includes('&#') ? ['answer_refused signature'] : [])]).toContain(said)
+    expect(await bent({ nameId: xml })).toBe(`answer_refused ${reason}`)
   })
 
   it('no subject at all', async () => {

@@ -39,7 +39,8 @@ interface Samlify {
 }
 
 /** Not imported: its types bring those of browsers with them. */
-const samlify = createRequire(import.meta.url)('samlify') as Samlify
+const require = createRequire(import.meta.url)
+const samlify = require('samlify') as Samlify
 // Our requests are read by the extractor; there is no schema to hold them against on this machine.
 samlify.setSchemaValidator({ validate: async () => 'not checked' })
 
