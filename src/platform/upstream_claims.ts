@@ -79,11 +79,11 @@ export type EmailRule = 'claim' | 'claim_or_text' | 'domain_owner'
 export function withVerifiedEmail(claims: Claims, rule: EmailRule, ownedDomains: readonly string[] = []): Claims {
   const { email, email_verified: said, ...others } = claims
   if (typeof email !== 'string' || email === '' || email.length > EMAIL_LENGTH) return others
+  const domain = /@([^@]+)$/.exec(email)?.[1]?.toLowerCase() ?? ''
   const verified = {
     claim: said === true,
     claim_or_text: said === true || said === 'true',
-    domain_owner:
-      claims.xms_edov === true || ownedDomains.includes(email.slice(email.lastIndexOf('@') + 1).toLowerCase()),
+    domain_owner: claims.xms_edov === true || ownedDomains.includes(domain),
   }[rule]
   return { ...others, email, email_verified: verified }
 }

@@ -142,8 +142,8 @@ export async function exchangeCode({ requests, endpoint, prove, arrival, code, v
   const headers = new Headers({ accept: 'application/json' })
   await prove(body, headers)
   const response = await requests.fetch(endpoint, { method: 'POST', headers, body })
-  const answer = await jsonObject(response)
   if (response.status === 401) throw new UpstreamError('misconfigured', 'invalid_client')
+  const answer = await jsonObject(response)
   // Facebook's errors are objects.
   if (answer.error !== undefined || response.status !== 200) throw failureOf(answer.error)
   const { access_token: accessToken, token_type: type, refresh_token: refreshToken, id_token: idToken } = answer

@@ -1,6 +1,7 @@
 /** The OpenID Connect driver against an independent provider that lies, stumbles and changes its keys when told to. */
+import { createPrivateKey, createPublicKey, createSign } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
-import { decodeJwt, decodeProtectedHeader, exportPKCS8, generateKeyPair, importJWK, SignJWT } from 'jose'
+import { decodeJwt, decodeProtectedHeader, exportJWK, exportPKCS8, generateKeyPair, importJWK, SignJWT } from 'jose'
 import type { ClientMetadata, JWK } from 'oidc-provider'
 import { createHttpClient } from '../../src/platform/http_client.ts'
 import type { Arrival, Departed, Departure, Upstream } from '../../src/platform/upstream.ts'
@@ -9,16 +10,17 @@ import { createOidcUpstream } from '../../src/platform/upstream_oidc.ts'
 import type { OidcUpstreamSettings } from '../../src/platform/upstream_oidc_settings.ts'
 import { describeUpstream, type UpstreamTrouble, upstreamFailure } from '../contracts/upstream.ts'
 import { type FakeState, type FakeUpstream, startFakeUpstream } from '../support/fake_upstream.ts'
-import { forgeries } from '../support/forged_jwts.ts'
+import { forgeries, jws } from '../support/forged_jwts.ts'
 
 const REDIRECT = 'https://genkan.test.example/upstream/fake/callback'
 const STATE = 'state-of-this-departure'
 const SECRET = 'a secret of the client at the fake provider'
 const LOOPBACK = ['127.0.0.0/8']
+const EVENT = 'http://schemas.openid.net/event/backchannel-logout'
+const EVENTS = { [EVENT]: {} }
 
 async function newKey(algorithm: string, keyId: string): Promise<{ key: UpstreamKey; jwk: JWK }> {
   const { privateKey, publicKey } = await generateKeyPair(algorithm, { extractable: true })
-  const { exportJWK } = await import('jose')
   const jwk = { ...(await exportJWK(publicKey)), kid: keyId, alg: algorithm } as JWK
   return { key: { privateKey: await exportPKCS8(privateKey), keyId, algorithm }, jwk }
 }
@@ -363,7 +365,7 @@ describe('OpenID Connect', () => {
     it('that are forged are refused, and lead nowhere (A69)', async () => {
       const { key } = await fake.seen()
       const upstream = create()
-      const { publicJwk, honest } = await honestly(key)
+      const { publicJwk, honest } = honestly(key)
       const departed = await go(upstream)
       const { nonce } = departed.kept as { nonce: string }
       const payload = { iss: fake.issuer, aud: 'basic', sub: 'vera', nonce, iat: now(), exp: now() + 300 }
@@ -442,7 +444,7 @@ describe('OpenID Connect', () => {
         const target = 'http://192.168.7.7/canary'
         await fake.tell({ metadata: { [name]: target } })
         const error = await upstreamFailure(signIn(create({ userinfo: true })))
-        expect(error).toMatchObject({ failure: name === 'userinfo_endpoint' ? 'misconfigured' : 'misconfigured' })
+        expect(error).toMatchObject({ failure: 'misconfigured' })
       },
     )
 
@@ -499,9 +501,8 @@ describe('OpenID Connect', () => {
       const before = (await asked('/request')).length
       expect((await upstreamFailure(go(upstream))).reason).toBe('known_to_be_down')
       expect(await asked('/request')).toHaveLength(before)
-      expect(
-        await go(create({ clientId: 'public', clientAuthentication: { method: 'none' } })).catch(() => 'asked'),
-      ).toBe('asked')
+      // Another provider's breaker is its own.
+      expect((await upstreamFailure(go(create()))).reason).toBe('server_error')
       time = 11_000
       await fake.tell({ faults: {} })
       expect((await go(upstream)).url).toContain(fake.issuer)
@@ -553,7 +554,7 @@ describe('OpenID Connect', () => {
       ['another issuer', { iss: 'https://evil.example' }],
       ['no events', { events: undefined }],
       ['other events', { events: { 'https://example.com/event': {} } }],
-      ['an event that is a text', { events: { [Object.keys({ ...EVENT_NAME })[0] ?? '']: 'x' } }],
+      ['an event that is a text', { events: { [EVENT]: 'x' } }],
       ['nobody', { sub: undefined, sid: undefined }],
       ['an empty subject', { sub: '' }],
       ['no jti', { jti: undefined }],
@@ -574,7 +575,7 @@ describe('OpenID Connect', () => {
         expect((await upstreamFailure(read(upstream, token))).failure).toBe('answer_refused')
       await refuse(await signed(key, { alg: 'RS256', kid: key.kid, typ: 'at+jwt' }, good()))
       await refuse(await signed(foreignKey, { alg: 'RS256', kid: key.kid }, good()))
-      const { publicJwk, honest } = await honestly(key)
+      const { publicJwk, honest } = honestly(key)
       const header = { alg: 'RS256', kid: key.kid, typ: 'logout+jwt' }
       const corpus = forgeries({ header, claims: good(), publicJwk, honest, canary: `${fake.issuer}/canary` })
       for (const { name, jwt } of corpus) {
@@ -598,30 +599,18 @@ describe('OpenID Connect', () => {
   })
 
   describe('Apple', () => {
-    const asApple = () =>
+    /** Apple's answers with a secret that the fake provider takes. */
+    const likeApple = () =>
       create({
         clientId: 'post',
-        clientAuthentication: { method: 'apple_client_secret', teamId: 'TEAM', key: appleKey.key },
-        responseMode: 'form_post',
-        userParameter: true,
-        emailRule: 'claim_or_text',
+        clientAuthentication: { method: 'client_secret_post', secret: SECRET },
+        ...{ responseMode: 'form_post', userParameter: true, emailRule: 'claim_or_text' },
       })
-    const withTokens = async (claims: object) => {
-      const { key } = await fake.seen()
-      return signed(key, { alg: 'RS256', kid: key.kid }, claims)
-    }
 
     it('comes back by form_post, and only the ID token counts for the e-mail address (A04)', async () => {
       const user = JSON.stringify({ name: { firstName: 'Vera', lastName: 'V' }, email: 'victim@example.com' })
       await fake.tell({ user, claims: { email: 'mallory@example.com', email_verified: 'true' } })
-      const secret = { method: 'client_secret_post', secret: SECRET } as const
-      const upstream = create({
-        clientId: 'post',
-        clientAuthentication: secret,
-        responseMode: 'form_post',
-        userParameter: true,
-        emailRule: 'claim_or_text',
-      })
+      const upstream = likeApple()
       const arrival = await arrive(await go(upstream))
       expect(arrival.method).toBe('POST')
       expect(arrival.parameters.user).toBe(user)
@@ -640,29 +629,10 @@ describe('OpenID Connect', () => {
       [`{"name":{"firstName":"${'x'.repeat(5000)}"}}`],
     ])('suggests no name from %s', async (user) => {
       await fake.tell({ user })
-      const secret = { method: 'client_secret_post', secret: SECRET } as const
-      const upstream = create({
-        clientId: 'post',
-        clientAuthentication: secret,
-        responseMode: 'form_post',
-        userParameter: true,
-      })
-      expect((await signIn(upstream)).suggested).toEqual({})
+      expect((await signIn(likeApple())).suggested).toEqual({})
     })
 
     it('is shown a secret that is a JWT, made once an hour', async () => {
-      const upstream = asApple()
-      const secretShown = async () => {
-        const departed = await upstream.depart({ redirectUri: REDIRECT, state: STATE })
-        const { nonce } = departed.kept as { nonce: string }
-        const at = Math.floor(clock.now().getTime() / 1000)
-        const claims = { iss: fake.issuer, aud: 'post', sub: 'v', nonce, iat: at, exp: at + 300 }
-        const body = { access_token: 't', token_type: 'bearer', id_token: await withTokens(claims) }
-        await fake.tell({ faults: { '/token': { body } } })
-        const parameters = { code: 'c', state: STATE, iss: fake.issuer }
-        await upstream.finish({ method: 'POST', redirectUri: REDIRECT, state: STATE, kept: departed.kept, parameters })
-        return sent.at(-1)?.get('client_secret') ?? ''
-      }
       const sent: URLSearchParams[] = []
       const spy: typeof http = {
         fetch: (url, init) => {
@@ -670,17 +640,19 @@ describe('OpenID Connect', () => {
           return http.fetch(url, init)
         },
       }
+      const clientAuthentication = { method: 'apple_client_secret', teamId: 'TEAM', key: appleKey.key } as const
+      const upstream = createOidcUpstream({ ...settings, clientAuthentication }, { http: spy, clock })
+      const secretShown = async () => {
+        const departed = await go(upstream)
+        await upstreamFailure(upstream.finish(await arrive(departed)))
+        return sent.at(-1)?.get('client_secret') ?? ''
+      }
       await fake.tell({ metadata: { pushed_authorization_request_endpoint: null } })
-      const settingsOfApple = {
-        ...settings,
-        clientId: 'post',
-        clientAuthentication: { method: 'apple_client_secret', teamId: 'TEAM', key: appleKey.key },
-      } as const
-      const spied = createOidcUpstream(settingsOfApple, { http: spy, clock })
-      Object.assign(upstream, spied)
       const first = await secretShown()
       expect(decodeProtectedHeader(first)).toEqual({ alg: 'ES256', kid: 'APPLEKEY01' })
-      expect(decodeJwt(first)).toMatchObject({ iss: 'TEAM', sub: 'post', aud: fake.issuer })
+      const { iat = 0, exp = 0, ...claims } = decodeJwt(first)
+      expect(claims).toEqual({ iss: 'TEAM', sub: 'basic', aud: fake.issuer })
+      expect(exp - iat).toBe(3600)
       expect(await secretShown()).toBe(first)
       time = 56 * 60_000
       expect(await secretShown()).not.toBe(first)
@@ -688,7 +660,7 @@ describe('OpenID Connect', () => {
   })
 
   describe('Microsoft', () => {
-    const TENANT = '11111111-2222-3333-4444-555555555555'
+    const TENANT = 'aaaaaaaa-2222-3333-4444-555555555555'
     const OTHER = '99999999-2222-3333-4444-555555555555'
     const many = (tenants: OidcUpstreamSettings['tenants']) =>
       create({
@@ -728,7 +700,6 @@ describe('OpenID Connect', () => {
       expect((await upstreamFailure(answered(many([{ id: TENANT }])))).reason).toBe('issuer_mismatch')
       for (const tid of [OTHER, undefined, null, '{tenantid}', TENANT.toUpperCase()]) {
         await from(TENANT, { tid })
-        if (tid === undefined) await fake.tell({ idToken: { claims: { iss: `${fake.issuer}/${TENANT}/v2.0` } } })
         expect((await upstreamFailure(answered(many('any')))).reason).toBe('issuer_mismatch')
       }
       for (const strange of ['common', '', '../..', '{tenantid}']) {
@@ -781,17 +752,12 @@ describe('OpenID Connect', () => {
     )
 })
 
-const EVENT_NAME = { 'http://schemas.openid.net/event/backchannel-logout': {} }
-const EVENTS = EVENT_NAME
-
 async function signed(jwk: JWK, header: { alg: string; [name: string]: unknown }, claims: object): Promise<string> {
   return new SignJWT({ ...claims }).setProtectedHeader(header).sign(await importJWK(jwk as never, 'RS256'))
 }
 
 /** The public half, and a way to sign as the provider would. */
-async function honestly(jwk: JWK) {
-  const { createPrivateKey, createPublicKey, createSign } = await import('node:crypto')
-  const { jws } = await import('../support/forged_jwts.ts')
+function honestly(jwk: JWK) {
   const key = createPrivateKey({ key: jwk as never, format: 'jwk' })
   const publicJwk = createPublicKey(key).export({ format: 'jwk' })
   const honest: NonNullable<Parameters<typeof forgeries>[0]['honest']> = (header, claims) =>
@@ -799,10 +765,8 @@ async function honestly(jwk: JWK) {
   return { publicJwk, honest }
 }
 
-const shared: { fake?: FakeUpstream } = {}
 describeUpstream('of OpenID Connect', async () => {
   const fake = await startFakeUpstream(CLIENTS)
-  shared.fake = fake
   const http = createHttpClient({ allowedNetworks: LOOPBACK })
   const faults: { [kind in UpstreamTrouble]: FakeState['faults'] } = {
     none: {},

@@ -87,7 +87,8 @@ async function tokenAnswer(body: unknown): Promise<unknown> {
   const forged = state.idToken ?? {}
   if (typeof answer.id_token !== 'string' || answer.id_token.split('.').length !== 3) return answer
   const without = forged.without ?? []
-  const claims = { ...decodeJwt(answer.id_token), ...state.claims, ...forged.claims }
+  const amr = state.amr === undefined ? {} : { amr: state.amr }
+  const claims = { ...decodeJwt(answer.id_token), ...amr, ...state.claims, ...forged.claims }
   const kept = Object.entries(claims).filter(([name]) => !without.includes(name))
   return { ...answer, id_token: await signed(Object.fromEntries(kept), forged.key ?? 'own', forged.header) }
 }
@@ -160,8 +161,8 @@ async function interaction(request: IncomingMessage, response: ServerResponse): 
     )
     return
   }
-  const { account: accountId, acr, amr } = state
-  const login = { accountId, remember: false, ...(acr ? { acr } : {}), ...(amr ? { amr: [...amr] } : {}) }
+  const { account: accountId, acr } = state
+  const login = { accountId, remember: false, ...(acr ? { acr } : {}) }
   const result = choice === 'continue' ? { login } : { error: choice, error_description: '<b>theirs</b>' }
   await provider.interactionFinished(request, response, result, { mergeWithLastSubmission: false })
 }
