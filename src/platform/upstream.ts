@@ -47,6 +47,11 @@ export interface UpstreamIdentity {
   readonly subject: string
   /** Claims as the provider says them, bounded in size and depth, of checked sources only (never of the front channel, A04). */
   readonly claims: { readonly [name: string]: Json }
+  /**
+   * What the browser brought and nobody vouches for (Apple's name, at the first login only): it may stand in a field for the
+   * person to read and change, and never is a claim.
+   */
+  readonly suggested?: { readonly [claim: string]: string } | undefined
   readonly acr?: string | undefined
   readonly amr?: readonly string[] | undefined
   /** When the person last showed it there; milliseconds since the epoch. */
