@@ -19,6 +19,7 @@ import { createRecoveryCodePages } from './features/recovery_codes/index.ts'
 import { createRegistration } from './features/registration/index.ts'
 import { createPhonePages } from './features/sms_codes/index.ts'
 import { createTotpPages } from './features/totp/index.ts'
+import { createIdentityPages } from './features/upstream_sign_in/index.ts'
 import type { Rooms } from './features.ts'
 import type { Foundation } from './foundation.ts'
 import type { Csrf } from './http/csrf.ts'
@@ -208,7 +209,7 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
 
 /** What an account signs in with: a page for each method, and the page that lists them. */
 function createFactorPages({ config, clock }: Foundation, rooms: Rooms, area: AccountArea): readonly Feature[] {
-  const { totp, recoveryCodes, smsCodes, passkeys, passwords, brands } = rooms
+  const { totp, recoveryCodes, smsCodes, passkeys, passwords, brands, identities, upstreams, upstreamSignIn } = rooms
   const codes = createRecoveryCodePages({ codes: recoveryCodes.service, area })
   const issuerName = async () => (await brands.service.page()).name
   const { issuer } = config
@@ -221,14 +222,24 @@ function createFactorPages({ config, clock }: Foundation, rooms: Rooms, area: Ac
     issuerName,
     afterSetUp: codes.afterSetUp,
   })
+  const linked = createIdentityPages({
+    ...{ service: upstreamSignIn.service, identities: identities.service, upstreams: upstreams.service, area, clock },
+  })
   const password = async ({ accountId }: SignedIn): Promise<SecurityRow> => {
     const isSet = await passwords.service.isSet(accountId)
     return { label: 'common.password', state: isSet ? 'security.on' : 'security.off', link: '/account/password' }
   }
   const phone = smsCodes && createPhonePages({ sms: smsCodes.service, area, afterSetUp: codes.afterSetUp })
   const phones = phone === undefined ? [] : [phone]
-  const rows = [password, ...keys.map(({ row }) => row), app.row, ...phones.map(({ row }) => row), codes.row]
-  return [...keys, app, ...phones, codes, createSecurityPages({ area, rows })]
+  const rows = [
+    password,
+    ...keys.map(({ row }) => row),
+    app.row,
+    ...phones.map(({ row }) => row),
+    codes.row,
+    linked.row,
+  ]
+  return [...keys, app, ...phones, codes, linked, createSecurityPages({ area, rows })]
 }
 
 /** The steps that set a method up, as the page that offers them lists them. */

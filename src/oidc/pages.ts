@@ -87,6 +87,7 @@ export async function viewOf(client: Client, brandOf: BrandOf): Promise<ClientVi
     defaultLocale: client.default_locale as string | undefined,
     minimumAcr: client.minimum_acr as string | undefined,
     secondFactor: secondFactorOf(client),
+    upstreams: client.upstreams as ClientView['upstreams'],
     brand: await brandOf(client.brand as string | undefined),
   }
 }

@@ -32,6 +32,8 @@ export interface IdentityDeps {
     ): Promise<AfterCommit>
   }
   readonly tell: Tell
+  /** How pages call a provider. */
+  readonly title: (upstream: string) => Promise<string>
   /** Whether these methods, of which an account has no others, sign in at all. */
   readonly signsIn: (methods: readonly string[]) => boolean
 }
@@ -79,6 +81,8 @@ function linking(deps: IdentityDeps): Identities['link'] {
   const { repository, transaction, accounts } = deps
   return async (identity, account, page) => {
     const { accountId } = account
+    // Before the transaction: it may read a row.
+    const title = await deps.title(identity.upstream)
     try {
       return await transaction(async (tx) => {
         const found = await repository.find(identity, tx)
@@ -87,7 +91,7 @@ function linking(deps: IdentityDeps): Identities['link'] {
         if (found !== undefined) await accounts.dropPending(found.accountId, tx)
         if ((await repository.list(accountId, tx)).length >= MOST) return 'too_many'
         await insert(deps, identity, accountId, tx)
-        await deps.tell('identity_linked', account, page, tx, { upstream: identity.upstream })
+        await deps.tell('identity_linked', account, page, tx, { upstream: title })
         return 'linked'
       })
     } catch (error) {
@@ -109,6 +113,10 @@ function unlinking(deps: IdentityDeps): Identities['unlink'] {
   return async (account, id, change) => {
     const { accountId, factors } = account
     const left = [...factors, 'email_code', ...((await passwords.isSet(accountId)) ? ['pwd'] : [])]
+    const listed = await repository.list(accountId)
+    const titles = new Map(
+      await Promise.all(listed.map(async ({ upstream }) => [upstream, await deps.title(upstream)] as const)),
+    )
     try {
       const after = await transaction(async (tx) => {
         const own = await repository.list(accountId, tx)
@@ -118,7 +126,8 @@ function unlinking(deps: IdentityDeps): Identities['unlink'] {
         if (!signsIn(ways)) throw new AppError('already_exists')
         await repository.delete(accountId, id, tx)
         await outbox.record([removed(identity, 'by_account')], tx)
-        await deps.tell('identity_removed', account, change.page, tx, { upstream: identity.upstream })
+        const upstream = titles.get(identity.upstream) ?? identity.upstream
+        await deps.tell('identity_removed', account, change.page, tx, { upstream })
         return deps.sessions.endAll(accountId, 'factor_changed', { exceptUid: change.sessionUid }, tx)
       })
       await after()

@@ -55,8 +55,6 @@ interface Journey {
   readonly target: Target
   readonly state: string
   readonly kept: Json
-  readonly departedAt: number
-  readonly fresh: boolean
 }
 
 interface Answered {
@@ -69,8 +67,6 @@ const AWAY_SECONDS = 1800
 const ANSWER_SECONDS = 60
 /** Departures of one network in a window: each is a record of ours, and may be a request to the provider. */
 const DEPARTURES = { limit: 100, windowSeconds: 600 }
-/** Clocks of others differ so much. */
-const SKEW_MS = 60_000
 
 type Failed = { readonly ok: false; readonly code: UpstreamSignInCode; readonly retryAfter?: number }
 
@@ -108,7 +104,7 @@ function departures({ issuer, upstreams, kv, clock, warn }: UpstreamSignInDeps) 
       try {
         const departure = { redirectUri: callbackOf(issuer, name), state, locale, loginHint, fresh }
         const { url, kept } = await upstream.driver.depart(departure)
-        const journey: Journey = { upstream: name, target, state, kept, departedAt: clock.now().getTime(), fresh }
+        const journey: Journey = { upstream: name, target, state, kept }
         await kv.add(stateKey(state), JSON.stringify(journey), AWAY_SECONDS)
         return { ok: true, url }
       } catch (error) {
@@ -164,7 +160,6 @@ function returns(deps: UpstreamSignInDeps) {
       const redirectUri = callbackOf(issuer, upstream.name)
       const identity = await upstream.driver.finish({ ...arrival, state, kept, redirectUri })
       const at = Math.min(identity.authenticatedAt ?? clock.now().getTime(), clock.now().getTime())
-      if (journey.fresh && at < journey.departedAt - SKEW_MS) throw new UpstreamError('answer_refused', 'not_fresh')
       return { ok: true, upstream, identity, at }
     } catch (error) {
       if (!(error instanceof UpstreamError)) throw error
@@ -255,7 +250,7 @@ function beginnings(deps: UpstreamSignInDeps) {
 }
 
 function toArrived({ clock, locales }: UpstreamSignInDeps, { upstream, identity, at }: Identified): Arrived {
-  const { issuer, subject, claims, acr, amr = [], sessionId } = identity
+  const { issuer, subject, claims, suggested, acr, amr = [], sessionId } = identity
   const email = canonicalEmail(claims.email)
   const isVerified = claims.email_verified === true
   const profile = readProfile(claims, clock.now(), locales)
@@ -266,6 +261,7 @@ function toArrived({ clock, locales }: UpstreamSignInDeps, { upstream, identity,
     vouched: email !== undefined && isVerified && upstream.vouchesFor(domainOf(email)),
     amr: upstream.passesAmr ? amr.slice(0, MOST_AMR) : [],
     reaches: upstream.levelOf(acr),
+    ...(suggested !== undefined && { suggested: readProfile(suggested, clock.now(), locales) }),
     ...(sessionId !== undefined && { session: sha256(`${issuer}\n${sessionId}`) }),
   }
 }

@@ -14,6 +14,7 @@ import {
   type Patch,
   type PromptName,
   type Proof,
+  type RegistrationField,
   type RequestFacts,
   type Step,
 } from '../../interaction/step.ts'
@@ -118,7 +119,10 @@ export function createUpstreamAccountStep(deps: UpstreamStepDeps): Step<Upstream
         imported: Object.entries(arrived.profile)
           .filter(([claim]) => SHOWN.includes(claim))
           .map(([claim, value]) => ({ claim, value })),
-        fields: missingFields(state, arrived),
+        fields: missingFields(state, arrived).map((field) => ({
+          ...field,
+          value: arrived.suggested?.[field.claim] ?? '',
+        })),
         today: todayOf(deps.clock),
       }
     },
@@ -135,8 +139,12 @@ export function createUpstreamAccountStep(deps: UpstreamStepDeps): Step<Upstream
 /** Claims that a person recognises; a picture is not loaded from elsewhere. */
 const SHOWN = ['name', 'given_name', 'family_name', 'nickname', 'birthdate', 'website']
 
-function missingFields({ client }: FlowState, { profile }: Arrived) {
-  return (client.registrationFields ?? []).filter(({ claim }) => profile[claim] === undefined)
+/** What the client asks for and the provider has not said, and what the browser brought along: to be read before it is believed. */
+function missingFields({ client }: FlowState, { profile, suggested = {} }: Arrived): readonly RegistrationField[] {
+  const asked = (client.registrationFields ?? []).filter(({ claim }) => profile[claim] === undefined)
+  const brought = SHOWN.filter((claim) => suggested[claim] !== undefined && profile[claim] === undefined)
+  const more = brought.filter((claim) => !asked.some((field) => field.claim === claim))
+  return [...asked, ...more.map((claim) => ({ claim, required: false }))]
 }
 
 async function begin(

@@ -18,6 +18,8 @@ export interface Arrived extends IdentityKey {
   readonly vouched: boolean
   /** Claims that may be taken over, checked like typed ones. */
   readonly profile: { readonly [claim: string]: string }
+  /** Claims that nobody vouches for: they may stand in a field that the person reads and changes. */
+  readonly suggested?: { readonly [claim: string]: string } | undefined
   readonly amr: readonly string[]
   readonly reaches?: string | undefined
   /** When it was shown; milliseconds since the epoch. */
@@ -41,6 +43,7 @@ const arrivedSchema = z.object({
   email: z.string().optional(),
   vouched: z.boolean(),
   profile: z.record(z.string(), z.string()),
+  suggested: z.record(z.string(), z.string()).optional(),
   amr: z.array(z.string()),
   reaches: z.string().optional(),
   at: z.number(),

@@ -1,8 +1,8 @@
 /** What other rooms may know of upstream providers. */
 import type { Upstream } from '../../platform/upstream.ts'
 
-/** What of a provider's settings is sealed: its secrets. */
-export const SEALED_SECRETS = { table: 'upstreams', key: 'name', column: 'sealed_secrets' } as const
+/** Settings hold secrets of ours: they are sealed as a whole, under the keys of personal data, which are renewed by themselves. */
+export const SEALED_SETTINGS = { table: 'upstreams', key: 'name', column: 'sealed_settings' } as const
 
 /** Cache topic of the invalidation channel. */
 export const UPSTREAMS_TOPIC = 'upstream'
@@ -27,4 +27,15 @@ export interface LiveUpstream {
   /** Whether `amr` values of its own are passed on. */
   readonly passesAmr: boolean
   readonly driver: Upstream
+}
+
+export interface UpstreamRecord<Settings> {
+  readonly name: string
+  readonly settings: Settings
+  readonly managed: UpstreamManaged
+  readonly disabledAt: Date | undefined
+  /** What an operator has switched off is not switched on by a restart. */
+  readonly disabledBy: UpstreamManaged | undefined
+  readonly createdAt: Date
+  readonly updatedAt: Date
 }
