@@ -22,6 +22,10 @@ export function commandServices(foundation: Foundation, house: House): CommandSe
     now: () => clock.now(),
     clients: house.clients,
     brands: house.rooms.brands.service,
+    upstreams: {
+      ...house.rooms.upstreams.service,
+      callback: (name) => `${config.issuer}/upstream/${name}/callback`,
+    },
     accounts: {
       list: accounts.service.list,
       find: async (who) => (await accounts.service.find(who)) ?? accounts.service.findByIdentifier(who),

@@ -10,6 +10,7 @@ import { agoIn, dayIn } from '../../platform/locales.ts'
 import { type AccountArea, requestOf } from '../account_area/types.ts'
 import type { SignedIn } from '../account_sign_in/types.ts'
 import type { Identities } from '../identities/types.ts'
+import type { LiveUpstream } from '../upstreams/types.ts'
 import { UPSTREAM_SIGN_IN_CODES } from './errors.ts'
 import { upstreamForm } from './schema.ts'
 import type { UpstreamSignInService } from './service.ts'
@@ -19,13 +20,23 @@ import type { Target } from './types.ts'
 /** A signed SAML response with its certificates is larger than any form of ours. */
 const ANSWER_BYTES = 256 * 1024
 
-/** `GET` or `POST /upstream/<name>/callback`: the answer is put aside, and the browser sent to fetch it. */
-export function createCallbackRouter({
-  service,
-}: {
+export interface CallbackDeps {
   readonly service: Pick<UpstreamSignInService, 'receive'>
-}): Router {
+  readonly upstreams: { find(name: string): Promise<LiveUpstream | undefined> }
+}
+
+/**
+ * `GET` or `POST /upstream/<name>/callback`: the answer is put aside, and the browser sent to fetch it. `GET
+ * /upstream/<name>/metadata`: what the provider is given to trust us.
+ */
+export function createCallbackRouter({ service, upstreams }: CallbackDeps): Router {
   const router = new Router()
+  router.get('/upstream/:name/metadata', async (ctx) => {
+    const published = await (await upstreams.find(ctx.params.name ?? ''))?.driver.publish?.()
+    if (published === undefined) throw new AppError('not_found')
+    ctx.type = published.type
+    ctx.body = published.body
+  })
   const path = '/upstream/:name/callback'
   const receive = async (ctx: Context, name: string, method: 'GET' | 'POST', parameters: Parameters) => {
     redirect(ctx, await service.receive(name, { method, parameters }))

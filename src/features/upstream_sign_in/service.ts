@@ -80,7 +80,7 @@ export function createUpstreamSignInService(deps: UpstreamSignInDeps) {
   return { ...departures(deps), ...returns(deps), ...beginnings(deps) }
 }
 
-function departures({ issuer, upstreams, kv, clock, warn }: UpstreamSignInDeps) {
+function departures({ issuer, upstreams, kv, warn }: UpstreamSignInDeps) {
   return {
     /** Where the browser is to be sent. */
     async depart(

@@ -11,6 +11,7 @@ import {
   microsoft as ofMicrosoft,
 } from '../../platform/upstream_presets.ts'
 import type { SamlSettings } from '../../platform/upstream_saml.ts'
+import { IMPORTED } from './types.ts'
 
 const text = z.string().trim().min(1).max(2000)
 /** Shown on buttons and in mails. */
@@ -32,7 +33,7 @@ const common = {
   title: title.optional(),
   /** E-mail domains for which its word counts as much as a code of ours: an account there is linked without asking. */
   trusted_domains: z.array(domain).max(200).default([]),
-  import: z.record(z.string().regex(/^[a-z_]+$/), rule).default({}),
+  import: z.partialRecord(z.enum(IMPORTED), rule).default({}),
   /** Its `acr` values, and the levels of ours that they stand for. */
   levels: z.record(z.string(), z.string()).default({}),
 }

@@ -4,11 +4,19 @@ import type { Fact } from '../../events.ts'
 import type { Invalidation } from '../../platform/invalidation.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import { createRowCache } from '../../platform/row_cache.ts'
-import type { Upstream, UpstreamReport } from '../../platform/upstream.ts'
+import type { Upstream } from '../../platform/upstream.ts'
 import { upstreamError } from './errors.ts'
 import type { UpstreamRepository } from './repository.ts'
 import { type Connection, connectionOf, readSettings, type UpstreamSettings, upstreamName } from './schema.ts'
-import { type LiveUpstream, UPSTREAMS_TOPIC, type UpstreamRecord } from './types.ts'
+import {
+  IMPORTED,
+  type ImportRule,
+  type Inspected,
+  type LiveUpstream,
+  UPSTREAMS_TOPIC,
+  type UpstreamRecord,
+  type UpstreamState,
+} from './types.ts'
 
 export interface UpstreamsDeps {
   readonly repository: UpstreamRepository
@@ -80,8 +88,12 @@ function lookups(deps: UpstreamsDeps) {
       return row === undefined ? name : titleOf(row)
     },
 
-    list: (): Promise<Row[]> => repository.list(),
-    show: (name: string): Promise<Row | undefined> => repository.find(name),
+    async states(): Promise<UpstreamState[]> {
+      return (await repository.list()).map((row) => {
+        const { name, settings, managed, disabledAt } = row
+        return { name, kind: settings.kind, title: titleOf(row), managed, isOn: disabledAt === undefined }
+      })
+    },
   }
 }
 
@@ -93,7 +105,7 @@ function toLive({ connect }: UpstreamsDeps, row: Row): LiveUpstream {
     title: titleOf(row),
     driver: connect(name, connectionOf(settings)),
     vouchesFor: (domain) => trusted.has(domain),
-    rule: (claim) => settings.import[claim] ?? 'fill_if_empty',
+    rule: (claim) => (settings.import as { readonly [claim: string]: ImportRule })[claim] ?? 'fill_if_empty',
     levelOf: (acr) => (acr === undefined ? undefined : settings.levels[acr]),
     // Whoever takes its word for a level takes its word for how that was reached.
     passesAmr: Object.keys(settings.levels).length > 0,
@@ -166,9 +178,12 @@ function commands(deps: UpstreamsDeps, write: ReturnType<typeof createWriter>) {
     },
 
     /** Asks the provider what it is. Undefined when there is no such one. */
-    async inspect(name: string): Promise<UpstreamReport | undefined> {
+    async inspect(name: string): Promise<Inspected | undefined> {
       const row = await repository.find(name)
-      return row === undefined ? undefined : connect(name, connectionOf(row.settings)).inspect()
+      if (row === undefined) return undefined
+      const report = await connect(name, connectionOf(row.settings)).inspect()
+      const rules = IMPORTED.map((claim) => [claim, row.settings.import[claim] ?? 'fill_if_empty'] as const)
+      return { ...report, rules: Object.fromEntries(rules) }
     },
   }
 }

@@ -1,5 +1,5 @@
 /** What other rooms may know of upstream providers. */
-import type { Upstream } from '../../platform/upstream.ts'
+import type { Upstream, UpstreamReport } from '../../platform/upstream.ts'
 
 /** Settings hold secrets of ours: they are sealed as a whole, under the keys of personal data, which are renewed by themselves. */
 export const SEALED_SETTINGS = { table: 'upstreams', key: 'name', column: 'sealed_settings' } as const
@@ -12,6 +12,12 @@ export type UpstreamManaged = 'file' | 'command'
 
 /** What becomes of a claim at a sign-in: it fills a gap, it is always taken over, or it is left alone. */
 export type ImportRule = 'fill_if_empty' | 'always' | 'never'
+
+/** Claims that may be taken over, each by its rule; the address has rules of its own, and a number is proven here or not at all. */
+export const IMPORTED = [
+  ...(['name', 'given_name', 'family_name', 'nickname', 'birthdate'] as const),
+  ...(['zoneinfo', 'website', 'picture', 'locale'] as const),
+]
 
 /** A provider that people may sign in by now. */
 export interface LiveUpstream {
@@ -27,6 +33,20 @@ export interface LiveUpstream {
   /** Whether `amr` values of its own are passed on. */
   readonly passesAmr: boolean
   readonly driver: Upstream
+}
+
+/** As operators see it in a list. */
+export interface UpstreamState {
+  readonly name: string
+  readonly kind: string
+  readonly title: string
+  readonly managed: UpstreamManaged
+  readonly isOn: boolean
+}
+
+/** What a provider says of itself, and what becomes of its claims. */
+export interface Inspected extends UpstreamReport {
+  readonly rules: { readonly [claim: string]: ImportRule }
 }
 
 export interface UpstreamRecord<Settings> {
