@@ -285,6 +285,14 @@ describe('OpenID Connect', () => {
       expect(await upstream.finish({ ...arrival, parameters: without })).toMatchObject({ subject: 'somebody' })
     })
 
+    it('takes a 401 of the token endpoint for ours to mend, whatever it says', async () => {
+      await fake.tell({ faults: { '/token': { status: 401 } } })
+      expect(await upstreamFailure(signIn(create()))).toMatchObject({
+        failure: 'misconfigured',
+        reason: 'invalid_client',
+      })
+    })
+
     it('refuses a code twice: the provider does, and is understood', async () => {
       const upstream = create()
       const arrival = await arrive(await go(upstream))
@@ -508,6 +516,19 @@ describe('OpenID Connect', () => {
       expect((await go(upstream)).url).toContain(fake.issuer)
     })
 
+    it('sends nobody there for a while, also where that takes no request', async () => {
+      await fake.tell({ metadata: { pushed_authorization_request_endpoint: null } })
+      const upstream = create()
+      const arrival = await arrive(await go(upstream))
+      await fake.tell({ faults: { '/token': { status: 429 } } })
+      for (let count = 0; count < 5; count++) {
+        expect((await upstreamFailure(upstream.finish(arrival))).failure).toBe('unavailable')
+      }
+      expect((await upstreamFailure(go(upstream))).reason).toBe('known_to_be_down')
+      time = 11_000
+      expect((await go(upstream)).url).toContain(fake.issuer)
+    })
+
     it('and slow with each of several requests keeps a person no longer than one', async () => {
       const slow = { delayMs: 2500 }
       const upstream = create({ userinfo: true })
@@ -702,6 +723,9 @@ describe('OpenID Connect', () => {
         await from(TENANT, { tid })
         expect((await upstreamFailure(answered(many('any')))).reason).toBe('issuer_mismatch')
       }
+      // As long as ours, and of another host.
+      await from(TENANT, { iss: `${fake.issuer.replace('127', '128')}/${TENANT}/v2.0` })
+      expect((await upstreamFailure(answered(many('any')))).reason).toBe('issuer_mismatch')
       for (const strange of ['common', '', '../..', '{tenantid}']) {
         await from(strange)
         expect((await upstreamFailure(answered(many('any')))).reason).toBe('issuer_mismatch')
