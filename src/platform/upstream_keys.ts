@@ -43,12 +43,17 @@ export async function readyKey({ privateKey, keyId, algorithm }: UpstreamKey): P
 }
 
 /** The public halves, as the provider is told them. */
-export function publicKeySet(signing: readonly UpstreamKey[], decryption: readonly UpstreamKey[]): JSONWebKeySet {
-  const publicJwk = ({ privateKey, keyId, algorithm }: UpstreamKey, use: 'sig' | 'enc') => {
-    const { kty = '', ...members } = createPublicKey(privateKey).export({ format: 'jwk' })
-    return { kty, ...members, kid: keyId, alg: algorithm, use }
+export async function publicKeySet(
+  signing: readonly UpstreamKey[],
+  decryption: readonly UpstreamKey[],
+): Promise<JSONWebKeySet> {
+  const publicJwk = async (key: UpstreamKey, use: 'sig' | 'enc') => {
+    const { kid, alg } = await readyKey(key)
+    const { kty = '', ...members } = createPublicKey(key.privateKey).export({ format: 'jwk' })
+    return { kty, ...members, kid, alg, use }
   }
-  return { keys: [...signing.map((key) => publicJwk(key, 'sig')), ...decryption.map((key) => publicJwk(key, 'enc'))] }
+  const named = [...signing.map((key) => publicJwk(key, 'sig')), ...decryption.map((key) => publicJwk(key, 'enc'))]
+  return { keys: await Promise.all(named) }
 }
 
 export interface ProviderKeys {

@@ -78,16 +78,17 @@ export function createOidcUpstream(settings: OidcUpstreamSettings, deps: Upstrea
   }
   const clientProof = createClientProof(settings, signingKey, clock)
   const now = () => clock.now()
+  const publish = async () => {
+    const body = JSON.stringify(await publicKeySet(signingKeys, decryptionKeys))
+    return { type: 'application/jwk-set+json', body }
+  }
   const provider: Provider = { settings, requests, issuers, now, clientProof, signingKey, discover, tokenRules }
 
   return {
     depart: (departure) => requests.leg(() => depart(provider, departure)),
     finish: (arrival) => requests.leg(() => finish(provider, arrival)),
     readLogout: (token) => requests.leg(async () => readLogoutToken(token, await tokenRules(await discover()))),
-    publish: async () => ({
-      type: 'application/jwk-set+json',
-      body: JSON.stringify(publicKeySet(signingKeys, decryptionKeys)),
-    }),
+    ...(signingKeys.length + decryptionKeys.length > 0 ? { publish } : {}),
     inspect: () => requests.leg(() => oidcReport(settings, discover, (uri) => keysAt(uri).load())),
   }
 }

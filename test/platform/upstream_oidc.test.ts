@@ -1,7 +1,16 @@
 /** The OpenID Connect driver against an independent provider that lies, stumbles and changes its keys when told to. */
 import { createPrivateKey, createPublicKey, createSign } from 'node:crypto'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
-import { decodeJwt, decodeProtectedHeader, exportJWK, exportPKCS8, generateKeyPair, importJWK, SignJWT } from 'jose'
+import {
+  CompactEncrypt,
+  decodeJwt,
+  decodeProtectedHeader,
+  exportJWK,
+  exportPKCS8,
+  generateKeyPair,
+  importJWK,
+  SignJWT,
+} from 'jose'
 import type { ClientMetadata, JWK } from 'oidc-provider'
 import { createHttpClient } from '../../src/platform/http_client.ts'
 import type { Arrival, Departed, Departure, Upstream } from '../../src/platform/upstream.ts'
@@ -164,6 +173,9 @@ describe('OpenID Connect', () => {
       expect(await reason(create({ ...bank, decryptionKeys: [] }))).toBe('token_encrypted')
       const another = await newKey('RSA-OAEP-256', 'ours-enc')
       expect(await reason(create({ ...bank, decryptionKeys: [another.key] }))).toBe('token_decryption')
+      expect(create().publish).toBeUndefined()
+      const broken = create({ decryptionKeys: [{ ...decryption.key, privateKey: 'no key' }] })
+      expect((await upstreamFailure(broken.publish?.() ?? Promise.resolve())).reason).toBe('key_unusable')
       const keySet = JSON.parse((await upstream.publish?.())?.body ?? '') as { keys: JWK[] }
       expect(keySet.keys).toEqual([
         { ...signing.jwk, use: 'sig' },
@@ -285,6 +297,14 @@ describe('OpenID Connect', () => {
       expect(await upstream.finish({ ...arrival, parameters: without })).toMatchObject({ subject: 'somebody' })
     })
 
+    it('takes a 401 of the token endpoint for ours to mend, whatever it says', async () => {
+      await fake.tell({ faults: { '/token': { status: 401 } } })
+      expect(await upstreamFailure(signIn(create()))).toMatchObject({
+        failure: 'misconfigured',
+        reason: 'invalid_client',
+      })
+    })
+
     it('refuses a code twice: the provider does, and is understood', async () => {
       const upstream = create()
       const arrival = await arrive(await go(upstream))
@@ -401,6 +421,51 @@ describe('OpenID Connect', () => {
     })
   })
 
+  describe('encrypted ID tokens', () => {
+    const now = Math.floor(Date.now() / 1000)
+    it.each(['RSA-OAEP-256', 'RSA-OAEP', 'ECDH-ES', 'ECDH-ES+A256KW'])(
+      'by %s are believed for the signature inside: anybody can encrypt to us (A69)',
+      async (algorithm) => {
+        const [ours, old] = [await newKey(algorithm, 'new'), await newKey(algorithm, 'old')]
+        const upstream = create({ decryptionKeys: [ours.key, old.key] })
+        const { key, foreignKey } = await fake.seen()
+        const departed = await go(upstream)
+        const { nonce } = departed.kept as { nonce: string }
+        const claims = { iss: fake.issuer, aud: 'basic', sub: 'vera', nonce, iat: now, exp: now + 300 }
+        const header = { alg: 'RS256', kid: key.kid }
+        const finish = async (inside: string, to = ours.jwk, more: object = {}) => {
+          const encrypted = new CompactEncrypt(new TextEncoder().encode(inside))
+          encrypted.setProtectedHeader({ alg: algorithm, enc: 'A256GCM', kid: to.kid ?? '', ...more })
+          const id_token = await encrypted.encrypt(await importJWK(to as never, algorithm))
+          await fake.tell({ faults: { '/token': { body: { access_token: 't', token_type: 'Bearer', id_token } } } })
+          const parameters = { code: 'c', state: STATE, iss: fake.issuer }
+          return upstream.finish({
+            method: 'GET',
+            redirectUri: REDIRECT,
+            state: STATE,
+            kept: departed.kept,
+            parameters,
+          })
+        }
+        const honest = await signed(key, header, claims)
+        expect(await finish(honest)).toMatchObject({ subject: 'vera' })
+        expect(await finish(honest, old.jwk)).toMatchObject({ subject: 'vera' })
+        const refuse = async (work: Promise<unknown>) =>
+          expect((await upstreamFailure(work)).failure).toBe('answer_refused')
+        await refuse(finish(await signed(foreignKey, header, claims)))
+        await refuse(finish(JSON.stringify(claims)))
+        const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
+        await refuse(finish(`${part({ alg: 'none' })}.${part(claims)}.`))
+        await refuse(finish(honest, ours.jwk, { kid: 'another' }))
+      },
+    )
+
+    it('by algorithms with an oracle are refused in settings', async () => {
+      const { key } = await newKey('RSA-OAEP', 'ours')
+      expect(() => create({ decryptionKeys: [{ ...key, algorithm: 'RSA1_5' }] })).toThrow('algorithm_refused')
+    })
+  })
+
   describe('discovery', () => {
     it.each([
       ['https://evil.example', 'discovery_issuer'],
@@ -505,6 +570,19 @@ describe('OpenID Connect', () => {
       expect((await upstreamFailure(go(create()))).reason).toBe('server_error')
       time = 11_000
       await fake.tell({ faults: {} })
+      expect((await go(upstream)).url).toContain(fake.issuer)
+    })
+
+    it('sends nobody there for a while, also where that takes no request', async () => {
+      await fake.tell({ metadata: { pushed_authorization_request_endpoint: null } })
+      const upstream = create()
+      const arrival = await arrive(await go(upstream))
+      await fake.tell({ faults: { '/token': { status: 429 } } })
+      for (let count = 0; count < 5; count++) {
+        expect((await upstreamFailure(upstream.finish(arrival))).failure).toBe('unavailable')
+      }
+      expect((await upstreamFailure(go(upstream))).reason).toBe('known_to_be_down')
+      time = 11_000
       expect((await go(upstream)).url).toContain(fake.issuer)
     })
 
@@ -702,6 +780,9 @@ describe('OpenID Connect', () => {
         await from(TENANT, { tid })
         expect((await upstreamFailure(answered(many('any')))).reason).toBe('issuer_mismatch')
       }
+      // As long as ours, and of another host.
+      await from(TENANT, { iss: `${fake.issuer.replace('127', '128')}/${TENANT}/v2.0` })
+      expect((await upstreamFailure(answered(many('any')))).reason).toBe('issuer_mismatch')
       for (const strange of ['common', '', '../..', '{tenantid}']) {
         await from(strange)
         expect((await upstreamFailure(answered(many('any')))).reason).toBe('issuer_mismatch')
