@@ -28,7 +28,7 @@ import { UpstreamError } from './upstream.ts'
  * milliseconds (A102).
  */
 const MOST_CHARACTERS = 128 * 1024
-const BOUNDS: XmlBounds = { characters: MOST_CHARACTERS, tags: 2000, namespaces: 1000, attributes: 2000 }
+const BOUNDS: XmlBounds = { characters: MOST_CHARACTERS, tags: 1200, namespaces: 1000, attributes: 2000 }
 
 const ENVELOPED = `${DSIG}enveloped-signature`
 const EXCLUSIVE = 'http://www.w3.org/2001/10/xml-exc-c14n#'

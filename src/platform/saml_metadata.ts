@@ -22,7 +22,7 @@ const PROTOCOL = 'urn:oasis:names:tc:SAML:2.0:protocol'
 /** Federations publish thousands of providers in one file; one of them is to be cut out before. */
 const BOUNDS = { characters: 2_000_000, tags: 50_000, namespaces: 5000, attributes: 100_000 }
 /** Each certificate is one more try at each signature. */
-const MOST_CERTIFICATES = 8
+const MOST_CERTIFICATES = 4
 const ENTITY_ID_LENGTH = 1024
 const LEAST_RSA_BITS = 2048
 const DAY = 86_400_000

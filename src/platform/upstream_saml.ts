@@ -46,6 +46,11 @@ export interface SamlSettings {
   readonly decryption?: SamlKey | undefined
   /** The attribute that names the person, where the provider has no persistent NameID. */
   readonly subjectAttribute?: string | undefined
+  /**
+   * E-mail domains that the operator knows to be the provider's own: addresses there count as verified, and so do those with
+   * an `email_verified` of type `xs:boolean`. Nothing else in SAML says so (A02, A11).
+   */
+  readonly ownedDomains?: readonly string[] | undefined
 }
 
 export interface SamlDependencies {
@@ -100,6 +105,7 @@ export function createSamlUpstream(settings: SamlSettings, { clock, once }: Saml
       now: now(),
       audience: settings.entityId,
       subjectAttribute: settings.subjectAttribute,
+      ownedDomains: settings.ownedDomains,
     })
     checkAsked(kept, read.identity)
     if (!(await once(sha256(`saml\n${known.entityId}\n${read.id}`), new Date(read.until)))) refuse('replayed')
@@ -180,7 +186,7 @@ function readKept(kept: Json): Kept {
   const { id, at, fresh, acrValues } = (kept ?? {}) as Partial<Kept>
   const whole =
     typeof id === 'string' && typeof at === 'number' && typeof fresh === 'boolean' && Array.isArray(acrValues)
-  return whole ? { id, at, fresh, acrValues } : refuse('kept')
+  return whole ? { id, at, fresh, acrValues } : refuse('not_departed')
 }
 
 function metadataOf(settings: SamlSettings, known: KnownProvider): string {
