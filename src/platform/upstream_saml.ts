@@ -78,16 +78,17 @@ export function createSamlUpstream(settings: SamlSettings, { clock, once }: Saml
   const known = readProvider(settings.provider)
   const now = () => clock.now().getTime()
 
+  /** `locale` and `loginHint` have no place in SAML: a Subject in the request would demand an answer about nobody else. */
   async function depart({ state, acrValues = [], fresh = false, redirectUri }: Departure) {
     const kept: Kept = { id: `_${newToken()}`, at: now(), fresh, acrValues }
-    const request = {
+    const asked = {
       callbackUrl: redirectUri,
       forceAuthn: fresh,
       disableRequestedAuthnContext: acrValues.length === 0,
       authnContext: [...acrValues],
       generateUniqueId: () => kept.id,
     }
-    const url = await new SAML({ ...library(settings, known), ...request }).getAuthorizeUrlAsync(state, undefined, {})
+    const url = await new SAML({ ...library(settings, known), ...asked }).getAuthorizeUrlAsync(state, undefined, {})
     return { url, kept: { ...kept } }
   }
 

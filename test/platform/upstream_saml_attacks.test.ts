@@ -4,6 +4,8 @@
  */
 import { createHash, createPublicKey } from 'node:crypto'
 import { describe, expect, it } from '@jest/globals'
+import fc from 'fast-check'
+import { UpstreamError } from '../../src/platform/upstream.ts'
 import {
   assertionOf,
   DSIG,
@@ -402,6 +404,47 @@ describe('XML that is no answer', () => {
     // As many elements as are read: the library's time grows with their square.
     expect(await failureOf(finish(many('<a></a>'.repeat(500))))).toBe('answer_refused signature')
     expect(await failureOf(finish(many('<a></a>'.repeat(600))))).toBe('answer_refused xml')
+  })
+})
+
+describe('any other change (A103)', () => {
+  const change = fc.record({
+    at: fc.nat({ max: 100_000 }),
+    length: fc.nat({ max: 40 }),
+    text: fc.oneof(
+      fc.constantFrom(
+        '',
+        '<',
+        '>',
+        '"',
+        '&',
+        '&amp;',
+        '<!--',
+        ']]>',
+        '\0',
+        '\u202e',
+        'victim',
+        '</saml:Issuer>',
+        ' ID="_assertion"',
+      ),
+      fc.string({ maxLength: 8 }),
+    ),
+  })
+
+  it('is refused for a known reason, or changes nobody’s name', async () => {
+    const { said, finish, burnt } = await room()
+    const attributes = { mail: 'ada@example.com', groups: ['staff', 'admins'] }
+    const xml = answerOf({ ...said, attributes })
+    const honest = await finish(encode(xml))
+    const result = fc.asyncProperty(change, async ({ at, length, text }) => {
+      burnt.clear()
+      const start = at % xml.length
+      const changed = xml.slice(0, start) + text + xml.slice(start + length)
+      const outcome = await finish(encode(changed)).catch((error: unknown) => error)
+      if (outcome instanceof UpstreamError) return
+      expect(outcome).toEqual(honest)
+    })
+    await fc.assert(result, { numRuns: 150 })
   })
 })
 
