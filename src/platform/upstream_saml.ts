@@ -17,7 +17,17 @@ import {
 } from './saml_answer.ts'
 import { readAssertion } from './saml_assertion.ts'
 import { isEmailName } from './saml_attributes.ts'
-import { day, type KnownProvider, PERSISTENT, readProvider, type SamlProvider, timeProblems } from './saml_metadata.ts'
+import {
+  certificateProblems,
+  checkOwnKey,
+  day,
+  type KnownProvider,
+  PERSISTENT,
+  readProvider,
+  type SamlKey,
+  type SamlProvider,
+  timeProblems,
+} from './saml_metadata.ts'
 import type { XmlElement } from './saml_xml.ts'
 import {
   type Arrival,
@@ -27,12 +37,6 @@ import {
   UpstreamError,
   type UpstreamIdentity,
 } from './upstream.ts'
-
-/** A private key (PKCS#8 PEM) and the certificate that the provider is given for it (PEM). */
-export interface SamlKey {
-  readonly privateKey: string
-  readonly certificate: string
-}
 
 export interface SamlSettings {
   readonly provider: SamlProvider
@@ -76,6 +80,10 @@ interface Kept {
  */
 export function createSamlUpstream(settings: SamlSettings, { clock, once }: SamlDependencies): Upstream {
   const known = readProvider(settings.provider)
+  const { signing, decryption } = settings
+  if (signing !== undefined) checkOwnKey('signing', signing)
+  if (decryption !== undefined) checkOwnKey('decryption', decryption)
+  const ours = [signing, decryption].flatMap((key) => (key === undefined ? [] : [key.certificate]))
   const now = () => clock.now().getTime()
 
   /** `locale` and `loginHint` have no place in SAML: a Subject in the request would demand an answer about nobody else. */
@@ -120,7 +128,11 @@ export function createSamlUpstream(settings: SamlSettings, { clock, once }: Saml
     inspect: async () => ({
       issuer: known.entityId,
       found: found(settings, known),
-      problems: [...timeProblems(known, now()), ...abilityProblems(settings, known)],
+      problems: [
+        ...timeProblems(known, now()),
+        ...[...new Set(ours)].flatMap((certificate) => certificateProblems(certificate, now(), 'Our')),
+        ...abilityProblems(settings, known),
+      ],
     }),
   }
 }

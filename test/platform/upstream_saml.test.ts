@@ -304,6 +304,21 @@ describe('inspection', () => {
     expect((await finish(encode(answerOf({ ...said, now: later })))).subject).toBe('person-1')
   })
 
+  it('warns of our own certificates too', async () => {
+    const { upstream, clock } = await room({ signing, decryption: signing })
+    clock.time = Date.parse('2100-01-01')
+    const expired = (whose: string) => expect.stringMatching(new RegExp(`^${whose} certificate .* expired on`))
+    expect((await upstream.inspect()).problems).toEqual([expired("The provider's"), expired('Our')])
+  })
+
+  it('takes no key of ours that does not fit its certificate, at the start', async () => {
+    const mixed = { privateKey: foreign.privateKey, certificate: signing.certificate }
+    await expect(room({ signing: mixed })).rejects.toThrow('not that of the signing key')
+    await expect(room({ decryption: mixed })).rejects.toThrow('not that of the decryption key')
+    await expect(room({ signing: { ...signing, privateKey: 'x' } })).rejects.toThrow('key cannot be read')
+    await expect(room({ signing: { ...signing, certificate: 'x' } })).rejects.toThrow('certificate cannot be read')
+  })
+
   it('says what cannot work', async () => {
     const wants = createSamlIdp({ wantsSigned: true, key: idp.key })
     const transient = wants.metadata.replaceAll('nameid-format:persistent', 'nameid-format:transient')
