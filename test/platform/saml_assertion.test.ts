@@ -405,6 +405,13 @@ describe('attributes', () => {
       expect(await verified(typed(type, text))).toBe(result)
     })
 
+    it('is no boolean whatever its type claims: left out', async () => {
+      const statement = authnStatement(NOW) + typed('xs:boolean', 'yes').replace('email_verified', 'active')
+      expect((await taken({ statement })).claims).toEqual({})
+      const said = authnStatement(NOW) + typed('xs:boolean', '1').replace('email_verified', 'active')
+      expect((await taken({ statement: said })).claims).toEqual({ active: true })
+    })
+
     it('is verified in a domain that the operator knows to be the provider’s own (A11)', async () => {
       const settings = { ownedDomains: ['Example.com'] }
       expect(await verified('', settings)).toBe(true)
