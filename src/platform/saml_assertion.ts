@@ -16,7 +16,7 @@ import {
   textOf,
   type XmlElement,
 } from './saml_xml.ts'
-import type { UpstreamIdentity } from './upstream.ts'
+import type { Json, UpstreamIdentity } from './upstream.ts'
 
 /** How far the provider's clock may be from ours. */
 const SKEW = 60_000
@@ -37,6 +37,7 @@ export interface Expected {
   readonly audience: string
   /** The attribute that names the person; without it the persistent NameID does. */
   readonly subjectAttribute?: string | undefined
+  readonly ownedDomains?: readonly string[] | undefined
 }
 
 export interface ReadAssertion {
@@ -62,12 +63,12 @@ export function readAssertion(assertion: XmlElement, expected: Expected): ReadAs
   checkConfirmation(subject, expected)
   const attributes = readAttributes(assertion)
   const named = nameIdOf(subject)
-  const claims = claimsOf(attributes)
-  const email = claims.email ?? (named?.format === EMAIL_ADDRESS ? named.value : undefined)
+  const nameIdEmail = named?.format === EMAIL_ADDRESS ? named.value : undefined
+  const claims = claimsOf(attributes, nameIdEmail, expected.ownedDomains ?? [])
   const identity: UpstreamIdentity = {
     issuer: expected.issuer,
-    subject: subjectOf(named, attributes, email, expected),
-    claims: email === undefined ? claims : { ...claims, email },
+    subject: subjectOf(named, attributes, claims.email, expected),
+    claims,
     ...authenticationOf(assertion, expected.now),
   }
   return { identity, id, until }
@@ -135,15 +136,15 @@ function nameIdOf(subject: XmlElement): NameId | undefined {
 function subjectOf(
   named: NameId | undefined,
   attributes: Attributes,
-  email: string | readonly string[] | undefined,
+  email: Json | undefined,
   { subjectAttribute, issuer, audience }: Expected,
 ): string {
   const values = subjectAttribute === undefined ? persistent(named, issuer, audience) : attributes.get(subjectAttribute)
   const [value, second] = values ?? []
-  if (value === undefined || second !== undefined) refuse('no_subject')
+  if (typeof value !== 'string' || second !== undefined) refuse('no_subject')
   // \p{C}: control, format (zero width) and unassigned characters, with which two names look like one.
   if (value === '' || value.length > SUBJECT_LENGTH || value !== value.trim() || /\p{C}/u.test(value)) refuse('subject')
-  if ([email].flat().some((one) => one?.toLowerCase() === value.toLowerCase())) refuse('subject_is_email')
+  if (typeof email === 'string' && email.toLowerCase() === value.toLowerCase()) refuse('subject_is_email')
   return value
 }
 

@@ -1,5 +1,5 @@
 /** What a SAML identity provider says of itself, and whether its certificates serve. */
-import { X509Certificate } from 'node:crypto'
+import { createPrivateKey, X509Certificate } from 'node:crypto'
 import {
   attribute,
   children,
@@ -22,7 +22,7 @@ const PROTOCOL = 'urn:oasis:names:tc:SAML:2.0:protocol'
 /** Federations publish thousands of providers in one file; one of them is to be cut out before. */
 const BOUNDS = { characters: 2_000_000, tags: 50_000, namespaces: 5000, attributes: 100_000 }
 /** Each certificate is one more try at each signature. */
-const MOST_CERTIFICATES = 8
+const MOST_CERTIFICATES = 4
 const ENTITY_ID_LENGTH = 1024
 const LEAST_RSA_BITS = 2048
 const DAY = 86_400_000
@@ -127,18 +127,40 @@ function checkKey({ publicKey }: X509Certificate): void {
   if (bits < LEAST_RSA_BITS) throw new Error(`A certificate has an RSA key of fewer than ${LEAST_RSA_BITS} bits`)
 }
 
+/** A private key of ours (PEM) and the certificate that the provider is given for it (PEM). */
+export interface SamlKey {
+  readonly privateKey: string
+  readonly certificate: string
+}
+
+/** @throws {Error} when it is not one RSA key with its own certificate */
+export function checkOwnKey(name: string, { privateKey, certificate }: SamlKey): void {
+  const read = certificateOf(certificate)
+  checkKey(read)
+  try {
+    if (read.checkPrivateKey(createPrivateKey(privateKey))) return
+  } catch (cause) {
+    throw new Error(`The ${name} key cannot be read`, { cause })
+  }
+  throw new Error(`The certificate is not that of the ${name} key`)
+}
+
+/** What is wrong, or will soon be, with the times of a certificate. */
+export function certificateProblems(certificate: string | X509Certificate, now: number, whose: string): string[] {
+  const { validFrom, validTo, fingerprint256 } = new X509Certificate(certificate.toString())
+  const [from, to] = [Date.parse(validFrom), Date.parse(validTo)]
+  const name = `${whose} certificate ${fingerprint256.slice(0, 23)}…`
+  if (now >= to) return [`${name} expired on ${day(to)}`]
+  if (now < from) return [`${name} is valid from ${day(from)} only`]
+  return to - now < WARNED_DAYS * DAY ? [`${name} expires on ${day(to)}`] : []
+}
+
 /**
- * What is wrong with the times of certificates and metadata. They stop no sign-in: a certificate here only carries a key, as
- * the metadata interoperability profile has it, and one that expires at night would lock everybody out.
+ * What is wrong with the times of a provider. They stop no sign-in: a certificate here only carries a key, as the metadata
+ * interoperability profile has it, and one that expires at night would lock everybody out.
  */
 export function timeProblems(known: KnownProvider, now: number): string[] {
-  const problems = known.certificates.flatMap((certificate) => {
-    const [from, to] = [Date.parse(certificate.validFrom), Date.parse(certificate.validTo)]
-    const name = `The certificate ${certificate.fingerprint256.slice(0, 23)}…`
-    if (now >= to) return [`${name} expired on ${day(to)}`]
-    if (now < from) return [`${name} is valid from ${day(from)} only`]
-    return to - now < WARNED_DAYS * DAY ? [`${name} expires on ${day(to)}`] : []
-  })
+  const problems = known.certificates.flatMap((certificate) => certificateProblems(certificate, now, "The provider's"))
   if (known.validUntil !== undefined && now >= known.validUntil) {
     problems.push(`The metadata were valid until ${day(known.validUntil)}: fetch them anew`)
   }

@@ -23,6 +23,7 @@ export interface XmlElement extends XmlNode, XmlName {
   readonly attributes: ArrayLike<XmlNode & XmlName & { readonly value: string }>
   hasAttribute(name: string): boolean
   getAttribute(name: string): string | null
+  getAttributeNS(namespace: string, name: string): string | null
 }
 
 interface Parser {

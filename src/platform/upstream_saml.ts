@@ -17,7 +17,17 @@ import {
 } from './saml_answer.ts'
 import { readAssertion } from './saml_assertion.ts'
 import { isEmailName } from './saml_attributes.ts'
-import { day, type KnownProvider, PERSISTENT, readProvider, type SamlProvider, timeProblems } from './saml_metadata.ts'
+import {
+  certificateProblems,
+  checkOwnKey,
+  day,
+  type KnownProvider,
+  PERSISTENT,
+  readProvider,
+  type SamlKey,
+  type SamlProvider,
+  timeProblems,
+} from './saml_metadata.ts'
 import type { XmlElement } from './saml_xml.ts'
 import {
   type Arrival,
@@ -27,12 +37,6 @@ import {
   UpstreamError,
   type UpstreamIdentity,
 } from './upstream.ts'
-
-/** A private key (PKCS#8 PEM) and the certificate that the provider is given for it (PEM). */
-export interface SamlKey {
-  readonly privateKey: string
-  readonly certificate: string
-}
 
 export interface SamlSettings {
   readonly provider: SamlProvider
@@ -46,6 +50,11 @@ export interface SamlSettings {
   readonly decryption?: SamlKey | undefined
   /** The attribute that names the person, where the provider has no persistent NameID. */
   readonly subjectAttribute?: string | undefined
+  /**
+   * E-mail domains that the operator knows to be the provider's own: addresses there count as verified, and so do those with
+   * an `email_verified` of type `xs:boolean`. Nothing else in SAML says so (A02, A11).
+   */
+  readonly ownedDomains?: readonly string[] | undefined
 }
 
 export interface SamlDependencies {
@@ -71,18 +80,23 @@ interface Kept {
  */
 export function createSamlUpstream(settings: SamlSettings, { clock, once }: SamlDependencies): Upstream {
   const known = readProvider(settings.provider)
+  const { signing, decryption } = settings
+  if (signing !== undefined) checkOwnKey('signing', signing)
+  if (decryption !== undefined) checkOwnKey('decryption', decryption)
+  const ours = [signing, decryption].flatMap((key) => (key === undefined ? [] : [key.certificate]))
   const now = () => clock.now().getTime()
 
+  /** `locale` and `loginHint` have no place in SAML: a Subject in the request would demand an answer about nobody else. */
   async function depart({ state, acrValues = [], fresh = false, redirectUri }: Departure) {
     const kept: Kept = { id: `_${newToken()}`, at: now(), fresh, acrValues }
-    const request = {
+    const asked = {
       callbackUrl: redirectUri,
       forceAuthn: fresh,
       disableRequestedAuthnContext: acrValues.length === 0,
       authnContext: [...acrValues],
       generateUniqueId: () => kept.id,
     }
-    const url = await new SAML({ ...library(settings, known), ...request }).getAuthorizeUrlAsync(state, undefined, {})
+    const url = await new SAML({ ...library(settings, known), ...asked }).getAuthorizeUrlAsync(state, undefined, {})
     return { url, kept: { ...kept } }
   }
 
@@ -100,6 +114,7 @@ export function createSamlUpstream(settings: SamlSettings, { clock, once }: Saml
       now: now(),
       audience: settings.entityId,
       subjectAttribute: settings.subjectAttribute,
+      ownedDomains: settings.ownedDomains,
     })
     checkAsked(kept, read.identity)
     if (!(await once(sha256(`saml\n${known.entityId}\n${read.id}`), new Date(read.until)))) refuse('replayed')
@@ -113,7 +128,11 @@ export function createSamlUpstream(settings: SamlSettings, { clock, once }: Saml
     inspect: async () => ({
       issuer: known.entityId,
       found: found(settings, known),
-      problems: [...timeProblems(known, now()), ...abilityProblems(settings, known)],
+      problems: [
+        ...timeProblems(known, now()),
+        ...[...new Set(ours)].flatMap((certificate) => certificateProblems(certificate, now(), 'Our')),
+        ...abilityProblems(settings, known),
+      ],
     }),
   }
 }
@@ -180,7 +199,7 @@ function readKept(kept: Json): Kept {
   const { id, at, fresh, acrValues } = (kept ?? {}) as Partial<Kept>
   const whole =
     typeof id === 'string' && typeof at === 'number' && typeof fresh === 'boolean' && Array.isArray(acrValues)
-  return whole ? { id, at, fresh, acrValues } : refuse('kept')
+  return whole ? { id, at, fresh, acrValues } : refuse('not_departed')
 }
 
 function metadataOf(settings: SamlSettings, known: KnownProvider): string {

@@ -358,13 +358,14 @@ describe('attributes', () => {
       { email: 'ada@example.com', given_name: 'Ada', family_name: 'Lovelace' },
     ],
   ])('%s', async (_name, attributes, claims) => {
-    expect(await claimsFrom(attributes)).toEqual({ ...attributes, ...claims })
+    expect(await claimsFrom(attributes)).toEqual({ ...attributes, ...claims, email_verified: false })
   })
 
   it('of several addresses the first is the person’s', async () => {
     expect(await claimsFrom({ mail: ['a@example.com', 'b@example.com'] })).toEqual({
       mail: ['a@example.com', 'b@example.com'],
       email: 'a@example.com',
+      email_verified: false,
     })
   })
 
@@ -380,6 +381,78 @@ describe('attributes', () => {
       nickname: 'Ada',
     })
     expect(claims).toEqual({ nickname: 'Ada' })
+  })
+
+  describe('an e-mail address', () => {
+    const XSI = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
+    const typed = (type: string, text: string) =>
+      `<saml:AttributeStatement><saml:Attribute Name="email_verified"><saml:AttributeValue ${XSI} xsi:type="${type}">${text}` +
+      '</saml:AttributeValue></saml:Attribute></saml:AttributeStatement>'
+    const verified = async (statement: string, settings?: Partial<SamlSettings>, mail = 'Ada@Example.com') => {
+      const change = { attributes: { mail }, statement: authnStatement(NOW) + statement }
+      return (await taken(change, settings)).claims.email_verified
+    }
+
+    it.each([
+      ['xs:boolean', 'true', true],
+      ['xs:boolean', '1', true],
+      ['boolean', 'true', true],
+      ['xs:boolean', 'false', false],
+      ['xs:boolean', 'yes', false],
+      ['xs:string', 'true', false],
+      ['xs:notboolean', 'true', false],
+    ])('is verified only by a boolean that says so: %s %s (A02)', async (type, text, result) => {
+      expect(await verified(typed(type, text))).toBe(result)
+    })
+
+    it('is no boolean whatever its type claims: left out', async () => {
+      const statement = authnStatement(NOW) + typed('xs:boolean', 'yes').replace('email_verified', 'active')
+      expect((await taken({ statement })).claims).toEqual({})
+      const said = authnStatement(NOW) + typed('xs:boolean', '1').replace('email_verified', 'active')
+      expect((await taken({ statement: said })).claims).toEqual({ active: true })
+    })
+
+    it('is verified in a domain that the operator knows to be the provider’s own (A11)', async () => {
+      const settings = { ownedDomains: ['Example.com'] }
+      expect(await verified('', settings)).toBe(true)
+      expect(await verified('', settings, 'ada@notexample.com')).toBe(false)
+      expect(await verified('', settings, 'ada@sub.example.com')).toBe(false)
+    })
+
+    it.each([
+      '7',
+      'ada',
+      'a@b@example.com',
+      'ada@',
+      '@example.com',
+      'Ada &lt;ada@example.com&gt;',
+      'a@x.example,b@y.example',
+    ])('is not %s', async (mail) => {
+      const { claims } = await taken({ attributes: { email: mail, email_verified: 'true' } })
+      expect(claims).toEqual({})
+    })
+  })
+
+  it('NUL and half characters, which XML cannot say but references can, are left out', async () => {
+    const { claims } = await taken({ attributes: { nickname: 'a\0b', givenName: 'Ada' } })
+    expect(claims).toEqual({ givenName: 'Ada', given_name: 'Ada' })
+  })
+
+  it('two hundred groups, each with the namespaces and the type that Keycloak writes', async () => {
+    const groups = Array.from({ length: 200 }, (_, i) => `/partners/example/group-${i}`)
+    const { said, finish } = await room()
+    const plain = responseOf(said, assertionOf({ ...said, attributes: { groups } }))
+    const spaces = 'xmlns:xs="http://www.w3.org/2001/XMLSchema" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
+    const typed = plain.replaceAll('<saml:AttributeValue>', `<saml:AttributeValue ${spaces} xsi:type="xs:string">`)
+    expect((await finish(encode(idp.sign(typed, ['assertion', 'response'])))).claims).toEqual({ groups })
+  })
+
+  it('32 KiB in all, the standard ones first', async () => {
+    const long = Object.fromEntries(Array.from({ length: 40 }, (_, i) => [`a${i}`, 'x'.repeat(2000)]))
+    const { claims } = await taken({ attributes: { ...long, mail: 'ada@example.com' } })
+    expect(JSON.stringify(claims).length).toBeLessThan(33_000)
+    expect(Object.keys(claims).length).toBeGreaterThan(10)
+    expect(claims.email).toBe('ada@example.com')
   })
 
   it('a name of the language is a name', async () => {

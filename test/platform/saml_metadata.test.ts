@@ -83,7 +83,7 @@ describe('settings one by one', () => {
     ['a key instead', () => [idp.key.privateKey], 'cannot be read'],
     ['a short RSA key', () => [createCertified('rsa:1024').certificate], 'fewer than 2048 bits'],
     ['a key that is not RSA', () => [createCertificate().cert], 'not RSA'],
-    ['nine certificates', () => Array.from({ length: 9 }, () => idp.key.certificate), 'more than 8'],
+    ['five certificates', () => Array.from({ length: 5 }, () => idp.key.certificate), 'more than 4'],
   ])('refuse %s', (_name, certificates, reason) => {
     expect(() => readProvider(provider(certificates()))).toThrow(reason)
   })

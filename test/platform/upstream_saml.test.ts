@@ -1,6 +1,8 @@
 /** SAML 2.0 identity providers: what is sent, what is taken, what failures mean, what is published. */
-import { constants as cryptoConstants, sign } from 'node:crypto'
+import { constants as cryptoConstants, randomUUID, sign } from 'node:crypto'
 import { describe, expect, it } from '@jest/globals'
+import { createSamlUpstream } from '../../src/platform/upstream_saml.ts'
+import { describeUpstream, type UpstreamPerson } from '../contracts/upstream.ts'
 import { createSamlIdp } from '../support/saml_idp.ts'
 import {
   assertionOf,
@@ -9,6 +11,7 @@ import {
   encode,
   type HandSigning,
   keyInfoOf,
+  nameId,
   responseOf,
   rsa,
   type Said,
@@ -31,6 +34,7 @@ import {
 } from '../support/saml_room.ts'
 
 const MAIL = 'urn:oid:0.9.2342.19200300.100.1.3'
+const { said: honest } = await room()
 
 describe('the request (SAML Profiles 4.1.4.1, Bindings 3.4)', () => {
   it('asks by HTTP-Redirect for a persistent name, at our callback', async () => {
@@ -114,7 +118,7 @@ describe('an honest answer', () => {
     expect(await finish(encode(xml))).toEqual({
       issuer: 'https://idp.example/saml',
       subject: 'person-1',
-      claims: { ...attributes, email: 'ada@example.com', given_name: 'Ada' },
+      claims: { ...attributes, email: 'ada@example.com', email_verified: false, given_name: 'Ada' },
       acr: 'urn:oasis:names:tc:SAML:2.0:ac:classes:Password',
       authenticatedAt: NOW - 1000,
       sessionId: '_session1',
@@ -243,7 +247,7 @@ describe('what was asked', () => {
     expect(await failureOf(finish(field, { method: 'GET' }))).toBe('answer_refused binding')
     const { inResponseTo: id } = said
     for (const kept of [null, {}, [], 'x', { id }, { id, at: NOW, fresh: 'no', acrValues: [] }]) {
-      expect(await failureOf(finish(field, { kept }))).toBe('answer_refused kept')
+      expect(await failureOf(finish(field, { kept }))).toBe('answer_refused not_departed')
     }
     expect((await finish(field)).subject).toBe('person-1')
   })
@@ -300,6 +304,21 @@ describe('inspection', () => {
     expect((await finish(encode(answerOf({ ...said, now: later })))).subject).toBe('person-1')
   })
 
+  it('warns of our own certificates too', async () => {
+    const { upstream, clock } = await room({ signing, decryption: signing })
+    clock.time = Date.parse('2100-01-01')
+    const expired = (whose: string) => expect.stringMatching(new RegExp(`^${whose} certificate .* expired on`))
+    expect((await upstream.inspect()).problems).toEqual([expired("The provider's"), expired('Our')])
+  })
+
+  it('takes no key of ours that does not fit its certificate, at the start', async () => {
+    const mixed = { privateKey: foreign.privateKey, certificate: signing.certificate }
+    await expect(room({ signing: mixed })).rejects.toThrow('not that of the signing key')
+    await expect(room({ decryption: mixed })).rejects.toThrow('not that of the decryption key')
+    await expect(room({ signing: { ...signing, privateKey: 'x' } })).rejects.toThrow('key cannot be read')
+    await expect(room({ signing: { ...signing, certificate: 'x' } })).rejects.toThrow('certificate cannot be read')
+  })
+
   it('says what cannot work', async () => {
     const wants = createSamlIdp({ wantsSigned: true, key: idp.key })
     const transient = wants.metadata.replaceAll('nameid-format:persistent', 'nameid-format:transient')
@@ -315,3 +334,53 @@ describe('inspection', () => {
     expect((await email.upstream.inspect()).problems).toEqual([expect.stringMatching(/e-mail/)])
   })
 })
+
+describe('the contract of every driver', () => {
+  const clock = { now: () => new Date() }
+  describeUpstream('by SAML 2.0', async () => ({
+    create: () =>
+      createSamlUpstream(
+        { provider: { metadata: idp.metadata }, entityId: ENTITY_ID, redirectUri: REDIRECT_URI },
+        { clock, once: async () => true },
+      ),
+    issuer: idp.entityId,
+    redirectUri: REDIRECT_URI,
+    travel: async ({ url }, what) => {
+      const { id } = await idp.readRequest(url, spMetadata)
+      const xml =
+        what === 'cancel'
+          ? failed(id, 'Responder AuthnFailed')
+          : what === 'error'
+            ? failed(id, 'Responder')
+            : spoken(id, what)
+      const RelayState = new URL(url).searchParams.get('RelayState') ?? ''
+      return { method: 'POST' as const, parameters: { SAMLResponse: encode(xml), RelayState } }
+    },
+    close: async () => undefined,
+  }))
+})
+
+const spMetadata = (await (await room()).upstream.publish?.())?.body ?? ''
+const XSI = 'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance"'
+const escaped = (text: string) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
+/** What is no text, in the only way that XML has to say so. */
+const structured = (value: unknown) => `<saml:x>${escaped(JSON.stringify(value))}</saml:x>`
+
+function saidNow(id: string): Said {
+  const now = Date.now()
+  return { ...honest, now, inResponseTo: id, assertionId: `_${randomUUID()}`, statement: authnStatement(now) }
+}
+
+const failed = (id: string, status: string) => responseOf(saidNow(id), '', status)
+
+function spoken(id: string, { subject, claims }: UpstreamPerson): string {
+  const said = saidNow(id)
+  const named = () => nameId(typeof subject === 'string' ? escaped(subject) : structured(subject))
+  const values = Object.entries(claims).map(([name, value]) => {
+    const typed = typeof value === 'boolean' ? ` ${XSI} xsi:type="xs:boolean"` : ''
+    const text = typeof value === 'object' ? structured(value) : escaped(String(value))
+    return `<saml:Attribute Name="${name}"><saml:AttributeValue${typed}>${text}</saml:AttributeValue></saml:Attribute>`
+  })
+  const statement = `${said.statement}<saml:AttributeStatement>${values.join('')}</saml:AttributeStatement>`
+  return answerOf({ ...said, statement, nameId: subject === undefined ? '' : named() })
+}
