@@ -41,7 +41,6 @@ export async function startUpstreamRoom(options: Options = {}): Promise<Upstream
       client_id: CLIENT.id,
       client_secret: CLIENT.secret,
       redirect_uris: names.map((name) => `${issuer}/upstream/${name}/callback`),
-      application_type: 'native',
     },
   ])
   await fake.tell({ automatic: 'continue' })

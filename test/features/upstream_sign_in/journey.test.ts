@@ -1,10 +1,13 @@
 /** Signing in by a provider, by the front door: the provider is an independent one in a process of its own. */
+import { readFileSync } from 'node:fs'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { authorization, choose, PASSWORD, redeem } from '../../support/journeys.ts'
 import { codeFrom } from '../../support/mailbox.ts'
 import { stepOf } from '../../support/people.ts'
 import { CALLBACK } from '../../support/target.ts'
 import { startUpstreamRoom, type UpstreamRoom } from '../../support/upstreams.ts'
+
+const TEXTS = JSON.parse(readFileSync('views/messages/en.upstreams.json', 'utf8')) as { readonly [key: string]: string }
 
 let room: UpstreamRoom
 beforeAll(async () => {
@@ -33,6 +36,11 @@ const identities = () =>
   room.target.sql<{ account_id: string; upstream: string; issuer: string }>(
     'select * from identities order by linked_at',
   )
+
+const mailsTo = async (email: string) => {
+  await room.target.settled()
+  return (await room.target.mailbox.all()).filter(({ to }) => to.includes(email))
+}
 
 describe('the first sign-in', () => {
   it('shows what is taken over, makes the account in one screen, and signs it in again without a question', async () => {
@@ -75,8 +83,7 @@ describe('the first sign-in', () => {
     expect(stepOf(page)).toBe('upstream_account')
     const next = await browser.submit(page, {}, { form: '/upstream_account' })
     expect(stepOf(next)).toBe('verify_email')
-    const mail = await room.target.mailbox.to(victim.email)
-    expect(mail.text).not.toMatch(/\b\d{6}\b/)
+    expect((await mailsTo(victim.email)).at(-1)?.subject).toContain('already have')
     const rows = await identities()
     expect(rows.some(({ account_id: id }) => id === victim.sub)).toBe(false)
   })
@@ -98,9 +105,7 @@ describe('an account that is there', () => {
     const { sub, email } = await room.target.signUp('both@acme.example')
     const { request, page } = await come('both', { email, email_verified: true })
     expect((await redeem(room.target.client, request, page)).claims()?.sub).toBe(sub)
-    await room.target.settled()
-    const mails = room.target.mailbox.all().filter(({ to }) => to.includes(email))
-    expect(mails.at(-1)?.subject).toContain('Acme was connected')
+    expect((await mailsTo(email)).map(({ subject }) => subject)).toContain('Acme was connected to your Genkan account')
   })
 
   it('else is proven first, and connected only after a word of its owner', async () => {
@@ -165,14 +170,14 @@ describe('an account that is there', () => {
 
 describe('ways on', () => {
   it.each([
-    ['access_denied', 'You came back without signing in there.'],
-    ['server_error', 'That service does not answer now.'],
-  ])('%s at the provider leads to the first page with a word and all other ways', async (error, text) => {
+    ['access_denied', 'error.upstream_cancelled'],
+    ['server_error', 'error.upstream_unavailable'],
+  ])('%s at the provider leads to the first page with a word and all other ways', async (error, key) => {
     await room.fake.tell({ automatic: error })
     const browser = room.person()
     const page = await room.through(browser, await room.target.open(browser))
     expect([stepOf(page), page.status]).toEqual(['identifier', 400])
-    expect(page.text).toContain(text)
+    expect(page.text).toContain(TEXTS[key])
     expect(page.forms.some(({ action }) => action.endsWith('/upstream'))).toBe(true)
   })
 
@@ -184,7 +189,7 @@ describe('ways on', () => {
     try {
       const page = await room.comeBack(browser, away)
       expect(stepOf(page)).toBe('identifier')
-      expect(page.text).toContain('Signing in this way is switched off.')
+      expect(page.text).toContain(TEXTS['error.upstream_disabled'])
       expect(page.forms.some(({ action }) => action.endsWith('/upstream'))).toBe(false)
     } finally {
       await room.target.server.run('upstreams', 'enable', 'acme')
@@ -222,7 +227,7 @@ describe('ways on', () => {
     for (const query of ['', '?state=', '?state=x&code=y', `?state=${'x'.repeat(300)}`]) {
       const page = await room.person().get(`${room.callback()}${query}`)
       expect([query, page.status]).toEqual([query, 400])
-      expect(page.text).toContain('This sign-in has ended or was used already.')
+      expect(page.text).toContain(TEXTS['error.upstream_gone'])
     }
   })
 })
