@@ -151,7 +151,7 @@ function commands(deps: UpstreamsDeps, write: ReturnType<typeof createWriter>) {
         own(row)
         if (row === undefined) await repository.insert({ name, settings, managed: 'command' }, clock.now(), tx)
         else await repository.updateSettings(name, settings, clock.now(), tx)
-        await outbox.record([row ? updated(row, settings, 'operator') : fact('created', name, 'operator')], tx)
+        await outbox.record([row ? updated(row, settings, 'operator') : fact('upstream.created', name, 'operator')], tx)
       })
     },
 
@@ -161,7 +161,10 @@ function commands(deps: UpstreamsDeps, write: ReturnType<typeof createWriter>) {
         if (row === undefined) return undefined
         if ((row.disabledAt !== undefined) === disabled) return false
         await repository.updateDisabled(name, disabled ? 'command' : undefined, clock.now(), tx)
-        await outbox.record([fact(disabled ? 'disabled' : 'enabled', name, 'operator', { reason })], tx)
+        await outbox.record(
+          [fact(disabled ? 'upstream.disabled' : 'upstream.enabled', name, 'operator', { reason })],
+          tx,
+        )
         return true
       })
     },
@@ -172,7 +175,7 @@ function commands(deps: UpstreamsDeps, write: ReturnType<typeof createWriter>) {
         own(row)
         if (row === undefined) return false
         await repository.delete(name, tx)
-        await outbox.record([fact('deleted', name, 'operator')], tx)
+        await outbox.record([fact('upstream.deleted', name, 'operator')], tx)
         return true
       })
     },
@@ -207,7 +210,7 @@ function declarations(deps: UpstreamsDeps) {
       for (const { name, managed, disabledAt } of current.values()) {
         if (managed !== 'file' || disabledAt !== undefined || wanted.has(name)) continue
         await repository.updateDisabled(name, 'file', clock.now(), tx)
-        facts.push(fact('disabled', name, 'system', { reason: 'left_file' }))
+        facts.push(fact('upstream.disabled', name, 'system', { reason: 'left_file' }))
       }
       if (facts.length > 0) await outbox.record(facts, tx)
       return [...new Set(facts.map(({ data }) => String(data?.upstream)))]
@@ -232,7 +235,7 @@ async function sync(
   }
   if (current === undefined) {
     await repository.insert({ name, settings, managed: 'file' }, clock.now(), tx)
-    return [fact('created', name, 'system')]
+    return [fact('upstream.created', name, 'system')]
   }
   const facts: Fact[] = []
   if (!isDeepStrictEqual(current.settings, JSON.parse(JSON.stringify(settings)))) {
@@ -241,7 +244,7 @@ async function sync(
   }
   if (current.disabledBy === 'file') {
     await repository.updateDisabled(name, undefined, clock.now(), tx)
-    facts.push(fact('enabled', name, 'system'))
+    facts.push(fact('upstream.enabled', name, 'system'))
   }
   return facts
 }
@@ -284,8 +287,8 @@ function problemsOf(
   return { problems: [], settings: read.settings }
 }
 
-function fact(verb: string, upstream: string, actor: string, data: Fact['data'] = {}): Fact {
-  return { type: `upstream.${verb}`, actor, data: { upstream, ...data } }
+function fact(type: Fact['type'], upstream: string, actor: string, data: Fact['data'] = {}): Fact {
+  return { type, actor, data: { upstream, ...data } }
 }
 
 /** Which settings changed; their values may be secrets. */
@@ -293,5 +296,5 @@ function updated({ name, settings: before }: Row, after: UpstreamSettings, actor
   const [old, fresh] = [before, after] as { readonly [setting: string]: unknown }[]
   const names = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort()
   const changed = names.filter((setting) => !isDeepStrictEqual(old?.[setting], fresh?.[setting]))
-  return fact('updated', name, actor, { changed })
+  return fact('upstream.updated', name, actor, { changed })
 }
