@@ -128,6 +128,12 @@ export default {
       { path: module('nunjucks') },
     ),
     only(
+      'saml-in-its-room',
+      'What node-saml says is believed only after the checks of platform/saml_*.ts.',
+      { path: '^src/', pathNot: '^src/platform/(upstream_saml|saml_xml)\\.ts$' },
+      { path: module('@node-saml', '@xmldom', 'xml-crypto', 'xml-encryption') },
+    ),
+    only(
       'mail-in-its-room',
       'Mail is sent, and its server asked, in platform.',
       { path: '^src/', pathNot: '^src/platform/(mailer|mail_check)\\.ts$' },

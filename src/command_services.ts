@@ -1,10 +1,10 @@
 /** What commands may ask of the house, in the words of `commands/command.ts`. */
 import type { CommandServices } from './commands/command.ts'
-import { canonicalEmail } from './features/accounts/types.ts'
 import { captchaOf } from './features.ts'
 import type { Foundation } from './foundation.ts'
 import type { House } from './house.ts'
 import { exportFacts } from './platform/audit_export.ts'
+import { canonicalEmail } from './platform/email_address.ts'
 import { newId } from './platform/ids.ts'
 import { createLedgerAudit } from './platform/ledger_audit.ts'
 import { pendingMigrations } from './platform/migrate.ts'
@@ -22,6 +22,10 @@ export function commandServices(foundation: Foundation, house: House): CommandSe
     now: () => clock.now(),
     clients: house.clients,
     brands: house.rooms.brands.service,
+    upstreams: {
+      ...house.rooms.upstreams.service,
+      callback: (name) => `${config.issuer}/upstream/${name}/callback`,
+    },
     accounts: {
       list: accounts.service.list,
       find: async (who) => (await accounts.service.find(who)) ?? accounts.service.findByIdentifier(who),

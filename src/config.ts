@@ -91,12 +91,12 @@ const level = z.strictObject({
 const SECOND_FACTORS = ['totp', 'sms_code', 'recovery_code', 'device']
 /** Weakest first. A mailbox is no second factor beside a password: whoever has it resets the password with it. */
 const LEVELS = [
-  { acr: 'urn:genkan:acr:basic', methods: ['pwd', 'email_code', 'passkey'] },
+  { acr: 'urn:genkan:acr:basic', methods: ['pwd', 'email_code', 'passkey', 'upstream'] },
   {
     acr: 'urn:genkan:acr:mfa',
     methods: [
       'passkey',
-      ...['pwd', 'email_code'].flatMap((first) => SECOND_FACTORS.map((second) => `${first}+${second}`)),
+      ...['pwd', 'email_code', 'upstream'].flatMap((first) => SECOND_FACTORS.map((second) => `${first}+${second}`)),
     ],
     max_age_seconds: 43_200,
   },
@@ -242,6 +242,9 @@ const enrolment = z.enum(['none', 'optional', 'required'])
 /** `clients` entries are checked by the clients feature, which knows their metadata; here only that they name themselves. */
 const clientDeclaration = z.looseObject({ client_id: z.string().min(1) })
 
+/** The upstreams feature checks the rest. */
+const upstreamDeclaration = z.looseObject({ name: z.string().min(1) })
+
 /** The brands feature checks the rest. */
 const brandDeclaration = z.looseObject({ id: z.string().min(1) })
 
@@ -368,12 +371,14 @@ const schema = z.strictObject({
   resources: z.array(resource).default([]),
   clients: z.array(clientDeclaration).default([]),
   brands: z.array(brandDeclaration).default([]),
+  upstreams: z.array(upstreamDeclaration).default([]),
 })
 
 type Settings = z.output<typeof schema>
 export type ResourceDeclaration = Settings['resources'][number]
 export type ClientDeclaration = Settings['clients'][number]
 export type BrandDeclaration = Settings['brands'][number]
+export type UpstreamDeclaration = Settings['upstreams'][number]
 
 interface Budgets {
   readonly address: number
@@ -488,6 +493,7 @@ export interface Config {
   readonly devPages: boolean
   /** Their files by absolute path. */
   readonly brands: readonly BrandDeclaration[]
+  readonly upstreams: readonly UpstreamDeclaration[]
   /** A folder of templates that stand in front of ours. */
   readonly templatesDir: string | undefined
 }
@@ -709,6 +715,9 @@ function crossChecks(settings: Settings, env: Environment): string[] {
   const brands = settings.brands.map(({ id }) => id)
   const brandTwice = brands.filter((id, i) => brands.indexOf(id) !== i)
   for (const id of new Set(brandTwice)) problems.push(`brands: ${id} is declared twice`)
+  const upstreams = settings.upstreams.map(({ name }) => name)
+  const upstreamTwice = upstreams.filter((name, i) => upstreams.indexOf(name) !== i)
+  for (const name of new Set(upstreamTwice)) problems.push(`upstreams: ${name} is declared twice`)
   return problems
 }
 
@@ -833,6 +842,7 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     resources: s.resources,
     clients: s.clients,
     devPages: s.dev_pages,
+    upstreams: s.upstreams,
     brands: s.brands.map((brand) => withAbsoluteFiles(brand, dirname(settingsPath(env) ?? '.'))),
     templatesDir: s.templates_dir === undefined ? undefined : resolve(s.templates_dir),
   }

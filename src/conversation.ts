@@ -7,7 +7,6 @@ import type { AccountArea, SecurityRow } from './features/account_area/types.ts'
 import { createAccountPages } from './features/account_pages/index.ts'
 import { createAccountSignIn } from './features/account_sign_in/index.ts'
 import type { SignedIn } from './features/account_sign_in/types.ts'
-import { canonicalEmail } from './features/accounts/types.ts'
 import { ACCOUNT_CLIENT_ID } from './features/clients/types.ts'
 import { createDevicePages } from './features/devices/index.ts'
 import { createEnrolling, createSecurityPages } from './features/enrolment/index.ts'
@@ -20,6 +19,7 @@ import { createRecoveryCodePages } from './features/recovery_codes/index.ts'
 import { createRegistration } from './features/registration/index.ts'
 import { createPhonePages } from './features/sms_codes/index.ts'
 import { createTotpPages } from './features/totp/index.ts'
+import { createIdentityPages } from './features/upstream_sign_in/index.ts'
 import type { Rooms } from './features.ts'
 import type { Foundation } from './foundation.ts'
 import type { Csrf } from './http/csrf.ts'
@@ -34,6 +34,7 @@ import type { Levels } from './interaction/levels.ts'
 import type { Step } from './interaction/step.ts'
 import type { RedeemedCode } from './oidc/first_party_code.ts'
 import type { EngineInteractions } from './oidc/interactions.ts'
+import { canonicalEmail } from './platform/email_address.ts'
 import { newToken } from './platform/ids.ts'
 
 /**
@@ -42,6 +43,7 @@ import { newToken } from './platform/ids.ts'
  */
 const STEPS: readonly { readonly name: string; readonly proves?: string; readonly enrols?: string }[] = [
   { name: 'choose_account' },
+  { name: 'upstream_account' },
   { name: 'identifier' },
   { name: 'register' },
   { name: 'recover' },
@@ -49,12 +51,14 @@ const STEPS: readonly { readonly name: string; readonly proves?: string; readonl
   { name: 'new_password' },
   { name: 'password', proves: 'pwd' },
   { name: 'passkey', proves: 'passkey' },
+  { name: 'upstream', proves: 'upstream' },
   { name: 'email_code', proves: 'email_code' },
   { name: 'verify_email' },
   { name: 'totp', proves: 'totp' },
   { name: 'sms_code', proves: 'sms_code' },
   { name: 'recovery_code', proves: 'recovery_code' },
   { name: 'lost_factor' },
+  { name: 'link_upstream' },
   { name: 'enrol' },
   { name: 'totp_setup', enrols: 'totp' },
   { name: 'passkey_setup', enrols: 'passkey' },
@@ -205,7 +209,7 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
 
 /** What an account signs in with: a page for each method, and the page that lists them. */
 function createFactorPages({ config, clock }: Foundation, rooms: Rooms, area: AccountArea): readonly Feature[] {
-  const { totp, recoveryCodes, smsCodes, passkeys, passwords, brands } = rooms
+  const { totp, recoveryCodes, smsCodes, passkeys, passwords, brands, identities, upstreams, upstreamSignIn } = rooms
   const codes = createRecoveryCodePages({ codes: recoveryCodes.service, area })
   const issuerName = async () => (await brands.service.page()).name
   const { issuer } = config
@@ -218,14 +222,24 @@ function createFactorPages({ config, clock }: Foundation, rooms: Rooms, area: Ac
     issuerName,
     afterSetUp: codes.afterSetUp,
   })
+  const linked = createIdentityPages({
+    ...{ service: upstreamSignIn.service, identities: identities.service, upstreams: upstreams.service, area, clock },
+  })
   const password = async ({ accountId }: SignedIn): Promise<SecurityRow> => {
     const isSet = await passwords.service.isSet(accountId)
     return { label: 'common.password', state: isSet ? 'security.on' : 'security.off', link: '/account/password' }
   }
   const phone = smsCodes && createPhonePages({ sms: smsCodes.service, area, afterSetUp: codes.afterSetUp })
   const phones = phone === undefined ? [] : [phone]
-  const rows = [password, ...keys.map(({ row }) => row), app.row, ...phones.map(({ row }) => row), codes.row]
-  return [...keys, app, ...phones, codes, createSecurityPages({ area, rows })]
+  const rows = [
+    password,
+    ...keys.map(({ row }) => row),
+    app.row,
+    ...phones.map(({ row }) => row),
+    codes.row,
+    linked.row,
+  ]
+  return [...keys, app, ...phones, codes, linked, createSecurityPages({ area, rows })]
 }
 
 /** The steps that set a method up, as the page that offers them lists them. */

@@ -2,6 +2,7 @@
  * The rooms, wired: each gets exactly the functions it asks for. Read it top-down: a room is made after those it uses, and
  * what is made later (the engine) is reached through a function.
  */
+import { createUpstreamRooms } from './byoi.ts'
 import { ConfigError } from './config.ts'
 import type { Feature } from './feature.ts'
 import { createAbuse } from './features/abuse/index.ts'
@@ -51,12 +52,8 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
 
   const brands = createBrands({ ...shared, invalidation, wording: foundation.views })
   const clients = clientsOf(foundation, shared, brands.service)
-  const keys = createKeys({
-    ...shared,
-    invalidation,
-    secretBox,
-    verifySeconds: config.sessions.absoluteSeconds + VERIFY_GRACE_SECONDS,
-  })
+  const verifySeconds = config.sessions.absoluteSeconds + VERIFY_GRACE_SECONDS
+  const keys = createKeys({ ...shared, invalidation, secretBox, verifySeconds })
   const consents = createConsents({
     ...shared,
     repository: consentRepository(db),
@@ -103,7 +100,9 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   const notices = noticesOf(foundation, accounts, sessions, keepFactors)
   const factors = createFactors(foundation, { ...credentials, accounts, sessions, brands, notices })
   const safety = createSafety(foundation, accounts, sessions, notices, factors)
-  const rooms = { brands, clients, keys, consents, sessions, identifiers, accounts, ...credentials, ...factors }
+  const byoi = createUpstreamRooms(foundation, { ...credentials, accounts, sessions, notices, readEmail })
+  const first = { brands, clients, keys, consents, sessions, identifiers, accounts }
+  const rooms = { ...first, ...credentials, ...factors, ...byoi }
   const { devices, lostFactors } = safety
   // Without recovery nobody gets past a factor but the operator.
   const optional = config.modules.recovery ? [lostFactors] : []

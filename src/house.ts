@@ -130,6 +130,7 @@ async function prepare(foundation: Foundation, rooms: Rooms, options: { readonly
   }
   let changed: string[] = []
   let brands = { changed: [] as string[], warnings: [] as string[] }
+  let upstreams: string[] = []
   const dataKeys: string[] = []
   const sealing = async (tx: Tx) => {
     dataKeys.push(...(await personal.ensure(tx)))
@@ -140,6 +141,7 @@ async function prepare(foundation: Foundation, rooms: Rooms, options: { readonly
     await personal.check(ACCOUNT_PERSONAL, tx)
     if (dataKeys.length > 0) await outbox.record([{ type: 'key.created', actor: 'system', data: { dataKeys } }], tx)
     brands = await rooms.brands.service.syncDeclared(config.brands, tx)
+    upstreams = await rooms.upstreams.service.syncDeclared(config.upstreams, tx)
     changed = await rooms.clients.service.syncDeclared(config.clients, tx)
     await rooms.keys.service.ensure(tx)
   }
@@ -147,6 +149,7 @@ async function prepare(foundation: Foundation, rooms: Rooms, options: { readonly
   for (const warning of brands.warnings) foundation.logger.warn(warning)
   await rooms.brands.service.announce(brands.changed)
   await rooms.clients.service.announce(changed)
+  await rooms.upstreams.service.announce(upstreams)
 }
 
 function introspectionOf({ config, clock }: Foundation, { keys, clients, accounts }: Rooms) {

@@ -68,6 +68,7 @@ function groupOf(root: Program, name: string): Program {
   const descriptions: { readonly [group: string]: string } = {
     clients: 'applications that may ask for tokens',
     brands: 'how pages and mails look',
+    upstreams: 'whom people may come from',
     accounts: 'people who sign in',
     support: 'help for people who lost their second factors, by two together',
     keys: 'signing keys and secret keys',

@@ -61,7 +61,7 @@ function segmentOf(path: string): string {
 }
 
 /** Names of routes in metrics: a closed set, unlike paths (A107). Ours by their first segment. */
-const OWN_ROUTES = ['interaction', 'account', 'language', 'assets', 'brands', 'livez', 'readyz', 'metrics']
+const OWN_ROUTES = ['interaction', 'account', 'upstream', 'language', 'assets', 'brands', 'livez', 'readyz', 'metrics']
 const ENGINE_ROUTES = [
   'authorization',
   'resume',

@@ -8,6 +8,7 @@ import type { BrandRecord, LogoVariant } from '../features/brands/types.ts'
 import type { ClientRecord } from '../features/clients/types.ts'
 import type { KeyAlg, SigningKey } from '../features/keys/types.ts'
 import type { Approved } from '../features/lost_factors/types.ts'
+import type { Inspected, UpstreamState } from '../features/upstreams/types.ts'
 import type { ExportedFact, ExportFilter } from '../platform/audit_export.ts'
 import type { Brand } from '../platform/brand.ts'
 import type { AuditReport } from '../platform/ledger_audit.ts'
@@ -69,6 +70,17 @@ export interface CommandServices {
     setCss(id: string, text: string | undefined): Promise<true | undefined>
     setLogo(id: string, variant: LogoVariant, file: Buffer | undefined): Promise<true | undefined>
     remove(id: string): Promise<boolean>
+  }
+  readonly upstreams: {
+    states(): Promise<readonly UpstreamState[]>
+    /** Makes it or replaces its settings. */
+    set(name: string, settings: unknown): Promise<void>
+    /** Whether it changed; undefined when there is no such one. */
+    setDisabled(name: string, disabled: boolean, reason?: string): Promise<boolean | undefined>
+    remove(name: string): Promise<boolean>
+    inspect(name: string): Promise<Inspected | undefined>
+    /** What is to be registered with the provider. */
+    callback(name: string): string
   }
   readonly accounts: {
     /** Newest first. */

@@ -14,11 +14,13 @@ import { keyCommands } from './keys.ts'
 import { mailCommands } from './mail.ts'
 import { migrate } from './migrate.ts'
 import { supportCommands, supportKey } from './support.ts'
+import { upstreamCommands } from './upstreams.ts'
 
 export const COMMANDS: readonly Command[] = [
   migrate,
   ...clientCommands,
   ...brandCommands,
+  ...upstreamCommands,
   ...accountCommands,
   ...supportCommands,
   ...keyCommands,

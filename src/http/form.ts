@@ -10,12 +10,12 @@ const FIELDS = 50
 const BROKEN = ['\0', '\uFFFD']
 
 /**
- * Fields of an `application/x-www-form-urlencoded` body.
+ * Fields of an `application/x-www-form-urlencoded` body of at most `limit` bytes.
  * @throws {AppError} `unsupported_media_type`, `payload_too_large`, or `invalid_request` for duplicates and broken encodings
  */
-export async function readForm(ctx: Context): Promise<Form> {
+export async function readForm(ctx: Context, limit = LIMIT): Promise<Form> {
   if (!ctx.is('application/x-www-form-urlencoded')) throw new AppError('unsupported_media_type')
-  const text = await readText(ctx)
+  const text = await readText(ctx, limit)
   if (/%(?![0-9a-f]{2})/i.test(text)) throw new AppError('invalid_request', { detail: 'broken percent encoding' })
   const form: { [name: string]: string } = Object.create(null)
   const fields = [...new URLSearchParams(text)]
@@ -30,9 +30,9 @@ export async function readForm(ctx: Context): Promise<Form> {
   return form
 }
 
-async function readText(ctx: Context): Promise<string> {
+async function readText(ctx: Context, limit: number): Promise<string> {
   try {
-    return (await coBody.text(ctx.req, { limit: LIMIT, encoding: 'utf8' })) as string
+    return (await coBody.text(ctx.req, { limit, encoding: 'utf8' })) as string
   } catch (cause) {
     const { status } = cause as { status?: number }
     if (status === 413) throw new AppError('payload_too_large', { cause })

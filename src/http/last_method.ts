@@ -7,13 +7,13 @@ import type { Context } from 'koa'
 import { hostCookie } from './host_cookie.ts'
 
 export interface LastMethod {
-  /** The method; undefined when the browser has none, or sends what cannot be one. */
+  /** The method, of an upstream provider with its name; undefined when the browser has none, or sends what cannot be one. */
   read(ctx: Context): string | undefined
   write(ctx: Context, method: string): void
 }
 
 const YEAR_MS = 365 * 86_400_000
-const METHOD = /^[a-z][a-z0-9_]{0,31}$/
+const METHOD = /^[a-z][a-z0-9_]{0,31}(\.[a-z][a-z0-9_-]{0,31})?$/
 
 export function createLastMethod({ issuer }: { readonly issuer: string }): LastMethod {
   const cookie = hostCookie(issuer, 'method')

@@ -90,10 +90,14 @@ export function next(steps: readonly Step[], state: FlowState): Step | undefined
   return chosen?.meets.some((requirement) => first?.meets.includes(requirement)) ? chosen : first
 }
 
-/** The named step, when it may be answered now: the one that is shown or, if it gives challenges, one that could be chosen. */
+/**
+ * The named step, when it may be answered now: the one that is shown or, if it gives challenges or sends the browser away, one
+ * that could be chosen.
+ */
 export function answerable(steps: readonly Step[], state: FlowState, name: string): Step | undefined {
   const chosen = next(steps, { ...state, progress: { ...state.progress, chosen: name } })
-  const step = chosen?.challenge === undefined ? next(steps, state) : chosen
+  const isWithin = chosen?.challenge === undefined && chosen?.arrive === undefined
+  const step = isWithin ? next(steps, state) : chosen
   return step?.name === name ? step : undefined
 }
 

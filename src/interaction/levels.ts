@@ -36,6 +36,9 @@ const STAND_INS: readonly string[] = ['recovery_code', 'device']
 const PASSIVE = 'device'
 /** As on the account pages. */
 const SET_UP_MS = 300_000
+/** How a set names a level that one proof reaches alone; no method is called so, and none can be asked for by it. */
+const REACHING = 'acr:'
+const reaching = (acr: string) => `${REACHING}${acr}`
 
 /** The table, weakest level first; `ofScopes` names the level that a scope demands. */
 export function createLevels(table: readonly Level[], ofScopes: { readonly [scope: string]: string } = {}) {
@@ -46,8 +49,8 @@ export function createLevels(table: readonly Level[], ofScopes: { readonly [scop
     const index = indexOf(acr)
     return index < 0 ? table.length - 1 : index
   }
-  const sets = table.map(({ methods, maxAge = Number.POSITIVE_INFINITY }) =>
-    methods.map((set): MethodSet => ({ methods: set, maxAgeMs: maxAge * 1000 })),
+  const sets = table.map(({ acr, methods, maxAge = Number.POSITIVE_INFINITY }) =>
+    [...methods, [reaching(acr)]].map((set): MethodSet => ({ methods: set, maxAgeMs: maxAge * 1000 })),
   )
   /** A set of a higher level serves every lower one. */
   const from = (index: number, reason?: Reason): Demand => ({
@@ -185,7 +188,8 @@ function enrollable({ sets }: Demand, proofs: readonly Proof[], now: number): re
       sets
         .map((set) => missing(set, proofs, now))
         .filter(({ length }) => length === 1)
-        .flat(),
+        .flat()
+        .filter((method) => !method.startsWith(REACHING)),
     ),
   ]
 }
@@ -198,7 +202,9 @@ export function amrOf(proofs: readonly Proof[]): string[] {
 }
 
 function missing({ methods, maxAgeMs }: MethodSet, proofs: readonly Proof[], now: number): readonly string[] {
-  return methods.filter((method) => !proofs.some((proof) => proof.method === method && now - proof.at <= maxAgeMs))
+  const shows = ({ method: shown, reaches }: Proof, method: string) =>
+    shown === method || (reaches !== undefined && reaching(reaches) === method)
+  return methods.filter((method) => !proofs.some((proof) => shows(proof, method) && now - proof.at <= maxAgeMs))
 }
 
 /** A code can be mailed to every account, and a password set by every one. */

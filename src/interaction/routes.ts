@@ -4,11 +4,11 @@ import type { Context } from 'koa'
 import { AppError } from '../errors.ts'
 import type { DeviceCookie } from '../http/device_cookie.ts'
 import type { Languages } from '../http/language.ts'
-import type { LastMethod } from '../http/last_method.ts'
 import type { Conversation } from './conversation.ts'
 import { type DeadEndDeps, expired, gone } from './dead_ends.ts'
 import { abortOf, answerable, next, optional, switchPatch } from './flow.ts'
 import { reasonOf } from './levels.ts'
+import { type LastUsedDeps, lastUsed, offersBeside } from './offers.ts'
 import { isFinished } from './progress.ts'
 import { addChallenges, refuseUnknown, withAbilities } from './scripts.ts'
 import {
@@ -16,8 +16,6 @@ import {
   authenticated,
   type Challenge,
   type FieldError,
-  type FlowState,
-  type Offer,
   type Outcome,
   type Patch,
   type RequestFacts,
@@ -26,14 +24,11 @@ import {
 } from './step.ts'
 import type { InteractionStore } from './store.ts'
 
-export interface InteractionRouteDeps extends DeadEndDeps {
+export interface InteractionRouteDeps extends DeadEndDeps, LastUsedDeps {
   /** In the order in which they are asked. */
   readonly steps: readonly Step[]
   readonly store: InteractionStore
   readonly deviceCookie: Pick<DeviceCookie, 'read'>
-  readonly lastMethod: Pick<LastMethod, 'read'>
-  /** The method that a step proves, by the step's name. */
-  readonly methodOf: (step: string) => string | undefined
   readonly languages: Languages
   readonly csrf: { check(ctx: Context, token: string | undefined): void }
   readonly readForm: (ctx: Context) => Promise<{ readonly [name: string]: string }>
@@ -73,7 +68,7 @@ export function interactionRoutes(deps: InteractionRouteDeps): Router {
 
   router.get('/interaction/:uid/:step', (ctx) => {
     refuseUnknown(deps.steps, ctx.params.step)
-    return openLink(deps, ctx)
+    return typeof ctx.query.answer === 'string' ? arrive(deps, ctx, ctx.query.answer) : openLink(deps, ctx)
   })
 
   router.post('/interaction/:uid/:action', async (ctx) => {
@@ -137,7 +132,7 @@ async function show(
   const failure = error ?? (shown as Shown & { readonly error?: PageError }).error
   const { code: failed, challenge, retryAfter = asksForProof(failed) ? challenge?.wait : undefined } = failure ?? {}
   if (retryAfter !== undefined) ctx.set('Retry-After', String(retryAfter))
-  const offers = offersBeside(deps, ctx, state, step)
+  const offers = await offersBeside(deps.steps, state, step, lastUsed(deps, ctx))
   const extras = { ...(failure && { error: failure }), ...(values && { values }), ...(code && { code }) }
   const paths = deps.steps.flatMap(({ begins }) => begins ?? [])
   const reason = authenticated(state.progress) ? reasonOf(state) : undefined
@@ -152,21 +147,6 @@ async function show(
     limit: { seconds: deps.store.secondsLeft(conversation), stay: `${pathOf(ctx)}/stay` },
   }
   deps.pages.render(ctx, `${step.feature}/${step.name}`, context, status ?? (failure === undefined ? 200 : 429))
-}
-
-/** The other ways that the page of a step shows, with a word at the one that this browser took last. */
-function offersBeside(
-  { steps, lastMethod, methodOf }: InteractionRouteDeps,
-  ctx: Context,
-  state: FlowState,
-  step: Step,
-): readonly (Offer & { readonly lastUsed?: boolean })[] {
-  const last = lastMethod.read(ctx)
-  return steps.flatMap((other) => {
-    const offer = other === step || !other.prompts.includes(state.prompt.name) ? undefined : other.offer?.(state)
-    if (offer === undefined) return []
-    return last !== undefined && methodOf(other.name) === last ? [{ ...offer, lastUsed: true }] : [offer]
-  })
 }
 
 async function submit(
@@ -195,7 +175,24 @@ async function submit(
     return redirect(ctx, await deps.store.answer(ctx, state.uid, { error, error_description: description }))
   }
   const after = await deps.store.advance(conversation, withAbilities(outcome.patch, form), requestOf(deps, ctx))
+  if ('leave' in outcome) return redirect(ctx, (await deps.store.save(after)) ? outcome.leave : pathOf(ctx))
   return proceed(deps, ctx, after)
+}
+
+/**
+ * The way back of a step that sent the browser away. Only a browser that is in the conversation gets here (the cookie is bound
+ * to the path), and what the answer says is for the step to read; a failure is told on the page where the conversation stands.
+ */
+async function arrive(deps: InteractionRouteDeps, ctx: Context, answer: string): Promise<void> {
+  const conversation = await deps.store.load(ctx, uidOf(ctx))
+  if (conversation === undefined) return gone(deps, ctx, uidOf(ctx))
+  const { state } = conversation
+  const step = answerable(deps.steps, state, ctx.params.step ?? '')
+  if (step?.arrive === undefined || isFinished(state)) return back(ctx)
+  const outcome = await step.arrive(answer, state, requestOf(deps, ctx))
+  if (!outcome.ok) return refuse(deps, ctx, conversation, next(deps.steps, state) ?? step, outcome, {})
+  if (!('patch' in outcome)) return back(ctx)
+  return proceed(deps, ctx, await deps.store.advance(conversation, outcome.patch, requestOf(deps, ctx)))
 }
 
 /** Finishes at once when nothing is left to ask; else saves and lets the browser ask for the next page. */

@@ -17,6 +17,10 @@ export interface Proof {
   readonly amr?: readonly string[] | undefined
   /** Only ever asked for after another proof: by itself it signs nobody in. */
   readonly second?: true | undefined
+  /** The level (`acr`) that it reaches alone, where an operator takes an upstream provider's word for it. */
+  readonly reaches?: string | undefined
+  /** The upstream provider that vouches for it, and its own session there (by hash), which it may end. */
+  readonly by?: { readonly upstream: string; readonly session?: string | undefined } | undefined
   readonly accountId: string
   /** Milliseconds since the epoch. */
   readonly at: number
@@ -64,8 +68,16 @@ export interface ClientView {
   readonly minimumAcr?: string | undefined
   /** What it wants of accounts that have no second factor; without, what the server's settings say. */
   readonly secondFactor?: EnrolmentPolicy | undefined
+  /** The upstream providers that its pages offer, in this order; without, all. */
+  readonly upstreams?: readonly string[] | undefined
   /** How the client's pages and mails look; pages know more of it. */
-  readonly brand?: { readonly id: string; readonly session?: SessionLimits | undefined } | undefined
+  readonly brand?:
+    | {
+        readonly id: string
+        readonly session?: SessionLimits | undefined
+        readonly upstreams?: readonly string[] | undefined
+      }
+    | undefined
 }
 
 /** Seconds of silence, and of life, after which a sign-in is over; never later than the server's own limits. */
@@ -170,7 +182,11 @@ export type Shown = { readonly [key: string]: unknown; readonly accountLocale?: 
 /** A button or challenge on another step's page. */
 export interface Offer {
   readonly step: string
+  /** Message key, and its values. */
   readonly label: string
+  readonly values?: { readonly [name: string]: string } | undefined
+  /** A field that answers the step at once: its button needs no page of the step. */
+  readonly field?: { readonly name: string; readonly value: string } | undefined
   /** The page's script may begin the step's ceremony at once, from the list that the browser fills fields from. */
   readonly autofill?: boolean | undefined
 }
@@ -214,6 +230,8 @@ export type Outcome =
   | { readonly ok: true; readonly patch: Patch }
   /** The consent was given: the engine's Grant to finish with. */
   | { readonly ok: true; readonly finish: { readonly [key: string]: unknown } }
+  /** The browser goes elsewhere after the patch, to come back to the step's `arrive`. */
+  | { readonly ok: true; readonly patch: Patch; readonly leave: string }
   /** The person refused: an OAuth error for the client (RFC 6749 §4.1.2.1). */
   | { readonly ok: true; readonly deny: { readonly error: string; readonly description: string } }
   /**
@@ -247,6 +265,8 @@ export interface Step<Input = unknown> {
   needed(state: FlowState): boolean
   show(state: FlowState, request: RequestFacts): Promise<Shown>
   offer?(state: FlowState): Offer | undefined
+  /** The same for a step that has several, of which some must be looked up. */
+  offers?(state: FlowState): Promise<readonly Offer[]>
   readonly input: ZodType<Input>
   submit(input: Input, state: FlowState, request: RequestFacts): Promise<Outcome>
   /**
@@ -254,6 +274,11 @@ export interface Step<Input = unknown> {
    * answered from every page that could lead to it.
    */
   challenge?(state: FlowState): Promise<object>
+  /**
+   * A browser that has left comes back, with the name of what waits for it: `GET /interaction/<uid>/<step>?answer=<name>`. Such
+   * a step, too, may be answered from every page that could lead to it.
+   */
+  arrive?(answer: string, state: FlowState, request: RequestFacts): Promise<Outcome>
 }
 
 /** What a browser has told of itself: it can make passkeys. Kept among the answers, under this name. */

@@ -17,6 +17,7 @@ import {
 } from './conversation.ts'
 import { finished, merge } from './flow.ts'
 import { activeOf, amrOf, enrolmentPutOff, met, takesDevice } from './levels.ts'
+import { wayOf } from './offers.ts'
 import { isFinished, progressKey, serialise } from './progress.ts'
 import { authenticated, type ClientView, type FlowState, type Patch, type Progress, type RequestFacts } from './step.ts'
 import { newProofs, sessionProofs, stillCounts, trustedAt, truthOf } from './truth.ts'
@@ -122,7 +123,7 @@ async function finish(
   deps.deviceCookie.write(ctx, browser.deviceToken, { transient: remember === false })
   // On a shared computer the next person would take it for a word to them.
   const first = shown.find(({ second }) => second !== true)
-  if (first !== undefined && remember !== false) deps.lastMethod.write(ctx, first.method)
+  if (first !== undefined && remember !== false) deps.lastMethod.write(ctx, wayOf(first.method, first.by?.upstream))
   const provenAt = trustedAt(state)
   if (provenAt !== undefined) await deps.trust?.(accountId, provenAt, browser)
   return resume(deps, ctx, conversation, sessionUid)

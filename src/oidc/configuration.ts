@@ -43,6 +43,7 @@ export interface ConfigurationDeps {
 const CLIENT_METADATA = [
   'first_party',
   'brand',
+  'upstreams',
   'require_pkce',
   'resources',
   'resource_scopes',

@@ -4,6 +4,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { join } from 'node:path'
 import knexFactory, { type Knex } from 'knex'
+import { AppError } from '../errors.ts'
 
 /** A transaction, opaque to services: they receive it from `transaction` and hand it to repositories. */
 export type Tx = Knex.Transaction
@@ -126,4 +127,13 @@ export function databaseUnavailable(error: unknown): boolean {
   const name = (error as { name?: unknown } | null)?.name
   const message = String((error as { message?: unknown } | null)?.message ?? '')
   return name === 'KnexTimeoutError' || BROKEN.test(message)
+}
+
+/** The unique index decides between two that want the same in one moment: the later one gets `already_exists`. */
+export async function onlyOne<T>(work: Promise<T>): Promise<T> {
+  try {
+    return await work
+  } catch (cause) {
+    throw uniqueViolation(cause) ? new AppError('already_exists', { cause }) : cause
+  }
 }

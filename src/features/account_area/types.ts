@@ -66,6 +66,8 @@ export const DONE_CODES = [
   'passkey_added',
   'passkey_renamed',
   'passkey_removed',
+  'identity_linked',
+  'identity_removed',
 ] as const
 
 export type DoneCode = (typeof DONE_CODES)[number]

@@ -14,6 +14,7 @@ import {
   openPersonal,
   PERSONAL,
   type Profile,
+  type Provenance,
 } from './types.ts'
 
 export type AccountRepository = ReturnType<typeof accountRepository>
@@ -44,9 +45,12 @@ export function accountRepository(db: Knex, personal: PersonalData) {
 }
 
 /** An address and a profile on their way into the table. */
-async function sealed(personal: PersonalData, { id, email, profile }: Pick<Account, 'id' | 'email' | 'profile'>) {
+async function sealed(
+  personal: PersonalData,
+  { id, email, profile, provenance }: Pick<Account, 'id' | 'email' | 'profile' | 'provenance'>,
+) {
   const hash = await personal.index(email, EMAIL_HASH)
-  const content = JSON.parse(JSON.stringify({ email, profile }))
+  const content = JSON.parse(JSON.stringify({ email, profile, provenance }))
   return { email_hash: hash, sealed_personal: personal.seal(content, PERSONAL, id) }
 }
 
@@ -155,17 +159,21 @@ function changes(personal: PersonalData) {
     /** `before` was locked and read in this transaction. */
     async update(
       before: Account,
-      changes: { readonly locale?: string | undefined; readonly profile?: Profile | undefined },
+      changes: {
+        readonly locale?: string | undefined
+        readonly profile?: Profile | undefined
+        readonly provenance?: Provenance | undefined
+      },
       now: Date,
       tx: Tx,
     ): Promise<void> {
-      const { locale, profile } = changes
+      const { locale, profile, provenance } = changes
       await tx('accounts')
         .where({ id: before.id })
         .update({
           updated_at: now,
           ...(locale === undefined ? {} : { locale }),
-          ...(profile === undefined ? {} : await sealed(personal, { ...before, profile })),
+          ...(profile === undefined ? {} : await sealed(personal, { ...before, profile, provenance })),
         })
     },
 
@@ -183,6 +191,11 @@ function changes(personal: PersonalData) {
 
     async delete(id: string, tx: Tx): Promise<void> {
       await tx('accounts').where({ id }).delete()
+    },
+
+    /** Says whether there was one. */
+    async deletePending(id: string, tx: Tx): Promise<boolean> {
+      return (await tx('accounts').where({ id, state: 'pending' }).delete()) === 1
     },
 
     /** Deletes up to `atMost` pending accounts made before `before`; returns their ids. */

@@ -4,20 +4,22 @@ import { AppError } from '../../errors.ts'
 import type { Fact } from '../../events.ts'
 import { hasSecondFactor } from '../../interaction/levels.ts'
 import type { AccountView } from '../../interaction/step.ts'
+import { canonicalEmail } from '../../platform/email_address.ts'
 import type { KeyValue } from '../../platform/key_value.ts'
-import { type Tx, uniqueViolation } from '../../platform/postgres.ts'
+import { onlyOne, type Tx } from '../../platform/postgres.ts'
 import { type AccountRepository, accountStates, toView } from './repository.ts'
 import {
   type Account,
   type AccountState,
+  type Beginning,
   type Cause,
-  canonicalEmail,
   changed,
   claimsOf,
   NEW_ACCOUNT,
   onlyProfile,
-  type Profile,
+  stillSaid,
   toState,
+  type Writing,
 } from './types.ts'
 
 export interface AccountDeps {
@@ -129,10 +131,7 @@ function beginnings(deps: AccountDeps) {
   const { repository, outbox, clock, newId } = deps
   return {
     /** A new account that has proven nothing. `email` is canonical; other accounts may claim it too. */
-    async createPending(
-      { email, locale, profile = {} }: { email: string; locale?: string | undefined; profile?: Profile | undefined },
-      tx: Tx,
-    ): Promise<AccountView> {
+    async createPending({ email, locale, profile = {}, provenance }: Beginning, tx: Tx): Promise<AccountView> {
       const now = clock.now()
       const account: Account = {
         id: newId(),
@@ -140,6 +139,7 @@ function beginnings(deps: AccountDeps) {
         ...NEW_ACCOUNT,
         locale,
         profile: onlyProfile(profile),
+        provenance,
         createdAt: now,
         updatedAt: now,
       }
@@ -209,7 +209,7 @@ function changes(deps: AccountDeps, publish: (id: string) => Promise<void>) {
      * Changes language or profile. A given profile replaces the one before; what is no profile claim is dropped. Nothing is
      * written or stated when nothing differs.
      */
-    async update(id: string, given: { locale?: string; profile?: Profile }, tx: Tx): Promise<void> {
+    async update(id: string, given: Writing, tx: Tx): Promise<void> {
       const before = await repository.findForUpdate(id, tx)
       if (before === undefined) return
       const { locale } = given
@@ -220,7 +220,9 @@ function changes(deps: AccountDeps, publish: (id: string) => Promise<void>) {
         { ...(profile ?? before.profile), locale: locale ?? before.locale },
       )
       if (Object.keys(data.changes).length === 0) return
-      await repository.update(before, { locale, profile }, clock.now(), tx)
+      // What the owner writes over is theirs from now on.
+      const provenance = given.provenance ?? (profile && stillSaid(before, profile))
+      await repository.update(before, { locale, profile, provenance }, clock.now(), tx)
       await outbox.record([{ type: 'account.updated', accountId: id, data }], tx)
     },
   }
@@ -290,6 +292,13 @@ function endings(deps: AccountDeps, publish: (id: string) => Promise<void>) {
 
     remove,
 
+    /** Deletes an account that has proven nothing, and that nobody can have used. */
+    async dropPending(id: string, tx: Tx): Promise<void> {
+      if (!(await repository.deletePending(id, tx))) return
+      const data = { ...changed(deps, { state: 'pending' }, { state: 'deleted' }), reason: 'joined' }
+      await outbox.record([{ type: 'account.deleted', accountId: id, actor: 'system', data }], tx)
+    },
+
     /** An operator deletes the account. */
     erase: (id: string, cause: Cause = OPERATOR): Promise<boolean> => remove(id, undefined, cause),
 
@@ -306,14 +315,5 @@ function endings(deps: AccountDeps, publish: (id: string) => Promise<void>) {
           )
         return ids.length
       }),
-  }
-}
-
-/** The unique index decides between two that prove one address in the same moment. */
-async function onlyOne<T>(work: Promise<T>): Promise<T> {
-  try {
-    return await work
-  } catch (cause) {
-    throw uniqueViolation(cause) ? new AppError('already_exists', { cause }) : cause
   }
 }

@@ -21,11 +21,9 @@ const checked = (check: UriCheck) =>
   })
 
 const uri = checked(webUriProblem)
+const isSet = (list: readonly string[]) => new Set(list).size === list.length
 const unique = <T extends z.ZodType<string>>(item: T, most: number) =>
-  z
-    .array(item)
-    .max(most)
-    .refine((list) => new Set(list).size === list.length, 'has an entry twice')
+  z.array(item).max(most).refine(isSet, 'has an entry twice')
 
 const lifetime = (most: number, least = 60) => z.int().min(least).max(most).optional()
 
@@ -80,6 +78,8 @@ export const metadataSchema = z.strictObject({
   second_factor: z.enum(['none', 'optional', 'required']).optional(),
   second_factor_grace: z.int().min(0).max(100).optional(),
   initiate_login_uri: uri.optional(),
+  /** Upstream providers that its pages offer, in this order; without, all. One that is off or unknown is not shown. */
+  upstreams: unique(z.string(), 50).optional(),
   registration_fields: registrationFieldsSchema.optional(),
   /** Language of its pages when neither request, account nor browser says one that there is. */
   default_locale: z.string().optional(),

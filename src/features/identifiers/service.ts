@@ -1,9 +1,9 @@
 /** The rules of typed identifiers. Nothing is looked up: work and answer do not depend on who has an account. */
 import type { Fact } from '../../events.ts'
 import { networkOf } from '../../platform/client_network.ts'
+import { canonicalEmail, mixedScripts } from '../../platform/email_address.ts'
 import type { KeyValue } from '../../platform/key_value.ts'
 import type { Tx } from '../../platform/postgres.ts'
-import { canonicalEmail, mixedScripts } from '../accounts/types.ts'
 import type { ReadEmail } from './types.ts'
 
 export interface IdentifierDeps {

@@ -54,6 +54,8 @@ export type Notice =
   | 'recovery_codes_created'
   | 'recovery_code_used'
   | 'password_breached'
+  | 'identity_linked'
+  | 'identity_removed'
   | 'suspicious_tries'
   | 'removal_requested'
   | 'removal_near'
@@ -68,6 +70,8 @@ export interface NoticeDetails {
   readonly device?: string | undefined
   /** The factor that it is about, as the levels name it. */
   readonly method?: string | undefined
+  /** The upstream provider that it is about, as pages call it. */
+  readonly upstream?: string | undefined
   /** How many recovery codes there still are. */
   readonly left?: number | undefined
   /** When what it announces will be done. */
@@ -82,7 +86,7 @@ export function securityNotice(
   event: Notice,
   account: AccountView,
   page: NoticePage,
-  { at = clock.now(), device, method, left, due, link }: NoticeDetails = {},
+  { at = clock.now(), device, method, upstream, left, due, link }: NoticeDetails = {},
 ): Fact {
   const locale = account.locale ?? page.locale
   const url = event === 'account_deleted' ? {} : { url: `${issuer}${home}` }
@@ -91,6 +95,7 @@ export function securityNotice(
     ...{ event, at: momentIn(locale, at), ...url },
     ...(device ? { device } : {}),
     ...(method === undefined ? {} : { method }),
+    ...(upstream === undefined ? {} : { upstream }),
     ...(left === undefined ? {} : { left }),
     ...(due === undefined ? {} : { due: momentIn(locale, due) }),
     ...(link === undefined ? {} : { link: { ...link } }),

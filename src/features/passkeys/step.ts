@@ -137,6 +137,8 @@ function isOffered(state: FlowState): boolean {
   const { progress, account, session, demands, now } = state
   if (!authenticated(progress) || account === undefined || !account.emailVerified) return false
   if (account.factors.includes(METHOD) || progress.answers[ABILITIES] !== METHOD) return false
+  // Whoever came by a provider signs in without typing anything already.
+  if (progress.proofs.some(({ by }) => by !== undefined)) return false
   // Not on a shared computer, and not whoever only confirms who they are.
   if (progress.remember === false || session?.accountId === account.accountId) return false
   if (progress.answers.passkey_offer === account.accountId || (account.nudgeAfter ?? 0) > now) return false

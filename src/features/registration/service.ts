@@ -7,9 +7,8 @@ import type { AccountView, FieldError, RegistrationField } from '../../interacti
 import type { Challenge } from '../../platform/challenge.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import { failureOf, type RequestGuard } from '../abuse/types.ts'
-import { LONGEST_CLAIM, OWN_CLAIMS, type OwnClaim, ownClaimFields } from '../accounts/types.ts'
 import type { ReadEmail } from '../identifiers/types.ts'
-import { REGISTRATION_CODES, type RegistrationErrorCode } from './errors.ts'
+import { type Claims, readProfile } from './types.ts'
 
 export interface RegistrationDeps {
   readonly guard: RequestGuard
@@ -35,9 +34,6 @@ export interface RegistrationDeps {
 }
 
 export type RegistrationService = ReturnType<typeof createRegistrationService>
-
-/** Claims by name, as typed or as stored. */
-export type Claims = { readonly [claim: string]: string }
 
 export type Registered =
   | { readonly ok: true; readonly account: AccountView; readonly hasPassword: boolean }
@@ -102,30 +98,4 @@ export function createRegistrationService(deps: RegistrationDeps) {
       return { ok: true, account, hasPassword: hash !== undefined }
     },
   }
-}
-
-/** What was typed into the client's fields, and all that is wrong with it, so that a person corrects a form once. */
-function readProfile(fields: readonly RegistrationField[], typed: Claims, today: string) {
-  const read = ownClaimFields(today)
-  const profile: { [claim: string]: string } = {}
-  const wrong: FieldError[] = []
-  for (const { claim, required } of fields) {
-    if (!isOwnClaim(claim)) continue
-    const text = typed[claim] ?? ''
-    const parsed = read[claim].safeParse(text)
-    if (!parsed.success) wrong.push({ code: problemOf(claim, text), field: claim })
-    else if (parsed.data !== undefined) profile[claim] = parsed.data
-    else if (required) wrong.push({ code: 'claim_required', field: claim })
-  }
-  return { profile, wrong }
-}
-
-function isOwnClaim(claim: string): claim is OwnClaim {
-  return (OWN_CLAIMS as readonly string[]).includes(claim)
-}
-
-function problemOf(claim: OwnClaim, text: string): RegistrationErrorCode {
-  if (text.trim().length > LONGEST_CLAIM) return 'claim_too_long'
-  const own = `${claim}_invalid`
-  return own in REGISTRATION_CODES ? (own as RegistrationErrorCode) : 'claim_invalid'
 }

@@ -1,7 +1,8 @@
 /** The registration page. */
 import type { FlowState, Step } from '../../interaction/step.ts'
 import { type RegisterForm, registerForm } from './schema.ts'
-import type { Claims, RegistrationService } from './service.ts'
+import type { RegistrationService } from './service.ts'
+import type { Claims } from './types.ts'
 
 export interface RegisterStepDeps {
   readonly registration: RegistrationService

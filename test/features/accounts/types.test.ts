@@ -1,12 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
 import fc from 'fast-check'
-import {
-  type Account,
-  canonicalEmail,
-  claimsOf,
-  mixedScripts,
-  onlyProfile,
-} from '../../../src/features/accounts/types.ts'
+import { type Account, claimsOf, onlyProfile } from '../../../src/features/accounts/types.ts'
+import { canonicalEmail, mixedScripts } from '../../../src/platform/email_address.ts'
 
 const LONG = 'x'.repeat(64)
 

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from '@jest/globals'
-import { canonicalEmail } from '../../../src/features/accounts/types.ts'
 import { createRegistrationService } from '../../../src/features/registration/service.ts'
+import { canonicalEmail } from '../../../src/platform/email_address.ts'
 import type { Tx } from '../../../src/platform/postgres.ts'
 import { createModelKeyValue } from '../../contracts/key_value_model.ts'
 import { createTestAbuse, solve } from '../../support/abuse.ts'

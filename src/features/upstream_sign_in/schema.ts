@@ -1,0 +1,89 @@
+/** Forms of signing in by a provider, and what is taken of a provider's claims. */
+import { z } from 'zod'
+import {
+  type Account,
+  OWN_CLAIMS,
+  onlyProfile,
+  ownClaimFields,
+  type Profile,
+  type Provenance,
+} from '../accounts/types.ts'
+
+/** The name of a provider, as the settings and the URLs have it. */
+export const upstreamForm = z.object({ provider: z.string().regex(/^[a-z][a-z0-9_-]{0,31}$/) })
+export type UpstreamForm = z.output<typeof upstreamForm>
+
+const typed = z.string().max(500).default('')
+
+export const upstreamAccountForm = z.object({
+  action: z.enum(['create', 'link', 'back']).default('create'),
+  email: typed,
+  shared: typed,
+  proof: z.string().max(20_000).optional(),
+  ...Object.fromEntries(OWN_CLAIMS.map((claim) => [claim, typed])),
+})
+export type UpstreamAccountForm = z.output<typeof upstreamAccountForm> & { readonly [field: string]: unknown }
+
+/** `identity` names what was shown, so that another one that arrived meanwhile is not linked in its place (A05). */
+export const linkUpstreamForm = z.object({ action: z.enum(['link', 'skip']), identity: typed })
+export type LinkUpstreamForm = z.output<typeof linkUpstreamForm>
+
+const LONGEST_PICTURE = 2048
+
+/**
+ * The claims of a profile that are good: each is read as if its owner had typed it, and what does not pass (controls, a
+ * megabyte, `javascript:`, a language nobody speaks here) is as if it had not been said.
+ */
+export function readProfile(
+  claims: { readonly [name: string]: unknown },
+  now: Date,
+  locales: readonly string[],
+): { readonly [claim: string]: string } {
+  const fields = ownClaimFields(now.toISOString().slice(0, 10))
+  const profile: { [claim: string]: string } = {}
+  for (const claim of OWN_CLAIMS) {
+    // A number is proven by a code of ours or not at all.
+    if (claim === 'phone_number') continue
+    const parsed = fields[claim].safeParse(claims[claim])
+    if (parsed.success && parsed.data !== undefined) profile[claim] = parsed.data
+  }
+  const { picture, locale } = claims
+  if (typeof picture === 'string' && isPicture(picture)) profile.picture = picture
+  const language = typeof locale === 'string' ? locale.slice(0, 2).toLowerCase() : ''
+  if (locales.includes(language)) profile.locale = language
+  return profile
+}
+
+function isPicture(url: string): boolean {
+  return url.length <= LONGEST_PICTURE && URL.canParse(url) && new URL(url).protocol === 'https:'
+}
+
+/** A provider that says claims, and what becomes of each. */
+export interface ClaimSource {
+  readonly name: string
+  rule(claim: string): 'fill_if_empty' | 'always' | 'never'
+}
+
+export function provenanceOf(claims: readonly string[], source: string, now: Date): Provenance {
+  return Object.fromEntries(claims.map((claim) => [claim, { source, at: now.toISOString() }]))
+}
+
+/** A profile after a provider's claims, each by its rule; undefined when nothing differs. */
+export function takenOver(
+  before: Pick<Account, 'profile' | 'provenance'>,
+  claims: Profile,
+  source: ClaimSource,
+  now: Date,
+): { readonly profile: Profile; readonly provenance: Provenance } | undefined {
+  const fresh = Object.entries(onlyProfile(claims)).filter(([claim, value]) => {
+    const rule = source.rule(claim)
+    const had = before.profile[claim]
+    return had === undefined ? rule !== 'never' : rule === 'always' && had !== value
+  })
+  if (fresh.length === 0) return undefined
+  const names = fresh.map(([claim]) => claim)
+  return {
+    profile: { ...before.profile, ...Object.fromEntries(fresh) },
+    provenance: { ...before.provenance, ...provenanceOf(names, source.name, now) },
+  }
+}

@@ -1,0 +1,74 @@
+/** What waits while a browser is away at a provider, and whom it brought back. */
+import { z } from 'zod'
+import type { IdentityKey, NewIdentity } from '../identities/types.ts'
+
+/** Where the answer is awaited: in a conversation, or on the account pages. Both are one browser's (A17). */
+export type Target =
+  | { readonly kind: 'interaction'; readonly uid: string; readonly cid: string }
+  | { readonly kind: 'account'; readonly sessionUid: string; readonly accountId: string }
+
+/** Somebody whom a provider vouches for and who has no account by it yet. Kept among the answers of the conversation. */
+export interface Arrived extends IdentityKey {
+  /** Name of the provider. */
+  readonly upstream: string
+  readonly label: string
+  /** Canonical address that the provider told. */
+  readonly email?: string | undefined
+  /** The address is as good as proven: the provider says so and is trusted for its domain. */
+  readonly vouched: boolean
+  /** Claims that may be taken over, checked like typed ones. */
+  readonly profile: { readonly [claim: string]: string }
+  /** Claims that nobody vouches for: they may stand in a field that the person reads and changes. */
+  readonly suggested?: { readonly [claim: string]: string } | undefined
+  readonly amr: readonly string[]
+  readonly reaches?: string | undefined
+  /** When it was shown; milliseconds since the epoch. */
+  readonly at: number
+  /** Hash of the provider's session. */
+  readonly session?: string | undefined
+  /** `link`: the person says that they have an account, and proves it first. */
+  readonly mode?: 'link' | undefined
+  /** The account that was begun with it. */
+  readonly begun?: string | undefined
+}
+
+/** The name under which the answers of a conversation hold it. */
+export const ARRIVED = 'upstream'
+
+const arrivedSchema = z.object({
+  upstream: z.string(),
+  issuer: z.string(),
+  subject: z.string(),
+  label: z.string(),
+  email: z.string().optional(),
+  vouched: z.boolean(),
+  profile: z.record(z.string(), z.string()),
+  suggested: z.record(z.string(), z.string()).optional(),
+  amr: z.array(z.string()),
+  reaches: z.string().optional(),
+  at: z.number(),
+  session: z.string().optional(),
+  mode: z.literal('link').optional(),
+  begun: z.string().optional(),
+}) satisfies z.ZodType<Arrived>
+
+/** Who has arrived in the conversation and is to be given an account. */
+export function arrivedIn({
+  answers,
+}: {
+  readonly answers: { readonly [step: string]: unknown }
+}): Arrived | undefined {
+  const parsed = arrivedSchema.safeParse(answers[ARRIVED])
+  return parsed.success ? parsed.data : undefined
+}
+
+/** What goes into the table is the key and a word for its owner; claims are the account's. */
+export function newIdentity({ upstream, issuer, subject, label }: Arrived): NewIdentity {
+  return { upstream, issuer, subject, label }
+}
+
+/** Whether an answer is awaited here: in the conversation, or session, that the browser left. */
+export function sameTarget(a: Target, b: Target): boolean {
+  if (a.kind === 'interaction') return b.kind === 'interaction' && a.cid === b.cid
+  return b.kind === 'account' && a.sessionUid === b.sessionUid && a.accountId === b.accountId
+}

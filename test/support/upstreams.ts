@@ -1,0 +1,88 @@
+/** People who come from a fake provider: a product that knows it, and a browser that goes there and back. */
+import type { Browser, Page } from './browser.ts'
+import { type FakeUpstream, startFakeUpstream } from './fake_upstream.ts'
+import { SETTINGS } from './journeys.ts'
+import { freePort } from './services.ts'
+import { startTarget, type Target } from './target.ts'
+
+const CLIENT = { id: 'genkan', secret: 'secret-of-genkan-at-the-fake-provider' }
+export const PROVIDER = 'acme'
+
+export interface UpstreamRoom {
+  readonly target: Target
+  readonly fake: FakeUpstream
+  /** A browser that stops where it leaves for a provider. */
+  person(options?: Parameters<Target['person']>[0]): Browser
+  /** Presses the provider's button on a page of the conversation. */
+  leave(browser: Browser, page: Page, provider?: string): Promise<Page>
+  /** Signs in at the provider as `away` says, and comes back as a browser does. */
+  comeBack(browser: Browser, away: Page, provider?: string): Promise<Page>
+  /** Both. */
+  through(browser: Browser, page: Page, provider?: string): Promise<Page>
+  callback(provider?: string): string
+  close(): Promise<void>
+}
+
+interface Options {
+  /** Over the provider's declaration. */
+  readonly upstream?: object
+  /** More providers, by what they say beside the connection. */
+  readonly others?: readonly { readonly name: string; readonly [setting: string]: unknown }[]
+  /** In their place: whole declarations. */
+  readonly only?: readonly { readonly name: string; readonly [setting: string]: unknown }[]
+  readonly settings?: object
+}
+
+/** Starts the provider, and a product that people may come to from it. */
+export async function startUpstreamRoom(options: Options = {}): Promise<UpstreamRoom> {
+  const port = await freePort()
+  const issuer = `http://localhost:${port}`
+  const names = [PROVIDER, ...(options.others ?? []).map(({ name }) => name)]
+  const fake = await startFakeUpstream([
+    {
+      client_id: CLIENT.id,
+      client_secret: CLIENT.secret,
+      redirect_uris: names.map((name) => `${issuer}/upstream/${name}/callback`),
+    },
+  ])
+  await fake.tell({ automatic: 'continue' })
+  const connection = { kind: 'oidc', issuer: fake.issuer, client_id: CLIENT.id, client_secret: CLIENT.secret }
+  const target = await startTarget({
+    port,
+    settings: {
+      ...SETTINGS,
+      outbound_private_networks: ['127.0.0.0/8'],
+      upstreams: options.only ?? [
+        { name: PROVIDER, title: 'Acme', ...connection, ...options.upstream },
+        ...(options.others ?? []).map((other) => ({ ...connection, ...other })),
+      ],
+      ...options.settings,
+    },
+  })
+  const callback = (provider = PROVIDER) => `${target.issuer}/upstream/${provider}/callback`
+  const room: UpstreamRoom = {
+    target,
+    fake,
+    callback,
+    person: (more = {}) => target.person({ stopAt: ['https://', fake.issuer], ...more }),
+    async leave(browser, page, provider = PROVIDER) {
+      const form = page.forms.findIndex(({ fields }) =>
+        fields.some(({ name, value }) => name === 'provider' && value === provider),
+      )
+      if (form < 0) throw new Error(`no button of ${provider} at ${page.url}: ${page.text.slice(0, 300)}`)
+      return browser.submit(page, {}, { form })
+    },
+    async comeBack(browser, away, provider = PROVIDER) {
+      if (!away.url.startsWith(fake.issuer)) throw new Error(`did not leave: ${away.status} ${away.url} ${away.text}`)
+      const { method, parameters } = await fake.travel(away.url, callback(provider))
+      if (method === 'POST') return browser.post(callback(provider), parameters, `${fake.issuer}/`)
+      return browser.get(`${callback(provider)}?${new URLSearchParams(parameters)}`, `${fake.issuer}/`)
+    },
+    through: async (browser, page, provider) =>
+      room.comeBack(browser, await room.leave(browser, page, provider), provider),
+    close: async () => {
+      await Promise.all([target.close(), fake.stop()])
+    },
+  }
+  return room
+}
