@@ -28,12 +28,15 @@ export function createUpstreamSignIn(
 }
 
 /** The pages under /account, where there are any. */
-export function createIdentityPages(deps: IdentityRouteDeps): Feature & { row(me: SignedIn): Promise<SecurityRow> } {
+export function createIdentityPages(
+  deps: IdentityRouteDeps,
+): Feature & { row(me: SignedIn): Promise<SecurityRow | undefined> } {
   return {
     name: 'identity_pages',
     router: createIdentityRouter(deps),
     row: async ({ accountId }) => {
       const count = (await deps.identities.list(accountId)).length
+      if (count === 0 && (await deps.upstreams.offered(undefined)).length === 0) return undefined
       const state = count === 0 ? 'security.off' : 'identities.count'
       return { label: 'identities.name', state, link: '/account/identities', ...(count > 0 && { count }) }
     },

@@ -25,6 +25,22 @@ async function somebody(email: string): Promise<{ sub: string; browser: Browser;
 const rows = (sub: string) =>
   room.target.sql<{ id: string; upstream: string }>('select id, upstream from identities where account_id = $1', [sub])
 
+describe('the list of what an account signs in with', () => {
+  it('names connected sign-ins, and not where there is no provider', async () => {
+    const browser = room.person()
+    const { email } = await room.target.signUp('lister@elsewhere.example')
+    const link = /href="\/account\/identities"/
+    const open = () => openAccount(room.target, browser, '/account/security', { email, clock: clockOf(room.target) })
+    expect((await open()).html).toMatch(link)
+    for (const name of [PROVIDER, 'other']) await room.target.server.run('upstreams', 'disable', name)
+    try {
+      expect((await open()).html).not.toMatch(link)
+    } finally {
+      for (const name of [PROVIDER, 'other']) await room.target.server.run('upstreams', 'enable', name)
+    }
+  })
+})
+
 describe('connecting', () => {
   it('leads to the provider and back, lists it, tells the owner, and signs in by it from then on', async () => {
     const { sub, browser, page } = await somebody('mia@elsewhere.example')
