@@ -88,6 +88,12 @@ function lookups(deps: UpstreamsDeps) {
       return row === undefined ? name : titleOf(row)
     },
 
+    /** Whether its protocol tells us of logouts. */
+    async tellsLogouts(name: string): Promise<boolean> {
+      const row = await repository.find(name)
+      return row !== undefined && connectionOf(row.settings).protocol === 'oidc'
+    },
+
     async states(): Promise<UpstreamState[]> {
       return (await repository.list()).map((row) => {
         const { name, settings, managed, disabledAt } = row
@@ -103,6 +109,7 @@ function toLive({ connect }: UpstreamsDeps, row: Row): LiveUpstream {
   return {
     name,
     title: titleOf(row),
+    keepsTokens: settings.kind !== 'saml' && settings.keep_tokens,
     driver: connect(name, connectionOf(settings)),
     vouchesFor: (domain) => trusted.has(domain),
     rule: (claim) => (settings.import as { readonly [claim: string]: ImportRule })[claim] ?? 'fill_if_empty',
