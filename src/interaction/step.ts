@@ -71,7 +71,13 @@ export interface ClientView {
   /** The upstream providers that its pages offer, in this order; without, all. */
   readonly upstreams?: readonly string[] | undefined
   /** How the client's pages and mails look; pages know more of it. */
-  readonly brand?: { readonly id: string; readonly session?: SessionLimits | undefined } | undefined
+  readonly brand?:
+    | {
+        readonly id: string
+        readonly session?: SessionLimits | undefined
+        readonly upstreams?: readonly string[] | undefined
+      }
+    | undefined
 }
 
 /** Seconds of silence, and of life, after which a sign-in is over; never later than the server's own limits. */

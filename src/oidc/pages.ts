@@ -7,7 +7,7 @@ import type { Pages } from '../http/page.ts'
 import type { ClientView } from '../interaction/step.ts'
 
 /** The brand of an id; the default one for none or an unknown one. */
-export type BrandOf = (id: string | undefined) => Promise<{ readonly id: string }>
+export type BrandOf = (id: string | undefined) => Promise<NonNullable<ClientView['brand']>>
 
 export interface EnginePagesDeps {
   readonly pages: Pages
@@ -74,6 +74,7 @@ function stayUrl(registered: string | undefined, state: unknown): string | undef
 
 /** What pages may show of a client. */
 export async function viewOf(client: Client, brandOf: BrandOf): Promise<ClientView> {
+  const brand = await brandOf(client.brand as string | undefined)
   return {
     clientId: client.clientId,
     name: client.clientName ?? client.clientId,
@@ -87,8 +88,8 @@ export async function viewOf(client: Client, brandOf: BrandOf): Promise<ClientVi
     defaultLocale: client.default_locale as string | undefined,
     minimumAcr: client.minimum_acr as string | undefined,
     secondFactor: secondFactorOf(client),
-    upstreams: client.upstreams as ClientView['upstreams'],
-    brand: await brandOf(client.brand as string | undefined),
+    upstreams: (client.upstreams as ClientView['upstreams']) ?? brand.upstreams,
+    brand,
   }
 }
 

@@ -22,6 +22,8 @@ export interface Brand {
   readonly session?:
     | { readonly idleSeconds?: number | undefined; readonly absoluteSeconds?: number | undefined }
     | undefined
+  /** The upstream providers that its pages offer, in this order, where the client names none. */
+  readonly upstreams?: readonly string[] | undefined
   /** The button of its mails, where no stylesheet reaches. */
   readonly button: { readonly colour: string; readonly text: string }
   /** The ground of its pages, for the bars of browsers around them. */
@@ -103,6 +105,7 @@ export interface StoredBrand {
     readonly links?: Brand['links'] | undefined
     readonly texts?: Brand['texts'] | undefined
     readonly default_locale?: string | undefined
+    readonly upstreams?: readonly string[] | undefined
     readonly session?:
       | { readonly idle_seconds?: number | undefined; readonly absolute_seconds?: number | undefined }
       | undefined
@@ -143,6 +146,7 @@ export function compileBrand({ id, settings, css, logos: { light, dark } }: Stor
     links: settings.links ?? {},
     texts: settings.texts ?? {},
     defaultLocale: settings.default_locale,
+    upstreams: settings.upstreams,
     session: settings.session && {
       idleSeconds: settings.session.idle_seconds,
       absoluteSeconds: settings.session.absolute_seconds,

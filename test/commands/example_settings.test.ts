@@ -4,6 +4,7 @@ import { describe, expect, it } from '@jest/globals'
 import { loadConfig } from '../../src/config.ts'
 import { readDeclaration } from '../../src/features/brands/schema.ts'
 import { parseDeclarations } from '../../src/features/clients/schema.ts'
+import { readSettings } from '../../src/features/upstreams/schema.ts'
 import { SCOPES } from '../../src/oidc/claims.ts'
 import { createViews } from '../../src/platform/views.ts'
 
@@ -14,7 +15,10 @@ const path = (name: string) => fileURLToPath(new URL(`../../${name}`, import.met
 
 describe('settings that people copy', () => {
   it.each([
-    ['config/genkan.example.yaml', { SHOP_SECRET: SECRET, API_SECRET: SECRET }],
+    [
+      'config/genkan.example.yaml',
+      { SHOP_SECRET: SECRET, API_SECRET: SECRET, GOOGLE_SECRET: SECRET, BANK_SECRET: SECRET },
+    ],
     [
       'examples/demo.genkan.yaml',
       {
@@ -26,7 +30,7 @@ describe('settings that people copy', () => {
         DEMO_PARTNER_KEY_Y: 'y',
       },
     ],
-  ])('%s is valid, with all its clients and brands', async (file, env) => {
+  ])('%s is valid, with all its clients, brands and providers', async (file, env) => {
     const config = loadConfig({ ...env, GENKAN_CONFIG: path(file), GENKAN_SECRET_KEYS: KEYS })
     const { wanted, problems } = parseDeclarations(config.clients, {
       scopes: new Set([...SCOPES, ...config.resources.flatMap(({ scopes }) => scopes)]),
@@ -36,6 +40,9 @@ describe('settings that people copy', () => {
     })
     expect(problems).toEqual([])
     expect(wanted.length).toBeGreaterThan(3)
+    for (const { name, ...settings } of config.upstreams) {
+      expect([name, readSettings(settings)]).toEqual([name, { settings: expect.anything() }])
+    }
     const brands = await Promise.all(
       config.brands.map((brand) => readDeclaration(brand, views, (file) => readFile(file))),
     )
@@ -43,14 +50,22 @@ describe('settings that people copy', () => {
   })
 
   it('shows the defaults as they are', () => {
-    const env = { GENKAN_SECRET_KEYS: KEYS, SHOP_SECRET: SECRET, API_SECRET: SECRET }
+    const secrets = { SHOP_SECRET: SECRET, API_SECRET: SECRET, GOOGLE_SECRET: SECRET, BANK_SECRET: SECRET }
+    const env = { GENKAN_SECRET_KEYS: KEYS, ...secrets }
     const {
       clients: _,
       resources: __,
       brands: _brands,
+      upstreams: _upstreams,
       ...shown
     } = loadConfig({ ...env, GENKAN_CONFIG: path('config/genkan.example.yaml') })
-    const { clients: ___, resources: ____, brands: _____, ...defaults } = loadConfig({ GENKAN_SECRET_KEYS: KEYS })
+    const {
+      clients: ___,
+      resources: ____,
+      brands: _____,
+      upstreams: ______,
+      ...defaults
+    } = loadConfig({ GENKAN_SECRET_KEYS: KEYS })
     expect(shown).toEqual(defaults)
   })
 })

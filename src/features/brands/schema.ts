@@ -58,6 +58,8 @@ export const settingsSchema = z.strictObject({
   font: z.array(family).min(1).max(8).optional(),
   links: z.strictObject({ privacy: link, terms: link, imprint: link, support: link }).optional(),
   default_locale: z.string().optional(),
+  /** Providers on its pages, in this order, where the client names none. */
+  upstreams: z.array(z.string().min(1).max(32)).max(50).optional(),
   /** When sign-ins that begin under this brand end; never later than the settings of the server say. */
   session: z
     .strictObject({ idle_seconds: z.int().min(60).optional(), absolute_seconds: z.int().min(60).optional() })

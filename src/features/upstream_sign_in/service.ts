@@ -11,7 +11,7 @@ import { networkOf } from '../../platform/client_network.ts'
 import { canonicalEmail } from '../../platform/email_address.ts'
 import { newToken, sha256 } from '../../platform/ids.ts'
 import type { KeyValue } from '../../platform/key_value.ts'
-import type { Tx } from '../../platform/postgres.ts'
+import { type Tx, uniqueViolation } from '../../platform/postgres.ts'
 import { type Arrival, type Json, UpstreamError, type UpstreamIdentity } from '../../platform/upstream.ts'
 import type { Account, Beginning, Writing } from '../accounts/types.ts'
 import type { Identities } from '../identities/types.ts'
@@ -232,25 +232,30 @@ function beginnings(deps: UpstreamSignInDeps) {
 
     /**
      * Makes the account of somebody new, with the identity, all or nothing: proven at once where the provider vouches for the
-     * address, else pending until the mailbox is proven.
-     * @throws {AppError} `already_exists` when somebody else has proven a vouched address meanwhile
+     * address, else pending until the mailbox is proven. `taken`: somebody else has proven the vouched address, or begun with
+     * the identity, in this very moment.
      */
     async begin(
       arrived: Arrived,
       { email, profile, locale }: { email: string; profile: Arrived['profile']; locale: string },
-    ): Promise<AccountView | undefined> {
+    ): Promise<AccountView | 'taken' | 'disabled'> {
       const identity = await asIdentity(arrived)
-      if (identity === undefined) return undefined
+      if (identity === undefined) return 'disabled'
       const vouched = arrived.vouched && arrived.email === email
-      const account = await transaction(async (tx) => {
-        const claims = Object.keys(profile).filter((claim) => profile[claim] === arrived.profile[claim])
-        const provenance = provenanceOf(claims, arrived.upstream, clock.now())
-        const pending = await accounts.createPending({ email, locale, profile, provenance }, tx)
-        await identities.insert(identity, pending.accountId, tx)
-        return vouched ? accounts.proveEmail(pending.accountId, email, tx) : pending
-      })
-      if (account !== undefined && vouched) await accounts.publish(account.accountId)
-      return account
+      const claims = Object.keys(profile).filter((claim) => profile[claim] === arrived.profile[claim])
+      const provenance = provenanceOf(claims, arrived.upstream, clock.now())
+      try {
+        const account = await transaction(async (tx) => {
+          const pending = await accounts.createPending({ email, locale, profile, provenance }, tx)
+          await identities.insert(identity, pending.accountId, tx)
+          return (vouched ? await accounts.proveEmail(pending.accountId, email, tx) : undefined) ?? pending
+        })
+        if (vouched) await accounts.publish(account.accountId)
+        return account
+      } catch (error) {
+        if (uniqueViolation(error) || (error instanceof AppError && error.code === 'already_exists')) return 'taken'
+        throw error
+      }
     },
   }
 }

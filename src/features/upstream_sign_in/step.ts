@@ -3,7 +3,6 @@
  * an account, and the one where an account that was proven is connected.
  */
 
-import { AppError } from '../../errors.ts'
 import { justShown } from '../../interaction/levels.ts'
 import {
   type AccountView,
@@ -173,20 +172,10 @@ async function begin(
     proof: form.proof,
   })
   if (!admitted.ok) return { ...failureOf(admitted), values: typed }
-  const account = await beginOnce(service, arrived, { email, profile: { ...arrived.profile, ...profile }, locale })
+  const account = await service.begin(arrived, { email, profile: { ...arrived.profile, ...profile }, locale })
   if (account === 'taken') return { ok: false, code: 'stale' }
-  if (account === undefined) return { ok: false, code: 'upstream_disabled' }
+  if (account === 'disabled') return { ok: false, code: 'upstream_disabled' }
   return { ok: true, patch: { ...signedIn(arrived, account), remember: form.shared !== 'yes' } }
-}
-
-/** A vouched address that somebody proves in this very moment is theirs. */
-async function beginOnce(service: UpstreamSignInService, ...args: Parameters<UpstreamSignInService['begin']>) {
-  try {
-    return await service.begin(...args)
-  } catch (error) {
-    if (error instanceof AppError && error.code === 'already_exists') return 'taken'
-    throw error
-  }
 }
 
 /** Connects the provider to an account that was just proven by what it had before. */

@@ -90,8 +90,7 @@ function lookups(deps: UpstreamsDeps) {
 
     /** Whether its protocol tells us of logouts. */
     async tellsLogouts(name: string): Promise<boolean> {
-      const row = await repository.find(name)
-      return row !== undefined && connectionOf(row.settings).protocol === 'oidc'
+      return (await repository.list()).some((row) => row.name === name && connectionOf(row.settings).protocol === 'oidc')
     },
 
     async states(): Promise<UpstreamState[]> {
@@ -107,8 +106,7 @@ function toLive({ connect }: UpstreamsDeps, row: Row): LiveUpstream {
   const { name, settings } = row
   const trusted = new Set(settings.trusted_domains)
   return {
-    name,
-    title: titleOf(row),
+    ...{ name, title: titleOf(row) },
     keepsTokens: settings.kind !== 'saml' && settings.keep_tokens,
     driver: connect(name, connectionOf(settings)),
     vouchesFor: (domain) => trusted.has(domain),
@@ -158,7 +156,7 @@ function commands(deps: UpstreamsDeps, write: ReturnType<typeof createWriter>) {
         own(row)
         if (row === undefined) await repository.insert({ name, settings, managed: 'command' }, clock.now(), tx)
         else await repository.updateSettings(name, settings, clock.now(), tx)
-        await outbox.record([row ? updated(row, settings, 'operator') : fact('created', name, 'operator')], tx)
+        await outbox.record([row ? updated(row, settings, 'operator') : fact('upstream.created', name, 'operator')], tx)
       })
     },
 
@@ -168,7 +166,10 @@ function commands(deps: UpstreamsDeps, write: ReturnType<typeof createWriter>) {
         if (row === undefined) return undefined
         if ((row.disabledAt !== undefined) === disabled) return false
         await repository.updateDisabled(name, disabled ? 'command' : undefined, clock.now(), tx)
-        await outbox.record([fact(disabled ? 'disabled' : 'enabled', name, 'operator', { reason })], tx)
+        await outbox.record(
+          [fact(disabled ? 'upstream.disabled' : 'upstream.enabled', name, 'operator', { reason })],
+          tx,
+        )
         return true
       })
     },
@@ -179,7 +180,7 @@ function commands(deps: UpstreamsDeps, write: ReturnType<typeof createWriter>) {
         own(row)
         if (row === undefined) return false
         await repository.delete(name, tx)
-        await outbox.record([fact('deleted', name, 'operator')], tx)
+        await outbox.record([fact('upstream.deleted', name, 'operator')], tx)
         return true
       })
     },
@@ -214,7 +215,7 @@ function declarations(deps: UpstreamsDeps) {
       for (const { name, managed, disabledAt } of current.values()) {
         if (managed !== 'file' || disabledAt !== undefined || wanted.has(name)) continue
         await repository.updateDisabled(name, 'file', clock.now(), tx)
-        facts.push(fact('disabled', name, 'system', { reason: 'left_file' }))
+        facts.push(fact('upstream.disabled', name, 'system', { reason: 'left_file' }))
       }
       if (facts.length > 0) await outbox.record(facts, tx)
       return [...new Set(facts.map(({ data }) => String(data?.upstream)))]
@@ -239,7 +240,7 @@ async function sync(
   }
   if (current === undefined) {
     await repository.insert({ name, settings, managed: 'file' }, clock.now(), tx)
-    return [fact('created', name, 'system')]
+    return [fact('upstream.created', name, 'system')]
   }
   const facts: Fact[] = []
   if (!isDeepStrictEqual(current.settings, JSON.parse(JSON.stringify(settings)))) {
@@ -248,7 +249,7 @@ async function sync(
   }
   if (current.disabledBy === 'file') {
     await repository.updateDisabled(name, undefined, clock.now(), tx)
-    facts.push(fact('enabled', name, 'system'))
+    facts.push(fact('upstream.enabled', name, 'system'))
   }
   return facts
 }
@@ -291,8 +292,8 @@ function problemsOf(
   return { problems: [], settings: read.settings }
 }
 
-function fact(verb: string, upstream: string, actor: string, data: Fact['data'] = {}): Fact {
-  return { type: `upstream.${verb}`, actor, data: { upstream, ...data } }
+function fact(type: Fact['type'], upstream: string, actor: string, data: Fact['data'] = {}): Fact {
+  return { type, actor, data: { upstream, ...data } }
 }
 
 /** Which settings changed; their values may be secrets. */
@@ -300,5 +301,5 @@ function updated({ name, settings: before }: Row, after: UpstreamSettings, actor
   const [old, fresh] = [before, after] as { readonly [setting: string]: unknown }[]
   const names = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort()
   const changed = names.filter((setting) => !isDeepStrictEqual(old?.[setting], fresh?.[setting]))
-  return fact('updated', name, actor, { changed })
+  return fact('upstream.updated', name, actor, { changed })
 }
