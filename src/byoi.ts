@@ -7,6 +7,8 @@ import { identityRepository } from './features/identities/repository.ts'
 import type { createNotices } from './features/notices/index.ts'
 import type { createPasswords } from './features/passwords/index.ts'
 import type { createSessions } from './features/sessions/index.ts'
+import { createUpstreamLogout } from './features/upstream_logout/index.ts'
+import { upstreamLogoutRepository } from './features/upstream_logout/repository.ts'
 import { createUpstreamSignIn } from './features/upstream_sign_in/index.ts'
 import { createUpstreams } from './features/upstreams/index.ts'
 import type { UpstreamsDeps } from './features/upstreams/service.ts'
@@ -54,7 +56,12 @@ export function createUpstreamRooms(foundation: Foundation, rooms: UpstreamRoomD
     signIn: metrics.signIn,
     warn: (error, message) => logger.warn({ err: error }, message),
   })
-  return { upstreams, identities, upstreamSignIn }
+  const upstreamLogout = createUpstreamLogout({
+    ...{ transaction, outbox, clock, kv: foundation.keyValue, repository: upstreamLogoutRepository(database.db) },
+    ...{ upstreams: upstreams.service, identities: identities.service, sessions: sessions.service },
+    warn: (error, message) => logger.warn({ err: error }, message),
+  })
+  return { upstreams, identities, upstreamSignIn, upstreamLogout }
 }
 
 /** Each provider has a driver of its own, and with it a breaker: a slow one delays nobody who comes from another. */

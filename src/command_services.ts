@@ -13,7 +13,7 @@ import { resealOutbox } from './platform/outbox_reseal.ts'
 
 export function commandServices(foundation: Foundation, house: House): CommandServices {
   const { config, database, clock, redis, secretBox, personal, views, mailer } = foundation
-  const { accounts, sessions, enrolment, lostFactors } = house.rooms
+  const { accounts, sessions, enrolment, lostFactors, upstreams } = house.rooms
   const audit = createLedgerAudit({ database, personal, secretBox })
   return {
     config,
@@ -23,8 +23,12 @@ export function commandServices(foundation: Foundation, house: House): CommandSe
     clients: house.clients,
     brands: house.rooms.brands.service,
     upstreams: {
-      ...house.rooms.upstreams.service,
-      callback: (name) => `${config.issuer}/upstream/${name}/callback`,
+      ...upstreams.service,
+      addresses: async (name) => {
+        const url = `${config.issuer}/upstream/${name}`
+        const logout = await upstreams.service.tellsLogouts(name)
+        return { callback: `${url}/callback`, ...(logout && { backchannel_logout_uri: `${url}/backchannel-logout` }) }
+      },
     },
     accounts: {
       list: accounts.service.list,

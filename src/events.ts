@@ -68,6 +68,7 @@ export const FACT_CLASSES: { readonly [type: string]: FactClass | 'permanent' } 
   'identifier.refused': 'security',
   'upstream.verified': 'authentication',
   'upstream.rejected': 'security',
+  'upstream.logout_received': 'authentication',
   'identity.linked': 'security',
   'identity.unlinked': 'security',
   'session.started': 'authentication',

@@ -80,7 +80,7 @@ export interface CommandServices {
     remove(name: string): Promise<boolean>
     inspect(name: string): Promise<Inspected | undefined>
     /** What is to be registered with the provider. */
-    callback(name: string): string
+    addresses(name: string): Promise<{ readonly callback: string; readonly backchannel_logout_uri?: string }>
   }
   readonly accounts: {
     /** Newest first. */

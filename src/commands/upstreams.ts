@@ -47,7 +47,9 @@ const set: Command<Needs> = {
     const text = textOption(input, 'settings')
     if (text === undefined) throw failure('--settings: say what the provider is')
     await upstreams.set(name, read(text))
-    out.line(`upstream ${name} set; its callback is ${upstreams.callback(name)}`)
+    const { callback, backchannel_logout_uri: logout } = await upstreams.addresses(name)
+    out.line(`upstream ${name} set; its callback is ${callback}`)
+    if (logout !== undefined) out.line(`its backchannel_logout_uri, if it tells of logouts, is ${logout}`)
   },
 }
 
@@ -95,14 +97,15 @@ const test: Command<Needs> = {
     const report = await upstreams.inspect(name)
     if (report === undefined) throw absent(name)
     const { issuer, found, problems, rules } = report
+    const addresses = await upstreams.addresses(name)
     const rows = [
       ['issuer', issuer],
-      ['callback', upstreams.callback(name)],
+      ...Object.entries(addresses),
       ...Object.entries(found),
       ...Object.entries(rules).map(([claim, rule]) => [`import ${claim}`, rule]),
       ...problems.map((problem) => ['PROBLEM', problem]),
     ]
-    show(input, out, { ...report, callback: upstreams.callback(name) }, () => table(['WHAT', 'VALUE'], rows))
+    show(input, out, { ...report, ...addresses }, () => table(['WHAT', 'VALUE'], rows))
     if (problems.length > 0) throw failure(`${problems.length} of these would keep people out`)
   },
 }

@@ -59,7 +59,13 @@ export interface UpstreamIdentity {
   /** The provider's session, for its logout (OIDC `sid`, SAML `SessionIndex`). */
   readonly sessionId?: string | undefined
   /** Only where the operator asked for them to be kept. */
-  readonly tokens?: { readonly accessToken: string; readonly refreshToken?: string | undefined } | undefined
+  readonly tokens?: UpstreamTokens | undefined
+}
+
+/** What its own APIs are asked with for the person. */
+export interface UpstreamTokens {
+  readonly accessToken: string
+  readonly refreshToken?: string | undefined
 }
 
 /** A checked logout token (OIDC Back-Channel Logout 1.0 §2.4). */
@@ -67,8 +73,9 @@ export interface UpstreamLogout {
   readonly issuer: string
   readonly subject?: string | undefined
   readonly sessionId?: string | undefined
-  /** To be taken once until `expiresAt` (milliseconds since the epoch). */
+  /** To be taken once until `expiresAt` (both times: milliseconds since the epoch). */
   readonly id: string
+  readonly issuedAt: number
   readonly expiresAt: number
 }
 

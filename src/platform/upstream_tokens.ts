@@ -81,12 +81,13 @@ export async function readLogoutToken(token: unknown, rules: TokenRules): Promis
     subject: sub === undefined ? undefined : subjectOf(sub),
     sessionId: sid === undefined ? undefined : subjectOf(sid),
     id: subjectOf(jti),
+    issuedAt: claims.iat * 1000,
     expiresAt: claims.exp * 1000,
   }
 }
 
 interface Verified {
-  readonly claims: JWTPayload & { iss: string; exp: number }
+  readonly claims: JWTPayload & { iss: string; exp: number; iat: number }
   /** Header `typ` in small letters: media types have no case. */
   readonly type: string | undefined
 }

@@ -613,9 +613,10 @@ describe('OpenID Connect', () => {
     it('name whose session ended', async () => {
       const { key } = await fake.seen()
       const token = await signed(key, { alg: 'RS256', kid: key.kid, typ: 'logout+jwt' }, good())
-      const { exp } = decodeJwt(token)
+      const { iat, exp } = decodeJwt(token)
       expect(await read(create(), token)).toEqual({
-        ...{ issuer: fake.issuer, subject: 'vera', sessionId: 's1', id: 'j1', expiresAt: (exp ?? 0) * 1000 },
+        ...{ issuer: fake.issuer, subject: 'vera', sessionId: 's1', id: 'j1' },
+        ...{ issuedAt: (iat ?? 0) * 1000, expiresAt: (exp ?? 0) * 1000 },
       })
       for (const without of ['sub', 'sid']) {
         const claims = { ...good(), [without]: undefined }

@@ -39,6 +39,8 @@ export interface FakeState {
     readonly key?: FakeKey
     readonly header?: { readonly [member: string]: unknown }
   }
+  /** Over the tokens of its answers. */
+  readonly tokens?: { readonly access_token?: string; readonly refresh_token?: string }
   /** Apple's `user` parameter. */
   readonly user?: string
   readonly faults?: { readonly [path: string]: Fault }

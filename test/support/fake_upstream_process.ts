@@ -90,7 +90,8 @@ async function tokenAnswer(body: unknown): Promise<unknown> {
   const amr = state.amr === undefined ? {} : { amr: state.amr }
   const claims = { ...decodeJwt(answer.id_token), ...amr, ...state.claims, ...forged.claims }
   const kept = Object.entries(claims).filter(([name]) => !without.includes(name))
-  return { ...answer, id_token: await signed(Object.fromEntries(kept), forged.key ?? 'own', forged.header) }
+  const idToken = await signed(Object.fromEntries(kept), forged.key ?? 'own', forged.header)
+  return { ...answer, ...state.tokens, id_token: idToken }
 }
 
 async function signed(claims: object, by: FakeKey, header: object = {}): Promise<string> {

@@ -8,11 +8,8 @@ import { startTarget, type Target } from './target.ts'
 const CLIENT = { id: 'genkan', secret: 'secret-of-genkan-at-the-fake-provider' }
 export const PROVIDER = 'acme'
 
-export interface UpstreamRoom {
-  readonly target: Target
-  readonly fake: FakeUpstream
-  /** A browser that stops where it leaves for a provider. */
-  person(options?: Parameters<Target['person']>[0]): Browser
+/** The way there and back. */
+interface Travel {
   /** Presses the provider's button on a page of the conversation. */
   leave(browser: Browser, page: Page, provider?: string): Promise<Page>
   /** Signs in at the provider as `away` says, and comes back as a browser does. */
@@ -20,51 +17,21 @@ export interface UpstreamRoom {
   /** Both. */
   through(browser: Browser, page: Page, provider?: string): Promise<Page>
   callback(provider?: string): string
+}
+
+export interface UpstreamRoom extends Travel {
+  readonly target: Target
+  readonly fake: FakeUpstream
+  /** A browser that stops where it leaves for a provider. */
+  person(options?: Parameters<Target['person']>[0]): Browser
   close(): Promise<void>
 }
 
-interface Options {
-  /** Over the provider's declaration. */
-  readonly upstream?: object
-  /** More providers, by what they say beside the connection. */
-  readonly others?: readonly { readonly name: string; readonly [setting: string]: unknown }[]
-  /** In their place: whole declarations. */
-  readonly only?: readonly { readonly name: string; readonly [setting: string]: unknown }[]
-  readonly settings?: object
-}
-
-/** Starts the provider, and a product that people may come to from it. */
-export async function startUpstreamRoom(options: Options = {}): Promise<UpstreamRoom> {
-  const port = await freePort()
-  const issuer = `http://localhost:${port}`
-  const names = [PROVIDER, ...(options.others ?? []).map(({ name }) => name)]
-  const fake = await startFakeUpstream([
-    {
-      client_id: CLIENT.id,
-      client_secret: CLIENT.secret,
-      redirect_uris: names.map((name) => `${issuer}/upstream/${name}/callback`),
-    },
-  ])
-  await fake.tell({ automatic: 'continue' })
-  const connection = { kind: 'oidc', issuer: fake.issuer, client_id: CLIENT.id, client_secret: CLIENT.secret }
-  const target = await startTarget({
-    port,
-    settings: {
-      ...SETTINGS,
-      outbound_private_networks: ['127.0.0.0/8'],
-      upstreams: options.only ?? [
-        { name: PROVIDER, title: 'Acme', ...connection, ...options.upstream },
-        ...(options.others ?? []).map((other) => ({ ...connection, ...other })),
-      ],
-      ...options.settings,
-    },
-  })
-  const callback = (provider = PROVIDER) => `${target.issuer}/upstream/${provider}/callback`
-  const room: UpstreamRoom = {
-    target,
-    fake,
+/** How browsers go from the product at `issuer` to the provider and back. */
+export function travelTo(fake: FakeUpstream, issuer: string): Travel {
+  const callback = (provider = PROVIDER) => `${issuer}/upstream/${provider}/callback`
+  const travel: Travel = {
     callback,
-    person: (more = {}) => target.person({ stopAt: ['https://', fake.issuer], ...more }),
     async leave(browser, page, provider = PROVIDER) {
       const form = page.forms.findIndex(({ fields }) =>
         fields.some(({ name, value }) => name === 'provider' && value === provider),
@@ -79,10 +46,62 @@ export async function startUpstreamRoom(options: Options = {}): Promise<Upstream
       return browser.get(`${callback(provider)}?${new URLSearchParams(parameters)}`, `${fake.issuer}/`)
     },
     through: async (browser, page, provider) =>
-      room.comeBack(browser, await room.leave(browser, page, provider), provider),
+      travel.comeBack(browser, await travel.leave(browser, page, provider), provider),
+  }
+  return travel
+}
+
+/** The provider, and how a product at `issuer` declares it as each of `names`. */
+export async function startProvider(issuer: string, names: readonly string[] = [PROVIDER]) {
+  const fake = await startFakeUpstream([
+    {
+      client_id: CLIENT.id,
+      client_secret: CLIENT.secret,
+      redirect_uris: names.map((name) => `${issuer}/upstream/${name}/callback`),
+    },
+  ])
+  await fake.tell({ automatic: 'continue' })
+  const connection = { kind: 'oidc', issuer: fake.issuer, client_id: CLIENT.id, client_secret: CLIENT.secret }
+  return { fake, connection }
+}
+
+interface Options {
+  /** Over the provider's declaration. */
+  readonly upstream?: object
+  /** More providers, by what they say beside the connection. */
+  readonly others?: readonly { readonly name: string; readonly [setting: string]: unknown }[]
+  /** In their place: whole declarations. */
+  readonly only?: readonly { readonly name: string; readonly [setting: string]: unknown }[]
+  readonly settings?: object
+  readonly env?: { readonly [name: string]: string }
+}
+
+/** Starts the provider, and a product that people may come to from it. */
+export async function startUpstreamRoom(options: Options = {}): Promise<UpstreamRoom> {
+  const port = await freePort()
+  const issuer = `http://localhost:${port}`
+  const names = [PROVIDER, ...(options.others ?? []).map(({ name }) => name)]
+  const { fake, connection } = await startProvider(issuer, names)
+  const target = await startTarget({
+    port,
+    env: options.env ?? {},
+    settings: {
+      ...SETTINGS,
+      outbound_private_networks: ['127.0.0.0/8'],
+      upstreams: options.only ?? [
+        { name: PROVIDER, title: 'Acme', ...connection, ...options.upstream },
+        ...(options.others ?? []).map((other) => ({ ...connection, ...other })),
+      ],
+      ...options.settings,
+    },
+  })
+  return {
+    ...travelTo(fake, issuer),
+    target,
+    fake,
+    person: (more = {}) => target.person({ stopAt: ['https://', fake.issuer], ...more }),
     close: async () => {
       await Promise.all([target.close(), fake.stop()])
     },
   }
-  return room
 }

@@ -4,7 +4,7 @@
  */
 import type { Feature } from '../../feature.ts'
 import { createIdentityService, type IdentityDeps } from './service.ts'
-import { type Identities, SEALED_IDENTITY } from './types.ts'
+import { type Identities, SEALED_IDENTITY, SEALED_TOKENS } from './types.ts'
 
 /** The feature and its service: `service` is what signing in and the account pages get. */
 export function createIdentities(deps: IdentityDeps): Feature & { readonly service: Identities } {
@@ -12,7 +12,7 @@ export function createIdentities(deps: IdentityDeps): Feature & { readonly servi
   return {
     name: 'identities',
     service,
-    personal: [SEALED_IDENTITY],
+    personal: [SEALED_IDENTITY, SEALED_TOKENS],
     reacts: [
       {
         types: ['account.disowned'],

@@ -2,7 +2,8 @@
 import type { Knex } from 'knex'
 import type { OpenPersonal, PersonalData } from '../../platform/personal_columns.ts'
 import type { Tx } from '../../platform/postgres.ts'
-import { type Identity, type IdentityKey, SEALED_IDENTITY } from './types.ts'
+import type { UpstreamTokens } from '../../platform/upstream.ts'
+import { type Identity, type IdentityKey, type NewIdentity, SEALED_IDENTITY, SEALED_TOKENS } from './types.ts'
 
 export type IdentityRepository = ReturnType<typeof identityRepository>
 
@@ -13,6 +14,7 @@ interface IdentityRow {
   readonly issuer: string
   readonly subject_hash: string
   readonly sealed_identity: string
+  readonly sealed_tokens: string | null
   readonly linked_at: Date
   readonly used_at: Date | null
 }
@@ -25,6 +27,15 @@ export function identityRepository(db: Knex, personal: PersonalData) {
     issuer,
     subject_hash: await personal.index(`${issuer}\n${subject}`, SUBJECT_HASH),
   })
+  const sealTokens = (id: string, tokens: UpstreamTokens | undefined) =>
+    tokens === undefined ? null : personal.seal({ ...tokens }, SEALED_TOKENS, id)
+  /** The refresh token that is kept of an earlier sign-in. */
+  const keptRefreshToken = async (id: string, tx: Tx): Promise<string | undefined> => {
+    const row = await tx<IdentityRow>('identities').where({ id }).forUpdate().first('sealed_tokens')
+    const sealed = row?.sealed_tokens ?? undefined
+    if (sealed === undefined) return undefined
+    return personal.read((open) => (open(sealed, SEALED_TOKENS, id) as unknown as UpstreamTokens).refreshToken, tx)
+  }
   return {
     /** With `tx`, the row is locked until the transaction ends. */
     async find(key: IdentityKey, tx?: Tx): Promise<Identity | undefined> {
@@ -45,19 +56,29 @@ export function identityRepository(db: Knex, personal: PersonalData) {
     },
 
     /** A unique violation when it is somebody's already. */
-    async insert(identity: Identity, tx: Tx): Promise<void> {
-      const { id, accountId, upstream, subject, label, linkedAt, usedAt } = identity
+    async insert(identity: Identity & Pick<NewIdentity, 'tokens'>, tx: Tx): Promise<void> {
+      const { id, accountId, upstream, subject, label, tokens, linkedAt, usedAt } = identity
       await tx('identities').insert({
         ...{ id, account_id: accountId, upstream, ...(await keyOf(identity)) },
         sealed_identity: personal.seal({ subject, label }, SEALED_IDENTITY, id),
+        sealed_tokens: sealTokens(id, tokens),
         linked_at: linkedAt,
         used_at: usedAt ?? null,
       })
     },
 
-    async use({ id, subject }: Identity, label: string, now: Date, tx: Tx): Promise<void> {
+    async use(
+      { id, subject }: Identity,
+      { label, tokens }: Pick<NewIdentity, 'label' | 'tokens'>,
+      now: Date,
+      tx: Tx,
+    ): Promise<void> {
       const sealed = personal.seal({ subject, label }, SEALED_IDENTITY, id)
-      await tx('identities').where({ id }).update({ sealed_identity: sealed, used_at: now })
+      const refreshToken = tokens && (tokens.refreshToken ?? (await keptRefreshToken(id, tx)))
+      const kept = tokens && { ...tokens, ...(refreshToken !== undefined && { refreshToken }) }
+      await tx('identities')
+        .where({ id })
+        .update({ sealed_identity: sealed, sealed_tokens: sealTokens(id, kept), used_at: now })
     },
 
     /** Only one of the account's own; says whether it was. */

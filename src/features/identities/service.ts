@@ -53,7 +53,7 @@ export function createIdentityService(deps: IdentityDeps): Identities {
     insert: (identity, accountId, tx) => insert(deps, identity, accountId, tx),
     link: linking(deps),
     unlink: unlinking(deps),
-    use: (identity, label, tx) => repository.use(identity, label, clock.now(), tx),
+    use: (identity, now, tx) => repository.use(identity, now, clock.now(), tx),
 
     async disown(accountId, tx) {
       const since = clock.now().getTime() - DISOWNED_DAYS * DAY_MS

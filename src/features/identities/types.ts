@@ -1,10 +1,14 @@
 /** What other rooms may know of the identities that accounts have at upstream providers. */
 import type { AccountView } from '../../interaction/step.ts'
 import type { Tx } from '../../platform/postgres.ts'
+import type { UpstreamTokens } from '../../platform/upstream.ts'
 import type { NoticePage } from '../notices/types.ts'
 
 /** What of an identity is sealed: the provider's name for the person, and how pages name it to them. */
 export const SEALED_IDENTITY = { table: 'identities', key: 'id', column: 'sealed_identity' } as const
+
+/** The provider's tokens, where the operator asked for them. No identity that is read has them: nothing can show them by mistake. */
+export const SEALED_TOKENS = { table: 'identities', key: 'id', column: 'sealed_tokens' } as const
 
 /** Who somebody is upstream: by issuer and subject, and by nothing else (A03). */
 export interface IdentityKey {
@@ -26,6 +30,8 @@ export interface Identity extends IdentityKey {
 export interface NewIdentity extends IdentityKey {
   readonly upstream: string
   readonly label: string
+  /** To be kept. */
+  readonly tokens?: UpstreamTokens | undefined
 }
 
 /** A change of an account, on which page and in which session it is made. */
@@ -56,8 +62,11 @@ export interface Identities {
     id: string,
     change: IdentityChange,
   ): Promise<'unlinked' | 'absent' | 'identity_last_way_in'>
-  /** It has signed its account in. */
-  use(identity: Identity, label: string, tx: Tx): Promise<void>
+  /**
+   * It has signed its account in. `tokens` take the place of those before, without any those are gone; only a refresh token
+   * that the provider did not give again stays (RFC 6749 §6).
+   */
+  use(identity: Identity, now: Pick<NewIdentity, 'label' | 'tokens'>, tx: Tx): Promise<void>
   /** The owner of the account says that it was not them: what was linked while the thief was in goes. */
   disown(accountId: string, tx: Tx): Promise<void>
 }

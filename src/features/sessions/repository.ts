@@ -13,9 +13,11 @@ import {
   type LinkSelector,
   type ListedSession,
   type OpenSession,
+  type ProvenSession,
   SEALED_IP,
   SEALED_USER_AGENT,
   type Session,
+  type UpstreamSelector,
 } from './types.ts'
 
 export type SessionRepository = ReturnType<typeof sessionRepository>
@@ -23,6 +25,9 @@ export type SessionRepository = ReturnType<typeof sessionRepository>
 /** Whether a row is not over. */
 const ALIVE = `created_at >= ?::timestamptz - make_interval(secs => least(absolute_seconds, ?)) and
   seen_at >= ?::timestamptz - make_interval(secs => least(idle_seconds, ?) + ?)`
+
+/** The expression of the index `sessions_upstream`. */
+const UPSTREAM_SESSION = `(jsonb_path_query_first(proofs, '$[*].by.session') #>> '{}')`
 
 function alive({ now, absoluteSeconds, idleSeconds, slackSeconds }: Cutoffs) {
   return [now, absoluteSeconds, now, idleSeconds, slackSeconds]
@@ -58,10 +63,19 @@ function reads(db: Knex, personal: PersonalData) {
       )
       const listed = (row: ListedRow, open: OpenPersonal): ListedSession => ({
         ...toSession(row, open),
-        methods: row.proofs.map(({ method }) => method),
-        clientIds: row.client_ids,
+        ...{ methods: row.proofs.map(({ method }) => method), clientIds: row.client_ids },
       })
       return personal.read((open) => rows.map((row) => listed(row, open)), tx)
+    },
+
+    /** Live sessions with a proof by an upstream provider. */
+    async listUpstream(upstream: string, of: UpstreamSelector, tx: Tx): Promise<ProvenSession[]> {
+      const [where, value] = 'session' in of ? [UPSTREAM_SESSION, of.session] : ['account_id', of.accountId]
+      const { rows } = await tx.raw(
+        `select uid, proofs from sessions where ended_at is null and ${where} = ? and proofs @> ?::jsonb order by uid`,
+        [value, JSON.stringify([{ by: { upstream } }])],
+      )
+      return rows
     },
 
     /** Clients that hold a live grant of the account, by client. */
@@ -312,14 +326,8 @@ function toEnded(row: Pick<LinkRow, 'account_id'> & { uid: string }): Ended {
 }
 
 function toCutLink(row: LinkRow): CutLink {
-  return {
-    accountId: row.account_id,
-    clientId: row.client_id,
-    sid: row.sid,
-    grantId: row.grant_id,
-    sessionUid: row.session_uid,
-    revoked: row.revoked_at !== null,
-  }
+  const { account_id: accountId, client_id: clientId, sid, grant_id: grantId, session_uid: sessionUid } = row
+  return { accountId, clientId, sid, grantId, sessionUid, revoked: row.revoked_at !== null }
 }
 
 function toSession(row: SessionRow, open: OpenPersonal): Session {
@@ -328,16 +336,9 @@ function toSession(row: SessionRow, open: OpenPersonal): Session {
     return sealed === null ? undefined : String(open(sealed, column, row.uid))
   }
   return {
-    uid: row.uid,
-    accountId: row.account_id,
-    amr: row.amr,
-    transient: row.transient,
-    ip: opened(SEALED_IP),
-    country: row.country ?? undefined,
-    userAgent: opened(SEALED_USER_AGENT),
-    createdAt: row.created_at,
-    authenticatedAt: row.authenticated_at,
-    seenAt: row.seen_at,
+    ...{ uid: row.uid, accountId: row.account_id, amr: row.amr, transient: row.transient },
+    ...{ ip: opened(SEALED_IP), country: row.country ?? undefined, userAgent: opened(SEALED_USER_AGENT) },
+    ...{ createdAt: row.created_at, authenticatedAt: row.authenticated_at, seenAt: row.seen_at },
     endedAt: row.ended_at ?? undefined,
     limits: { idleSeconds: row.idle_seconds ?? undefined, absoluteSeconds: row.absolute_seconds ?? undefined },
   }

@@ -118,6 +118,8 @@ function views({ repository, clock, limits }: SessionDeps) {
       return sessions.map((session) => ({ ...session, device: deviceOf(session.userAgent) }))
     },
 
+    listUpstream: repository.listUpstream,
+
     /** Clients that hold a live grant of the account at present. */
     connectedClients: (accountId: string): Promise<ConnectedClient[]> => repository.listConnected(accountId),
   }

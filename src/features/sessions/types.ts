@@ -55,6 +55,15 @@ export type LinkSelector =
   | { readonly accountId: string; readonly clientId: string }
   | { readonly grantId: string }
 
+/** Whose sessions an upstream provider's word opened: those from a session of its own (by hash), or an account's. */
+export type UpstreamSelector = { readonly session: string } | { readonly accountId: string }
+
+/** A session with what was shown in it. */
+export interface ProvenSession {
+  readonly uid: string
+  readonly proofs: readonly Proof[]
+}
+
 /** A session that was ended. */
 export interface Ended {
   readonly uid: string
@@ -136,6 +145,7 @@ export const END_REASONS = {
   logout: { keepsOffline: true, notifies: true },
   account_switched: { keepsOffline: true, notifies: true },
   expired: { keepsOffline: true, notifies: false },
+  upstream_logout: { keepsOffline: true, notifies: true },
   ended_by_account: { keepsOffline: false, notifies: true },
   ended_by_operator: { keepsOffline: false, notifies: true },
   password_changed: { keepsOffline: false, notifies: true },

@@ -19,7 +19,7 @@ import type { NoticePage } from '../notices/types.ts'
 import type { LiveUpstream } from '../upstreams/types.ts'
 import type { UpstreamSignInCode } from './errors.ts'
 import { provenanceOf, readProfile, takenOver } from './schema.ts'
-import { type Arrived, newIdentity, sameTarget, type Target } from './types.ts'
+import { type Arrived, keptTokens, newIdentity, sameTarget, type Target } from './types.ts'
 
 export interface UpstreamSignInDeps {
   readonly issuer: string
@@ -181,7 +181,7 @@ function returns(deps: UpstreamSignInDeps) {
       const account = await accounts.view(known.accountId)
       if (account?.active !== true) return { ok: false, code: 'upstream_account_closed' }
       await deps.transaction(async (tx) => {
-        await identities.use(known, arrived.label, tx)
+        await identities.use(known, arrived, tx)
         await takeOver(deps, account.accountId, arrived, identified.upstream, tx)
       })
       return { ok: true, arrived, account }
@@ -218,11 +218,16 @@ interface Identified {
 
 function beginnings(deps: UpstreamSignInDeps) {
   const { upstreams, identities, accounts, transaction, clock } = deps
-  const isOn = async ({ upstream }: Arrived) => (await upstreams.find(upstream)) !== undefined
+  /** What is to be stored, by the settings of this moment; undefined when the provider is off. */
+  const asIdentity = async (arrived: Arrived) => {
+    const upstream = await upstreams.find(arrived.upstream)
+    return upstream && newIdentity(upstream.keepsTokens ? arrived : { ...arrived, tokens: undefined })
+  }
   return {
     /** Links for whoever has shown both. */
     async link(arrived: Arrived, account: AccountView, page: NoticePage) {
-      return (await isOn(arrived)) ? identities.link(newIdentity(arrived), account, page) : 'disabled'
+      const identity = await asIdentity(arrived)
+      return identity === undefined ? 'disabled' : identities.link(identity, account, page)
     },
 
     /**
@@ -234,14 +239,15 @@ function beginnings(deps: UpstreamSignInDeps) {
       arrived: Arrived,
       { email, profile, locale }: { email: string; profile: Arrived['profile']; locale: string },
     ): Promise<AccountView | 'taken' | 'disabled'> {
-      if (!(await isOn(arrived))) return 'disabled'
+      const identity = await asIdentity(arrived)
+      if (identity === undefined) return 'disabled'
       const vouched = arrived.vouched && arrived.email === email
       const claims = Object.keys(profile).filter((claim) => profile[claim] === arrived.profile[claim])
       const provenance = provenanceOf(claims, arrived.upstream, clock.now())
       try {
         const account = await transaction(async (tx) => {
           const pending = await accounts.createPending({ email, locale, profile, provenance }, tx)
-          await identities.insert(newIdentity(arrived), pending.accountId, tx)
+          await identities.insert(identity, pending.accountId, tx)
           return (vouched ? await accounts.proveEmail(pending.accountId, email, tx) : undefined) ?? pending
         })
         if (vouched) await accounts.publish(account.accountId)
@@ -255,7 +261,7 @@ function beginnings(deps: UpstreamSignInDeps) {
 }
 
 function toArrived({ clock, locales }: UpstreamSignInDeps, { upstream, identity, at }: Identified): Arrived {
-  const { issuer, subject, claims, suggested, acr, amr = [], sessionId } = identity
+  const { issuer, subject, claims, suggested, acr, amr = [], sessionId, tokens } = identity
   const email = canonicalEmail(claims.email)
   const isVerified = claims.email_verified === true
   const profile = readProfile(claims, clock.now(), locales)
@@ -268,6 +274,7 @@ function toArrived({ clock, locales }: UpstreamSignInDeps, { upstream, identity,
     reaches: upstream.levelOf(acr),
     ...(suggested !== undefined && { suggested: readProfile(suggested, clock.now(), locales) }),
     ...(sessionId !== undefined && { session: sha256(`${issuer}\n${sessionId}`) }),
+    ...(tokens !== undefined && { tokens: keptTokens(tokens) }),
   }
 }
 

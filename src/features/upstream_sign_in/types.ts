@@ -1,5 +1,6 @@
 /** What waits while a browser is away at a provider, and whom it brought back. */
 import { z } from 'zod'
+import type { UpstreamTokens } from '../../platform/upstream.ts'
 import type { IdentityKey, NewIdentity } from '../identities/types.ts'
 
 /** Where the answer is awaited: in a conversation, or on the account pages. Both are one browser's (A17). */
@@ -26,6 +27,8 @@ export interface Arrived extends IdentityKey {
   readonly at: number
   /** Hash of the provider's session. */
   readonly session?: string | undefined
+  /** The provider's, where the operator asked for them to be kept. Never shown, and gone with the conversation. */
+  readonly tokens?: UpstreamTokens | undefined
   /** `link`: the person says that they have an account, and proves it first. */
   readonly mode?: 'link' | undefined
   /** The account that was begun with it. */
@@ -48,6 +51,7 @@ const arrivedSchema = z.object({
   reaches: z.string().optional(),
   at: z.number(),
   session: z.string().optional(),
+  tokens: z.object({ accessToken: z.string(), refreshToken: z.string().optional() }).optional(),
   mode: z.literal('link').optional(),
   begun: z.string().optional(),
 }) satisfies z.ZodType<Arrived>
@@ -62,9 +66,17 @@ export function arrivedIn({
   return parsed.success ? parsed.data : undefined
 }
 
-/** What goes into the table is the key and a word for its owner; claims are the account's. */
-export function newIdentity({ upstream, issuer, subject, label }: Arrived): NewIdentity {
-  return { upstream, issuer, subject, label }
+const LONGEST_TOKEN = 16 * 1024
+
+/** They lie in the record of the conversation, which a provider is not to fill. */
+export function keptTokens({ accessToken, refreshToken = '' }: UpstreamTokens): UpstreamTokens | undefined {
+  if (accessToken.length > LONGEST_TOKEN || refreshToken.length > LONGEST_TOKEN) return undefined
+  return { accessToken, ...(refreshToken !== '' && { refreshToken }) }
+}
+
+/** What goes into the table is the key, a word for its owner and what was asked for; claims are the account's. */
+export function newIdentity({ upstream, issuer, subject, label, tokens }: Arrived): NewIdentity {
+  return { upstream, issuer, subject, label, tokens }
 }
 
 /** Whether an answer is awaited here: in the conversation, or session, that the browser left. */

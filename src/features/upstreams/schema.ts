@@ -38,6 +38,9 @@ const common = {
   levels: z.record(z.string(), z.string()).default({}),
 }
 
+/** Whether its access and refresh tokens are kept with the identity, sealed. SAML has none. */
+const tokens = { keep_tokens: z.boolean().default(false) }
+
 const secretClient = { client_id: text, client_secret: text }
 const signingKey = z.strictObject({ key_id: text, algorithm: text, private_key: pem })
 const certified = z.strictObject({ private_key: pem, certificate: pem })
@@ -46,6 +49,7 @@ const parameters = z.record(z.string(), z.string()).default({})
 const oidc = z.strictObject({
   kind: z.literal('oidc'),
   ...common,
+  ...tokens,
   issuer: httpsUrl,
   discovery_url: httpsUrl.optional(),
   client_id: text,
@@ -67,6 +71,7 @@ const oidc = z.strictObject({
 const oauth2 = z.strictObject({
   kind: z.literal('oauth2'),
   ...common,
+  ...tokens,
   ...secretClient,
   issuer: httpsUrl,
   client_authentication: z.enum(['client_secret_basic', 'client_secret_post']).default('client_secret_basic'),
@@ -95,12 +100,13 @@ const saml = z.strictObject({
 })
 
 const preset = <const Kind extends string>(kind: Kind) =>
-  z.strictObject({ kind: z.literal(kind), ...common, ...secretClient })
+  z.strictObject({ kind: z.literal(kind), ...common, ...tokens, ...secretClient })
 
 const tenant = z.strictObject({ id: z.guid().toLowerCase(), owned_domains: z.array(domain).default([]) })
 const microsoft = z.strictObject({
   kind: z.literal('microsoft'),
   ...common,
+  ...tokens,
   ...secretClient,
   accounts: z.union([z.enum(['common', 'organizations', 'consumers']), z.guid().toLowerCase()]),
   tenants: z.union([z.literal('any'), z.array(tenant).min(1)]).optional(),
@@ -108,6 +114,7 @@ const microsoft = z.strictObject({
 const apple = z.strictObject({
   kind: z.literal('apple'),
   ...common,
+  ...tokens,
   ...{ client_id: text, team_id: text, key_id: text, private_key: pem },
 })
 
@@ -157,7 +164,16 @@ const OAUTH2_PRESETS = { facebook, github, linkedin }
 const keysOf = (keys: readonly z.output<typeof signingKey>[]) =>
   keys.map(({ key_id: keyId, algorithm, private_key: privateKey }) => ({ keyId, algorithm, privateKey }))
 
-export function connectionOf(s: UpstreamSettings): Connection {
+export function connectionOf(settings: UpstreamSettings): Connection {
+  const connection = protocolOf(settings)
+  if (connection.protocol === 'saml' || settings.kind === 'saml' || !settings.keep_tokens) return connection
+  const kept = { keepTokens: true }
+  return connection.protocol === 'oidc'
+    ? { protocol: 'oidc', settings: { ...connection.settings, ...kept } }
+    : { protocol: 'oauth2', settings: { ...connection.settings, ...kept } }
+}
+
+function protocolOf(s: UpstreamSettings): Connection {
   switch (s.kind) {
     case 'oidc':
       return { protocol: 'oidc', settings: ofOidc(s) }

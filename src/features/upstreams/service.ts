@@ -88,6 +88,11 @@ function lookups(deps: UpstreamsDeps) {
       return row === undefined ? name : titleOf(row)
     },
 
+    /** Whether its protocol tells us of logouts. */
+    async tellsLogouts(name: string): Promise<boolean> {
+      return (await repository.list()).some((row) => row.name === name && connectionOf(row.settings).protocol === 'oidc')
+    },
+
     async states(): Promise<UpstreamState[]> {
       return (await repository.list()).map((row) => {
         const { name, settings, managed, disabledAt } = row
@@ -101,8 +106,8 @@ function toLive({ connect }: UpstreamsDeps, row: Row): LiveUpstream {
   const { name, settings } = row
   const trusted = new Set(settings.trusted_domains)
   return {
-    name,
-    title: titleOf(row),
+    ...{ name, title: titleOf(row) },
+    keepsTokens: settings.kind !== 'saml' && settings.keep_tokens,
     driver: connect(name, connectionOf(settings)),
     vouchesFor: (domain) => trusted.has(domain),
     rule: (claim) => (settings.import as { readonly [claim: string]: ImportRule })[claim] ?? 'fill_if_empty',

@@ -30,6 +30,8 @@ export interface LiveUpstream {
   rule(claim: string): ImportRule
   /** The level (`acr`) of ours that its `acr` stands for, where the operator takes its word. */
   levelOf(acr: string | undefined): string | undefined
+  /** Whether its tokens may be stored. */
+  readonly keepsTokens: boolean
   /** Whether `amr` values of its own are passed on. */
   readonly passesAmr: boolean
   readonly driver: Upstream

@@ -208,7 +208,8 @@ describe('sessions', () => {
       expect(facts[0]?.data).toEqual({ reason: 'password_changed', count: 1, exceptUid: 'here' })
     })
 
-    const securing = Object.keys(END_REASONS).filter((r) => !['logout', 'account_switched', 'expired'].includes(r))
+    const plain = ['logout', 'account_switched', 'upstream_logout', 'expired']
+    const securing = Object.keys(END_REASONS).filter((reason) => !plain.includes(reason))
     it.each(securing)('%s takes offline grants too and tells the clients', (reason) => {
       expect(END_REASONS[reason as EndReason]).toEqual({ keepsOffline: false, notifies: true })
     })
