@@ -98,6 +98,19 @@ export function createLevels(table: readonly Level[], ofScopes: { readonly [scop
       return table[Math.max(0, index)]?.acr ?? ''
     },
 
+    /**
+     * Whether a provider's word stands in for a second factor of the account's own: it was shown there at the lowest level
+     * that takes two, or at a higher one, and not too long ago.
+     */
+    isVouchedFor(proofs: readonly Proof[], now: number): boolean {
+      const least = table.findIndex(({ methods }) => methods.some(({ length }) => length > 1))
+      if (least < 0) return false
+      const alone = table.slice(least).map(({ acr, maxAge = Number.POSITIVE_INFINITY }): MethodSet => {
+        return { methods: [reaching(acr)], maxAgeMs: maxAge * 1000 }
+      })
+      return met({ sets: alone }, proofs, now)
+    },
+
     /** Whether the level `acr` is at least `least`. */
     atLeast: (acr: string | undefined, least: string): boolean => indexOf(acr) >= Math.max(0, indexOf(least)),
 

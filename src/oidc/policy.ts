@@ -75,13 +75,14 @@ export interface LevelDeps {
  * The client wants accounts with a second factor, and this one, which signed in for another client, has none: the
  * conversation asks for it, or lets it be put off. A session is no way around (A45).
  */
-function enrolment({ accountState, wantsSecondFactor }: LevelDeps) {
+function enrolment({ accountState, wantsSecondFactor, levels, now }: LevelDeps) {
   return new Check('enrolment', 'a second factor is to be set up', 'login_required', async ({ oidc }) => {
     const { client, session } = oidc
     const { accountId, putOffAt } = (session ?? {}) as { accountId?: string; putOffAt?: string }
     // The conversation that has just ended has seen to it.
     if (accountId === undefined || client === undefined || oidc.result?.login) return Check.NO_NEED_TO_PROMPT
     if (!wantsSecondFactor(secondFactorOf(client)) || putOffAt === client.clientId) return Check.NO_NEED_TO_PROMPT
+    if (levels.isVouchedFor(proofsOf(session), now().getTime())) return Check.NO_NEED_TO_PROMPT
     return (await accountState(accountId))?.enrolled ? Check.NO_NEED_TO_PROMPT : Check.REQUEST_PROMPT
   })
 }

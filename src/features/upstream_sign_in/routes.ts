@@ -96,7 +96,7 @@ export function createIdentityRouter(deps: IdentityRouteDeps): Router {
     const { provider } = need(upstreamForm, await form(ctx))
     const me = await gate.enterFresh(ctx, PAGE)
     if (me === undefined) return
-    const from = { ...requestOf(ctx), email: me.account.email, fresh: true }
+    const from = { ...requestOf(ctx), email: me.account.email, fresh: 'where_possible' as const }
     const departed = await service.depart(provider, targetOf(me), from)
     if (departed.ok) redirect(ctx, departed.url)
     else await failed(ctx, me, departed)

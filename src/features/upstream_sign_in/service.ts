@@ -90,7 +90,10 @@ function departures({ issuer, upstreams, kv, warn }: UpstreamSignInDeps) {
         readonly ip: string
         readonly locale: string
         readonly email?: string | undefined
-        readonly fresh: boolean
+        /** Whether it must be shown again there; `where_possible` is for who did so here a moment ago. */
+        readonly fresh: boolean | 'where_possible'
+        /** Levels of ours that are asked for, all of which the provider is to reach when it can. */
+        readonly levels?: readonly string[] | undefined
       },
     ): Promise<{ readonly ok: true; readonly url: string } | Failed | TooMany> {
       const { allowed, retryAfter = 1 } = await kv.hit([
@@ -99,10 +102,14 @@ function departures({ issuer, upstreams, kv, warn }: UpstreamSignInDeps) {
       if (!allowed) return { ok: false, code: 'too_many_requests', retryAfter }
       const upstream = await upstreams.find(name)
       if (upstream === undefined) return { ok: false, code: 'upstream_disabled' }
+      const { provesFreshness } = upstream.driver
+      if (from.fresh === true && !provesFreshness) return { ok: false, code: 'upstream_level_unmet' }
       const state = newToken()
-      const { locale, email: loginHint, fresh } = from
+      const { locale, email: loginHint, levels = [] } = from
+      const acrValues = upstream.acrsReaching(levels)
+      const asked = { acrValues, fresh: from.fresh === 'where_possible' ? provesFreshness : from.fresh }
       try {
-        const departure = { redirectUri: callbackOf(issuer, name), state, locale, loginHint, fresh }
+        const departure = { redirectUri: callbackOf(issuer, name), state, locale, loginHint, ...asked }
         const { url, kept } = await upstream.driver.depart(departure)
         const journey: Journey = { upstream: name, target, state, kept }
         await kv.add(stateKey(state), JSON.stringify(journey), AWAY_SECONDS)

@@ -58,6 +58,8 @@ const oidc = z.strictObject({
   response_mode: z.enum(['query', 'form_post']).default('query'),
   parameters,
   fresh_parameters: parameters,
+  /** Whether it takes `max_age` and answers with `auth_time`; without, nobody is sent there who must show it again. */
+  proves_freshness: z.boolean().default(true),
   signing_keys: z.array(signingKey).max(4).default([]),
   decryption_keys: z.array(signingKey).max(4).default([]),
   signed_requests: z.boolean().default(false),
@@ -104,6 +106,8 @@ const microsoft = z.strictObject({
   ...secretClient,
   accounts: z.union([z.enum(['common', 'organizations', 'consumers']), z.guid().toLowerCase()]),
   tenants: z.union([z.literal('any'), z.array(tenant).min(1)]).optional(),
+  /** The optional claim `auth_time` is switched on in the app's registration. */
+  auth_time: z.boolean().default(false),
 })
 const apple = z.strictObject({
   kind: z.literal('apple'),
@@ -175,7 +179,10 @@ export function connectionOf(s: UpstreamSettings): Connection {
         accounts === 'common' || accounts === 'organizations' || accounts === 'consumers'
           ? accounts
           : { tenantId: accounts }
-      return { protocol: 'oidc', settings: ofMicrosoft({ ...clientOf(s), accounts: whose, tenants: known }) }
+      return {
+        protocol: 'oidc',
+        settings: ofMicrosoft({ ...clientOf(s), accounts: whose, tenants: known, authTime: s.auth_time }),
+      }
     }
     case 'apple': {
       const { client_id: clientId, team_id: teamId, key_id: keyId, private_key: privateKey } = s
@@ -199,7 +206,8 @@ function ofOidc(s: z.output<typeof oidc>): OidcUpstreamSettings {
     clientAuthentication:
       method === 'client_secret_basic' || method === 'client_secret_post' ? { method, secret } : { method },
     ...{ algorithms: s.algorithms, responseMode: s.response_mode, userinfo: s.userinfo },
-    ...{ parameters: s.parameters, freshParameters: s.fresh_parameters, signedRequests: s.signed_requests },
+    ...{ parameters: s.parameters, freshParameters: s.fresh_parameters, provesFreshness: s.proves_freshness },
+    signedRequests: s.signed_requests,
     ...{ signingKeys: keysOf(s.signing_keys), decryptionKeys: keysOf(s.decryption_keys) },
   }
 }

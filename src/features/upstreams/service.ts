@@ -97,7 +97,7 @@ function lookups(deps: UpstreamsDeps) {
   }
 }
 
-function toLive({ connect }: UpstreamsDeps, row: Row): LiveUpstream {
+function toLive({ connect, acrs }: UpstreamsDeps, row: Row): LiveUpstream {
   const { name, settings } = row
   const trusted = new Set(settings.trusted_domains)
   return {
@@ -106,7 +106,13 @@ function toLive({ connect }: UpstreamsDeps, row: Row): LiveUpstream {
     driver: connect(name, connectionOf(settings)),
     vouchesFor: (domain) => trusted.has(domain),
     rule: (claim) => (settings.import as { readonly [claim: string]: ImportRule })[claim] ?? 'fill_if_empty',
-    levelOf: (acr) => (acr === undefined ? undefined : settings.levels[acr]),
+    levelOf: (acr) => (acr !== undefined && Object.hasOwn(settings.levels, acr) ? settings.levels[acr] : undefined),
+    acrsReaching: (levels) => {
+      if (levels.length === 0) return []
+      const least = Math.max(...levels.map((level) => acrs.indexOf(level)))
+      const reaching = Object.entries(settings.levels).filter(([, level]) => acrs.indexOf(level) >= least)
+      return reaching.sort(([, a], [, b]) => acrs.indexOf(a) - acrs.indexOf(b)).map(([acr]) => acr)
+    },
     // Whoever takes its word for a level takes its word for how that was reached.
     passesAmr: Object.keys(settings.levels).length > 0,
   }

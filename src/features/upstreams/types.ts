@@ -30,6 +30,8 @@ export interface LiveUpstream {
   rule(claim: string): ImportRule
   /** The level (`acr`) of ours that its `acr` stands for, where the operator takes its word. */
   levelOf(acr: string | undefined): string | undefined
+  /** Those of its `acr` that stand for all of these levels of ours or more, the lowest first: nobody is asked for more than is needed. */
+  acrsReaching(levels: readonly string[]): readonly string[]
   /** Whether `amr` values of its own are passed on. */
   readonly passesAmr: boolean
   readonly driver: Upstream
