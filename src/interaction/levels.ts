@@ -37,7 +37,8 @@ const PASSIVE = 'device'
 /** As on the account pages. */
 const SET_UP_MS = 300_000
 /** How a set names a level that one proof reaches alone; no method is called so, and none can be asked for by it. */
-const reaching = (acr: string) => `acr:${acr}`
+const LEVEL = 'acr:'
+const reaching = (acr: string) => `${LEVEL}${acr}`
 
 /** The table, weakest level first; `ofScopes` names the level that a scope demands. */
 export function createLevels(table: readonly Level[], ofScopes: { readonly [scope: string]: string } = {}) {
@@ -200,7 +201,9 @@ function enrollable({ sets }: Demand, proofs: readonly Proof[], now: number): re
       sets
         .map((set) => missing(set, proofs, now))
         .filter(({ length }) => length === 1)
-        .flat(),
+        .flat()
+        // What only a provider reaches is nothing to set up.
+        .filter((method) => !method.startsWith(LEVEL)),
     ),
   ]
 }
