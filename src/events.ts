@@ -70,6 +70,8 @@ export const FACT_CLASSES: { readonly [type: string]: FactClass | 'permanent' } 
   'upstream.rejected': 'security',
   'identity.linked': 'security',
   'identity.unlinked': 'security',
+  'identification.recorded': 'security',
+  'identification.removed': 'security',
   'session.started': 'authentication',
   'session.reauthenticated': 'authentication',
   'session.ended': 'authentication',

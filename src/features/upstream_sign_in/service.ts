@@ -14,6 +14,7 @@ import type { KeyValue } from '../../platform/key_value.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import { type Arrival, type Json, UpstreamError, type UpstreamIdentity } from '../../platform/upstream.ts'
 import type { Account, Beginning, Writing } from '../accounts/types.ts'
+import { type Identifications, verifiedIn } from '../identifications/types.ts'
 import type { Identities } from '../identities/types.ts'
 import type { NoticePage } from '../notices/types.ts'
 import type { LiveUpstream } from '../upstreams/types.ts'
@@ -25,6 +26,7 @@ export interface UpstreamSignInDeps {
   readonly issuer: string
   readonly upstreams: { find(name: string): Promise<LiveUpstream | undefined> }
   readonly identities: Pick<Identities, 'find' | 'insert' | 'link' | 'use'>
+  readonly identifications: Pick<Identifications, 'record'>
   readonly accounts: {
     view(accountId: string, tx?: Tx): Promise<AccountView | undefined>
     find(accountId: string, tx?: Tx): Promise<Account | undefined>
@@ -190,6 +192,7 @@ function returns(deps: UpstreamSignInDeps) {
       await deps.transaction(async (tx) => {
         await identities.use(known, arrived.label, tx)
         await takeOver(deps, account.accountId, arrived, identified.upstream, tx)
+        await deps.identifications.record(account.accountId, identified.upstream, arrived, tx)
       })
       return { ok: true, arrived, account }
     },
@@ -225,11 +228,17 @@ interface Identified {
 
 function beginnings(deps: UpstreamSignInDeps) {
   const { upstreams, identities, accounts, transaction, clock } = deps
-  const isOn = async ({ upstream }: Arrived) => (await upstreams.find(upstream)) !== undefined
   return {
     /** Links for whoever has shown both. */
     async link(arrived: Arrived, account: AccountView, page: NoticePage) {
-      return (await isOn(arrived)) ? identities.link(newIdentity(arrived), account, page) : 'disabled'
+      const upstream = await upstreams.find(arrived.upstream)
+      if (upstream === undefined) return 'disabled'
+      const linked = await identities.link(newIdentity(arrived), account, page)
+      // A crash in between loses nothing for good: the next sign-in by it records it.
+      if (linked === 'linked' && arrived.verified !== undefined) {
+        await transaction((tx) => deps.identifications.record(account.accountId, upstream, arrived, tx))
+      }
+      return linked
     },
 
     /**
@@ -241,13 +250,15 @@ function beginnings(deps: UpstreamSignInDeps) {
       arrived: Arrived,
       { email, profile, locale }: { email: string; profile: Arrived['profile']; locale: string },
     ): Promise<AccountView | undefined> {
-      if (!(await isOn(arrived))) return undefined
+      const upstream = await upstreams.find(arrived.upstream)
+      if (upstream === undefined) return undefined
       const vouched = arrived.vouched && arrived.email === email
       const account = await transaction(async (tx) => {
         const claims = Object.keys(profile).filter((claim) => profile[claim] === arrived.profile[claim])
         const provenance = provenanceOf(claims, arrived.upstream, clock.now())
         const pending = await accounts.createPending({ email, locale, profile, provenance }, tx)
         await identities.insert(newIdentity(arrived), pending.accountId, tx)
+        await deps.identifications.record(pending.accountId, upstream, arrived, tx)
         return vouched ? accounts.proveEmail(pending.accountId, email, tx) : pending
       })
       if (account !== undefined && vouched) await accounts.publish(account.accountId)
@@ -265,16 +276,16 @@ function toArrived({ clock, locales }: UpstreamSignInDeps, { upstream, identity,
     ...{ upstream: upstream.name, issuer, subject, profile, at },
     label: email ?? profile.name ?? '',
     email,
-    vouched: email !== undefined && isVerified && upstream.vouchesFor(domainOf(email)),
+    vouched: email !== undefined && isVerified && upstream.vouchesFor(email.slice(email.lastIndexOf('@') + 1)),
     amr: upstream.passesAmr ? amr.slice(0, MOST_AMR) : [],
     reaches: upstream.levelOf(acr),
+    verified: verifiedIn(upstream.identification, identity),
     ...(suggested !== undefined && { suggested: readProfile(suggested, clock.now(), locales) }),
     ...(sessionId !== undefined && { session: sha256(`${issuer}\n${sessionId}`) }),
   }
 }
 
 const MOST_AMR = 8
-const domainOf = (email: string) => email.slice(email.lastIndexOf('@') + 1)
 
 /** Whoever only went back has done nothing that anybody must hear of. */
 async function reject(

@@ -11,6 +11,7 @@ import {
   microsoft as ofMicrosoft,
 } from '../../platform/upstream_presets.ts'
 import type { SamlSettings } from '../../platform/upstream_saml.ts'
+import type { Identifying } from '../identifications/types.ts'
 import { IMPORTED } from './types.ts'
 
 const text = z.string().trim().min(1).max(2000)
@@ -29,6 +30,18 @@ const httpsUrl = z.url({ protocol: /^https?$/ })
 const pem = z.string().regex(/-----BEGIN [A-Z ]+-----/, 'must be PEM')
 const rule = z.enum(['fill_if_empty', 'always', 'never'])
 
+/** What a sign-in by it verifies of a person (OpenID Connect for Identity Assurance 1.0). */
+const identification = z.strictObject({
+  framework: z.string().regex(/^[\w.:/-]{1,100}$/, 'must be a name such as eidas'),
+  evidence: z.string().regex(/^[\w.:/-]{1,100}$/, 'must be a name such as electronic_record'),
+  valid_days: z.int().min(1).max(3650),
+  claims: z
+    .array(z.string().regex(/^[\w.:/-]{1,100}$/))
+    .min(1)
+    .max(30),
+  acrs: z.array(text).min(1).max(20).optional(),
+})
+
 const common = {
   title: title.optional(),
   /** E-mail domains for which its word counts as much as a code of ours: an account there is linked without asking. */
@@ -36,6 +49,7 @@ const common = {
   import: z.partialRecord(z.enum(IMPORTED), rule).default({}),
   /** Its `acr` values, and the levels of ours that they stand for. */
   levels: z.record(z.string(), z.string()).default({}),
+  identification: identification.optional(),
 }
 
 const secretClient = { client_id: text, client_secret: text }
@@ -230,4 +244,43 @@ function ofSaml(s: z.output<typeof saml>): Omit<SamlSettings, 'entityId' | 'redi
     ...{ provider, signing: key(s.signing), decryption: key(s.decryption) },
     ...{ subjectAttribute: s.subject_attribute, ownedDomains: s.owned_domains },
   }
+}
+
+/** Its `acr` values that stand for all of `levels` or more, the lowest first; `acrs` are ours, weakest first. */
+export function acrsReaching(
+  settings: Pick<UpstreamSettings, 'levels'>,
+  acrs: readonly string[],
+  levels: readonly string[],
+): string[] {
+  if (levels.length === 0) return []
+  const least = Math.max(...levels.map((level) => acrs.indexOf(level)))
+  const reaching = Object.entries(settings.levels).filter(([, level]) => acrs.indexOf(level) >= least)
+  return reaching.sort(([, a], [, b]) => acrs.indexOf(a) - acrs.indexOf(b)).map(([acr]) => acr)
+}
+
+/** What a sign-in by it verifies. */
+export function identifyingOf({ identification }: UpstreamSettings): Identifying | undefined {
+  if (identification === undefined) return undefined
+  const { framework, evidence, claims, acrs, valid_days: validDays } = identification
+  return { framework, evidence, claims, acrs, validDays }
+}
+
+const TITLES: { readonly [kind: string]: string } = {
+  google: 'Google',
+  apple: 'Apple',
+  microsoft: 'Microsoft',
+  facebook: 'Facebook',
+  github: 'GitHub',
+  linkedin: 'LinkedIn',
+}
+
+/** As pages call it. */
+export function titleOf({
+  name,
+  settings: { kind, title },
+}: {
+  readonly name: string
+  readonly settings: Pick<UpstreamSettings, 'kind' | 'title'>
+}): string {
+  return title ?? TITLES[kind] ?? name
 }

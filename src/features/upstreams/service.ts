@@ -7,7 +7,16 @@ import { createRowCache } from '../../platform/row_cache.ts'
 import type { Upstream } from '../../platform/upstream.ts'
 import { upstreamError } from './errors.ts'
 import type { UpstreamRepository } from './repository.ts'
-import { type Connection, connectionOf, readSettings, type UpstreamSettings, upstreamName } from './schema.ts'
+import {
+  acrsReaching,
+  type Connection,
+  connectionOf,
+  identifyingOf,
+  readSettings,
+  titleOf,
+  type UpstreamSettings,
+  upstreamName,
+} from './schema.ts'
 import {
   IMPORTED,
   type ImportRule,
@@ -107,28 +116,11 @@ function toLive({ connect, acrs }: UpstreamsDeps, row: Row): LiveUpstream {
     vouchesFor: (domain) => trusted.has(domain),
     rule: (claim) => (settings.import as { readonly [claim: string]: ImportRule })[claim] ?? 'fill_if_empty',
     levelOf: (acr) => (acr !== undefined && Object.hasOwn(settings.levels, acr) ? settings.levels[acr] : undefined),
-    acrsReaching: (levels) => {
-      if (levels.length === 0) return []
-      const least = Math.max(...levels.map((level) => acrs.indexOf(level)))
-      const reaching = Object.entries(settings.levels).filter(([, level]) => acrs.indexOf(level) >= least)
-      return reaching.sort(([, a], [, b]) => acrs.indexOf(a) - acrs.indexOf(b)).map(([acr]) => acr)
-    },
+    acrsReaching: (levels) => acrsReaching(settings, acrs, levels),
+    identification: identifyingOf(settings),
     // Whoever takes its word for a level takes its word for how that was reached.
     passesAmr: Object.keys(settings.levels).length > 0,
   }
-}
-
-const TITLES: { readonly [kind: string]: string } = {
-  google: 'Google',
-  apple: 'Apple',
-  microsoft: 'Microsoft',
-  facebook: 'Facebook',
-  github: 'GitHub',
-  linkedin: 'LinkedIn',
-}
-
-function titleOf({ name, settings: { kind, title } }: Row): string {
-  return title ?? TITLES[kind] ?? name
 }
 
 /** Each change and its fact are one transaction; caches hear of it after the commit. */
