@@ -1,6 +1,8 @@
 /** Whom people may come from, wired: the providers, what accounts are called there, and signing in by one. */
 import type { RequestGuard } from './features/abuse/types.ts'
 import type { createAccounts } from './features/accounts/index.ts'
+import { createIdentifications } from './features/identifications/index.ts'
+import { identificationRepository } from './features/identifications/repository.ts'
 import type { ReadEmail } from './features/identifiers/types.ts'
 import { createIdentities } from './features/identities/index.ts'
 import { identityRepository } from './features/identities/repository.ts'
@@ -44,9 +46,11 @@ export function createUpstreamRooms(foundation: Foundation, rooms: UpstreamRoomD
     signsIn: (methods) =>
       config.levels.some((level) => level.methods.some((set) => set.every((method) => methods.includes(method)))),
   })
+  const repository = identificationRepository(database.db, personal)
+  const identifications = createIdentifications({ repository, outbox, clock, newId })
   const upstreamSignIn = createUpstreamSignIn({
     ...{ issuer: config.issuer, transaction, outbox, clock, locales: views.locales, kv: foundation.sealedKeyValue },
-    ...{ upstreams: upstreams.service, identities: identities.service },
+    ...{ upstreams: upstreams.service, identities: identities.service, identifications: identifications.service },
     ...{
       accounts: accounts.service,
       passwords: passwords.service,
@@ -61,7 +65,7 @@ export function createUpstreamRooms(foundation: Foundation, rooms: UpstreamRoomD
     ...{ upstreams: upstreams.service, identities: identities.service, sessions: sessions.service },
     warn: (error, message) => logger.warn({ err: error }, message),
   })
-  return { upstreams, identities, upstreamSignIn, upstreamLogout }
+  return { upstreams, identities, identifications, upstreamSignIn, upstreamLogout }
 }
 
 /** Each provider has a driver of its own, and with it a breaker: a slow one delays nobody who comes from another. */
@@ -74,5 +78,24 @@ function connector({ config, http, clock, keyValue }: Foundation): UpstreamsDeps
     if (connection.protocol === 'oauth2') return createOAuth2Upstream(connection.settings, { http, clock })
     const own = { entityId: `${url}/metadata`, redirectUri: `${url}/callback` }
     return createSamlUpstream({ ...connection.settings, ...own }, { clock, once })
+  }
+}
+
+type Verifying = Pick<ReturnType<typeof createUpstreamRooms>, 'identifications' | 'upstreams'>
+
+/** What providers have verified of an account, as the engine releases it. */
+export async function verifiedOf({ identifications, upstreams }: Verifying, accountId: string) {
+  const current = await identifications.service.current(accountId)
+  return Promise.all(current.map(async (each) => ({ ...each, title: await upstreams.service.title(each.upstream) })))
+}
+
+/** What providers verify, as the discovery document says it; undefined when none does. */
+export async function verifiedMetadata({ upstreams }: Verifying) {
+  const found = (await upstreams.service.offered()).flatMap(({ identification }) => identification ?? [])
+  if (found.length === 0) return undefined
+  return {
+    trust_frameworks_supported: [...new Set(found.map(({ framework }) => framework))],
+    evidence_supported: [...new Set(found.map(({ evidence }) => evidence))],
+    claims_in_verified_claims_supported: [...new Set(found.flatMap(({ claims }) => claims))],
   }
 }

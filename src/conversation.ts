@@ -209,7 +209,18 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
 
 /** What an account signs in with: a page for each method, and the page that lists them. */
 function createFactorPages({ config, clock }: Foundation, rooms: Rooms, area: AccountArea): readonly Feature[] {
-  const { totp, recoveryCodes, smsCodes, passkeys, passwords, brands, identities, upstreams, upstreamSignIn } = rooms
+  const {
+    totp,
+    recoveryCodes,
+    smsCodes,
+    passkeys,
+    passwords,
+    brands,
+    identities,
+    identifications,
+    upstreams,
+    upstreamSignIn,
+  } = rooms
   const codes = createRecoveryCodePages({ codes: recoveryCodes.service, area })
   const issuerName = async () => (await brands.service.page()).name
   const { issuer } = config
@@ -223,7 +234,8 @@ function createFactorPages({ config, clock }: Foundation, rooms: Rooms, area: Ac
     afterSetUp: codes.afterSetUp,
   })
   const linked = createIdentityPages({
-    ...{ service: upstreamSignIn.service, identities: identities.service, upstreams: upstreams.service, area, clock },
+    ...{ service: upstreamSignIn.service, identities: identities.service, identifications: identifications.service },
+    ...{ upstreams: upstreams.service, area, clock },
   })
   const password = async ({ accountId }: SignedIn): Promise<SecurityRow> => {
     const isSet = await passwords.service.isSet(accountId)

@@ -71,6 +71,8 @@ export const FACT_CLASSES: { readonly [type: string]: FactClass | 'permanent' } 
   'upstream.logout_received': 'authentication',
   'identity.linked': 'security',
   'identity.unlinked': 'security',
+  'identification.recorded': 'security',
+  'identification.removed': 'security',
   'session.started': 'authentication',
   'session.reauthenticated': 'authentication',
   'session.ended': 'authentication',

@@ -3,6 +3,7 @@
  * command line asks it for services.
  */
 import type Router from '@koa/router'
+import { verifiedMetadata, verifiedOf } from './byoi.ts'
 import { createConversation } from './conversation.ts'
 import { enrolmentPolicy } from './enrolment_policy.ts'
 import type { Feature, Job } from './feature.ts'
@@ -25,6 +26,7 @@ import { createEngineInteractions } from './oidc/interactions.ts'
 import { createJwtIntrospection } from './oidc/jwt_introspection.ts'
 import { createEnginePages } from './oidc/pages.ts'
 import { createProvider, type Engine } from './oidc/provider.ts'
+import { createVerifiedDiscovery } from './oidc/verified_claims.ts'
 import { createAuditRetention } from './platform/audit_retention.ts'
 import { createDeliveries } from './platform/deliveries.ts'
 import { createDispatcher } from './platform/dispatcher.ts'
@@ -78,9 +80,9 @@ export function createHouse(foundation: Foundation) {
     pages,
     csrf,
     languages,
-    clients: rooms.clients.service,
-    keys: rooms.keys.service,
+    ...{ clients: rooms.clients.service, keys: rooms.keys.service },
     introspectJwt: introspectionOf(foundation, rooms),
+    documented: createVerifiedDiscovery(() => verifiedMetadata(rooms)),
     rooms,
     sealing,
     routers: [
@@ -185,6 +187,7 @@ function createEngine(foundation: Foundation, rooms: Rooms, parts: EngineParts):
     wantsSecondFactor: (ofClient) =>
       enrolmentPolicy(config.secondFactor)({ secondFactor: ofClient }, undefined).policy === 'required',
     accountClaims: accounts.service.claims,
+    verifiedOf: (accountId) => verifiedOf(rooms, accountId),
     findConsent: consents.service.find,
     linkClient: sessions.service.linkClient,
     grantRevoked: async (grantId, reason) => {

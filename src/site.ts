@@ -2,6 +2,7 @@
 import type { RequestListener } from 'node:http'
 import Router from '@koa/router'
 import type { Context, Next } from 'koa'
+import { UPSTREAMS_TOPIC } from './features/upstreams/types.ts'
 import type { Foundation } from './foundation.ts'
 import type { House } from './house.ts'
 import { createAssets } from './http/assets.ts'
@@ -24,6 +25,7 @@ export function createSite(foundation: Foundation, house: House, readiness: Read
   const { config, logger, views, metrics, unavailable } = foundation
   const { issuer } = config
   const preserialised = createPreserialised(DOCUMENTS, DOCUMENT_SECONDS)
+  foundation.invalidation.subscribe(UPSTREAMS_TOPIC, () => preserialised.clear())
   const middleware = [
     createRequestContext({ ...config, issuer, languages: house.languages }),
     createObserver(metrics.request),
@@ -45,6 +47,7 @@ export function createSite(foundation: Foundation, house: House, readiness: Read
       middleware,
       routers: [...house.routers, frontRouter(house, views.asset('favicon.svg'))],
       preserialised,
+      documented: house.documented,
       onError: (error) => logger.error({ err: error }, 'request failed'),
     })
   }

@@ -26,15 +26,21 @@ export interface WebDeps {
   readonly middleware: readonly Middleware[]
   readonly routers: readonly Router[]
   readonly preserialised: Preserialised
+  /** What is told in documents beside the engine's own words. */
+  readonly documented: Middleware
   readonly onError: (error: unknown) => void
 }
 
 /** Puts the house in front of one provider and returns its request listener. */
-export function createWeb(provider: Engine, { middleware, routers, preserialised, onError }: WebDeps): RequestListener {
+export function createWeb(
+  provider: Engine,
+  { middleware, routers, preserialised, documented, onError }: WebDeps,
+): RequestListener {
   // The engine's types name another release of Koa's; it is the same application.
   const app = provider as unknown as Koa
   for (const layer of middleware) app.use(layer)
   app.use(preserialised.keep)
+  app.use(documented)
   app.use(ownRoutes(routers))
   app.on('error', onError)
   return preserialised.serve(app.callback())

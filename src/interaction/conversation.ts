@@ -45,7 +45,7 @@ export interface InteractionStoreDeps {
     open(session: OpenedSession): Promise<string>
     end(uid: string, reason: 'account_switched' | 'expired'): Promise<unknown>
   }
-  readonly levels: Pick<Levels, 'demand' | 'ofFactors'>
+  readonly levels: Pick<Levels, 'demand' | 'ofFactors' | 'isVouchedFor'>
   /** Whether an account that signs in to a client must have a second factor. */
   readonly enrolmentOf: (client: ClientView, account: AccountView | undefined) => EnrolmentPolicy
   /** A browser that the account has told us to remember, as a proof; asked once the account has signed in. */
@@ -141,10 +141,8 @@ export async function loadConversation(
 }
 
 /** The state with what policy makes of it at this moment. */
-export function judged(
-  { levels, enrolmentOf, clock }: InteractionStoreDeps,
-  known: Omit<FlowState, 'demands' | 'enrolment' | 'now'>,
-): FlowState {
+export function judged(deps: InteractionStoreDeps, known: Omit<FlowState, 'demands' | 'enrolment' | 'now'>): FlowState {
+  const { levels, clock } = deps
   const { prompt, params, client, progress, account } = known
   // What an account has is nobody's to see before its first proof.
   const own = authenticated(progress) && account !== undefined ? levels.ofFactors(account.factors) : undefined
@@ -153,7 +151,21 @@ export function judged(
   const setsUp = account !== undefined && authenticated(progress) && needsSetUp(request, progress.proofs, now, account)
   const isFresh = setsUp || prompt.reasons.some((reason) => ASKS_AFRESH.includes(reason))
   const demands = [...(own === undefined ? [] : [own]), request]
-  return { ...known, demands: isFresh ? demands.map(afresh) : demands, enrolment: enrolmentOf(client, account), now }
+  const enrolment = enrolmentFor(deps, client, account, progress.proofs, now)
+  return { ...known, demands: isFresh ? demands.map(afresh) : demands, enrolment, now }
+}
+
+/** Whoever has shown two factors at a provider whose word is taken for them must set up none here: it is only offered. */
+function enrolmentFor(
+  { enrolmentOf, levels }: InteractionStoreDeps,
+  client: ClientView,
+  account: AccountView | undefined,
+  proofs: readonly Proof[],
+  now: number,
+): EnrolmentPolicy {
+  const enrolment = enrolmentOf(client, account)
+  const isSpared = enrolment.policy === 'required' && levels.isVouchedFor(proofs, now)
+  return isSpared ? { ...enrolment, policy: 'optional' } : enrolment
 }
 
 /** The client wants the person to show it now: nothing that was shown before will do. */
@@ -186,7 +198,8 @@ async function firstProgress(
   const now = deps.clock.now().getTime()
   const young = proofs.filter(({ at }) => now - at <= longest)
   const brought: Progress = { ...first, identifier: account.email, accountId, proofs: young }
-  const isDue = enrolmentDue({ enrolment: deps.enrolmentOf(client, account), account, progress: brought })
+  const enrolment = enrolmentFor(deps, client, account, young, now)
+  const isDue = enrolmentDue({ enrolment, account, progress: brought })
   const setsUp = isDue || needsSetUp(demand, young, now, account)
   return setsUp ? { ...brought, proofs: justShown(young, now) } : brought
 }

@@ -37,8 +37,8 @@ const PASSIVE = 'device'
 /** As on the account pages. */
 const SET_UP_MS = 300_000
 /** How a set names a level that one proof reaches alone; no method is called so, and none can be asked for by it. */
-const REACHING = 'acr:'
-const reaching = (acr: string) => `${REACHING}${acr}`
+const LEVEL = 'acr:'
+const reaching = (acr: string) => `${LEVEL}${acr}`
 
 /** The table, weakest level first; `ofScopes` names the level that a scope demands. */
 export function createLevels(table: readonly Level[], ofScopes: { readonly [scope: string]: string } = {}) {
@@ -97,6 +97,19 @@ export function createLevels(table: readonly Level[], ofScopes: { readonly [scop
       const reachable = (set: readonly string[]) => set.every((method) => available(method, factors))
       const index = table.findLastIndex(({ methods }) => methods.some(reachable))
       return table[Math.max(0, index)]?.acr ?? ''
+    },
+
+    /**
+     * Whether a provider's word stands in for a second factor of the account's own: it was shown there at the lowest level
+     * that takes two, or at a higher one, and not too long ago.
+     */
+    isVouchedFor(proofs: readonly Proof[], now: number): boolean {
+      const least = table.findIndex(({ methods }) => methods.some(({ length }) => length > 1))
+      if (least < 0) return false
+      const alone = table.slice(least).map(({ acr, maxAge = Number.POSITIVE_INFINITY }): MethodSet => {
+        return { methods: [reaching(acr)], maxAgeMs: maxAge * 1000 }
+      })
+      return met({ sets: alone }, proofs, now)
     },
 
     /** Whether the level `acr` is at least `least`. */
@@ -189,7 +202,8 @@ function enrollable({ sets }: Demand, proofs: readonly Proof[], now: number): re
         .map((set) => missing(set, proofs, now))
         .filter(({ length }) => length === 1)
         .flat()
-        .filter((method) => !method.startsWith(REACHING)),
+        // What only a provider reaches is nothing to set up.
+        .filter((method) => !method.startsWith(LEVEL)),
     ),
   ]
 }

@@ -1,15 +1,20 @@
 /** The engine's view of an account: is it alive, and what may be said about it. */
 import Provider, { type Account, type FindAccount } from 'oidc-provider'
+import { VERIFIED_CLAIMS } from '../interaction/verified_claims.ts'
 import type { AccountState } from './adapter/adapter.ts'
+import { release, type VerifiedRecord } from './verified_claims.ts'
 
 export interface AccountDeps {
   readonly accountState: (accountId: string) => Promise<AccountState | undefined>
   /** Every standard claim of the account, in the words of OIDC Core §5.1. */
   readonly accountClaims: (accountId: string) => Promise<{ [claim: string]: unknown } | undefined>
+  /** Identifications that count now, newest first. */
+  readonly verifiedOf: (accountId: string) => Promise<readonly VerifiedRecord[]>
+  readonly clock: { now(): Date }
 }
 
 /** `findAccount` of the engine: a disabled, deleted or just-ended account is not found. Reads SQL only for claims. */
-export function createFindAccount({ accountState, accountClaims }: AccountDeps): FindAccount {
+export function createFindAccount({ accountState, accountClaims, verifiedOf, clock }: AccountDeps): FindAccount {
   return async (ctx, sub) => {
     const state = await accountState(sub)
     if (state?.active !== true) return undefined
@@ -20,7 +25,11 @@ export function createFindAccount({ accountState, accountClaims }: AccountDeps):
       accountId: sub,
       claims: async (use, _scope, requested) => {
         if (use === 'id_token' && Object.keys(requested).length === 0 && !carriesProfile()) return { sub }
-        return { ...(await accountClaims(sub)), sub }
+        const { client, entities } = ctx.oidc
+        const asked = requested[VERIFIED_CLAIMS]
+        const isGranted = asked !== undefined && client !== undefined && entities.Grant !== undefined
+        const verified = isGranted && release(asked, client, entities.Grant, await verifiedOf(sub), clock.now())
+        return { ...(await accountClaims(sub)), ...(verified && { [VERIFIED_CLAIMS]: verified }), sub }
       },
     }
     return account

@@ -23,6 +23,8 @@ export const CLAIMS = {
   email: ['email', 'email_verified'],
   address: ['address'],
   phone: ['phone_number', 'phone_number_verified'],
+  // Never by a scope: a client asks for each by name (OpenID Connect for Identity Assurance 1.0).
+  verified_claims: null,
   iss: null,
   sid: null,
 } as const

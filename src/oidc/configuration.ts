@@ -16,6 +16,7 @@ import { isCompactJws } from './compact_jws.ts'
 import { type SigningKey, toEngineKeys } from './keys.ts'
 import { createPolicy, extraPrompts, type LevelDeps } from './policy.ts'
 import { createResourceServers } from './resource_servers.ts'
+import { assertVerifiedClaims } from './verified_claims.ts'
 
 export interface ConfigurationDeps {
   readonly config: Config
@@ -44,6 +45,7 @@ const CLIENT_METADATA = [
   'first_party',
   'brand',
   'upstreams',
+  'verified_claims',
   'require_pkce',
   'resources',
   'resource_scopes',
@@ -211,7 +213,7 @@ function features(deps: ConfigurationDeps) {
   return {
     devInteractions: { enabled: false },
     backchannelLogout: { enabled: true },
-    claimsParameter: { enabled: true },
+    claimsParameter: { enabled: true, assertClaimsParameter: assertVerifiedClaims },
     clientCredentials: { enabled: true },
     dPoP: {
       enabled: true,

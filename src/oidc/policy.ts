@@ -3,7 +3,7 @@ import { errors, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provide
 import type { Config } from '../config.ts'
 import { type Levels, met, wishesOf } from '../interaction/levels.ts'
 import type { EnrolmentPolicy } from '../interaction/step.ts'
-import { consentIn } from './grants.ts'
+import { claimsAsked, consentIn, verifiedIn } from './grants.ts'
 import { proofsOf } from './models.ts'
 import { secondFactorOf } from './pages.ts'
 
@@ -24,9 +24,28 @@ export function createPolicy(extra: readonly string[], deps: LevelDeps) {
   login?.checks.add(level(deps))
   login?.checks.add(enrolment(deps))
   const consent = policy.get('consent')
-  if (consent !== undefined) consent.details = (ctx) => ({ agreed: consentIn(ctx) })
+  consent?.checks.remove('op_claims_missing')
+  consent?.checks.add(claimsMissing())
+  if (consent !== undefined) consent.details = (ctx) => ({ agreed: consentIn(ctx), verified: verifiedIn(ctx) })
   for (const name of extra) policy.add(new Prompt({ name, requestable: true }), 0)
   return policy
+}
+
+/** Of the protocol, and in every ID token that they belong into. */
+const NEED_NO_CONSENT = ['sub', 'sid', 'auth_time', 'acr', 'amr', 'iss']
+
+/** As the engine's own, but verified claims are asked for one by one, and only those that there are. */
+function claimsMissing() {
+  const missing = (ctx: KoaContextWithOIDC): string[] => {
+    const held = ctx.oidc.entities.Grant?.getOIDCClaimsEncountered() ?? []
+    return claimsAsked(ctx).filter((claim) => !held.includes(claim) && !NEED_NO_CONSENT.includes(claim))
+  }
+  return new Check(
+    'op_claims_missing',
+    'requested claims not granted',
+    (ctx) => (missing(ctx).length > 0 ? Check.REQUEST_PROMPT : Check.NO_NEED_TO_PROMPT),
+    (ctx) => ({ missingOIDCClaims: missing(ctx) }),
+  )
 }
 
 /** The session names an account that cannot be loaded any more (ended, disabled or deleted in this very moment). */
@@ -75,13 +94,14 @@ export interface LevelDeps {
  * The client wants accounts with a second factor, and this one, which signed in for another client, has none: the
  * conversation asks for it, or lets it be put off. A session is no way around (A45).
  */
-function enrolment({ accountState, wantsSecondFactor }: LevelDeps) {
+function enrolment({ accountState, wantsSecondFactor, levels, now }: LevelDeps) {
   return new Check('enrolment', 'a second factor is to be set up', 'login_required', async ({ oidc }) => {
     const { client, session } = oidc
     const { accountId, putOffAt } = (session ?? {}) as { accountId?: string; putOffAt?: string }
     // The conversation that has just ended has seen to it.
     if (accountId === undefined || client === undefined || oidc.result?.login) return Check.NO_NEED_TO_PROMPT
     if (!wantsSecondFactor(secondFactorOf(client)) || putOffAt === client.clientId) return Check.NO_NEED_TO_PROMPT
+    if (levels.isVouchedFor(proofsOf(session), now().getTime())) return Check.NO_NEED_TO_PROMPT
     return (await accountState(accountId))?.enrolled ? Check.NO_NEED_TO_PROMPT : Check.REQUEST_PROMPT
   })
 }

@@ -28,6 +28,7 @@ export function createProvider(given: OidcDeps): Provider {
     accountState: guard(given.accountState),
     accountClaims: guard(given.accountClaims),
     findConsent: guard(given.findConsent),
+    verifiedOf: guard(given.verifiedOf),
     interactionOpened: guard(given.interactionOpened),
     deviceChanged: guard(given.deviceChanged),
   }
@@ -40,7 +41,7 @@ export function createProvider(given: OidcDeps): Provider {
       now,
       adapter: createAdapterFactory(deps),
       findAccount: createFindAccount(deps),
-      loadExistingGrant: createLoadExistingGrant(deps.findConsent),
+      loadExistingGrant: createLoadExistingGrant(deps),
     }),
   )
   // `http/request_context` has pinned Host and X-Forwarded-* to the issuer before the engine reads them.

@@ -16,7 +16,7 @@ export interface Departure {
   readonly locale?: string | undefined
   /** Canonical e-mail address of whom the page is about. */
   readonly loginHint?: string | undefined
-  /** Authentication contexts of the provider, best first. */
+  /** Authentication contexts of the provider, any of which would do; the one that is wanted most comes first. */
   readonly acrValues?: readonly string[] | undefined
   /** The person must show it again now, whatever session the provider has (OIDC `max_age=0`, SAML `ForceAuthn`). */
   readonly fresh?: boolean | undefined
@@ -89,6 +89,8 @@ export interface UpstreamReport {
 }
 
 export interface Upstream {
+  /** Whether it can let a person show it again now, and say that they did. Where it cannot, `fresh` ends in `level_unmet`. */
+  readonly provesFreshness: boolean
   depart(departure: Departure): Promise<Departed>
   /** @throws {UpstreamError} */
   finish(arrival: Arrival): Promise<UpstreamIdentity>

@@ -64,6 +64,7 @@ interface EmailList {
 export function createOAuth2Upstream(settings: OAuth2UpstreamSettings, deps: UpstreamDeps): Upstream {
   const requests = createUpstreamRequests(deps)
   return {
+    provesFreshness: false,
     depart: (departure) => requests.leg(() => depart(settings, departure)),
     finish: (arrival) => requests.leg(() => finish(settings, requests, arrival)),
     inspect: () =>

@@ -85,6 +85,7 @@ export function createOidcUpstream(settings: OidcUpstreamSettings, deps: Upstrea
   const provider: Provider = { settings, requests, issuers, now, clientProof, signingKey, discover, tokenRules }
 
   return {
+    provesFreshness: settings.provesFreshness ?? true,
     depart: (departure) => requests.leg(() => depart(provider, departure)),
     finish: (arrival) => requests.leg(() => finish(provider, arrival)),
     readLogout: (token) => requests.leg(async () => readLogoutToken(token, await tokenRules(await discover()))),

@@ -36,6 +36,8 @@ export interface OidcUpstreamSettings {
   readonly parameters?: { readonly [name: string]: string } | undefined
   /** More parameters when the person must show it again now, beside `max_age=0`: `prompt: login` where it is needed. */
   readonly freshParameters?: { readonly [name: string]: string } | undefined
+  /** Takes `max_age` and answers it with `auth_time`. Default: true. */
+  readonly provesFreshness?: boolean | undefined
   /** Our keys for `private_key_jwt` and request objects; the first signs, all are published. */
   readonly signingKeys?: readonly UpstreamKey[] | undefined
   /** Our keys that ID tokens are encrypted to; all of them decrypt, all are published. */

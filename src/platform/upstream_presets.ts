@@ -13,7 +13,7 @@ interface SecretClient {
 /**
  * developers.google.com/identity/openid-connect/openid-connect and …/reference: discovery at the issuer (tokens once said
  * `accounts.google.com` without a scheme; new ones do not), profile in the ID token, `email_verified` a boolean. Knows no `max_age`: it cannot be
- * asked to let the person show it again, and such a journey ends in `level_unmet`.
+ * asked to let the person show it again.
  */
 export function google({ clientId, clientSecret }: SecretClient): OidcUpstreamSettings {
   return {
@@ -22,13 +22,15 @@ export function google({ clientId, clientSecret }: SecretClient): OidcUpstreamSe
     clientAuthentication: { method: 'client_secret_post', secret: clientSecret },
     scopes: ['openid', 'email', 'profile'],
     algorithms: ['RS256'],
+    provesFreshness: false,
   }
 }
 
 /**
  * developer.apple.com/documentation/signinwithapplerestapi ("Request an authorization", "Generate and validate tokens",
  * "Authenticating users with Sign in with Apple"): the secret is an ES256 JWT; with scopes the answer is a form_post; the
- * name comes once, in the form and not in the token; `email_verified` is "String or Boolean".
+ * name comes once, in the form and not in the token; `email_verified` is "String or Boolean"; neither `max_age` nor `auth_time` is
+ * documented.
  */
 export function apple(own: {
   /** The Services ID. */
@@ -46,6 +48,7 @@ export function apple(own: {
     scopes: ['openid', 'email', 'name'],
     algorithms: ['RS256'],
     responseMode: 'form_post',
+    provesFreshness: false,
     emailRule: 'claim_or_text',
     userParameter: true,
   }
@@ -68,9 +71,11 @@ export function microsoft(
     readonly accounts: MicrosoftAccounts
     /** Demanded by `common` and `organizations`. */
     readonly tenants?: readonly UpstreamTenant[] | 'any' | undefined
+    /** The optional claim `auth_time` is switched on in the app. */
+    readonly authTime?: boolean | undefined
   },
 ): OidcUpstreamSettings {
-  const { clientId, clientSecret, accounts, tenants } = own
+  const { clientId, clientSecret, accounts, tenants, authTime = false } = own
   const host = 'https://login.microsoftonline.com'
   const many = accounts === 'common' || accounts === 'organizations'
   const tenantId = typeof accounts === 'object' ? accounts.tenantId : CONSUMERS
@@ -83,6 +88,7 @@ export function microsoft(
     scopes: ['openid', 'email', 'profile'],
     algorithms: ['RS256'],
     freshParameters: { prompt: 'login' },
+    provesFreshness: authTime,
     emailRule: 'domain_owner',
     tenants,
   }

@@ -122,6 +122,7 @@ export function createSamlUpstream(settings: SamlSettings, { clock, once }: Saml
   }
 
   return {
+    provesFreshness: true,
     depart,
     finish,
     publish: async () => ({ type: 'application/samlmetadata+xml', body: metadataOf(settings, known) }),

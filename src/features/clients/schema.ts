@@ -44,10 +44,7 @@ const scope = z
 export const metadataSchema = z.strictObject({
   client_id: z.string().regex(CLIENT_ID, ID_PROBLEM),
   client_name: displayName,
-  client_uri: uri.optional(),
-  logo_uri: uri.optional(),
-  policy_uri: uri.optional(),
-  tos_uri: uri.optional(),
+  ...{ client_uri: uri.optional(), logo_uri: uri.optional(), policy_uri: uri.optional(), tos_uri: uri.optional() },
   contacts: unique(z.email(), 10).optional(),
   application_type: z.enum(['web', 'native']),
   redirect_uris: unique(z.string(), 50),
@@ -80,6 +77,8 @@ export const metadataSchema = z.strictObject({
   initiate_login_uri: uri.optional(),
   /** Upstream providers that its pages offer, in this order; without, all. One that is off or unknown is not shown. */
   upstreams: unique(z.string(), 50).optional(),
+  /** Verified claims that it may ask people to release to it (OpenID Connect for Identity Assurance 1.0); without, none. */
+  verified_claims: unique(z.string().regex(/^[\w.:/-]{1,100}$/), 30).optional(),
   registration_fields: registrationFieldsSchema.optional(),
   /** Language of its pages when neither request, account nor browser says one that there is. */
   default_locale: z.string().optional(),

@@ -1,6 +1,7 @@
 /** The rules of consent: what a client asks, what is new, and what "Allow" gives it. */
 import type { Fact } from '../../events.ts'
 import type { FlowState } from '../../interaction/step.ts'
+import { permissionsIn, readVerifiedPermission, type VerifiedOffer } from '../../interaction/verified_claims.ts'
 import type { Statement } from '../../platform/outbox.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { ConsentRepository } from './repository.ts'
@@ -52,7 +53,7 @@ export function askedBy({ prompt, params }: Pick<FlowState, 'prompt' | 'params'>
   const { missingOIDCScope, missingOIDCClaims, missingResourceScopes, granted } = prompt.details
   const requested = new Set(strings(typeof params.scope === 'string' ? params.scope.split(' ') : []))
   const held = [before, agreementOf(granted)].filter((agreement) => agreement !== undefined)
-  const claims = claimsIn(params.claims)
+  const claims = new Set([...claimsIn(params.claims), ...permissionsIn(offeredIn({ prompt }))])
   return {
     scopes: unique([
       ...held.flatMap(({ scopes }) => scopes).filter((scope) => requested.has(scope)),
@@ -95,13 +96,24 @@ export function agreedBefore({ prompt }: Pick<FlowState, 'prompt'>): Agreement |
   return agreed === null ? null : agreementOf(agreed)
 }
 
+/** What was verified of the person and could be given to the client, as the engine found it. */
+export function offeredIn({ prompt }: Pick<FlowState, 'prompt'>): readonly VerifiedOffer[] {
+  const { verified } = prompt.details
+  return Array.isArray(verified) ? (verified as VerifiedOffer[]) : []
+}
+
 /** Known scopes in a fixed order, so that the same request always reads the same; what lasts longest comes last. */
 const READING_ORDER = ['openid', 'profile', 'email', 'address', 'phone', '', 'offline_access']
 
 /** The agreement as a page shows it, what is new against `before` marked. */
 export function permissionsOf(agreement: Agreement, before?: Agreement): Permission[] {
   const lines = (names: readonly string[], held: readonly string[] = [], resource = ''): Permission[] =>
-    names.map((name) => ({ name, isNew: !held.includes(name), resource }))
+    names.map((name) => {
+      const verified = readVerifiedPermission(name)
+      const isNew = !held.includes(name)
+      if (verified === undefined) return { name, isNew, resource }
+      return { name: verified.claim, isNew, resource, verifiedBy: verified.upstream }
+    })
   const rank = (scope: string) => READING_ORDER.indexOf(READING_ORDER.includes(scope) ? scope : '')
   const scopes = [...agreement.scopes].sort((a, b) => rank(a) - rank(b) || a.localeCompare(b))
   return [

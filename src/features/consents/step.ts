@@ -1,7 +1,8 @@
 /** The consent page's place in the hosted conversation. */
 import type { FlowState, Outcome, Step } from '../../interaction/step.ts'
+import { dayIn } from '../../platform/locales.ts'
 import { decisionSchema } from './schema.ts'
-import { agreedBefore, askedBy, type ConsentService, permissionsOf } from './service.ts'
+import { agreedBefore, askedBy, type ConsentService, offeredIn, permissionsOf } from './service.ts'
 import type { Agreement } from './types.ts'
 
 type Decision = { readonly action: 'allow' | 'deny' }
@@ -38,7 +39,7 @@ export function createConsentStep({ consents, accounts }: ConsentStepDeps): Step
         account: { email: account?.email ?? '' },
         accountLocale: account?.locale,
         clientHost: hostOf(state.params.redirect_uri),
-        scopes: permissionsOf(askedBy(state, before), before),
+        ...permissionsShown(state, before),
         hadConsent: before !== undefined,
       }
     },
@@ -56,6 +57,19 @@ export function createConsentStep({ consents, accounts }: ConsentStepDeps): Step
       const grantId = typeof present === 'string' ? present : undefined
       return { ok: true, finish: { consent: await consents.allow(accountId, state.client.clientId, asked, grantId) } }
     },
+  }
+}
+
+/** What was verified is told by who verified it, and when. */
+function permissionsShown(state: FlowState, before: Agreement | undefined) {
+  const all = permissionsOf(askedBy(state, before), before)
+  return {
+    scopes: all.filter(({ verifiedBy }) => verifiedBy === undefined),
+    verified: offeredIn(state).map(({ upstream, title, at }) => ({
+      provider: title,
+      day: dayIn(state.locale, new Date(at)),
+      claims: all.filter(({ verifiedBy }) => verifiedBy === upstream),
+    })),
   }
 }
 

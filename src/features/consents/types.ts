@@ -27,4 +27,6 @@ export interface Permission {
   readonly isNew: boolean
   /** The resource server's identifier; empty for OpenID Connect's own scopes and claims. */
   readonly resource: string
+  /** `name` is a claim that this provider has verified. */
+  readonly verifiedBy?: string | undefined
 }

@@ -9,6 +9,7 @@ import { readForm } from '../../http/form.ts'
 import { agoIn, dayIn } from '../../platform/locales.ts'
 import { type AccountArea, requestOf } from '../account_area/types.ts'
 import type { SignedIn } from '../account_sign_in/types.ts'
+import type { Identifications } from '../identifications/types.ts'
 import type { Identities } from '../identities/types.ts'
 import type { LiveUpstream } from '../upstreams/types.ts'
 import { UPSTREAM_SIGN_IN_CODES } from './errors.ts'
@@ -65,6 +66,7 @@ function redirect(ctx: Context, url: string): void {
 export interface IdentityRouteDeps {
   readonly service: UpstreamSignInService
   readonly identities: Pick<Identities, 'list' | 'unlink'>
+  readonly identifications: Pick<Identifications, 'current'>
   readonly upstreams: UpstreamStepDeps['upstreams']
   readonly area: AccountArea
   readonly clock: { now(): Date }
@@ -96,7 +98,7 @@ export function createIdentityRouter(deps: IdentityRouteDeps): Router {
     const { provider } = need(upstreamForm, await form(ctx))
     const me = await gate.enterFresh(ctx, PAGE)
     if (me === undefined) return
-    const from = { ...requestOf(ctx), email: me.account.email, fresh: true }
+    const from = { ...requestOf(ctx), email: me.account.email, fresh: 'where_possible' as const }
     const departed = await service.depart(provider, targetOf(me), from)
     if (departed.ok) redirect(ctx, departed.url)
     else await failed(ctx, me, departed)
@@ -127,11 +129,21 @@ export function createIdentityRouter(deps: IdentityRouteDeps): Router {
   return router
 }
 
-async function shown({ identities, upstreams, clock }: IdentityRouteDeps, ctx: Context, { accountId }: SignedIn) {
+async function shown(
+  { identities, identifications, upstreams, clock }: IdentityRouteDeps,
+  ctx: Context,
+  { accountId }: SignedIn,
+) {
   const { locale } = requestOf(ctx)
   const own = await identities.list(accountId)
-  const offered = await upstreams.offered(undefined)
+  const [offered, identified] = await Promise.all([upstreams.offered(undefined), identifications.current(accountId)])
   return {
+    identified: await Promise.all(
+      identified.map(async ({ upstream, claims, verifiedAt, expiresAt }) => ({
+        ...{ provider: await upstreams.title(upstream), claims },
+        ...{ since: dayIn(locale, verifiedAt), until: dayIn(locale, expiresAt) },
+      })),
+    ),
     identities: await Promise.all(
       own.map(async ({ id, upstream, label, linkedAt, usedAt }) => ({
         ...{ id, label, provider: await upstreams.title(upstream) },

@@ -1,5 +1,8 @@
 /** Forms of signing in by a provider, and what is taken of a provider's claims. */
 import { z } from 'zod'
+import { canonicalEmail } from '../../platform/email_address.ts'
+import { sha256 } from '../../platform/ids.ts'
+import type { UpstreamIdentity } from '../../platform/upstream.ts'
 import {
   type Account,
   OWN_CLAIMS,
@@ -8,6 +11,9 @@ import {
   type Profile,
   type Provenance,
 } from '../accounts/types.ts'
+import { verifiedIn } from '../identifications/types.ts'
+import type { LiveUpstream } from '../upstreams/types.ts'
+import { type Arrived, keptTokens } from './types.ts'
 
 /** The name of a provider, as the settings and the URLs have it. */
 export const upstreamForm = z.object({ provider: z.string().regex(/^[a-z][a-z0-9_-]{0,31}$/) })
@@ -34,7 +40,7 @@ const LONGEST_PICTURE = 2048
  * The claims of a profile that are good: each is read as if its owner had typed it, and what does not pass (controls, a
  * megabyte, `javascript:`, a language nobody speaks here) is as if it had not been said.
  */
-export function readProfile(
+function readProfile(
   claims: { readonly [name: string]: unknown },
   now: Date,
   locales: readonly string[],
@@ -85,5 +91,34 @@ export function takenOver(
   return {
     profile: { ...before.profile, ...Object.fromEntries(fresh) },
     provenance: { ...before.provenance, ...provenanceOf(names, source.name, now) },
+  }
+}
+
+/** Whom a provider has named, and when they showed it there. */
+export interface Named {
+  readonly upstream: LiveUpstream
+  readonly identity: UpstreamIdentity
+  readonly at: number
+}
+
+const MOST_AMR = 8
+
+/** What is kept of it until there is an account: bounded, checked, and by the settings of the provider. */
+export function arrivedOf({ upstream, identity, at }: Named, now: Date, locales: readonly string[]): Arrived {
+  const { issuer, subject, claims, suggested, acr, amr = [], sessionId, tokens } = identity
+  const email = canonicalEmail(claims.email)
+  const isVerified = claims.email_verified === true
+  const profile = readProfile(claims, now, locales)
+  return {
+    ...{ upstream: upstream.name, issuer, subject, profile, at },
+    label: email ?? profile.name ?? '',
+    email,
+    vouched: email !== undefined && isVerified && upstream.vouchesFor(email.slice(email.lastIndexOf('@') + 1)),
+    amr: upstream.passesAmr ? amr.slice(0, MOST_AMR) : [],
+    reaches: upstream.levelOf(acr),
+    verified: verifiedIn(upstream.identification, identity),
+    ...(suggested !== undefined && { suggested: readProfile(suggested, now, locales) }),
+    ...(sessionId !== undefined && { session: sha256(`${issuer}\n${sessionId}`) }),
+    ...(tokens !== undefined && { tokens: keptTokens(tokens) }),
   }
 }

@@ -8,23 +8,24 @@ import { AppError } from '../../errors.ts'
 import type { Fact } from '../../events.ts'
 import type { AccountView } from '../../interaction/step.ts'
 import { networkOf } from '../../platform/client_network.ts'
-import { canonicalEmail } from '../../platform/email_address.ts'
 import { newToken, sha256 } from '../../platform/ids.ts'
 import type { KeyValue } from '../../platform/key_value.ts'
 import { type Tx, uniqueViolation } from '../../platform/postgres.ts'
-import { type Arrival, type Json, UpstreamError, type UpstreamIdentity } from '../../platform/upstream.ts'
+import { type Arrival, type Json, UpstreamError } from '../../platform/upstream.ts'
 import type { Account, Beginning, Writing } from '../accounts/types.ts'
+import type { Identifications } from '../identifications/types.ts'
 import type { Identities } from '../identities/types.ts'
 import type { NoticePage } from '../notices/types.ts'
 import type { LiveUpstream } from '../upstreams/types.ts'
 import type { UpstreamSignInCode } from './errors.ts'
-import { provenanceOf, readProfile, takenOver } from './schema.ts'
-import { type Arrived, keptTokens, newIdentity, sameTarget, type Target } from './types.ts'
+import { arrivedOf, type Named, provenanceOf, takenOver } from './schema.ts'
+import { type Arrived, newIdentity, sameTarget, type Target } from './types.ts'
 
 export interface UpstreamSignInDeps {
   readonly issuer: string
   readonly upstreams: { find(name: string): Promise<LiveUpstream | undefined> }
   readonly identities: Pick<Identities, 'find' | 'insert' | 'link' | 'use'>
+  readonly identifications: Pick<Identifications, 'record'>
   readonly accounts: {
     view(accountId: string, tx?: Tx): Promise<AccountView | undefined>
     find(accountId: string, tx?: Tx): Promise<Account | undefined>
@@ -90,7 +91,10 @@ function departures({ issuer, upstreams, kv, warn }: UpstreamSignInDeps) {
         readonly ip: string
         readonly locale: string
         readonly email?: string | undefined
-        readonly fresh: boolean
+        /** Whether it must be shown again there; `where_possible` is for who did so here a moment ago. */
+        readonly fresh: boolean | 'where_possible'
+        /** Levels of ours that are asked for, all of which the provider is to reach when it can. */
+        readonly levels?: readonly string[] | undefined
       },
     ): Promise<{ readonly ok: true; readonly url: string } | Failed | TooMany> {
       const { allowed, retryAfter = 1 } = await kv.hit([
@@ -99,10 +103,14 @@ function departures({ issuer, upstreams, kv, warn }: UpstreamSignInDeps) {
       if (!allowed) return { ok: false, code: 'too_many_requests', retryAfter }
       const upstream = await upstreams.find(name)
       if (upstream === undefined) return { ok: false, code: 'upstream_disabled' }
+      const { provesFreshness } = upstream.driver
+      if (from.fresh === true && !provesFreshness) return { ok: false, code: 'upstream_level_unmet' }
       const state = newToken()
-      const { locale, email: loginHint, fresh } = from
+      const { locale, email: loginHint, levels = [] } = from
+      const acrValues = upstream.acrsReaching(levels)
+      const asked = { acrValues, fresh: from.fresh === 'where_possible' ? provesFreshness : from.fresh }
       try {
-        const departure = { redirectUri: callbackOf(issuer, name), state, locale, loginHint, fresh }
+        const departure = { redirectUri: callbackOf(issuer, name), state, locale, loginHint, ...asked }
         const { url, kept } = await upstream.driver.depart(departure)
         const journey: Journey = { upstream: name, target, state, kept }
         await kv.add(stateKey(state), JSON.stringify(journey), AWAY_SECONDS)
@@ -152,7 +160,7 @@ function returns(deps: UpstreamSignInDeps) {
   }
 
   /** Whom the provider names, when everything that it must say was said. */
-  async function identify({ journey, arrival }: Answered): Promise<Identified | Failed> {
+  async function identify({ journey, arrival }: Answered): Promise<({ readonly ok: true } & Named) | Failed> {
     const { state, kept } = journey
     const upstream = await upstreams.find(journey.upstream)
     if (upstream === undefined) return { ok: false, code: 'upstream_disabled' }
@@ -175,7 +183,7 @@ function returns(deps: UpstreamSignInDeps) {
       if (answered === undefined) return undefined
       const identified = await identify(answered)
       if (!identified.ok) return identified
-      const arrived = toArrived(deps, identified)
+      const arrived = arrivedOf(identified, clock.now(), deps.locales)
       const known = await identities.find(arrived)
       if (known === undefined) return { ok: true, arrived }
       const account = await accounts.view(known.accountId)
@@ -183,6 +191,7 @@ function returns(deps: UpstreamSignInDeps) {
       await deps.transaction(async (tx) => {
         await identities.use(known, arrived, tx)
         await takeOver(deps, account.accountId, arrived, identified.upstream, tx)
+        await deps.identifications.record(account.accountId, identified.upstream, arrived, tx)
       })
       return { ok: true, arrived, account }
     },
@@ -209,25 +218,25 @@ async function takeOver(
   if (taken !== undefined) await accounts.update(accountId, taken, tx)
 }
 
-interface Identified {
-  readonly ok: true
-  readonly upstream: LiveUpstream
-  readonly identity: UpstreamIdentity
-  readonly at: number
-}
-
 function beginnings(deps: UpstreamSignInDeps) {
   const { upstreams, identities, accounts, transaction, clock } = deps
-  /** What is to be stored, by the settings of this moment; undefined when the provider is off. */
+  /** The provider, when it is on, and what is to be stored of whom it named, by the settings of this moment. */
   const asIdentity = async (arrived: Arrived) => {
     const upstream = await upstreams.find(arrived.upstream)
-    return upstream && newIdentity(upstream.keepsTokens ? arrived : { ...arrived, tokens: undefined })
+    if (upstream === undefined) return undefined
+    return { upstream, identity: newIdentity(upstream.keepsTokens ? arrived : { ...arrived, tokens: undefined }) }
   }
   return {
     /** Links for whoever has shown both. */
     async link(arrived: Arrived, account: AccountView, page: NoticePage) {
-      const identity = await asIdentity(arrived)
-      return identity === undefined ? 'disabled' : identities.link(identity, account, page)
+      const found = await asIdentity(arrived)
+      if (found === undefined) return 'disabled'
+      const linked = await identities.link(found.identity, account, page)
+      // A crash in between loses nothing for good: the next sign-in by it records it.
+      if (linked === 'linked' && arrived.verified !== undefined) {
+        await transaction((tx) => deps.identifications.record(account.accountId, found.upstream, arrived, tx))
+      }
+      return linked
     },
 
     /**
@@ -239,15 +248,16 @@ function beginnings(deps: UpstreamSignInDeps) {
       arrived: Arrived,
       { email, profile, locale }: { email: string; profile: Arrived['profile']; locale: string },
     ): Promise<AccountView | 'taken' | 'disabled'> {
-      const identity = await asIdentity(arrived)
-      if (identity === undefined) return 'disabled'
+      const found = await asIdentity(arrived)
+      if (found === undefined) return 'disabled'
       const vouched = arrived.vouched && arrived.email === email
       const claims = Object.keys(profile).filter((claim) => profile[claim] === arrived.profile[claim])
       const provenance = provenanceOf(claims, arrived.upstream, clock.now())
       try {
         const account = await transaction(async (tx) => {
           const pending = await accounts.createPending({ email, locale, profile, provenance }, tx)
-          await identities.insert(identity, pending.accountId, tx)
+          await identities.insert(found.identity, pending.accountId, tx)
+          await deps.identifications.record(pending.accountId, found.upstream, arrived, tx)
           return (vouched ? await accounts.proveEmail(pending.accountId, email, tx) : undefined) ?? pending
         })
         if (vouched) await accounts.publish(account.accountId)
@@ -259,27 +269,6 @@ function beginnings(deps: UpstreamSignInDeps) {
     },
   }
 }
-
-function toArrived({ clock, locales }: UpstreamSignInDeps, { upstream, identity, at }: Identified): Arrived {
-  const { issuer, subject, claims, suggested, acr, amr = [], sessionId, tokens } = identity
-  const email = canonicalEmail(claims.email)
-  const isVerified = claims.email_verified === true
-  const profile = readProfile(claims, clock.now(), locales)
-  return {
-    ...{ upstream: upstream.name, issuer, subject, profile, at },
-    label: email ?? profile.name ?? '',
-    email,
-    vouched: email !== undefined && isVerified && upstream.vouchesFor(domainOf(email)),
-    amr: upstream.passesAmr ? amr.slice(0, MOST_AMR) : [],
-    reaches: upstream.levelOf(acr),
-    ...(suggested !== undefined && { suggested: readProfile(suggested, clock.now(), locales) }),
-    ...(sessionId !== undefined && { session: sha256(`${issuer}\n${sessionId}`) }),
-    ...(tokens !== undefined && { tokens: keptTokens(tokens) }),
-  }
-}
-
-const MOST_AMR = 8
-const domainOf = (email: string) => email.slice(email.lastIndexOf('@') + 1)
 
 /** Whoever only went back has done nothing that anybody must hear of. */
 async function reject(

@@ -21,6 +21,7 @@ import { sha256 } from '../../platform/ids.ts'
 import { failureOf, type RequestGuard } from '../abuse/types.ts'
 import type { ReadEmail } from '../identifiers/types.ts'
 import { readProfile } from '../registration/types.ts'
+import type { LiveUpstream } from '../upstreams/types.ts'
 import {
   type LinkUpstreamForm,
   linkUpstreamForm,
@@ -36,12 +37,16 @@ export interface UpstreamStepDeps {
   readonly service: UpstreamSignInService
   readonly upstreams: {
     /** Those that the client shows, in its order. */
-    offered(names: readonly string[] | undefined): Promise<readonly { readonly name: string; readonly title: string }[]>
+    offered(names: readonly string[] | undefined): Promise<readonly Offered[]>
     title(name: string): Promise<string>
   }
   readonly readEmail: ReadEmail
   readonly guard: RequestGuard
   readonly clock: { now(): Date }
+}
+
+export type Offered = Pick<LiveUpstream, 'name' | 'title'> & {
+  readonly driver: Pick<LiveUpstream['driver'], 'provesFreshness'>
 }
 
 const PROMPTS: readonly PromptName[] = ['login', 'create', 'select_account']
@@ -51,8 +56,13 @@ export function createUpstreamStep(deps: UpstreamStepDeps): Step<UpstreamForm> {
   const { service, upstreams } = deps
   const needed = ({ progress }: FlowState) =>
     !authenticated(progress) && (progress.path === 'login' || (progress.path === 'create' && !progress.accountId))
-  const offersOf = async ({ client }: FlowState): Promise<readonly Offer[]> =>
-    (await upstreams.offered(client.upstreams)).map(({ name, title }) => ({
+  // A button that could only end in a failure is none.
+  const useful = async (state: FlowState): Promise<readonly Offered[]> => {
+    const demanded = freshnessOf(state) === true
+    return (await upstreams.offered(state.client.upstreams)).filter(({ driver }) => driver.provesFreshness || !demanded)
+  }
+  const offersOf = async (state: FlowState): Promise<readonly Offer[]> =>
+    (await useful(state)).map(({ name, title }) => ({
       ...{ step: 'upstream', label: 'upstream.offer', values: { provider: title } },
       field: { name: 'provider', value: name },
     }))
@@ -69,7 +79,8 @@ export function createUpstreamStep(deps: UpstreamStepDeps): Step<UpstreamForm> {
     async submit({ provider }, state, { ip, locale }) {
       const offered = (await upstreams.offered(state.client.upstreams)).some(({ name }) => name === provider)
       if (!offered) return { ok: false, code: 'upstream_disabled' }
-      const from = { ip, locale, email: state.progress.identifier, fresh: asksAfresh(state) }
+      const levels = state.demands.flatMap(({ acr, reason }) => (reason === undefined ? [] : [acr]))
+      const from = { ip, locale, email: state.progress.identifier, fresh: freshnessOf(state), levels }
       const departed = await service.depart(provider, targetOf(state), from)
       return departed.ok ? { ok: true, patch: {}, leave: departed.url } : departed
     },
@@ -247,13 +258,13 @@ function pageOf({ locale, client }: FlowState) {
   return { locale, brand: client.brand?.id }
 }
 
-/** Whoever is signed in here already shows it again: the provider's own session is no answer to that. */
-function asksAfresh({ session, params }: FlowState): boolean {
-  return (
-    session !== undefined ||
-    params.max_age !== undefined ||
-    String(params.prompt ?? '')
-      .split(' ')
-      .includes('login')
-  )
+/**
+ * Whether the provider's own session is an answer: not where the request demands a new authentication, nor to whoever is
+ * signed in here and is asked anew. Who merely signs in as somebody else is asked where that is possible.
+ */
+function freshnessOf({ session, params, prompt }: FlowState): boolean | 'where_possible' {
+  const prompts = String(params.prompt ?? '').split(' ')
+  if (params.max_age !== undefined || prompts.includes('login')) return true
+  if (session === undefined) return false
+  return prompt.name === 'login' ? true : 'where_possible'
 }

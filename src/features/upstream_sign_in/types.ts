@@ -21,6 +21,8 @@ export interface Arrived extends IdentityKey {
   readonly profile: { readonly [claim: string]: string }
   /** Claims that nobody vouches for: they may stand in a field that the person reads and changes. */
   readonly suggested?: { readonly [claim: string]: string } | undefined
+  /** Claims that count as verified, of a provider that identifies people. */
+  readonly verified?: { readonly [claim: string]: string } | undefined
   readonly amr: readonly string[]
   readonly reaches?: string | undefined
   /** When it was shown; milliseconds since the epoch. */
@@ -47,6 +49,7 @@ const arrivedSchema = z.object({
   vouched: z.boolean(),
   profile: z.record(z.string(), z.string()),
   suggested: z.record(z.string(), z.string()).optional(),
+  verified: z.record(z.string(), z.string()).optional(),
   amr: z.array(z.string()),
   reaches: z.string().optional(),
   at: z.number(),

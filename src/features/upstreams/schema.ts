@@ -11,6 +11,7 @@ import {
   microsoft as ofMicrosoft,
 } from '../../platform/upstream_presets.ts'
 import type { SamlSettings } from '../../platform/upstream_saml.ts'
+import type { Identifying } from '../identifications/types.ts'
 import { IMPORTED } from './types.ts'
 
 const text = z.string().trim().min(1).max(2000)
@@ -29,6 +30,18 @@ const httpsUrl = z.url({ protocol: /^https?$/ })
 const pem = z.string().regex(/-----BEGIN [A-Z ]+-----/, 'must be PEM')
 const rule = z.enum(['fill_if_empty', 'always', 'never'])
 
+/** What a sign-in by it verifies of a person (OpenID Connect for Identity Assurance 1.0). */
+const identification = z.strictObject({
+  framework: z.string().regex(/^[\w.:/-]{1,100}$/, 'must be a name such as eidas'),
+  evidence: z.string().regex(/^[\w.:/-]{1,100}$/, 'must be a name such as electronic_record'),
+  valid_days: z.int().min(1).max(3650),
+  claims: z
+    .array(z.string().regex(/^[\w.:/-]{1,100}$/))
+    .min(1)
+    .max(30),
+  acrs: z.array(text).min(1).max(20).optional(),
+})
+
 const common = {
   title: title.optional(),
   /** E-mail domains for which its word counts as much as a code of ours: an account there is linked without asking. */
@@ -36,6 +49,7 @@ const common = {
   import: z.partialRecord(z.enum(IMPORTED), rule).default({}),
   /** Its `acr` values, and the levels of ours that they stand for. */
   levels: z.record(z.string(), z.string()).default({}),
+  identification: identification.optional(),
 }
 
 /** Whether its access and refresh tokens are kept with the identity, sealed. SAML has none. */
@@ -62,6 +76,8 @@ const oidc = z.strictObject({
   response_mode: z.enum(['query', 'form_post']).default('query'),
   parameters,
   fresh_parameters: parameters,
+  /** Whether it takes `max_age` and answers with `auth_time`; without, nobody is sent there who must show it again. */
+  proves_freshness: z.boolean().default(true),
   signing_keys: z.array(signingKey).max(4).default([]),
   decryption_keys: z.array(signingKey).max(4).default([]),
   signed_requests: z.boolean().default(false),
@@ -110,6 +126,8 @@ const microsoft = z.strictObject({
   ...secretClient,
   accounts: z.union([z.enum(['common', 'organizations', 'consumers']), z.guid().toLowerCase()]),
   tenants: z.union([z.literal('any'), z.array(tenant).min(1)]).optional(),
+  /** The optional claim `auth_time` is switched on in the app's registration. */
+  auth_time: z.boolean().default(false),
 })
 const apple = z.strictObject({
   kind: z.literal('apple'),
@@ -191,7 +209,10 @@ function protocolOf(s: UpstreamSettings): Connection {
         accounts === 'common' || accounts === 'organizations' || accounts === 'consumers'
           ? accounts
           : { tenantId: accounts }
-      return { protocol: 'oidc', settings: ofMicrosoft({ ...clientOf(s), accounts: whose, tenants: known }) }
+      return {
+        protocol: 'oidc',
+        settings: ofMicrosoft({ ...clientOf(s), accounts: whose, tenants: known, authTime: s.auth_time }),
+      }
     }
     case 'apple': {
       const { client_id: clientId, team_id: teamId, key_id: keyId, private_key: privateKey } = s
@@ -215,7 +236,8 @@ function ofOidc(s: z.output<typeof oidc>): OidcUpstreamSettings {
     clientAuthentication:
       method === 'client_secret_basic' || method === 'client_secret_post' ? { method, secret } : { method },
     ...{ algorithms: s.algorithms, responseMode: s.response_mode, userinfo: s.userinfo },
-    ...{ parameters: s.parameters, freshParameters: s.fresh_parameters, signedRequests: s.signed_requests },
+    ...{ parameters: s.parameters, freshParameters: s.fresh_parameters, provesFreshness: s.proves_freshness },
+    signedRequests: s.signed_requests,
     ...{ signingKeys: keysOf(s.signing_keys), decryptionKeys: keysOf(s.decryption_keys) },
   }
 }
@@ -238,4 +260,23 @@ function ofSaml(s: z.output<typeof saml>): Omit<SamlSettings, 'entityId' | 'redi
     ...{ provider, signing: key(s.signing), decryption: key(s.decryption) },
     ...{ subjectAttribute: s.subject_attribute, ownedDomains: s.owned_domains },
   }
+}
+
+/** Its `acr` values that stand for all of `levels` or more, the lowest first; `acrs` are ours, weakest first. */
+export function acrsReaching(
+  settings: Pick<UpstreamSettings, 'levels'>,
+  acrs: readonly string[],
+  levels: readonly string[],
+): string[] {
+  if (levels.length === 0) return []
+  const least = Math.max(...levels.map((level) => acrs.indexOf(level)))
+  const reaching = Object.entries(settings.levels).filter(([, level]) => acrs.indexOf(level) >= least)
+  return reaching.sort(([, a], [, b]) => acrs.indexOf(a) - acrs.indexOf(b)).map(([acr]) => acr)
+}
+
+/** What a sign-in by it verifies. */
+export function identifyingOf({ identification }: UpstreamSettings): Identifying | undefined {
+  if (identification === undefined) return undefined
+  const { framework, evidence, claims, acrs, valid_days: validDays } = identification
+  return { framework, evidence, claims, acrs, validDays }
 }

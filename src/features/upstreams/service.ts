@@ -7,12 +7,21 @@ import { createRowCache } from '../../platform/row_cache.ts'
 import type { Upstream } from '../../platform/upstream.ts'
 import { upstreamError } from './errors.ts'
 import type { UpstreamRepository } from './repository.ts'
-import { type Connection, connectionOf, readSettings, type UpstreamSettings, upstreamName } from './schema.ts'
+import {
+  acrsReaching,
+  type Connection,
+  connectionOf,
+  identifyingOf,
+  readSettings,
+  type UpstreamSettings,
+  upstreamName,
+} from './schema.ts'
 import {
   IMPORTED,
   type ImportRule,
   type Inspected,
   type LiveUpstream,
+  titleOf,
   UPSTREAMS_TOPIC,
   type UpstreamRecord,
   type UpstreamState,
@@ -90,7 +99,9 @@ function lookups(deps: UpstreamsDeps) {
 
     /** Whether its protocol tells us of logouts. */
     async tellsLogouts(name: string): Promise<boolean> {
-      return (await repository.list()).some((row) => row.name === name && connectionOf(row.settings).protocol === 'oidc')
+      return (await repository.list()).some(
+        (row) => row.name === name && connectionOf(row.settings).protocol === 'oidc',
+      )
     },
 
     async states(): Promise<UpstreamState[]> {
@@ -102,7 +113,7 @@ function lookups(deps: UpstreamsDeps) {
   }
 }
 
-function toLive({ connect }: UpstreamsDeps, row: Row): LiveUpstream {
+function toLive({ connect, acrs }: UpstreamsDeps, row: Row): LiveUpstream {
   const { name, settings } = row
   const trusted = new Set(settings.trusted_domains)
   return {
@@ -111,23 +122,12 @@ function toLive({ connect }: UpstreamsDeps, row: Row): LiveUpstream {
     driver: connect(name, connectionOf(settings)),
     vouchesFor: (domain) => trusted.has(domain),
     rule: (claim) => (settings.import as { readonly [claim: string]: ImportRule })[claim] ?? 'fill_if_empty',
-    levelOf: (acr) => (acr === undefined ? undefined : settings.levels[acr]),
+    levelOf: (acr) => (acr !== undefined && Object.hasOwn(settings.levels, acr) ? settings.levels[acr] : undefined),
+    acrsReaching: (levels) => acrsReaching(settings, acrs, levels),
+    identification: identifyingOf(settings),
     // Whoever takes its word for a level takes its word for how that was reached.
     passesAmr: Object.keys(settings.levels).length > 0,
   }
-}
-
-const TITLES: { readonly [kind: string]: string } = {
-  google: 'Google',
-  apple: 'Apple',
-  microsoft: 'Microsoft',
-  facebook: 'Facebook',
-  github: 'GitHub',
-  linkedin: 'LinkedIn',
-}
-
-function titleOf({ name, settings: { kind, title } }: Row): string {
-  return title ?? TITLES[kind] ?? name
 }
 
 /** Each change and its fact are one transaction; caches hear of it after the commit. */

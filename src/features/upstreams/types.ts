@@ -1,5 +1,6 @@
 /** What other rooms may know of upstream providers. */
 import type { Upstream, UpstreamReport } from '../../platform/upstream.ts'
+import type { Identifying } from '../identifications/types.ts'
 
 /** Settings hold secrets of ours: they are sealed as a whole, under the keys of personal data, which are renewed by themselves. */
 export const SEALED_SETTINGS = { table: 'upstreams', key: 'name', column: 'sealed_settings' } as const
@@ -32,6 +33,10 @@ export interface LiveUpstream {
   levelOf(acr: string | undefined): string | undefined
   /** Whether its tokens may be stored. */
   readonly keepsTokens: boolean
+  /** Those of its `acr` that stand for all of these levels of ours or more, the lowest first: nobody is asked for more than is needed. */
+  acrsReaching(levels: readonly string[]): readonly string[]
+  /** What a sign-in by it verifies of a person. */
+  readonly identification?: Identifying | undefined
   /** Whether `amr` values of its own are passed on. */
   readonly passesAmr: boolean
   readonly driver: Upstream
@@ -60,4 +65,24 @@ export interface UpstreamRecord<Settings> {
   readonly disabledBy: UpstreamManaged | undefined
   readonly createdAt: Date
   readonly updatedAt: Date
+}
+
+const TITLES: { readonly [kind: string]: string } = {
+  google: 'Google',
+  apple: 'Apple',
+  microsoft: 'Microsoft',
+  facebook: 'Facebook',
+  github: 'GitHub',
+  linkedin: 'LinkedIn',
+}
+
+/** As pages call it. */
+export function titleOf({
+  name,
+  settings: { kind, title },
+}: {
+  readonly name: string
+  readonly settings: { readonly kind: string; readonly title?: string | undefined }
+}): string {
+  return title ?? TITLES[kind] ?? name
 }
