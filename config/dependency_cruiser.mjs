@@ -59,7 +59,10 @@ export default {
       'features-below-root',
       'A feature uses the step contract, http and platform, and no other room.',
       { path: '^src/features/' },
-      { path: '^src/(oidc|interaction|commands)/|^src/config\\.ts$', pathNot: '^src/interaction/(step|levels)\\.ts$' },
+      {
+        path: '^src/(oidc|interaction|commands)/|^src/config\\.ts$',
+        pathNot: '^src/interaction/(step|levels|realms)\\.ts$',
+      },
     ),
     only(
       'interaction-alone',

@@ -26,6 +26,7 @@ export function commandServices(foundation: Foundation, house: House): CommandSe
       ...house.rooms.upstreams.service,
       callback: (name) => `${config.issuer}/upstream/${name}/callback`,
     },
+    realms: house.rooms.realms.service,
     accounts: {
       list: accounts.service.list,
       find: async (who) => (await accounts.service.find(who)) ?? accounts.service.findByIdentifier(who),

@@ -91,6 +91,17 @@ export interface RegistrationField {
   readonly required: boolean
 }
 
+/** The provider that people of a proven e-mail domain sign in by. */
+export interface Realm {
+  readonly domain: string
+  /** Name of the provider. */
+  readonly upstream: string
+  /** Whether it is only offered, people are led there, or it is the only way. */
+  readonly policy: 'offer' | 'route' | 'enforce'
+  /** Accounts that keep methods of their own for the day on which the provider is away. */
+  readonly breakGlass: readonly string[]
+}
+
 /** The account as steps may see it. */
 export interface AccountView {
   readonly accountId: string
@@ -146,6 +157,8 @@ export interface FlowState {
   /** The account named by `progress.accountId`. */
   readonly account?: AccountView | undefined
   readonly progress: Progress
+  /** The realm of the account's address; before there is one, of the identifier. */
+  readonly realm?: Realm | undefined
   /** Levels to be reached, in this order: what the account's own factors demand, then what the request does. */
   readonly demands: readonly Demand[]
   /** Whether the account must have a second factor of its own. */
@@ -255,6 +268,11 @@ export interface Step<Input = unknown> {
   readonly meets: readonly Requirement[]
   /** The path whose first page it is; pages lead to a path only when the step that begins it is there. */
   readonly begins?: Progress['path']
+  /**
+   * Where a realm closes every other way, what keeps this step open: it leads to the provider, or it is for accounts that keep
+   * methods of their own.
+   */
+  readonly inRealm?: 'provider' | 'break_glass'
   /** Pure: whether this step is still to be done. */
   needed(state: FlowState): boolean
   show(state: FlowState, request: RequestFacts): Promise<Shown>

@@ -24,6 +24,7 @@ export interface ConfigurationDeps {
   readonly now: LevelDeps['now']
   readonly accountState: LevelDeps['accountState']
   readonly wantsSecondFactor: LevelDeps['wantsSecondFactor']
+  readonly confinedTo: LevelDeps['confinedTo']
   /** Languages of the pages. */
   readonly locales: readonly string[]
   readonly adapter: (model: string) => Adapter

@@ -16,6 +16,7 @@ import { type Arrival, type Json, UpstreamError, type UpstreamIdentity } from '.
 import type { Account, Beginning, Writing } from '../accounts/types.ts'
 import type { Identities } from '../identities/types.ts'
 import type { NoticePage } from '../notices/types.ts'
+import type { Realms } from '../realms/types.ts'
 import type { LiveUpstream } from '../upstreams/types.ts'
 import type { UpstreamSignInCode } from './errors.ts'
 import { provenanceOf, readProfile, takenOver } from './schema.ts'
@@ -24,6 +25,7 @@ import { type Arrived, newIdentity, sameTarget, type Target } from './types.ts'
 export interface UpstreamSignInDeps {
   readonly issuer: string
   readonly upstreams: { find(name: string): Promise<LiveUpstream | undefined> }
+  readonly realms: Pick<Realms, 'vouches' | 'closes'>
   readonly identities: Pick<Identities, 'find' | 'insert' | 'link' | 'use'>
   readonly accounts: {
     view(accountId: string, tx?: Tx): Promise<AccountView | undefined>
@@ -142,7 +144,7 @@ const answerKey = (answer: string) => `upstream_answer:${sha256(answer)}`
 const callbackOf = (issuer: string, name: string) => `${issuer}/upstream/${name}/callback`
 
 function returns(deps: UpstreamSignInDeps) {
-  const { issuer, upstreams, identities, accounts, kv, clock } = deps
+  const { issuer, upstreams, identities, accounts, realms, kv, clock } = deps
 
   /** The answer, for whom it is meant; of many that fetch it at once exactly one gets it (A15). */
   async function fetch(answer: string, target: Target): Promise<Answered | undefined> {
@@ -175,11 +177,12 @@ function returns(deps: UpstreamSignInDeps) {
       if (answered === undefined) return undefined
       const identified = await identify(answered)
       if (!identified.ok) return identified
-      const arrived = toArrived(deps, identified)
+      const arrived = await toArrived(deps, identified)
       const known = await identities.find(arrived)
       if (known === undefined) return { ok: true, arrived }
       const account = await accounts.view(known.accountId)
       if (account?.active !== true) return { ok: false, code: 'upstream_account_closed' }
+      if (await realms.closes(account, arrived.upstream)) return { ok: false, code: 'upstream_not_of_realm' }
       await deps.transaction(async (tx) => {
         await identities.use(known, arrived.label, tx)
         await takeOver(deps, account.accountId, arrived, identified.upstream, tx)
@@ -249,7 +252,10 @@ function beginnings(deps: UpstreamSignInDeps) {
   }
 }
 
-function toArrived({ clock, locales }: UpstreamSignInDeps, { upstream, identity, at }: Identified): Arrived {
+async function toArrived(
+  { clock, locales, realms }: UpstreamSignInDeps,
+  { upstream, identity, at }: Identified,
+): Promise<Arrived> {
   const { issuer, subject, claims, suggested, acr, amr = [], sessionId } = identity
   const email = canonicalEmail(claims.email)
   const isVerified = claims.email_verified === true
@@ -258,12 +264,21 @@ function toArrived({ clock, locales }: UpstreamSignInDeps, { upstream, identity,
     ...{ upstream: upstream.name, issuer, subject, profile, at },
     label: email ?? profile.name ?? '',
     email,
-    vouched: email !== undefined && isVerified && upstream.vouchesFor(domainOf(email)),
+    vouched: email !== undefined && isVerified && (await isTrusted(realms, upstream, email)),
     amr: upstream.passesAmr ? amr.slice(0, MOST_AMR) : [],
     reaches: upstream.levelOf(acr),
     ...(suggested !== undefined && { suggested: readProfile(suggested, clock.now(), locales) }),
     ...(sessionId !== undefined && { session: sha256(`${issuer}\n${sessionId}`) }),
   }
+}
+
+/** A proven domain speaks for itself; else the operator has said whom they believe. */
+async function isTrusted(
+  realms: UpstreamSignInDeps['realms'],
+  { name, vouchesFor }: LiveUpstream,
+  email: string,
+): Promise<boolean> {
+  return (await realms.vouches(name, email)) ?? vouchesFor(domainOf(email))
 }
 
 const MOST_AMR = 8

@@ -5,6 +5,7 @@
 
 import { AppError } from '../../errors.ts'
 import { justShown } from '../../interaction/levels.ts'
+import { isConfined, isRouted } from '../../interaction/realms.ts'
 import {
   type AccountView,
   authenticated,
@@ -40,6 +41,8 @@ export interface UpstreamStepDeps {
     offered(names: readonly string[] | undefined): Promise<readonly { readonly name: string; readonly title: string }[]>
     title(name: string): Promise<string>
   }
+  /** Whether only another provider signs people of the address in. */
+  readonly realms: { closesAddress(email: string, byUpstream: string): Promise<boolean> }
   readonly readEmail: ReadEmail
   readonly guard: RequestGuard
   readonly clock: { now(): Date }
@@ -52,26 +55,39 @@ export function createUpstreamStep(deps: UpstreamStepDeps): Step<UpstreamForm> {
   const { service, upstreams } = deps
   const needed = ({ progress }: FlowState) =>
     !authenticated(progress) && (progress.path === 'login' || (progress.path === 'create' && !progress.accountId))
-  const offersOf = async ({ client }: FlowState): Promise<readonly Offer[]> =>
-    (await upstreams.offered(client.upstreams)).map(({ name, title }) => ({
+  const open = async ({ client, realm }: FlowState) => {
+    // The provider of the typed address needs no button of the client; where it is the only way, there is no other.
+    const own = realm === undefined ? [] : await upstreams.offered([realm.upstream])
+    if (isConfined(realm)) return own
+    const shown = await upstreams.offered(client.upstreams)
+    return [...shown, ...own.filter(({ name }) => !shown.some((other) => other.name === name))]
+  }
+  const offersOf = async (state: FlowState): Promise<readonly Offer[]> =>
+    (await open(state)).map(({ name, title }) => ({
       ...{ step: 'upstream', label: 'upstream.offer', values: { provider: title } },
       field: { name: 'provider', value: name },
     }))
+  const offers = async (state: FlowState): Promise<readonly Offer[]> => {
+    if (!needed(state) || arrivedIn(state.progress) !== undefined) return []
+    const all = await offersOf(state)
+    // The page of the realm is its provider's button.
+    return isRouted(state) ? all.filter(({ field }) => field?.value !== state.realm?.upstream) : all
+  }
   return {
     name: 'upstream',
     feature: 'upstream_sign_in',
     prompts: PROMPTS,
     meets: ['account', 'authentication'],
+    inRealm: 'provider',
     needed,
-    offers: async (state) => (needed(state) && arrivedIn(state.progress) === undefined ? offersOf(state) : []),
+    offers,
     input: upstreamForm,
     show: async (state) => ({ providers: await offersOf(state) }),
 
-    async submit({ provider }, state, { ip, locale }) {
-      const offered = (await upstreams.offered(state.client.upstreams)).some(({ name }) => name === provider)
+    async submit({ provider }, state, request) {
+      const offered = (await open(state)).some(({ name }) => name === provider)
       if (!offered) return { ok: false, code: 'upstream_disabled' }
-      const from = { ip, locale, email: state.progress.identifier, fresh: asksAfresh(state) }
-      const departed = await service.depart(provider, targetOf(state), from)
+      const departed = await depart(service, provider, state.progress.identifier, state, request)
       return departed.ok ? { ok: true, patch: {}, leave: departed.url } : departed
     },
 
@@ -84,6 +100,16 @@ export function createUpstreamStep(deps: UpstreamStepDeps): Step<UpstreamForm> {
       return settle(deps, arrived, state)
     },
   }
+}
+
+export function depart(
+  service: Pick<UpstreamSignInService, 'depart'>,
+  provider: string,
+  email: string | undefined,
+  state: FlowState,
+  { ip, locale }: Pick<RequestFacts, 'ip' | 'locale'>,
+) {
+  return service.depart(provider, targetOf(state), { ip, locale, email, fresh: asksAfresh(state) })
 }
 
 /** Somebody whom nobody knows yet: linked where both sides vouch for the address, else asked who they are. */
@@ -104,6 +130,7 @@ export function createUpstreamAccountStep(deps: UpstreamStepDeps): Step<Upstream
     feature: 'upstream_sign_in',
     prompts: PROMPTS,
     meets: ['account', 'authentication'],
+    inRealm: 'provider',
     needed: ({ progress }) => {
       const arrived = arrivedIn(progress)
       return arrived !== undefined && arrived.mode === undefined && progress.accountId === undefined
@@ -148,7 +175,7 @@ function missingFields({ client }: FlowState, { profile, suggested = {} }: Arriv
 }
 
 async function begin(
-  { service, readEmail, guard, clock }: UpstreamStepDeps,
+  { service, realms, readEmail, guard, clock }: UpstreamStepDeps,
   arrived: Arrived,
   form: UpstreamAccountForm,
   state: FlowState,
@@ -173,6 +200,10 @@ async function begin(
     proof: form.proof,
   })
   if (!admitted.ok) return { ...failureOf(admitted), values: typed }
+  // An address whose domain another provider speaks for is no account of this one (A11).
+  if (await realms.closesAddress(email, arrived.upstream)) {
+    return { ok: true, patch: { path: 'login', identifier: email, answers: { [ARRIVED]: null } } }
+  }
   const account = await beginOnce(service, arrived, { email, profile: { ...arrived.profile, ...profile }, locale })
   if (account === 'taken') return { ok: false, code: 'stale' }
   if (account === undefined) return { ok: false, code: 'upstream_disabled' }
