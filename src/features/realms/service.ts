@@ -132,7 +132,7 @@ function commands(deps: RealmsDeps, write: Write) {
         own(row)
         if (row === undefined) return false
         await repository.delete(domain, tx)
-        await outbox.record([fact('deleted', domain, 'operator')], tx)
+        await outbox.record([fact('realm.deleted', domain, 'operator')], tx)
         return true
       })
     },
@@ -167,7 +167,10 @@ async function setBreakGlass(
   if (breakGlass.includes(accountId) === keeps) return false
   if (keeps) await repository.insertBreakGlass(domain, accountId, tx)
   else await repository.deleteBreakGlass(domain, accountId, tx)
-  await outbox.record([{ ...fact(keeps ? 'break_glass_added' : 'break_glass_removed', domain, actor), accountId }], tx)
+  await outbox.record(
+    [{ ...fact(keeps ? 'realm.break_glass_added' : 'realm.break_glass_removed', domain, actor), accountId }],
+    tx,
+  )
   return true
 }
 
@@ -190,7 +193,7 @@ function proofs(deps: RealmsDeps, write: Write) {
         const at = clock.now()
         const proof = { provenAt: now.provenAt ?? at, checkedAt: at, missedSince: undefined, misses: 0 }
         await repository.updateProof(domain, proof, tx)
-        if (now.provenAt === undefined) await outbox.record([fact('proven', domain, 'operator')], tx)
+        if (now.provenAt === undefined) await outbox.record([fact('realm.verified', domain, 'operator')], tx)
         return 'proven'
       })
     },
@@ -221,7 +224,7 @@ async function recheckOne(deps: RealmsDeps, write: Write, row: RealmRecord, befo
     const after = afterCheck(current, seen === 'proven', now)
     await repository.updateProof(row.domain, after, tx)
     const data = { reason: seen === 'missing' ? 'record_gone' : 'record_changed' }
-    if (after.provenAt === undefined) await outbox.record([fact('unproven', row.domain, 'system', data)], tx)
+    if (after.provenAt === undefined) await outbox.record([fact('realm.lapsed', row.domain, 'system', data)], tx)
   })
 }
 
@@ -251,7 +254,7 @@ function declarations(deps: RealmsDeps, write: Write) {
       for (const { domain, managed, disabledAt } of current.values()) {
         if (managed !== 'file' || disabledAt !== undefined || wanted.has(domain)) continue
         await repository.updateDisabled(domain, true, clock.now(), tx)
-        facts.push(fact('disabled', domain, 'system', { reason: 'left_file' }))
+        facts.push(fact('realm.disabled', domain, 'system', { reason: 'left_file' }))
       }
       if (facts.length > 0) await outbox.record(facts, tx)
       return facts.map(({ data }) => String(data?.domain))
@@ -299,7 +302,7 @@ async function put(
   if (row === undefined) {
     const token = newToken()
     await repository.insert({ domain, upstream, policy, token, managed }, clock.now(), tx)
-    return { token, fact: fact('created', domain, actor, { upstream, policy }) }
+    return { token, fact: fact('realm.created', domain, actor, { upstream, policy }) }
   }
   const { token } = row
   const isSame = row.upstream === upstream && row.policy === policy
@@ -308,6 +311,6 @@ async function put(
   if (row.disabledAt !== undefined) await repository.updateDisabled(domain, false, clock.now(), tx)
   return {
     token,
-    fact: fact(row.disabledAt === undefined ? 'updated' : 'enabled', domain, actor, { upstream, policy }),
+    fact: fact(row.disabledAt === undefined ? 'realm.updated' : 'realm.enabled', domain, actor, { upstream, policy }),
   }
 }

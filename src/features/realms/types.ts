@@ -73,6 +73,6 @@ export function problemOfBreakGlass(
   return strong ? undefined : 'the account has no second factor: set one up first'
 }
 
-export function realmFact(verb: string, domain: string, actor: string, data: Fact['data'] = {}): Fact {
-  return { type: `realm.${verb}`, actor, data: { domain, ...data } }
+export function realmFact(type: Fact['type'], domain: string, actor: string, data: Fact['data'] = {}): Fact {
+  return { type, actor, data: { domain, ...data } }
 }
