@@ -30,14 +30,16 @@ export function createRealms(deps: RealmFeatureDeps): Feature & { readonly servi
     service,
     steps: [createRealmStep({ title }) as Step],
     jobs: [{ name: 'realms_recheck', everySeconds: 3600, run: service.recheck }],
-    reacts: [
+    subscribe: [
       {
+        consumer: 'realm_notices',
         types: ['realm.break_glass_used'],
-        // Nobody uses such an account unseen: its owners are told in the transaction of the sign-in.
-        async handle({ accountId }, tx) {
-          const account = accountId === undefined ? undefined : await accounts.view(accountId, tx)
-          if (account !== undefined) await tell('break_glass_used', account, { locale }, tx)
-        },
+        // Nobody uses such an account unseen.
+        handle: ({ accountId = '', occurredAt: at }) =>
+          transaction(async (tx) => {
+            const account = await accounts.view(accountId, tx)
+            if (account !== undefined) await tell('break_glass_used', account, { locale }, tx, { at })
+          }),
       },
     ],
   }
