@@ -8,6 +8,7 @@ import { createIdentities } from './features/identities/index.ts'
 import { identityRepository } from './features/identities/repository.ts'
 import type { createNotices } from './features/notices/index.ts'
 import type { createPasswords } from './features/passwords/index.ts'
+import { createRealms } from './features/realms/index.ts'
 import type { createSessions } from './features/sessions/index.ts'
 import { createUpstreamLogout } from './features/upstream_logout/index.ts'
 import { upstreamLogoutRepository } from './features/upstream_logout/repository.ts'
@@ -15,7 +16,10 @@ import { createUpstreamSignIn } from './features/upstream_sign_in/index.ts'
 import { createUpstreams } from './features/upstreams/index.ts'
 import type { UpstreamsDeps } from './features/upstreams/service.ts'
 import type { Foundation } from './foundation.ts'
-import { newId } from './platform/ids.ts'
+import type { FlowState, RequestFacts } from './interaction/step.ts'
+import { canonicalEmail } from './platform/email_address.ts'
+import { newId, newToken } from './platform/ids.ts'
+import { createTxtLookUp } from './platform/txt_records.ts'
 import { createOAuth2Upstream } from './platform/upstream_oauth2.ts'
 import { createOidcUpstream } from './platform/upstream_oidc.ts'
 import { createSamlUpstream } from './platform/upstream_saml.ts'
@@ -38,6 +42,15 @@ export function createUpstreamRooms(foundation: Foundation, rooms: UpstreamRoomD
     acrs: config.levels.map(({ acr }) => acr),
     connect: connector(foundation),
   })
+  const realms = createRealms({
+    ...{ database, outbox, clock, invalidation, newToken, locale: views.pickLocale([]) },
+    lookUp: createTxtLookUp(config.dnsServers),
+    upstreams: upstreams.service,
+    title: upstreams.service.title,
+    accounts: accounts.service,
+    tell: notices.service.tell,
+    findAccount: async (who) => (await accounts.service.view(who)) ?? (await provenAccount(passwords, who)),
+  })
   const identities = createIdentities({
     ...{ transaction, outbox, clock, newId, repository: identityRepository(database.db, personal) },
     ...{ accounts: accounts.service, passwords: passwords.service, sessions: sessions.service },
@@ -51,6 +64,7 @@ export function createUpstreamRooms(foundation: Foundation, rooms: UpstreamRoomD
   const upstreamSignIn = createUpstreamSignIn({
     ...{ issuer: config.issuer, transaction, outbox, clock, locales: views.locales, kv: foundation.sealedKeyValue },
     ...{ upstreams: upstreams.service, identities: identities.service, identifications: identifications.service },
+    realms: realms.service,
     ...{
       accounts: accounts.service,
       passwords: passwords.service,
@@ -65,7 +79,21 @@ export function createUpstreamRooms(foundation: Foundation, rooms: UpstreamRoomD
     ...{ upstreams: upstreams.service, identities: identities.service, sessions: sessions.service },
     warn: (error, message) => logger.warn({ err: error }, message),
   })
-  return { upstreams, identities, identifications, upstreamSignIn, upstreamLogout }
+  return { upstreams, realms, identities, identifications, upstreamSignIn, upstreamLogout }
+}
+
+async function provenAccount({ service }: UpstreamRoomDeps['passwords'], typed: string) {
+  const email = canonicalEmail(typed)
+  return email === undefined ? undefined : (await service.findProven(email))?.account
+}
+
+/** Whoever types an address of a domain that is led to its provider is sent there at once; where that fails, a page says so. */
+export function leadingAway({ realms, upstreamSignIn }: ReturnType<typeof createUpstreamRooms>) {
+  return async (email: string, state: FlowState, request: RequestFacts): Promise<string | undefined> => {
+    const realm = await realms.service.of(email)
+    if (realm === undefined || realm.policy === 'offer') return undefined
+    return upstreamSignIn.lead(realm.upstream, email, state, request)
+  }
 }
 
 /** Each provider has a driver of its own, and with it a breaker: a slow one delays nobody who comes from another. */

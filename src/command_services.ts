@@ -30,6 +30,7 @@ export function commandServices(foundation: Foundation, house: House): CommandSe
         return { callback: `${url}/callback`, ...(logout && { backchannel_logout_uri: `${url}/backchannel-logout` }) }
       },
     },
+    realms: house.rooms.realms.service,
     accounts: {
       list: accounts.service.list,
       find: async (who) => (await accounts.service.find(who)) ?? accounts.service.findByIdentifier(who),

@@ -245,6 +245,14 @@ const clientDeclaration = z.looseObject({ client_id: z.string().min(1) })
 /** The upstreams feature checks the rest. */
 const upstreamDeclaration = z.looseObject({ name: z.string().min(1) })
 
+/** The realms feature checks the rest. */
+const realmDeclaration = z.looseObject({ domain: z.string().min(1) })
+
+/** An address, with a port where it is not 53. */
+const dnsServer = z
+  .string()
+  .regex(/^(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-fA-F:]+\])(:\d{1,5})?$/, 'must be an address or address:port')
+
 /** The brands feature checks the rest. */
 const brandDeclaration = z.looseObject({ id: z.string().min(1) })
 
@@ -372,6 +380,8 @@ const schema = z.strictObject({
   clients: z.array(clientDeclaration).default([]),
   brands: z.array(brandDeclaration).default([]),
   upstreams: z.array(upstreamDeclaration).default([]),
+  realms: z.array(realmDeclaration).default([]),
+  dns_servers: z.array(dnsServer).max(10).default([]),
 })
 
 type Settings = z.output<typeof schema>
@@ -379,6 +389,7 @@ export type ResourceDeclaration = Settings['resources'][number]
 export type ClientDeclaration = Settings['clients'][number]
 export type BrandDeclaration = Settings['brands'][number]
 export type UpstreamDeclaration = Settings['upstreams'][number]
+export type RealmDeclaration = Settings['realms'][number]
 
 interface Budgets {
   readonly address: number
@@ -494,6 +505,9 @@ export interface Config {
   /** Their files by absolute path. */
   readonly brands: readonly BrandDeclaration[]
   readonly upstreams: readonly UpstreamDeclaration[]
+  readonly realms: readonly RealmDeclaration[]
+  /** Whom the records of realms are asked of; without any, the system's. */
+  readonly dnsServers: readonly string[]
   /** A folder of templates that stand in front of ours. */
   readonly templatesDir: string | undefined
 }
@@ -842,7 +856,7 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     resources: s.resources,
     clients: s.clients,
     devPages: s.dev_pages,
-    upstreams: s.upstreams,
+    ...{ upstreams: s.upstreams, realms: s.realms, dnsServers: s.dns_servers },
     brands: s.brands.map((brand) => withAbsoluteFiles(brand, dirname(settingsPath(env) ?? '.'))),
     templatesDir: s.templates_dir === undefined ? undefined : resolve(s.templates_dir),
   }

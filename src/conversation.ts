@@ -49,6 +49,7 @@ const STEPS: readonly { readonly name: string; readonly proves?: string; readonl
   { name: 'recover' },
   { name: 'recover_code' },
   { name: 'new_password' },
+  { name: 'realm' },
   { name: 'password', proves: 'pwd' },
   { name: 'passkey', proves: 'passkey' },
   { name: 'upstream', proves: 'upstream' },
@@ -96,6 +97,7 @@ export function createConversation(foundation: Foundation, rooms: Rooms, deps: C
     steps: inOrder(features.flatMap(({ steps = [] }) => steps)),
     kv: sealedKeyValue,
     accounts: { ...accounts.service, canonicalEmail },
+    realmOf: rooms.realms.service.of,
     sessions: sessions.service,
     recognise: devices.service.recognise,
     trust: async (...proven) => void (await devices.service.trust(...proven)),
@@ -138,6 +140,7 @@ function createModules(foundation: Foundation, rooms: Rooms): readonly Feature[]
       password: config.registration.password,
       accounts: accounts.service,
       readEmail,
+      isClosed: rooms.realms.service.closesAddress,
       passwords: policy,
     })
   const recover = () =>
@@ -187,6 +190,7 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
     ownClientId: ACCOUNT_CLIENT_ID,
     accounts: { ...accounts.service, canonicalEmail },
     readEmail: rooms.identifiers.service.readEmail,
+    realms: rooms.realms.service,
     passwords: passwords.service,
     emailCodes: emailCodes.service,
     kv: foundation.sealedKeyValue,

@@ -2,7 +2,7 @@
  * The rooms, wired: each gets exactly the functions it asks for. Read it top-down: a room is made after those it uses, and
  * what is made later (the engine) is reached through a function.
  */
-import { createUpstreamRooms } from './byoi.ts'
+import { createUpstreamRooms, leadingAway } from './byoi.ts'
 import { ConfigError } from './config.ts'
 import type { Feature } from './feature.ts'
 import { createAbuse } from './features/abuse/index.ts'
@@ -82,6 +82,7 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   const accounts = createAccounts({
     ...shared,
     readEmail,
+    leadAway: (...typed) => leadingAway(byoi)(...typed),
     repository: accountRepository(db, personal),
     kv: keyValue,
     endSessions: sessions.service.endAll,
@@ -96,6 +97,7 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     ...([foundation, accounts, readEmail, brands.service, isKnownDevice] as const),
     (account, tx) =>
       notices.service.tell('password_breached', account, { locale: foundation.views.pickLocale([]) }, tx),
+    (account) => byoi.realms.service.closes(account),
   )
   const notices = noticesOf(foundation, accounts, sessions, keepFactors)
   const factors = createFactors(foundation, { ...credentials, accounts, sessions, brands, notices })
@@ -103,14 +105,13 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   const byoi = createUpstreamRooms(foundation, { ...credentials, accounts, sessions, notices, readEmail })
   const first = { brands, clients, keys, consents, sessions, identifiers, accounts }
   const rooms = { ...first, ...credentials, ...factors, ...byoi }
-  const { devices, lostFactors } = safety
   // Without recovery nobody gets past a factor but the operator.
-  const optional = config.modules.recovery ? [lostFactors] : []
+  const optional = config.modules.recovery ? [safety.lostFactors] : []
   const all: readonly Feature[] = [
     ...Object.values(rooms).filter((room) => room !== undefined),
-    ...[notices, devices, ...optional, mails],
+    ...[notices, safety.devices, ...optional, mails],
   ]
-  return { ...rooms, notices, devices, lostFactors, all }
+  return { ...rooms, ...safety, notices, all }
 }
 
 /** A person waits for it. */
@@ -205,6 +206,7 @@ function createCredentials(
   brands: BrandsFeature['service'],
   isKnownDevice: IsKnownDevice,
   tellBreached: (account: AccountView, tx: Tx) => Promise<void>,
+  isClosed: (account: AccountView) => Promise<boolean>,
 ) {
   const { config, database, outbox, clock, sealedKeyValue, secretBox } = foundation
   const { db, transaction } = database
@@ -223,6 +225,7 @@ function createCredentials(
     },
     isBreached: breachedOf(foundation)?.isBreached,
     tellBreached,
+    isClosed,
     signIn: foundation.metrics.signIn,
   })
   const emailCodes = createEmailCodes({

@@ -133,6 +133,7 @@ async function prepare(foundation: Foundation, rooms: Rooms, options: { readonly
   let changed: string[] = []
   let brands = { changed: [] as string[], warnings: [] as string[] }
   let upstreams: string[] = []
+  let realms: string[] = []
   const dataKeys: string[] = []
   const sealing = async (tx: Tx) => {
     dataKeys.push(...(await personal.ensure(tx)))
@@ -144,6 +145,7 @@ async function prepare(foundation: Foundation, rooms: Rooms, options: { readonly
     if (dataKeys.length > 0) await outbox.record([{ type: 'key.created', actor: 'system', data: { dataKeys } }], tx)
     brands = await rooms.brands.service.syncDeclared(config.brands, tx)
     upstreams = await rooms.upstreams.service.syncDeclared(config.upstreams, tx)
+    realms = await rooms.realms.service.syncDeclared(config.realms, tx)
     changed = await rooms.clients.service.syncDeclared(config.clients, tx)
     await rooms.keys.service.ensure(tx)
   }
@@ -152,6 +154,8 @@ async function prepare(foundation: Foundation, rooms: Rooms, options: { readonly
   await rooms.brands.service.announce(brands.changed)
   await rooms.clients.service.announce(changed)
   await rooms.upstreams.service.announce(upstreams)
+  await rooms.realms.service.announce(realms)
+  for (const warning of await rooms.realms.service.syncBreakGlass(config.realms)) foundation.logger.warn(warning)
 }
 
 function introspectionOf({ config, clock }: Foundation, { keys, clients, accounts }: Rooms) {
@@ -171,7 +175,7 @@ type EngineParts = Pick<
 
 function createEngine(foundation: Foundation, rooms: Rooms, parts: EngineParts): Engine {
   const { config, clock, oidcStore, secretBox, unavailable, http, metrics } = foundation
-  const { clients, accounts, sessions, consents } = rooms
+  const { clients, accounts, sessions, consents, realms } = rooms
   const metadata = async (clientId: string) => (await clients.service.find(clientId))?.metadata
   const provider = createProvider({
     ...parts,
@@ -184,6 +188,12 @@ function createEngine(foundation: Foundation, rooms: Rooms, parts: EngineParts):
     findClient: metadata,
     secretMatches: clients.service.secretMatches,
     accountState: onceARequest(accounts.service.state),
+    confinedTo: async (accountId) => {
+      if (!(await realms.service.closesAny())) return undefined
+      const account = await accounts.service.view(accountId)
+      if (account === undefined || !(await realms.service.closes(account))) return undefined
+      return (await realms.service.of(account.email))?.upstream
+    },
     wantsSecondFactor: (ofClient) =>
       enrolmentPolicy(config.secondFactor)({ secondFactor: ofClient }, undefined).policy === 'required',
     accountClaims: accounts.service.claims,

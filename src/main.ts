@@ -69,6 +69,7 @@ function groupOf(root: Program, name: string): Program {
     clients: 'applications that may ask for tokens',
     brands: 'how pages and mails look',
     upstreams: 'whom people may come from',
+    realms: 'e-mail domains whose people sign in by a provider',
     accounts: 'people who sign in',
     support: 'help for people who lost their second factors, by two together',
     keys: 'signing keys and secret keys',

@@ -8,6 +8,7 @@ import type { BrandRecord, LogoVariant } from '../features/brands/types.ts'
 import type { ClientRecord } from '../features/clients/types.ts'
 import type { KeyAlg, SigningKey } from '../features/keys/types.ts'
 import type { Approved } from '../features/lost_factors/types.ts'
+import type { RealmState } from '../features/realms/types.ts'
 import type { Inspected, UpstreamState } from '../features/upstreams/types.ts'
 import type { ExportedFact, ExportFilter } from '../platform/audit_export.ts'
 import type { Brand } from '../platform/brand.ts'
@@ -81,6 +82,16 @@ export interface CommandServices {
     inspect(name: string): Promise<Inspected | undefined>
     /** What is to be registered with the provider. */
     addresses(name: string): Promise<{ readonly callback: string; readonly backchannel_logout_uri?: string }>
+  }
+  readonly realms: {
+    states(): Promise<readonly RealmState[]>
+    /** Makes or changes it; returns the record that proves the domain. */
+    set(domain: string, settings: unknown): Promise<RealmState['record']>
+    remove(domain: string): Promise<boolean>
+    /** Looks for the record; undefined when there is no such realm. */
+    prove(domain: string): Promise<'proven' | 'missing' | 'other_value' | { readonly failed: string } | undefined>
+    /** Whether it changed; undefined when there is no such realm. */
+    setBreakGlass(domain: string, account: string, keeps: boolean): Promise<boolean | undefined>
   }
   readonly accounts: {
     /** Newest first. */

@@ -8,7 +8,7 @@ import { type Command, type CommandServices, failure, JSON_OPTION, show } from '
 
 export type DoctorNeeds = Pick<
   CommandServices,
-  'config' | 'database' | 'keys' | 'sealed' | 'facts' | 'now' | 'pendingMigrations' | 'redis' | 'captcha'
+  'config' | 'database' | 'realms' | 'keys' | 'sealed' | 'facts' | 'now' | 'pendingMigrations' | 'redis' | 'captcha'
 >
 
 interface Finding {
@@ -39,6 +39,7 @@ const CHECKS: readonly { readonly name: string; readonly run: (needs: DoctorNeed
   { name: 'text messages', run: checkTextMessages },
   { name: 'captcha', run: checkCaptcha },
   { name: 'passwords', run: checkPasswords },
+  { name: 'realms', run: checkRealms },
   { name: 'look-alikes', run: checkLookAlikes },
 ]
 
@@ -236,4 +237,18 @@ async function checkLookAlikes({ facts, now, pendingMigrations }: DoctorNeeds): 
 function reason(error: unknown): string {
   const text = error instanceof Error ? error.message || error.name : String(error)
   return text.split('\n')[0] ?? ''
+}
+
+/** Domains that nobody has proven, whose record is gone, or whose provider is not there. */
+async function checkRealms({ realms, pendingMigrations }: DoctorNeeds): Promise<Finding> {
+  if ((await pendingMigrations()).length > 0) return warn('not known before the migrations')
+  const all = await realms.states()
+  const problems = all.flatMap(({ domain, state, record, upstream, upstreamExists, breakGlass, policy }) => [
+    ...(state === 'unproven' ? [`${domain} is not proven: publish ${record.name} TXT "${record.value}"`] : []),
+    ...(state === 'failing' ? [`the record of ${domain} is gone: ${record.name}`] : []),
+    ...(upstreamExists ? [] : [`${domain} leads to ${upstream}, which is not there`]),
+    ...(policy === 'enforce' && breakGlass.length === 0 ? [`${domain} is closed and has no break-glass account`] : []),
+  ])
+  if (problems.length > 0) return warn(problems.join('; '))
+  return ok(all.length === 0 ? 'none' : `${all.length} proven`)
 }

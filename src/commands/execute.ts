@@ -13,6 +13,7 @@ import { doctor } from './doctor.ts'
 import { keyCommands } from './keys.ts'
 import { mailCommands } from './mail.ts'
 import { migrate } from './migrate.ts'
+import { realmCommands } from './realms.ts'
 import { supportCommands, supportKey } from './support.ts'
 import { upstreamCommands } from './upstreams.ts'
 
@@ -21,6 +22,7 @@ export const COMMANDS: readonly Command[] = [
   ...clientCommands,
   ...brandCommands,
   ...upstreamCommands,
+  ...realmCommands,
   ...accountCommands,
   ...supportCommands,
   ...keyCommands,

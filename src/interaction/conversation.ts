@@ -14,6 +14,7 @@ import type { BrowserSession, EngineInteraction, EngineInteractions } from './en
 import { begin } from './flow.ts'
 import { afresh, enrolmentDue, justShown, type Levels, needsSetUp } from './levels.ts'
 import { parse, progressKey } from './progress.ts'
+import { breaksGlass, confine } from './realms.ts'
 import {
   type AccountView,
   authenticated,
@@ -24,6 +25,7 @@ import {
   type Progress,
   type PromptName,
   type Proof,
+  type Realm,
   type RequestFacts,
   type SessionLimits,
 } from './step.ts'
@@ -45,7 +47,9 @@ export interface InteractionStoreDeps {
     open(session: OpenedSession): Promise<string>
     end(uid: string, reason: 'account_switched' | 'expired'): Promise<unknown>
   }
-  readonly levels: Pick<Levels, 'demand' | 'ofFactors' | 'isVouchedFor'>
+  readonly levels: Pick<Levels, 'demand' | 'ofFactors' | 'ofBreakGlass' | 'isVouchedFor'>
+  /** The proven realm of an address. */
+  readonly realmOf?: ((email: string) => Promise<Realm | undefined>) | undefined
   /** Whether an account that signs in to a client must have a second factor. */
   readonly enrolmentOf: (client: ClientView, account: AccountView | undefined) => EnrolmentPolicy
   /** A browser that the account has told us to remember, as a proof; asked once the account has signed in. */
@@ -121,9 +125,9 @@ export async function loadConversation(
   if (stored?.browser !== undefined && stored.browser !== browser) return undefined
   // Proofs that opened one session open no second one: `prompt=login` and `max_age` ask again under the same cid.
   const usable = stored?.finished === undefined || stored.finished.interaction === sha256(uid)
-  const progress =
+  const kept =
     stored !== undefined && usable ? stored : await firstProgress(deps, found, prompt.name, session, stored?.version)
-  const account = await accountOf(deps, progress)
+  const { progress, account, realm } = await inRealm(deps, kept, await accountOf(deps, kept))
   const locale = deps.languages.of(ctx, {
     uiLocales: found.params.ui_locales,
     // Not before the proof: the language of an account would tell that there is one.
@@ -133,11 +137,23 @@ export async function loadConversation(
   // Failures speak it too.
   ctx.state.locale = locale
   return {
-    state: judged(deps, { uid, cid, prompt, params: found.params, client, session, account, progress, locale }),
+    state: judged(deps, { uid, cid, prompt, params: found.params, client, session, account, progress, realm, locale }),
     exp: found.exp,
     began: found.session,
     browser,
   }
+}
+
+/** The progress as the realm of its address lets it be, whenever that began to close other ways. */
+export async function inRealm(
+  { realmOf }: InteractionStoreDeps,
+  progress: Progress,
+  account: AccountView | undefined,
+): Promise<Pick<FlowState, 'progress' | 'account' | 'realm'>> {
+  const email = account?.email ?? progress.identifier
+  const realm = email === undefined ? undefined : await realmOf?.(email)
+  const after = confine(progress, realm, email)
+  return { progress: after, realm, account: after.accountId === undefined ? undefined : account }
 }
 
 /** The state with what policy makes of it at this moment. */
@@ -150,7 +166,8 @@ export function judged(deps: InteractionStoreDeps, known: Omit<FlowState, 'deman
   const request = levels.demand(params, client.minimumAcr)
   const setsUp = account !== undefined && authenticated(progress) && needsSetUp(request, progress.proofs, now, account)
   const isFresh = setsUp || prompt.reasons.some((reason) => ASKS_AFRESH.includes(reason))
-  const demands = [...(own === undefined ? [] : [own]), request]
+  const glass = breaksGlass(known) ? [levels.ofBreakGlass()] : []
+  const demands = [...(own === undefined ? [] : [own]), ...glass, request]
   const enrolment = enrolmentFor(deps, client, account, progress.proofs, now)
   return { ...known, demands: isFresh ? demands.map(afresh) : demands, enrolment, now }
 }

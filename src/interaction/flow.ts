@@ -6,6 +6,7 @@
  */
 import { enrolmentDue, met } from './levels.ts'
 import { isFinished } from './progress.ts'
+import { isClosed, isConfined } from './realms.ts'
 import {
   authenticated,
   type FlowState,
@@ -73,6 +74,9 @@ export function finished(state: FlowState): 'account' | 'session' | undefined {
   }
   if (!authenticated(progress) || !proofs.every((proof) => proof.accountId === accountId)) return undefined
   if (account?.accountId !== accountId || !account.active || !account.emailVerified) return undefined
+  // Only the provider of the domain signs its people in.
+  const { realm } = state
+  if (isConfined(realm, accountId) && !proofs.some(({ by }) => by?.upstream === realm.upstream)) return undefined
   // The levels of the account and of the request, whichever pages were seen, skipped or never loaded (A41, A43, A45).
   if (!state.demands.every((demand) => met(demand, proofs, state.now)) || enrolmentDue(state)) return undefined
   if (needsSwitch(state)) return undefined
@@ -84,7 +88,9 @@ export function finished(state: FlowState): 'account' | 'session' | undefined {
  * meets a requirement of the first, so that a choice never jumps over a step.
  */
 export function next(steps: readonly Step[], state: FlowState): Step | undefined {
-  const needed = steps.filter((step) => step.prompts.includes(state.prompt.name) && step.needed(state))
+  const needed = steps.filter(
+    (step) => step.prompts.includes(state.prompt.name) && step.needed(state) && !isClosed(step, state),
+  )
   const [first] = needed
   const chosen = needed.find(({ name }) => name === state.progress.chosen)
   return chosen?.meets.some((requirement) => first?.meets.includes(requirement)) ? chosen : first

@@ -92,6 +92,12 @@ export function createLevels(table: readonly Level[], ofScopes: { readonly [scop
       return asking.some((index) => index > 0) ? from(Math.max(...asking), 'account') : undefined
     },
 
+    /**
+     * What an account must show that a realm leaves its own methods: more than the weakest level, without a remembered
+     * browser. Where there is no higher level, nothing is enough.
+     */
+    ofBreakGlass: (): Demand => afresh(from(1, 'account')),
+
     /** The highest level that these methods can reach: what changes of them must be protected by. */
     highest(factors: readonly string[]): string {
       const reachable = (set: readonly string[]) => set.every((method) => available(method, factors))

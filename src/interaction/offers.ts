@@ -1,6 +1,7 @@
 /** The other ways that the page of a step shows, with a word at the one that this browser took last. */
 import type { Context } from 'koa'
 import type { LastMethod } from '../http/last_method.ts'
+import { isClosed } from './realms.ts'
 import type { FlowState, Offer, Step } from './step.ts'
 
 export interface LastUsedDeps {
@@ -29,7 +30,9 @@ export async function offersBeside(
   shown: Step,
   isLast: (offer: Offer) => boolean,
 ): Promise<readonly (Offer & { readonly lastUsed?: boolean })[]> {
-  const others = steps.filter((step) => step !== shown && step.prompts.includes(state.prompt.name))
+  const others = steps.filter(
+    (step) => step !== shown && step.prompts.includes(state.prompt.name) && !isClosed(step, state),
+  )
   const offers = await Promise.all(
     others.map(async (step) => (step.offers === undefined ? [step.offer?.(state)] : step.offers(state))),
   )

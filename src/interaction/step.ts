@@ -3,6 +3,7 @@
  * in `flow.ts` decides what comes next, so no step knows another.
  */
 import type { ZodType } from 'zod'
+import type { Challenge } from '../platform/challenge.ts'
 
 export type PromptName = 'select_account' | 'create' | 'login' | 'consent'
 
@@ -71,13 +72,14 @@ export interface ClientView {
   /** The upstream providers that its pages offer, in this order; without, all. */
   readonly upstreams?: readonly string[] | undefined
   /** How the client's pages and mails look; pages know more of it. */
-  readonly brand?:
-    | {
-        readonly id: string
-        readonly session?: SessionLimits | undefined
-        readonly upstreams?: readonly string[] | undefined
-      }
-    | undefined
+  readonly brand?: BrandView | undefined
+}
+
+/** What of a brand decides more than looks. */
+interface BrandView {
+  readonly id: string
+  readonly session?: SessionLimits | undefined
+  readonly upstreams?: readonly string[] | undefined
 }
 
 /** Seconds of silence, and of life, after which a sign-in is over; never later than the server's own limits. */
@@ -95,6 +97,17 @@ export interface EnrolmentPolicy {
 export interface RegistrationField {
   readonly claim: string
   readonly required: boolean
+}
+
+/** The provider that people of a proven e-mail domain sign in by. */
+export interface Realm {
+  readonly domain: string
+  /** Name of the provider. */
+  readonly upstream: string
+  /** Whether it is only offered, people are led there, or it is the only way. */
+  readonly policy: 'offer' | 'route' | 'enforce'
+  /** Accounts that keep methods of their own for the day on which the provider is away. */
+  readonly breakGlass: readonly string[]
 }
 
 /** The account as steps may see it. */
@@ -152,6 +165,8 @@ export interface FlowState {
   /** The account named by `progress.accountId`. */
   readonly account?: AccountView | undefined
   readonly progress: Progress
+  /** The realm of the account's address; before there is one, of the identifier. */
+  readonly realm?: Realm | undefined
   /** Levels to be reached, in this order: what the account's own factors demand, then what the request does. */
   readonly demands: readonly Demand[]
   /** Whether the account must have a second factor of its own. */
@@ -204,18 +219,6 @@ export interface Patch {
   readonly answers?: { readonly [step: string]: unknown }
 }
 
-/** A proof of work, as the form shows it; with `captcha`, the widget of a vendor in its place. */
-export interface Challenge {
-  readonly puzzle: string
-  readonly rounds: number
-  readonly bits: number
-  readonly captcha?: object | undefined
-  /** For whoever runs no script. */
-  readonly ticket?: string | undefined
-  /** Seconds until the ticket is good; without one, until there may be another. 0: none was asked for. */
-  readonly wait: number
-}
-
 /** Whether a failure asks for a proof, before anything else of the form was looked at. */
 export function asksForProof(code: string | undefined): boolean {
   return code === 'challenge' || code === 'captcha' || code === 'captcha_refused'
@@ -261,6 +264,11 @@ export interface Step<Input = unknown> {
   readonly meets: readonly Requirement[]
   /** The path whose first page it is; pages lead to a path only when the step that begins it is there. */
   readonly begins?: Progress['path']
+  /**
+   * Where a realm closes every other way, what keeps this step open: it leads to the provider, or it is for accounts that keep
+   * methods of their own.
+   */
+  readonly inRealm?: 'provider' | 'break_glass'
   /** Pure: whether this step is still to be done. */
   needed(state: FlowState): boolean
   show(state: FlowState, request: RequestFacts): Promise<Shown>
@@ -274,10 +282,7 @@ export interface Step<Input = unknown> {
    * answered from every page that could lead to it.
    */
   challenge?(state: FlowState): Promise<object>
-  /**
-   * A browser that has left comes back, with the name of what waits for it: `GET /interaction/<uid>/<step>?answer=<name>`. Such
-   * a step, too, may be answered from every page that could lead to it.
-   */
+  /** A browser that has left is back: `GET …/<step>?answer=<name of what waits>`. May be answered from every page, as above. */
   arrive?(answer: string, state: FlowState, request: RequestFacts): Promise<Outcome>
 }
 

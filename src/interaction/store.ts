@@ -10,6 +10,7 @@ import {
   accountOf,
   type Conversation,
   type InteractionStoreDeps,
+  inRealm,
   judged,
   loadConversation,
   type OpenedSession,
@@ -19,6 +20,7 @@ import { finished, merge } from './flow.ts'
 import { activeOf, amrOf, enrolmentPutOff, met, takesDevice } from './levels.ts'
 import { wayOf } from './offers.ts'
 import { isFinished, progressKey, serialise } from './progress.ts'
+import { breaksGlass } from './realms.ts'
 import { authenticated, type ClientView, type FlowState, type Patch, type Progress, type RequestFacts } from './step.ts'
 import { newProofs, sessionProofs, stillCounts, trustedAt, truthOf } from './truth.ts'
 
@@ -36,9 +38,9 @@ export function createInteractionStore(deps: InteractionStoreDeps) {
     /** The conversation after a patch, in memory only: `save` or `finish` makes it last. */
     async advance(conversation: Conversation, patch: Patch, request: RequestFacts): Promise<Conversation> {
       const { state } = conversation
-      const progress = merge(state.progress, patch)
-      const account = await accountOf(deps, progress, patch, state)
-      const after = judged(deps, { ...state, progress, account })
+      const merged = merge(state.progress, patch)
+      const kept = await inRealm(deps, merged, await accountOf(deps, merged, patch, state))
+      const after = judged(deps, { ...state, ...kept })
       return { ...conversation, state: await withDevice(deps, after, request), read: patch.account }
     },
 
@@ -146,12 +148,14 @@ function openSession(
   state: FlowState,
   request: RequestFacts,
 ): Promise<string> {
-  const { session, progress, client } = state
+  const { session, progress, client, realm } = state
   const { accountId = '', remember } = progress
   const proofs = sessionProofs(state)
-  const facts = newProofs(state).map(
-    ({ method }): Fact => ({ type: factOf(method), accountId, clientId: client.clientId }),
-  )
+  const about = { accountId, clientId: client.clientId }
+  const facts = newProofs(state).map(({ method }): Fact => ({ type: factOf(method), ...about }))
+  if (breaksGlass(state)) {
+    facts.push({ type: 'realm.break_glass_used', ...about, data: { domain: realm?.domain, upstream: realm?.upstream } })
+  }
   const opened: OpenedSession = {
     uid: session?.accountId === accountId ? session.uid : undefined,
     accountId,

@@ -25,6 +25,7 @@ export interface ConfigurationDeps {
   readonly now: LevelDeps['now']
   readonly accountState: LevelDeps['accountState']
   readonly wantsSecondFactor: LevelDeps['wantsSecondFactor']
+  readonly confinedTo: LevelDeps['confinedTo']
   /** Languages of the pages. */
   readonly locales: readonly string[]
   readonly adapter: (model: string) => Adapter

@@ -23,6 +23,7 @@ export function createPolicy(extra: readonly string[], deps: LevelDeps) {
   for (const reason of ['essential_acrs', 'essential_acr']) login?.checks.remove(reason)
   login?.checks.add(level(deps))
   login?.checks.add(enrolment(deps))
+  login?.checks.add(realm(deps))
   const consent = policy.get('consent')
   consent?.checks.remove('op_claims_missing')
   consent?.checks.add(claimsMissing())
@@ -86,6 +87,8 @@ export interface LevelDeps {
   readonly levels: Levels
   readonly now: () => Date
   readonly accountState: (accountId: string) => Promise<{ readonly enrolled?: boolean | undefined } | undefined>
+  /** The one provider that signs the account in, where the domain of its address is closed to everything else. */
+  readonly confinedTo: (accountId: string) => Promise<string | undefined>
   /** Whether a client, by its own word or else by the settings, wants accounts with a second factor only. */
   readonly wantsSecondFactor: (ofClient: EnrolmentPolicy | undefined) => boolean
 }
@@ -103,6 +106,18 @@ function enrolment({ accountState, wantsSecondFactor, levels, now }: LevelDeps) 
     if (!wantsSecondFactor(secondFactorOf(client)) || putOffAt === client.clientId) return Check.NO_NEED_TO_PROMPT
     if (levels.isVouchedFor(proofsOf(session), now().getTime())) return Check.NO_NEED_TO_PROMPT
     return (await accountState(accountId))?.enrolled ? Check.NO_NEED_TO_PROMPT : Check.REQUEST_PROMPT
+  })
+}
+
+/** A session from before the domain was closed, or by another way, signs nobody in any more. */
+function realm({ confinedTo }: LevelDeps) {
+  return new Check('realm', 'the provider of the domain is to be asked', 'login_required', async ({ oidc }) => {
+    const { accountId } = oidc.session ?? {}
+    // The conversation that has just ended has seen to it.
+    if (accountId === undefined || oidc.result?.login) return Check.NO_NEED_TO_PROMPT
+    const upstream = await confinedTo(accountId)
+    const isVouched = upstream === undefined || proofsOf(oidc.session).some(({ by }) => by?.upstream === upstream)
+    return isVouched ? Check.NO_NEED_TO_PROMPT : Check.REQUEST_PROMPT
   })
 }
 

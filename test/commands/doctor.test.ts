@@ -26,6 +26,7 @@ describe('doctor', () => {
       database,
       keys: { current: async () => [{ alg: 'ES256', kid: 'k', state: 'signing' }] } as unknown as DoctorNeeds['keys'],
       sealed: { stale: async () => ({ personal: 0, secrets: 0 }) } as unknown as DoctorNeeds['sealed'],
+      realms: { states: async () => [] } as unknown as DoctorNeeds['realms'],
       facts: { count: async () => 0 } as unknown as DoctorNeeds['facts'],
       now: () => new Date(),
       pendingMigrations: async () => [],

@@ -67,6 +67,7 @@ export function createConversationRooms(database: Database, start: number) {
   })
   const registration = createRegistration({
     ...{ ...shared, guard: abuse.service.request, password: 'optional', accounts: accounts.service, readEmail },
+    isClosed: async () => false,
     passwords: { ...passwords.service, minLength: 8 },
   })
   const safety = createSafetyRooms({ ...shared, kv, database, accounts, sessions })
@@ -96,6 +97,7 @@ function createAccountsAndSessions(base: Base) {
   const { database, engine, ...shared } = base
   const accounts = createAccounts({
     ...shared,
+    leadAway: async () => undefined,
     mac: (value) => `mac of ${value}`,
     repository: accountRepository(database.db, testPersonal),
     endSessions: (...args) => sessions.service.endAll(...args),

@@ -7,4 +7,8 @@ export const ACCOUNT_PAGES_CODES = {
   email_taken: 400,
   email_change_gone: 400,
   confirmation_wrong: 400,
+  /** The domain of the new address has a provider, and no other way. */
+  email_of_realm: 400,
+  /** Password and address are the domain's, not the account's, to change. */
+  managed_by_realm: 403,
 } as const

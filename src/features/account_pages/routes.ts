@@ -87,12 +87,15 @@ const password: Routes = (router, { acts, passwordMinLength }, { gate, show, fai
   const values = async (me: SignedIn) => ({ minLength: passwordMinLength, hasPassword: await acts.hasPassword(me) })
   router.get('/account/password', async (ctx) => {
     const me = await gate.enterFresh(ctx, '/account/password')
-    if (me !== undefined) show(ctx, me, 'password', { ...(await values(me)), others: true })
+    if (me === undefined) return
+    await acts.refuseInRealm(me)
+    show(ctx, me, 'password', { ...(await values(me)), others: true })
   })
   router.post('/account/password', async (ctx) => {
     const fields = need(passwordSchema, await form(ctx))
     const me = await gate.enterFresh(ctx, '/account/password')
     if (me === undefined) return
+    await acts.refuseInRealm(me)
     const others = fields.others === 'yes'
     const first = !(await acts.hasPassword(me))
     const act = first
@@ -107,12 +110,15 @@ const email: Routes = (router, { acts }, { gate, show, fail, done, form, need, r
   const CODE = '/account/email/code'
   router.get('/account/email', async (ctx) => {
     const me = await gate.enterFresh(ctx, '/account/email')
-    if (me !== undefined) show(ctx, me, 'email', { value: '', pending: (await acts.pendingEmail(me)) ?? '' })
+    if (me === undefined) return
+    await acts.refuseInRealm(me)
+    show(ctx, me, 'email', { value: '', pending: (await acts.pendingEmail(me)) ?? '' })
   })
   router.post('/account/email', async (ctx) => {
     const fields = need(emailSchema, await form(ctx))
     const me = await gate.enterFresh(ctx, '/account/email')
     if (me === undefined) return
+    await acts.refuseInRealm(me)
     const act = await acts.startEmailChange(me, fields.email, requestOf(ctx))
     if (!act.ok) return fail(ctx, me, 'email', act, { value: fields.email, pending: '' })
     redirect(ctx, CODE)
@@ -132,6 +138,7 @@ const email: Routes = (router, { acts }, { gate, show, fail, done, form, need, r
       await acts.cancelEmailChange(me)
       return redirect(ctx, '/account/email')
     }
+    await acts.refuseInRealm(me)
     const sender = requestOf(ctx)
     const act =
       action === 'resend' ? await acts.resendEmailCode(me, sender) : await acts.confirmEmailChange(me, code, sender)

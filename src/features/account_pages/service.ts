@@ -11,6 +11,13 @@ export type AccountActs = ReturnType<typeof createAccountActs>
 
 export function createAccountActs(deps: AccountPagesDeps) {
   return {
+    /**
+     * Whoever a domain's provider alone signs in has no password here, and cannot take the account to another domain.
+     * @throws AppError managed_by_realm
+     */
+    async refuseInRealm({ account }: SignedIn): Promise<void> {
+      if (await deps.realms.closes(account)) throw new AppError('managed_by_realm', { status: 403, expose: true })
+    },
     ...personal(deps),
     ...passwordAct(deps),
     ...emailActs(deps),
@@ -103,7 +110,7 @@ interface EmailActs {
 }
 
 function emailActs(deps: AccountPagesDeps): EmailActs {
-  const { transaction, notices, accounts, emailCodes, kv, readEmail, ownClientId: clientId } = deps
+  const { transaction, notices, accounts, emailCodes, kv, readEmail, realms, ownClientId: clientId } = deps
   const key = ({ sessionUid }: SignedIn) => `email_change:${sessionUid}`
   const pending = (me: SignedIn) => kv.get(key(me))
 
@@ -116,6 +123,7 @@ function emailActs(deps: AccountPagesDeps): EmailActs {
       const email = await readEmail(input, { ip: sender.ip, clientId, accountId: me.accountId })
       if (email === undefined) return { ok: false, code: 'email_invalid', field: 'email' }
       if (email === me.account.email) return { ok: false, code: 'email_same', field: 'email' }
+      if (await realms.closesAddress(email)) return { ok: false, code: 'email_of_realm', field: 'email' }
       await kv.set(key(me), email, EMAIL_CHANGE_SECONDS)
       const sent = await send(deps, me, email, sender)
       return !sent.ok && sent.code === 'code_resend_too_soon' ? done : sent

@@ -9,6 +9,7 @@ import type { Agreement, Consent, Permission } from '../consents/types.ts'
 import type { CodeRequest, CodeTarget } from '../email_codes/types.ts'
 import type { ReadEmail } from '../identifiers/types.ts'
 import type { Tell } from '../notices/types.ts'
+import type { Realms } from '../realms/types.ts'
 import type { AfterCommit, ConnectedClient, EndReason, SessionView } from '../sessions/types.ts'
 
 /** Claims by name, as they are stored. */
@@ -34,6 +35,7 @@ export interface AccountPagesDeps {
     canonicalEmail(input: unknown): string | undefined
   }
   readonly readEmail: ReadEmail
+  readonly realms: Pick<Realms, 'closes' | 'closesAddress'>
   readonly passwords: {
     isSet(accountId: string): Promise<boolean>
     /** Refuses when there is a password by then; `also` is done in the same transaction. */

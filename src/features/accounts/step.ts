@@ -1,6 +1,15 @@
 /** Whom the conversation is about: the identifier, the account of this browser, and the change from one to another. */
 import { z } from 'zod'
-import { type AccountView, authenticated, needsSwitch, type PromptName, type Step } from '../../interaction/step.ts'
+import {
+  type AccountView,
+  authenticated,
+  type FlowState,
+  needsSwitch,
+  type Patch,
+  type PromptName,
+  type RequestFacts,
+  type Step,
+} from '../../interaction/step.ts'
 import type { ReadEmail } from '../identifiers/types.ts'
 
 export interface AccountStepDeps {
@@ -9,6 +18,8 @@ export interface AccountStepDeps {
 
 export interface IdentifierStepDeps {
   readonly readEmail: ReadEmail
+  /** Where the browser is sent at once because the domain of the address has a provider; undefined when it stays. */
+  readonly leadAway: (email: string, state: FlowState, request: RequestFacts) => Promise<string | undefined>
 }
 
 const PROMPTS: readonly PromptName[] = ['login', 'create', 'select_account']
@@ -31,8 +42,8 @@ export function createChooseAccountStep({ accounts }: AccountStepDeps): Step<{ a
   }
 }
 
-/** Who is signing in. Nothing is looked up: the answer is the same whoever has an account (A31). */
-export function createIdentifierStep({ readEmail }: IdentifierStepDeps): Step<{ identifier: string }> {
+/** Who is signing in. Only the domain is looked at: the answer is the same whoever has an account (A31). */
+export function createIdentifierStep({ readEmail, leadAway }: IdentifierStepDeps): Step<{ identifier: string }> {
   return {
     name: 'identifier',
     feature: 'accounts',
@@ -45,10 +56,12 @@ export function createIdentifierStep({ readEmail }: IdentifierStepDeps): Step<{ 
       const typed = progress.answers.identifier
       return typeof typed === 'string' ? { identifier: typed } : {}
     },
-    async submit({ identifier }, { client }, { ip }) {
-      const email = await readEmail(identifier, { ip, clientId: client.clientId })
+    async submit({ identifier }, state, request) {
+      const email = await readEmail(identifier, { ip: request.ip, clientId: state.client.clientId })
       if (email === undefined) return { ok: false, code: 'email_invalid', field: 'identifier' }
-      return { ok: true, patch: { identifier: email, answers: { identifier: null } } }
+      const patch: Patch = { identifier: email, answers: { identifier: null } }
+      const leave = await leadAway(email, state, request)
+      return leave === undefined ? { ok: true, patch } : { ok: true, patch, leave }
     },
   }
 }

@@ -57,6 +57,8 @@ const SUSPICIOUS_TRIES = 5
 function purposeOf(event: Notice): LinkPurpose | undefined {
   // A breach elsewhere is nobody's act here: a new password is all that it asks for.
   if (event === 'account_deleted' || event === 'password_breached') return undefined
+  // Whoever holds the mailbox must not take from its owners what the day without a provider depends on.
+  if (event === 'break_glass_used') return undefined
   if (event === 'email_changed') return 'restore_email'
   return event === 'removal_requested' || event === 'removal_near' ? 'keep_factors' : 'disown'
 }

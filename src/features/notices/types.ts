@@ -56,6 +56,7 @@ export type Notice =
   | 'password_breached'
   | 'identity_linked'
   | 'identity_removed'
+  | 'break_glass_used'
   | 'suspicious_tries'
   | 'removal_requested'
   | 'removal_near'

@@ -41,6 +41,7 @@ export function createPasskeyStep({ passkeys, clock }: PasskeyStepDeps): Step<Pa
     feature: 'passkeys',
     prompts: PROMPTS,
     meets: ['account', 'authentication', 'second_factor'],
+    inRealm: 'break_glass',
     needed,
     offer: (state) =>
       needed(state)

@@ -33,6 +33,8 @@ export interface PasswordDeps {
   readonly isBreached?: ((password: string) => Promise<boolean>) | undefined
   /** Tells the owner of an account that its password is known from a breach. */
   readonly tellBreached?: ((account: AccountView, tx: Tx) => Promise<void>) | undefined
+  /** Whether only a provider signs the account in: no password of it is right. */
+  readonly isClosed?: ((account: AccountView) => Promise<boolean>) | undefined
   readonly signIn?: ((result: 'failure' | 'limited', method: 'pwd') => void) | undefined
 }
 
@@ -146,6 +148,7 @@ function verification(deps: PasswordDeps) {
     const typed = verifiable(password)
     const right = typed !== undefined && (await matches(passwordHash, credential, typed))
     if (credential === undefined || !right || !credential.account.active) return rejected(tried, name, admitted)
+    if (tried.signedIn !== true && (await deps.isClosed?.(credential.account))) return rejected(tried, name, admitted)
     await guard.passed(tried, admitted)
     if (failures > 0) await repository.forgetFailures(name)
     const { hash = '', account } = credential

@@ -21,6 +21,7 @@ export function createPasswordStep({ passwords, clock }: PasswordStepDeps): Step
     feature: 'passwords',
     prompts: ['login', 'create', 'select_account'],
     meets: ['authentication'],
+    inRealm: 'break_glass',
     needed,
     offer: (state) => (needed(state) ? { step: 'password', label: 'password.offer' } : undefined),
     input: passwordForm,

@@ -23,6 +23,8 @@ export interface RegistrationDeps {
     ): Promise<AccountView>
   }
   readonly readEmail: ReadEmail
+  /** Whether only a provider signs people of the address in. */
+  readonly isClosed: (email: string) => Promise<boolean>
   readonly passwords: {
     readonly minLength: number
     prepare(
@@ -44,6 +46,8 @@ export type Registered =
       readonly others?: readonly FieldError[]
       readonly retryAfter?: number
       readonly challenge?: Challenge
+      /** An address whose domain has a provider, and no other way: that is where its account is made. */
+      readonly elsewhere?: string
     }
 
 interface Typed {
@@ -83,6 +87,7 @@ export function createRegistrationService(deps: RegistrationDeps) {
       const attempt = { flow: 'register', identifier: email, ip, clientId, proof } as const
       const admitted = await guard.admit(attempt)
       if (!admitted.ok) return failureOf(admitted)
+      if (await deps.isClosed(email)) return { ok: false, code: 'stale', elsewhere: email }
       const ownWords = [profile.name, profile.given_name, profile.family_name, profile.nickname]
       const prepared = await secret(typed.password, [email, ...ownWords])
       if (!prepared.ok) {

@@ -32,6 +32,9 @@ export function createRegisterStep({ registration, minLength, password, clock }:
       const { locale, client } = state
       const from = { ip, clientId: client.clientId, locale, proof, fields }
       const registered = await registration.register({ email, password, claims }, from)
+      if (!registered.ok && registered.elsewhere !== undefined) {
+        return { ok: true, patch: { path: 'login', identifier: registered.elsewhere } }
+      }
       if (!registered.ok) return { ...registered, values: shownAgain(state, claims) }
       const { account, hasPassword } = registered
       const { accountId, epoch } = account

@@ -11,6 +11,8 @@ export const UPSTREAM_SIGN_IN_CODES = {
   upstream_level_unmet: 400,
   /** Switched off, also while somebody was away there (A16). */
   upstream_disabled: 403,
+  /** The domain of the account's address has another provider, and no other way. */
+  upstream_not_of_realm: 403,
   /** The answer belongs to nothing that waits: too late, used before, or another browser's. */
   upstream_gone: 400,
   /** It is another account's. */

@@ -5,26 +5,46 @@
  * called there to identities, and every protocol to `platform/`.
  */
 import type { Feature } from '../../feature.ts'
-import type { Step } from '../../interaction/step.ts'
+import type { FlowState, RequestFacts, Step } from '../../interaction/step.ts'
 import type { SecurityRow } from '../account_area/types.ts'
 import type { SignedIn } from '../account_sign_in/types.ts'
 import { createCallbackRouter, createIdentityRouter, type IdentityRouteDeps } from './routes.ts'
 import { createUpstreamSignInService, type UpstreamSignInDeps, type UpstreamSignInService } from './service.ts'
-import { createLinkUpstreamStep, createUpstreamAccountStep, createUpstreamStep, type UpstreamStepDeps } from './step.ts'
+import {
+  createLinkUpstreamStep,
+  createUpstreamAccountStep,
+  createUpstreamStep,
+  depart,
+  type UpstreamStepDeps,
+} from './step.ts'
 
-export type UpstreamSignInFeatureDeps = Omit<UpstreamSignInDeps, 'upstreams'> &
-  Omit<UpstreamStepDeps, 'service' | 'upstreams'> & {
+export type UpstreamSignInFeatureDeps = Omit<UpstreamSignInDeps, 'upstreams' | 'realms'> &
+  Omit<UpstreamStepDeps, 'service' | 'upstreams' | 'realms'> & {
     readonly upstreams: UpstreamSignInDeps['upstreams'] & UpstreamStepDeps['upstreams']
+    readonly realms: UpstreamSignInDeps['realms'] & UpstreamStepDeps['realms']
   }
 
+export interface UpstreamSignInFeature extends Feature {
+  readonly service: UpstreamSignInService
+  /** Where a browser is sent whose address leads to a provider; undefined when it cannot be, which its page then says. */
+  lead(provider: string, email: string, state: FlowState, request: RequestFacts): Promise<string | undefined>
+}
+
 /** The feature and its service: `service` is what the account pages get. */
-export function createUpstreamSignIn(
-  deps: UpstreamSignInFeatureDeps,
-): Feature & { readonly service: UpstreamSignInService } {
+export function createUpstreamSignIn(deps: UpstreamSignInFeatureDeps): UpstreamSignInFeature {
   const service = createUpstreamSignInService(deps)
   const parts = { ...deps, service }
   const steps = [createUpstreamStep(parts), createUpstreamAccountStep(parts), createLinkUpstreamStep(parts)]
-  return { name: 'upstream_sign_in', service, steps: steps as Step[], router: createCallbackRouter(parts) }
+  return {
+    name: 'upstream_sign_in',
+    service,
+    steps: steps as Step[],
+    router: createCallbackRouter(parts),
+    async lead(...asked) {
+      const departed = await depart(service, ...asked)
+      return departed.ok ? departed.url : undefined
+    },
+  }
 }
 
 /** The pages under /account, where there are any. */

@@ -103,8 +103,16 @@ export interface Named {
 
 const MOST_AMR = 8
 
-/** What is kept of it until there is an account: bounded, checked, and by the settings of the provider. */
-export function arrivedOf({ upstream, identity, at }: Named, now: Date, locales: readonly string[]): Arrived {
+/**
+ * What is kept of it until there is an account: bounded, checked, and by the settings of the provider. `isTrusted`: its word for
+ * the address counts.
+ */
+export function arrivedOf(
+  { upstream, identity, at }: Named,
+  isTrusted: boolean,
+  now: Date,
+  locales: readonly string[],
+): Arrived {
   const { issuer, subject, claims, suggested, acr, amr = [], sessionId, tokens } = identity
   const email = canonicalEmail(claims.email)
   const isVerified = claims.email_verified === true
@@ -113,7 +121,7 @@ export function arrivedOf({ upstream, identity, at }: Named, now: Date, locales:
     ...{ upstream: upstream.name, issuer, subject, profile, at },
     label: email ?? profile.name ?? '',
     email,
-    vouched: email !== undefined && isVerified && upstream.vouchesFor(email.slice(email.lastIndexOf('@') + 1)),
+    vouched: email !== undefined && isVerified && isTrusted,
     amr: upstream.passesAmr ? amr.slice(0, MOST_AMR) : [],
     reaches: upstream.levelOf(acr),
     verified: verifiedIn(upstream.identification, identity),

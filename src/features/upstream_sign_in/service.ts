@@ -8,6 +8,7 @@ import { AppError } from '../../errors.ts'
 import type { Fact } from '../../events.ts'
 import type { AccountView } from '../../interaction/step.ts'
 import { networkOf } from '../../platform/client_network.ts'
+import { canonicalEmail } from '../../platform/email_address.ts'
 import { newToken, sha256 } from '../../platform/ids.ts'
 import type { KeyValue } from '../../platform/key_value.ts'
 import { type Tx, uniqueViolation } from '../../platform/postgres.ts'
@@ -16,6 +17,7 @@ import type { Account, Beginning, Writing } from '../accounts/types.ts'
 import type { Identifications } from '../identifications/types.ts'
 import type { Identities } from '../identities/types.ts'
 import type { NoticePage } from '../notices/types.ts'
+import type { Realms } from '../realms/types.ts'
 import type { LiveUpstream } from '../upstreams/types.ts'
 import type { UpstreamSignInCode } from './errors.ts'
 import { arrivedOf, type Named, provenanceOf, takenOver } from './schema.ts'
@@ -24,6 +26,7 @@ import { type Arrived, newIdentity, sameTarget, type Target } from './types.ts'
 export interface UpstreamSignInDeps {
   readonly issuer: string
   readonly upstreams: { find(name: string): Promise<LiveUpstream | undefined> }
+  readonly realms: Pick<Realms, 'vouches' | 'closes'>
   readonly identities: Pick<Identities, 'find' | 'insert' | 'link' | 'use'>
   readonly identifications: Pick<Identifications, 'record'>
   readonly accounts: {
@@ -150,7 +153,7 @@ const answerKey = (answer: string) => `upstream_answer:${sha256(answer)}`
 const callbackOf = (issuer: string, name: string) => `${issuer}/upstream/${name}/callback`
 
 function returns(deps: UpstreamSignInDeps) {
-  const { issuer, upstreams, identities, accounts, kv, clock } = deps
+  const { issuer, upstreams, identities, accounts, realms, kv, clock } = deps
 
   /** The answer, for whom it is meant; of many that fetch it at once exactly one gets it (A15). */
   async function fetch(answer: string, target: Target): Promise<Answered | undefined> {
@@ -183,11 +186,12 @@ function returns(deps: UpstreamSignInDeps) {
       if (answered === undefined) return undefined
       const identified = await identify(answered)
       if (!identified.ok) return identified
-      const arrived = arrivedOf(identified, clock.now(), deps.locales)
+      const arrived = arrivedOf(identified, await isTrusted(realms, identified), clock.now(), deps.locales)
       const known = await identities.find(arrived)
       if (known === undefined) return { ok: true, arrived }
       const account = await accounts.view(known.accountId)
       if (account?.active !== true) return { ok: false, code: 'upstream_account_closed' }
+      if (await realms.closes(account, arrived.upstream)) return { ok: false, code: 'upstream_not_of_realm' }
       await deps.transaction(async (tx) => {
         await identities.use(known, arrived, tx)
         await takeOver(deps, account.accountId, arrived, identified.upstream, tx)
@@ -268,6 +272,13 @@ function beginnings(deps: UpstreamSignInDeps) {
       }
     },
   }
+}
+
+/** A proven domain speaks for itself; else the operator has said whom they believe. */
+async function isTrusted(realms: UpstreamSignInDeps['realms'], { upstream, identity }: Named): Promise<boolean> {
+  const email = canonicalEmail(identity.claims.email)
+  if (email === undefined) return false
+  return (await realms.vouches(upstream.name, email)) ?? upstream.vouchesFor(email.slice(email.lastIndexOf('@') + 1))
 }
 
 /** Whoever only went back has done nothing that anybody must hear of. */

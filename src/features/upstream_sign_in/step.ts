@@ -4,6 +4,7 @@
  */
 
 import { justShown } from '../../interaction/levels.ts'
+import { isConfined, isRouted } from '../../interaction/realms.ts'
 import {
   type AccountView,
   authenticated,
@@ -40,6 +41,8 @@ export interface UpstreamStepDeps {
     offered(names: readonly string[] | undefined): Promise<readonly Offered[]>
     title(name: string): Promise<string>
   }
+  /** Whether only another provider signs people of the address in. */
+  readonly realms: { closesAddress(email: string, byUpstream: string): Promise<boolean> }
   readonly readEmail: ReadEmail
   readonly guard: RequestGuard
   readonly clock: { now(): Date }
@@ -56,32 +59,41 @@ export function createUpstreamStep(deps: UpstreamStepDeps): Step<UpstreamForm> {
   const { service, upstreams } = deps
   const needed = ({ progress }: FlowState) =>
     !authenticated(progress) && (progress.path === 'login' || (progress.path === 'create' && !progress.accountId))
-  // A button that could only end in a failure is none.
-  const useful = async (state: FlowState): Promise<readonly Offered[]> => {
-    const demanded = freshnessOf(state) === true
-    return (await upstreams.offered(state.client.upstreams)).filter(({ driver }) => driver.provesFreshness || !demanded)
+  const open = async (state: FlowState): Promise<readonly Offered[]> => {
+    const { client, realm } = state
+    // The provider of the typed address needs no button of the client; where it is the only way, there is no other.
+    const own = realm === undefined ? [] : await upstreams.offered([realm.upstream])
+    const shown = isConfined(realm) ? [] : await upstreams.offered(client.upstreams)
+    const all = [...shown, ...own.filter(({ name }) => !shown.some((other) => other.name === name))]
+    // A button that could only end in a failure is none.
+    return freshnessOf(state) === true ? all.filter(({ driver }) => driver.provesFreshness) : all
   }
   const offersOf = async (state: FlowState): Promise<readonly Offer[]> =>
-    (await useful(state)).map(({ name, title }) => ({
+    (await open(state)).map(({ name, title }) => ({
       ...{ step: 'upstream', label: 'upstream.offer', values: { provider: title } },
       field: { name: 'provider', value: name },
     }))
+  const offers = async (state: FlowState): Promise<readonly Offer[]> => {
+    if (!needed(state) || arrivedIn(state.progress) !== undefined) return []
+    const all = await offersOf(state)
+    // The page of the realm is its provider's button.
+    return isRouted(state) ? all.filter(({ field }) => field?.value !== state.realm?.upstream) : all
+  }
   return {
     name: 'upstream',
     feature: 'upstream_sign_in',
     prompts: PROMPTS,
     meets: ['account', 'authentication'],
+    inRealm: 'provider',
     needed,
-    offers: async (state) => (needed(state) && arrivedIn(state.progress) === undefined ? offersOf(state) : []),
+    offers,
     input: upstreamForm,
     show: async (state) => ({ providers: await offersOf(state) }),
 
-    async submit({ provider }, state, { ip, locale }) {
-      const offered = (await upstreams.offered(state.client.upstreams)).some(({ name }) => name === provider)
+    async submit({ provider }, state, request) {
+      const offered = (await open(state)).some(({ name }) => name === provider)
       if (!offered) return { ok: false, code: 'upstream_disabled' }
-      const levels = state.demands.flatMap(({ acr, reason }) => (reason === undefined ? [] : [acr]))
-      const from = { ip, locale, email: state.progress.identifier, fresh: freshnessOf(state), levels }
-      const departed = await service.depart(provider, targetOf(state), from)
+      const departed = await depart(service, provider, state.progress.identifier, state, request)
       return departed.ok ? { ok: true, patch: {}, leave: departed.url } : departed
     },
 
@@ -94,6 +106,17 @@ export function createUpstreamStep(deps: UpstreamStepDeps): Step<UpstreamForm> {
       return settle(deps, arrived, state)
     },
   }
+}
+
+export function depart(
+  service: Pick<UpstreamSignInService, 'depart'>,
+  provider: string,
+  email: string | undefined,
+  state: FlowState,
+  { ip, locale }: Pick<RequestFacts, 'ip' | 'locale'>,
+) {
+  const levels = state.demands.flatMap(({ acr, reason }) => (reason === undefined ? [] : [acr]))
+  return service.depart(provider, targetOf(state), { ip, locale, email, fresh: freshnessOf(state), levels })
 }
 
 /** Somebody whom nobody knows yet: linked where both sides vouch for the address, else asked who they are. */
@@ -114,6 +137,7 @@ export function createUpstreamAccountStep(deps: UpstreamStepDeps): Step<Upstream
     feature: 'upstream_sign_in',
     prompts: PROMPTS,
     meets: ['account', 'authentication'],
+    inRealm: 'provider',
     needed: ({ progress }) => {
       const arrived = arrivedIn(progress)
       return arrived !== undefined && arrived.mode === undefined && progress.accountId === undefined
@@ -158,7 +182,7 @@ function missingFields({ client }: FlowState, { profile, suggested = {} }: Arriv
 }
 
 async function begin(
-  { service, readEmail, guard, clock }: UpstreamStepDeps,
+  { service, realms, readEmail, guard, clock }: UpstreamStepDeps,
   arrived: Arrived,
   form: UpstreamAccountForm,
   state: FlowState,
@@ -183,6 +207,10 @@ async function begin(
     proof: form.proof,
   })
   if (!admitted.ok) return { ...failureOf(admitted), values: typed }
+  // An address whose domain another provider speaks for is no account of this one (A11).
+  if (await realms.closesAddress(email, arrived.upstream)) {
+    return { ok: true, patch: { path: 'login', identifier: email, answers: { [ARRIVED]: null } } }
+  }
   const account = await service.begin(arrived, { email, profile: { ...arrived.profile, ...profile }, locale })
   if (account === 'taken') return { ok: false, code: 'stale' }
   if (account === 'disabled') return { ok: false, code: 'upstream_disabled' }

@@ -54,6 +54,7 @@ describe('acts of the account pages', () => {
     }
     resend = async () => undefined
     const deps: AccountPagesDeps = {
+      realms: { closes: async () => false, closesAddress: async (to) => to.endsWith('@closed.example') },
       transaction: async (work) => {
         log.push('begin')
         const result = await work(TX)

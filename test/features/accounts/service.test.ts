@@ -36,6 +36,7 @@ describe('accounts', () => {
     email = `${newId().toLowerCase()}@example.com`
     feature = createAccounts({
       readEmail: async () => undefined,
+      leadAway: async () => undefined,
       repository: accountRepository(database.db, testPersonal),
       kv,
       transaction: database.transaction,

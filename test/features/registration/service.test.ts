@@ -42,6 +42,7 @@ describe('Registering', () => {
         }
       },
       readEmail: async (typed) => canonicalEmail(typed),
+      isClosed: async (email) => email.endsWith('@closed.example'),
       accounts: {
         createPending: async ({ email, locale, profile }) => {
           profiles.push(profile)
