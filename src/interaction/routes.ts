@@ -4,7 +4,7 @@ import type { Context } from 'koa'
 import { AppError } from '../errors.ts'
 import type { DeviceCookie } from '../http/device_cookie.ts'
 import type { Languages } from '../http/language.ts'
-import type { Challenge } from '../platform/challenge.ts'
+import { asksForProof, type Challenge } from './challenge.ts'
 import type { Conversation } from './conversation.ts'
 import { type DeadEndDeps, expired, gone } from './dead_ends.ts'
 import { abortOf, answerable, next, optional, switchPatch } from './flow.ts'
@@ -13,7 +13,6 @@ import { type LastUsedDeps, lastUsed, offersBeside } from './offers.ts'
 import { isFinished } from './progress.ts'
 import { addChallenges, refuseUnknown, withAbilities } from './scripts.ts'
 import {
-  asksForProof,
   authenticated,
   type FieldError,
   type Outcome,

@@ -3,7 +3,7 @@
  * in `flow.ts` decides what comes next, so no step knows another.
  */
 import type { ZodType } from 'zod'
-import type { Challenge } from '../platform/challenge.ts'
+import type { Challenge } from './challenge.ts'
 
 export type PromptName = 'select_account' | 'create' | 'login' | 'consent'
 
@@ -217,11 +217,6 @@ export interface Patch {
   readonly chosen?: string | null
   readonly remember?: boolean
   readonly answers?: { readonly [step: string]: unknown }
-}
-
-/** Whether a failure asks for a proof, before anything else of the form was looked at. */
-export function asksForProof(code: string | undefined): boolean {
-  return code === 'challenge' || code === 'captcha' || code === 'captcha_refused'
 }
 
 export interface FieldError {
