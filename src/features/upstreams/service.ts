@@ -7,7 +7,7 @@ import { createRowCache } from '../../platform/row_cache.ts'
 import type { Upstream } from '../../platform/upstream.ts'
 import { upstreamError } from './errors.ts'
 import type { UpstreamRepository } from './repository.ts'
-import { type Connection, connectionOf, readSettings, type UpstreamSettings, upstreamName } from './schema.ts'
+import { type Connection, connectionOf, readSettings, titleOf, type UpstreamSettings, upstreamName } from './schema.ts'
 import {
   IMPORTED,
   type ImportRule,
@@ -85,18 +85,26 @@ function lookups(deps: UpstreamsDeps) {
     /** How pages call it, also while it is off. */
     async title(name: string): Promise<string> {
       const row = await rows.get(name)
-      return row === undefined ? name : titleOf(row)
+      return row === undefined ? name : titleOf(row.name, row.settings)
     },
 
     /** Whether its protocol tells us of logouts. */
     async tellsLogouts(name: string): Promise<boolean> {
-      return (await repository.list()).some((row) => row.name === name && connectionOf(row.settings).protocol === 'oidc')
+      return (await repository.list()).some(
+        (row) => row.name === name && connectionOf(row.settings).protocol === 'oidc',
+      )
     },
 
     async states(): Promise<UpstreamState[]> {
       return (await repository.list()).map((row) => {
         const { name, settings, managed, disabledAt } = row
-        return { name, kind: settings.kind, title: titleOf(row), managed, isOn: disabledAt === undefined }
+        return {
+          name,
+          kind: settings.kind,
+          title: titleOf(row.name, row.settings),
+          managed,
+          isOn: disabledAt === undefined,
+        }
       })
     },
   }
@@ -106,7 +114,7 @@ function toLive({ connect }: UpstreamsDeps, row: Row): LiveUpstream {
   const { name, settings } = row
   const trusted = new Set(settings.trusted_domains)
   return {
-    ...{ name, title: titleOf(row) },
+    ...{ name, title: titleOf(row.name, row.settings) },
     keepsTokens: settings.kind !== 'saml' && settings.keep_tokens,
     driver: connect(name, connectionOf(settings)),
     vouchesFor: (domain) => trusted.has(domain),
@@ -115,19 +123,6 @@ function toLive({ connect }: UpstreamsDeps, row: Row): LiveUpstream {
     // Whoever takes its word for a level takes its word for how that was reached.
     passesAmr: Object.keys(settings.levels).length > 0,
   }
-}
-
-const TITLES: { readonly [kind: string]: string } = {
-  google: 'Google',
-  apple: 'Apple',
-  microsoft: 'Microsoft',
-  facebook: 'Facebook',
-  github: 'GitHub',
-  linkedin: 'LinkedIn',
-}
-
-function titleOf({ name, settings: { kind, title } }: Row): string {
-  return title ?? TITLES[kind] ?? name
 }
 
 /** Each change and its fact are one transaction; caches hear of it after the commit. */
