@@ -39,6 +39,7 @@ export function createUpstreamRooms(foundation: Foundation, rooms: UpstreamRoomD
   const { transaction } = database
   const upstreams = createUpstreams({
     ...{ database, personal, outbox, clock, invalidation },
+    kv: foundation.keyValue,
     acrs: config.levels.map(({ acr }) => acr),
     connect: connector(foundation),
   })

@@ -115,6 +115,7 @@ export const FACT_CLASSES: { readonly [type: string]: FactClass | 'permanent' } 
   'upstream.enabled': 'administration',
   'upstream.disabled': 'administration',
   'upstream.deleted': 'administration',
+  'upstream.expiry_neared': 'administration',
   'key.created': 'administration',
   'key.rotated': 'administration',
   'key.resealed': 'administration',

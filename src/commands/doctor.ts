@@ -8,7 +8,17 @@ import { type Command, type CommandServices, failure, JSON_OPTION, show } from '
 
 export type DoctorNeeds = Pick<
   CommandServices,
-  'config' | 'database' | 'realms' | 'keys' | 'sealed' | 'facts' | 'now' | 'pendingMigrations' | 'redis' | 'captcha'
+  | 'config'
+  | 'database'
+  | 'realms'
+  | 'keys'
+  | 'sealed'
+  | 'facts'
+  | 'now'
+  | 'pendingMigrations'
+  | 'redis'
+  | 'captcha'
+  | 'upstreams'
 >
 
 interface Finding {
@@ -38,6 +48,7 @@ const CHECKS: readonly { readonly name: string; readonly run: (needs: DoctorNeed
   { name: 'mail', run: checkMail },
   { name: 'text messages', run: checkTextMessages },
   { name: 'captcha', run: checkCaptcha },
+  { name: 'upstreams', run: checkUpstreams },
   { name: 'passwords', run: checkPasswords },
   { name: 'realms', run: checkRealms },
   { name: 'look-alikes', run: checkLookAlikes },
@@ -201,6 +212,21 @@ async function checkCaptcha({ config, captcha }: DoctorNeeds): Promise<Finding> 
   })
   if (!known) return fail(`${vendor} at ${host} does not take captcha.secret: people get our own proof of work`)
   return ok(`${vendor} at ${host} answers and takes the secret`)
+}
+
+/** All are asked at once; each has a few seconds. Nobody but their own people is kept out by what is wrong with one. */
+async function checkUpstreams({ upstreams, pendingMigrations }: DoctorNeeds): Promise<Finding> {
+  if ((await pendingMigrations()).length > 0) return warn('not known before the migrations')
+  const on = (await upstreams.states()).filter(({ isOn }) => isOn)
+  if (on.length === 0) return ok('none: people sign in by what is here')
+  const problemsOf = async ({ name }: { readonly name: string }) => {
+    const asked = upstreams.inspect(name).then((report) => report?.problems ?? [])
+    return (await asked.catch((error: unknown) => [reason(error)])).map((problem) => `${name}: ${problem}`)
+  }
+  const problems = (await Promise.all(on.map(problemsOf))).flat()
+  return problems.length === 0
+    ? ok(`${on.map(({ name }) => name).join(', ')}: as they should be`)
+    : warn(problems.join('; '))
 }
 
 async function checkPasswords({ config }: DoctorNeeds): Promise<Finding> {

@@ -86,6 +86,8 @@ export interface UpstreamReport {
   readonly found: { readonly [name: string]: string }
   /** What will not work, in plain words; empty when nothing is wrong. */
   readonly problems: readonly string[]
+  /** When the first of the certificates in use, theirs or ours, expires; milliseconds since the epoch. */
+  readonly expiresAt?: number | undefined
 }
 
 export interface Upstream {

@@ -3,6 +3,7 @@
  * the request by HTTP-Redirect and the answer by HTTP-POST. node-saml writes requests and metadata, checks signatures and
  * decrypts; what an answer has to hold is checked here, on the signed characters. Owns no account: hands off an identity.
  */
+import { X509Certificate } from 'node:crypto'
 import { SAML, type SamlConfig, SamlStatusError, ValidateInResponseTo } from '@node-saml/node-saml'
 import type { Clock } from './clock.ts'
 import { newToken, sha256 } from './ids.ts'
@@ -129,6 +130,11 @@ export function createSamlUpstream(settings: SamlSettings, { clock, once }: Saml
     inspect: async () => ({
       issuer: known.entityId,
       found: found(settings, known),
+      expiresAt: Math.min(
+        ...[...known.certificates, ...ours.map((pem) => new X509Certificate(pem))].map(({ validTo }) =>
+          Date.parse(validTo),
+        ),
+      ),
       problems: [
         ...timeProblems(known, now()),
         ...[...new Set(ours)].flatMap((certificate) => certificateProblems(certificate, now(), 'Our')),

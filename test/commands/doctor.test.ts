@@ -30,6 +30,7 @@ describe('doctor', () => {
       facts: { count: async () => 0 } as unknown as DoctorNeeds['facts'],
       now: () => new Date(),
       pendingMigrations: async () => [],
+      upstreams: { states: async () => [] } as unknown as DoctorNeeds['upstreams'],
       ...needs,
     }
     const failed = await doctor
@@ -68,6 +69,7 @@ describe('doctor', () => {
       'mail',
       'text messages',
       'captcha',
+      'upstreams',
       'passwords',
       'look-alikes',
     ])
@@ -129,7 +131,7 @@ describe('doctor', () => {
     const away = { ...database, ping: async () => Promise.reject(new Error('connect ECONNREFUSED')) }
     const keys = { current: async () => Promise.reject(new Error('signing key k1 cannot be opened')) }
     const { failed, of } = await examine({ database: away, keys: keys as never })
-    expect(failed).toContain('2 of 14')
+    expect(failed).toContain('2 of 15')
     expect(of('database')).toMatchObject({ state: 'fail', text: 'connect ECONNREFUSED' })
     expect(of('signing keys')).toMatchObject({ state: 'fail', text: expect.stringContaining('k1') })
     expect(of('passwords')?.state).not.toBe('fail')

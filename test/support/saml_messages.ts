@@ -15,7 +15,7 @@ export interface Certified {
 }
 
 /** A key with a self-signed certificate of ten years; `kind` as `openssl req -newkey` takes it. */
-export function createCertified(kind = 'rsa:2048'): Certified {
+export function createCertified(kind = 'rsa:2048', days = 3650): Certified {
   const folder = mkdtempSync(join(tmpdir(), 'genkan-saml-'))
   try {
     const [key, cert] = [join(folder, 'key.pem'), join(folder, 'cert.pem')]
@@ -25,7 +25,7 @@ export function createCertified(kind = 'rsa:2048'): Certified {
       '-newkey',
       kind,
       '-days',
-      '3650',
+      String(days),
       '-subj',
       '/CN=saml',
       '-keyout',

@@ -94,7 +94,7 @@ function lookups(deps: UpstreamsDeps) {
     /** How pages call it, also while it is off. */
     async title(name: string): Promise<string> {
       const row = await rows.get(name)
-      return row === undefined ? name : titleOf(row)
+      return row === undefined ? name : titleOf(row.name, row.settings)
     },
 
     /** Whether its protocol tells us of logouts. */
@@ -107,7 +107,13 @@ function lookups(deps: UpstreamsDeps) {
     async states(): Promise<UpstreamState[]> {
       return (await repository.list()).map((row) => {
         const { name, settings, managed, disabledAt } = row
-        return { name, kind: settings.kind, title: titleOf(row), managed, isOn: disabledAt === undefined }
+        return {
+          name,
+          kind: settings.kind,
+          title: titleOf(row.name, row.settings),
+          managed,
+          isOn: disabledAt === undefined,
+        }
       })
     },
   }
@@ -117,7 +123,7 @@ function toLive({ connect, acrs }: UpstreamsDeps, row: Row): LiveUpstream {
   const { name, settings } = row
   const trusted = new Set(settings.trusted_domains)
   return {
-    ...{ name, title: titleOf(row) },
+    ...{ name, title: titleOf(row.name, row.settings) },
     keepsTokens: settings.kind !== 'saml' && settings.keep_tokens,
     driver: connect(name, connectionOf(settings)),
     vouchesFor: (domain) => trusted.has(domain),
