@@ -16,7 +16,7 @@ import { isCompactJws } from './compact_jws.ts'
 import { type SigningKey, toEngineKeys } from './keys.ts'
 import { createPolicy, extraPrompts, type LevelDeps } from './policy.ts'
 import { createResourceServers } from './resource_servers.ts'
-import { assertVerifiedClaims } from './verified_claims.ts'
+import { assertClaims } from './verified_claims.ts'
 
 export interface ConfigurationDeps {
   readonly config: Config
@@ -214,7 +214,7 @@ function features(deps: ConfigurationDeps) {
   return {
     devInteractions: { enabled: false },
     backchannelLogout: { enabled: true },
-    claimsParameter: { enabled: true, assertClaimsParameter: assertVerifiedClaims },
+    claimsParameter: { enabled: true, assertClaimsParameter: assertClaims },
     clientCredentials: { enabled: true },
     dPoP: {
       enabled: true,

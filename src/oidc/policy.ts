@@ -44,6 +44,7 @@ function claimsMissing() {
   return new Check(
     'op_claims_missing',
     'requested claims not granted',
+    'consent_required',
     (ctx) => (missing(ctx).length > 0 ? Check.REQUEST_PROMPT : Check.NO_NEED_TO_PROMPT),
     (ctx) => ({ missingOIDCClaims: missing(ctx) }),
   )

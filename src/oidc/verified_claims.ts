@@ -52,16 +52,22 @@ function requestIn(value: unknown): Request | undefined {
   return 'trust_framework' in verification && Object.keys(claims).length > 0 ? { verification, claims } : undefined
 }
 
-/** `assertClaimsParameter` of the engine: a request that cannot be read is an error, never a release of something else. */
-export function assertVerifiedClaims(_ctx: unknown, claims: { userinfo?: unknown; id_token?: unknown }): void {
-  for (const use of [claims.userinfo, claims.id_token]) {
-    const asked = isObject(use) ? use[VERIFIED_CLAIMS] : undefined
-    // Several requests in an array are not taken: nothing is released for them.
-    if (asked === undefined || Array.isArray(asked)) continue
-    if (requestIn(asked) === undefined) {
-      throw new errors.InvalidRequest(
-        'claims.verified_claims needs verification.trust_framework and at least one claim',
-      )
+/**
+ * `assertClaimsParameter` of the engine: a request that cannot be read is an error, never a release of something else. Members
+ * are null or objects, as the engine's own check has it, whose place this takes: one request of verified claims, no list.
+ */
+export function assertClaims(
+  _ctx: unknown,
+  claims: { readonly userinfo?: unknown; readonly id_token?: unknown },
+): void {
+  for (const use of ['userinfo', 'id_token'] as const) {
+    for (const [name, asked] of Object.entries(claims[use] ?? {})) {
+      if (asked !== null && !isObject(asked)) {
+        throw new errors.InvalidRequest(`claims.${use} members must be null or objects`)
+      }
+      if (name === VERIFIED_CLAIMS && requestIn(asked) === undefined) {
+        throw new errors.InvalidRequest('verified_claims needs verification.trust_framework and at least one claim')
+      }
     }
   }
 }

@@ -49,7 +49,7 @@ export function identificationRepository(db: Knex, personal: PersonalData) {
     },
 
     async delete(accountId: string, upstream: string, tx: Tx): Promise<boolean> {
-      return (await tx('identifications').where({ account_id: accountId, upstream }).delete()) > 0
+      return (await tx('identifications').where({ account_id: accountId, upstream }).delete(['id'])).length > 0
     },
   }
 }

@@ -177,16 +177,6 @@ function crossProblems(settings: UpstreamSettings): string[] {
   ]
 }
 
-const TITLES: { readonly [kind: string]: string } = {
-  ...{ google: 'Google', apple: 'Apple', microsoft: 'Microsoft', facebook: 'Facebook' },
-  ...{ github: 'GitHub', linkedin: 'LinkedIn' },
-}
-
-/** How pages call it. */
-export function titleOf(name: string, { kind, title }: UpstreamSettings): string {
-  return title ?? TITLES[kind] ?? name
-}
-
 const OAUTH2_PRESETS = { facebook, github, linkedin }
 
 const keysOf = (keys: readonly z.output<typeof signingKey>[]) =>

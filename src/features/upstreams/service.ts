@@ -17,6 +17,7 @@ import {
   upstreamName,
 } from './schema.ts'
 import {
+  fact,
   IMPORTED,
   type ImportRule,
   type Inspected,
@@ -25,6 +26,7 @@ import {
   UPSTREAMS_TOPIC,
   type UpstreamRecord,
   type UpstreamState,
+  updated,
 } from './types.ts'
 
 export interface UpstreamsDeps {
@@ -296,16 +298,4 @@ function problemsOf(
     return { problems: [`kind: ${error instanceof Error ? error.message : 'cannot be used'}`] }
   }
   return { problems: [], settings: read.settings }
-}
-
-function fact(type: Fact['type'], upstream: string, actor: string, data: Fact['data'] = {}): Fact {
-  return { type, actor, data: { upstream, ...data } }
-}
-
-/** Which settings changed; their values may be secrets. */
-function updated({ name, settings: before }: Row, after: UpstreamSettings, actor: string): Fact {
-  const [old, fresh] = [before, after] as { readonly [setting: string]: unknown }[]
-  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort()
-  const changed = names.filter((setting) => !isDeepStrictEqual(old?.[setting], fresh?.[setting]))
-  return fact('upstream.updated', name, actor, { changed })
 }

@@ -1,4 +1,6 @@
 /** What other rooms may know of upstream providers. */
+import { isDeepStrictEqual } from 'node:util'
+import type { Fact } from '../../events.ts'
 import type { Upstream, UpstreamReport } from '../../platform/upstream.ts'
 import type { Identifying } from '../identifications/types.ts'
 
@@ -77,12 +79,23 @@ const TITLES: { readonly [kind: string]: string } = {
 }
 
 /** As pages call it. */
-export function titleOf({
-  name,
-  settings: { kind, title },
-}: {
-  readonly name: string
-  readonly settings: { readonly kind: string; readonly title?: string | undefined }
-}): string {
+export function titleOf(name: string, { kind, title }: { kind: string; title?: string | undefined }): string {
   return title ?? TITLES[kind] ?? name
+}
+
+/** The facts that this room states. */
+export function fact(type: Fact['type'], upstream: string, actor: string, data: Fact['data'] = {}): Fact {
+  return { type, actor, data: { upstream, ...data } }
+}
+
+/** Which settings changed; their values may be secrets. */
+export function updated(
+  { name, settings: before }: { readonly name: string; readonly settings: object },
+  after: object,
+  actor: string,
+): Fact {
+  const [old, fresh] = [before, after] as { readonly [setting: string]: unknown }[]
+  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])].sort()
+  const changed = names.filter((setting) => !isDeepStrictEqual(old?.[setting], fresh?.[setting]))
+  return fact('upstream.updated', name, actor, { changed })
 }

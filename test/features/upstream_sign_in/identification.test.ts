@@ -202,7 +202,7 @@ describe('the consent page', () => {
     expect(decodeJwt((await redeem(web, silent.request, silent.page)).id_token ?? '').verified_claims).toEqual(GIVEN)
     const more = { id_token: asking({ ...NAME, birthdate: null }) }
     const refused = await again(browser, more, { prompt: 'none' })
-    expect(refused.page.params.get('error')).toBe('interaction_required')
+    expect(refused.page.params.get('error')).toBe('consent_required')
     const { page, request } = await again(browser, more)
     expect(page.text).toContain('date of birth New')
     expect(page.text).not.toContain('given name New')
@@ -269,6 +269,7 @@ describe('a request (§6)', () => {
   it.each([
     ['nothing', null],
     ['no verification', { claims: NAME }],
+    ['several at once', [{ verification: { trust_framework: null }, claims: NAME }]],
     ['no claims', { verification: { trust_framework: null }, claims: {} }],
     ['no framework', { verification: {}, claims: NAME }],
   ])('that names %s is refused', async (_, asked) => {
