@@ -25,7 +25,7 @@ import { type Arrived, newIdentity, sameTarget, type Target } from './types.ts'
 export interface UpstreamSignInDeps {
   readonly issuer: string
   readonly upstreams: { find(name: string): Promise<LiveUpstream | undefined> }
-  readonly realms: Pick<Realms, 'vouches' | 'closes'>
+  readonly realms: Realms
   readonly identities: Pick<Identities, 'find' | 'insert' | 'link' | 'use'>
   readonly accounts: {
     view(accountId: string, tx?: Tx): Promise<AccountView | undefined>
@@ -182,7 +182,7 @@ function returns(deps: UpstreamSignInDeps) {
       if (known === undefined) return { ok: true, arrived }
       const account = await accounts.view(known.accountId)
       if (account?.active !== true) return { ok: false, code: 'upstream_account_closed' }
-      if (await realms.closes(account, arrived.upstream)) return { ok: false, code: 'upstream_not_of_realm' }
+      if (await isOutside(realms, arrived, account)) return { ok: false, code: 'upstream_not_of_realm' }
       await deps.transaction(async (tx) => {
         await identities.use(known, arrived.label, tx)
         await takeOver(deps, account.accountId, arrived, identified.upstream, tx)
@@ -270,6 +270,21 @@ async function toArrived(
     ...(suggested !== undefined && { suggested: readProfile(suggested, clock.now(), locales) }),
     ...(sessionId !== undefined && { session: sha256(`${issuer}\n${sessionId}`) }),
   }
+}
+
+/**
+ * Whether the address is of a closed domain, and this is not how its people sign in: another provider, or the same one naming
+ * somebody elsewhere, which signs in people of many domains (A11). Without an account the address may be anybody's.
+ */
+export async function isOutside(
+  realms: Realms,
+  { upstream, email: asserted }: Arrived,
+  { accountId, email }: { readonly accountId?: string; readonly email: string },
+): Promise<boolean> {
+  const closed = (by?: string) =>
+    accountId === undefined ? realms.closesAddress(email, by) : realms.closes({ accountId, email }, by)
+  if (!(await closed())) return false
+  return (await closed(upstream)) || asserted === undefined || domainOf(asserted) !== domainOf(email)
 }
 
 /** A proven domain speaks for itself; else the operator has said whom they believe. */

@@ -22,6 +22,7 @@ import {
 import { sha256 } from '../../platform/ids.ts'
 import { failureOf, type RequestGuard } from '../abuse/types.ts'
 import type { ReadEmail } from '../identifiers/types.ts'
+import type { Realms } from '../realms/types.ts'
 import { readProfile } from '../registration/types.ts'
 import {
   type LinkUpstreamForm,
@@ -31,7 +32,7 @@ import {
   upstreamAccountForm,
   upstreamForm,
 } from './schema.ts'
-import type { UpstreamSignInService } from './service.ts'
+import { isOutside, type UpstreamSignInService } from './service.ts'
 import { ARRIVED, type Arrived, arrivedIn, type Target } from './types.ts'
 
 export interface UpstreamStepDeps {
@@ -41,8 +42,7 @@ export interface UpstreamStepDeps {
     offered(names: readonly string[] | undefined): Promise<readonly { readonly name: string; readonly title: string }[]>
     title(name: string): Promise<string>
   }
-  /** Whether only another provider signs people of the address in. */
-  readonly realms: { closesAddress(email: string, byUpstream: string): Promise<boolean> }
+  readonly realms: Realms
   readonly readEmail: ReadEmail
   readonly guard: RequestGuard
   readonly clock: { now(): Date }
@@ -200,8 +200,7 @@ async function begin(
     proof: form.proof,
   })
   if (!admitted.ok) return { ...failureOf(admitted), values: typed }
-  // An address whose domain another provider speaks for is no account of this one (A11).
-  if (await realms.closesAddress(email, arrived.upstream)) {
+  if (await isOutside(realms, arrived, { email })) {
     return { ok: true, patch: { path: 'login', identifier: email, answers: { [ARRIVED]: null } } }
   }
   const account = await beginOnce(service, arrived, { email, profile: { ...arrived.profile, ...profile }, locale })

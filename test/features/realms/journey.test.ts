@@ -316,6 +316,18 @@ describe('a domain that is closed to everything but its provider', () => {
     expect(rows).toEqual([])
   })
 
+  it('its own provider signs nobody in who is of another domain there', async () => {
+    const elsewhere = { email: 'carla@private.example', email_verified: true }
+    const { browser, page } = await come('carla-private', elsewhere)
+    const end = await browser.submit(page, { email: UNKNOWN }, { form: '/upstream_account' })
+    expect([end.params.has('code'), stepOf(end)]).toEqual([false, 'upstream'])
+    expect(await mailsTo(UNKNOWN)).toEqual([])
+    const first = await come('carla', { email: member.email, email_verified: true })
+    expect((await redeem(room.target.client, first.request, first.page)).claims()?.sub).toBe(member.sub)
+    const moved = await come('carla', elsewhere)
+    expect([moved.page.params.has('code'), moved.page.status]).toEqual([false, 400])
+  })
+
   it('a session from before signs in to nothing any more, and its owner changes neither password nor address', async () => {
     const { browser } = weak
     const request = await authorization(room.target.client, CALLBACK, { prompt: 'none' })
@@ -361,6 +373,18 @@ describe('a domain that is closed to everything but its provider', () => {
       { account_id: glass.sub, data: { domain: 'closed.example', upstream: 'acme' } },
     ])
     expect(await mailsTo(glass.email)).toContain('Your Genkan emergency account was used')
+  })
+
+  it('a break-glass account with a passkey needs nothing else', async () => {
+    expect((await run('break-glass', 'closed.example', keyholder.email)).code).toBe(0)
+    const browser = room.person()
+    const end = await showPasskey(browser, await passkeyPage(room.target, browser), key())
+    expect(end.params.has('code')).toBe(true)
+    expect((await facts('realm.break_glass_used')).map((fact) => fact.account_id)).toEqual([glass.sub, keyholder.sub])
+    const { browser: other, page } = await stand(keyholder.email)
+    const own = await other.submit(page, {}, { form: '/realm' })
+    const second = await other.submit(own, { password: PASSWORD }, { form: '/password' })
+    expect([second.params.has('code'), stepOf(second)]).toEqual([false, 'passkey'])
   })
 
   it('the break-glass account is one of all once it is none any more', async () => {
