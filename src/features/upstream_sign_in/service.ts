@@ -16,7 +16,7 @@ import { type Arrival, type Json, UpstreamError, type UpstreamIdentity } from '.
 import type { Account, Beginning, Writing } from '../accounts/types.ts'
 import type { Identities } from '../identities/types.ts'
 import type { NoticePage } from '../notices/types.ts'
-import type { Realms } from '../realms/types.ts'
+import { domainOf, isOutside, type Realms } from '../realms/types.ts'
 import type { LiveUpstream } from '../upstreams/types.ts'
 import type { UpstreamSignInCode } from './errors.ts'
 import { provenanceOf, readProfile, takenOver } from './schema.ts'
@@ -272,21 +272,6 @@ async function toArrived(
   }
 }
 
-/**
- * Whether the address is of a closed domain, and this is not how its people sign in: another provider, or the same one naming
- * somebody elsewhere, which signs in people of many domains (A11). Without an account the address may be anybody's.
- */
-export async function isOutside(
-  realms: Realms,
-  { upstream, email: asserted }: Arrived,
-  { accountId, email }: { readonly accountId?: string; readonly email: string },
-): Promise<boolean> {
-  const closed = (by?: string) =>
-    accountId === undefined ? realms.closesAddress(email, by) : realms.closes({ accountId, email }, by)
-  if (!(await closed())) return false
-  return (await closed(upstream)) || asserted === undefined || domainOf(asserted) !== domainOf(email)
-}
-
 /** A proven domain speaks for itself; else the operator has said whom they believe. */
 async function isTrusted(
   realms: UpstreamSignInDeps['realms'],
@@ -297,7 +282,6 @@ async function isTrusted(
 }
 
 const MOST_AMR = 8
-const domainOf = (email: string) => email.slice(email.lastIndexOf('@') + 1)
 
 /** Whoever only went back has done nothing that anybody must hear of. */
 async function reject(

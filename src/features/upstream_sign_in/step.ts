@@ -22,7 +22,7 @@ import {
 import { sha256 } from '../../platform/ids.ts'
 import { failureOf, type RequestGuard } from '../abuse/types.ts'
 import type { ReadEmail } from '../identifiers/types.ts'
-import type { Realms } from '../realms/types.ts'
+import { isOutside, type Realms } from '../realms/types.ts'
 import { readProfile } from '../registration/types.ts'
 import {
   type LinkUpstreamForm,
@@ -32,7 +32,7 @@ import {
   upstreamAccountForm,
   upstreamForm,
 } from './schema.ts'
-import { isOutside, type UpstreamSignInService } from './service.ts'
+import type { UpstreamSignInService } from './service.ts'
 import { ARRIVED, type Arrived, arrivedIn, type Target } from './types.ts'
 
 export interface UpstreamStepDeps {
