@@ -71,6 +71,7 @@ describe('doctor', () => {
       'captcha',
       'upstreams',
       'passwords',
+      'realms',
       'look-alikes',
     ])
     expect(of('passwords')?.text).toMatch(/m=7168 t=1 p=1 takes \d+ ms/)
@@ -188,6 +189,33 @@ describe('doctor', () => {
     expect(asked).toEqual([['identifier.refused', new Date('2026-12-01T00:00:00Z')]])
     expect((await examine({ ...needs, pendingMigrations: async () => ['one'] })).of('look-alikes')?.state).toBe('warn')
     expect(asked).toHaveLength(1)
+  })
+
+  it('names domains that are not proven, fail, lead nowhere or have no break-glass account', async () => {
+    const record = { name: '_genkan.a.example', value: 'genkan-domain=t' }
+    const whole = {
+      domain: 'a.example',
+      upstream: 'acme',
+      policy: 'route',
+      breakGlass: [],
+      upstreamExists: true,
+      record,
+    }
+    const of = async (realm: object) => {
+      const realms = {
+        states: async () => [{ ...whole, state: 'proven', ...realm }],
+      } as unknown as DoctorNeeds['realms']
+      return (await examine({ realms })).of('realms')
+    }
+    expect(await of({})).toMatchObject({ state: 'ok', text: '1 proven' })
+    expect((await of({ state: 'unproven' }))?.text).toContain('publish _genkan.a.example TXT "genkan-domain=t"')
+    expect((await of({ state: 'failing' }))?.text).toContain('the record of a.example is gone')
+    expect((await of({ upstreamExists: false }))?.text).toContain('leads to acme, which is not there')
+    expect(await of({ policy: 'enforce' })).toMatchObject({
+      state: 'warn',
+      text: expect.stringContaining('break-glass'),
+    })
+    expect((await of({ policy: 'enforce', breakGlass: ['A'] }))?.state).toBe('ok')
   })
 
   it('sees a mail server that does not answer', async () => {

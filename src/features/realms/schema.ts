@@ -2,18 +2,12 @@
 import { z } from 'zod'
 import { canonicalEmail } from '../../platform/email_address.ts'
 import { realmError } from './errors.ts'
-import { REALM_POLICIES } from './types.ts'
+import { domainOf, REALM_POLICIES } from './types.ts'
 
 /** The domain of an address, or a domain by itself, in the one form of canonical addresses; undefined when it is none. */
 export function canonicalDomain(typed: string): string | undefined {
-  return domainOf(canonicalEmail(`someone@${typed}`))
-}
-
-/** The domain of a canonical address. */
-export function domainOf(email: string): string
-export function domainOf(email: string | undefined): string | undefined
-export function domainOf(email: string | undefined): string | undefined {
-  return email?.slice(email.lastIndexOf('@') + 1)
+  const email = canonicalEmail(`someone@${typed}`)
+  return email === undefined ? undefined : domainOf(email)
 }
 
 const address = z.string().transform((typed, context) => {

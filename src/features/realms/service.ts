@@ -13,16 +13,9 @@ import { createRowCache } from '../../platform/row_cache.ts'
 import type { LookUpTxt } from '../../platform/txt_records.ts'
 import { realmError } from './errors.ts'
 import type { RealmRepository } from './repository.ts'
-import {
-  canonicalDomain,
-  domainOf,
-  type RealmDeclaration,
-  type RealmSettings,
-  readRealm,
-  readRealms,
-} from './schema.ts'
+import { canonicalDomain, type RealmDeclaration, type RealmSettings, readRealm, readRealms } from './schema.ts'
 import type { RealmManaged, RealmRecord, RealmState, Realms } from './types.ts'
-import { realmFact as fact, problemOfBreakGlass, REALMS_TOPIC, toState } from './types.ts'
+import { domainOf, realmFact as fact, problemOfBreakGlass, REALMS_TOPIC, toState } from './types.ts'
 
 export interface RealmsDeps {
   readonly repository: RealmRepository

@@ -68,11 +68,31 @@ export function problemOfBreakGlass(
   { email, emailVerified, factors }: AccountView,
   domain: string,
 ): string | undefined {
-  if (!email.endsWith(`@${domain}`) || !emailVerified) return `the account has no proven address of ${domain}`
+  if (domainOf(email) !== domain || !emailVerified) return `the account has no proven address of ${domain}`
   const strong = factors.some((method) => method !== 'recovery_code')
   return strong ? undefined : 'the account has no second factor: set one up first'
 }
 
 export function realmFact(type: Fact['type'], domain: string, actor: string, data: Fact['data'] = {}): Fact {
   return { type, actor, data: { domain, ...data } }
+}
+
+/**
+ * Whether the address is of a closed domain, and this is not how its people sign in: another provider, or the same one naming
+ * somebody elsewhere, which signs in people of many domains (A11). Without an account the address may be anybody's.
+ */
+export async function isOutside(
+  realms: Realms,
+  { upstream, email: asserted }: { readonly upstream: string; readonly email?: string | undefined },
+  { accountId, email }: { readonly accountId?: string; readonly email: string },
+): Promise<boolean> {
+  const closed = (by?: string) =>
+    accountId === undefined ? realms.closesAddress(email, by) : realms.closes({ accountId, email }, by)
+  if (!(await closed())) return false
+  return (await closed(upstream)) || asserted === undefined || domainOf(asserted) !== domainOf(email)
+}
+
+/** The domain of a canonical address. */
+export function domainOf(email: string): string {
+  return email.slice(email.lastIndexOf('@') + 1)
 }

@@ -18,10 +18,9 @@ import {
   type UpstreamStepDeps,
 } from './step.ts'
 
-export type UpstreamSignInFeatureDeps = Omit<UpstreamSignInDeps, 'upstreams' | 'realms'> &
-  Omit<UpstreamStepDeps, 'service' | 'upstreams' | 'realms'> & {
+export type UpstreamSignInFeatureDeps = Omit<UpstreamSignInDeps, 'upstreams'> &
+  Omit<UpstreamStepDeps, 'service' | 'upstreams'> & {
     readonly upstreams: UpstreamSignInDeps['upstreams'] & UpstreamStepDeps['upstreams']
-    readonly realms: UpstreamSignInDeps['realms'] & UpstreamStepDeps['realms']
   }
 
 export interface UpstreamSignInFeature extends Feature {

@@ -17,7 +17,7 @@ import type { Account, Beginning, Writing } from '../accounts/types.ts'
 import type { Identifications } from '../identifications/types.ts'
 import type { Identities } from '../identities/types.ts'
 import type { NoticePage } from '../notices/types.ts'
-import type { Realms } from '../realms/types.ts'
+import { domainOf, isOutside, type Realms } from '../realms/types.ts'
 import type { LiveUpstream } from '../upstreams/types.ts'
 import type { UpstreamSignInCode } from './errors.ts'
 import { arrivedOf, type Named, provenanceOf, takenOver } from './schema.ts'
@@ -26,7 +26,7 @@ import { type Arrived, newIdentity, sameTarget, type Target } from './types.ts'
 export interface UpstreamSignInDeps {
   readonly issuer: string
   readonly upstreams: { find(name: string): Promise<LiveUpstream | undefined> }
-  readonly realms: Pick<Realms, 'vouches' | 'closes'>
+  readonly realms: Realms
   readonly identities: Pick<Identities, 'find' | 'insert' | 'link' | 'use'>
   readonly identifications: Pick<Identifications, 'record'>
   readonly accounts: {
@@ -191,7 +191,7 @@ function returns(deps: UpstreamSignInDeps) {
       if (known === undefined) return { ok: true, arrived }
       const account = await accounts.view(known.accountId)
       if (account?.active !== true) return { ok: false, code: 'upstream_account_closed' }
-      if (await realms.closes(account, arrived.upstream)) return { ok: false, code: 'upstream_not_of_realm' }
+      if (await isOutside(realms, arrived, account)) return { ok: false, code: 'upstream_not_of_realm' }
       await deps.transaction(async (tx) => {
         await identities.use(known, arrived, tx)
         await takeOver(deps, account.accountId, arrived, identified.upstream, tx)
@@ -278,7 +278,7 @@ function beginnings(deps: UpstreamSignInDeps) {
 async function isTrusted(realms: UpstreamSignInDeps['realms'], { upstream, identity }: Named): Promise<boolean> {
   const email = canonicalEmail(identity.claims.email)
   if (email === undefined) return false
-  return (await realms.vouches(upstream.name, email)) ?? upstream.vouchesFor(email.slice(email.lastIndexOf('@') + 1))
+  return (await realms.vouches(upstream.name, email)) ?? upstream.vouchesFor(domainOf(email))
 }
 
 /** Whoever only went back has done nothing that anybody must hear of. */

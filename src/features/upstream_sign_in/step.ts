@@ -21,6 +21,7 @@ import {
 import { sha256 } from '../../platform/ids.ts'
 import { failureOf, type RequestGuard } from '../abuse/types.ts'
 import type { ReadEmail } from '../identifiers/types.ts'
+import { isOutside, type Realms } from '../realms/types.ts'
 import { readProfile } from '../registration/types.ts'
 import type { LiveUpstream } from '../upstreams/types.ts'
 import {
@@ -41,8 +42,7 @@ export interface UpstreamStepDeps {
     offered(names: readonly string[] | undefined): Promise<readonly Offered[]>
     title(name: string): Promise<string>
   }
-  /** Whether only another provider signs people of the address in. */
-  readonly realms: { closesAddress(email: string, byUpstream: string): Promise<boolean> }
+  readonly realms: Realms
   readonly readEmail: ReadEmail
   readonly guard: RequestGuard
   readonly clock: { now(): Date }
@@ -207,8 +207,7 @@ async function begin(
     proof: form.proof,
   })
   if (!admitted.ok) return { ...failureOf(admitted), values: typed }
-  // An address whose domain another provider speaks for is no account of this one (A11).
-  if (await realms.closesAddress(email, arrived.upstream)) {
+  if (await isOutside(realms, arrived, { email })) {
     return { ok: true, patch: { path: 'login', identifier: email, answers: { [ARRIVED]: null } } }
   }
   const account = await service.begin(arrived, { email, profile: { ...arrived.profile, ...profile }, locale })

@@ -314,6 +314,7 @@ describe('acts of the account pages', () => {
     it.each([
       ['nonsense', 'email_invalid'],
       ['ANN@example.com', 'email_same'],
+      ['ann@closed.example', 'email_of_realm'],
     ])('refuses %s', async (input, code) => {
       expect(await acts.startEmailChange(me, input, SENDER)).toEqual({ ok: false, code, field: 'email' })
       expect(sent).toEqual([])

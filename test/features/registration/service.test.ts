@@ -75,6 +75,12 @@ describe('Registering', () => {
     ])
   })
 
+  it('makes and hashes nothing for an address whose domain has a provider, and says where to go', async () => {
+    const registered = await service.register({ ...GOOD, email: 'Anna@closed.example' }, FROM)
+    expect(registered).toMatchObject({ ok: false, elsewhere: 'anna@closed.example' })
+    expect([rows, hashes]).toEqual([[], 0])
+  })
+
   it('makes both or nothing (F15)', async () => {
     failing = true
     await expect(service.register(GOOD, FROM)).rejects.toThrow('away')
