@@ -1,5 +1,6 @@
 /** Every kind of provider by the front door: SAML 2.0, and plain OAuth 2 by a template. OpenID Connect has its own journeys. */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { SEALED_TOKENS } from '../../../src/features/identities/types.ts'
 import { type FakeSocial, SOCIAL, startFakeSocial } from '../../support/fake_social.ts'
 import { authorization, redeem } from '../../support/journeys.ts'
 import { stepOf } from '../../support/people.ts'
@@ -26,6 +27,7 @@ beforeAll(async () => {
     ...{
       kind: 'oauth2',
       title: 'Forge',
+      keep_tokens: true,
       issuer: social.origin,
       client_id: SOCIAL.clientId,
       client_secret: SOCIAL.clientSecret,
@@ -122,6 +124,12 @@ describe('a provider of plain OAuth 2', () => {
     const code = /\b\d{6}\b/.exec(mail.text)?.[0] ?? ''
     const end = await browser.submit(waiting, { code }, { form: '/verify_email' })
     const sub = (await redeem(room.target.client, request, end)).claims()?.sub
+    const [row] = await room.target.sql<{ id: string; sealed_tokens: string | null }>(
+      "select id, sealed_tokens from identities where upstream = 'forge' and account_id = $1",
+      [sub],
+    )
+    const { open } = await room.target.box()
+    expect(open(row?.sealed_tokens ?? '', SEALED_TOKENS, row?.id ?? '')).toEqual({ accessToken: expect.any(String) })
     const again = await come({ id: 4711 })
     expect((await redeem(room.target.client, again.request, again.page)).claims()?.sub).toBe(sub)
   })
