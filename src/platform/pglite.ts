@@ -13,6 +13,7 @@ export class MultiStatementPGlite extends PGliteClient {
       return query
     }
     query.response = await connection.query(query.sql, query.bindings)
-    return query
+    // knex calls a deletion `del`, which the client takes for the command's name: its count of rows was lost.
+    return query.method === 'del' ? { ...query, method: 'delete' } : query
   }
 }
