@@ -59,7 +59,10 @@ export default {
       'features-below-root',
       'A feature uses the step contract, http and platform, and no other room.',
       { path: '^src/features/' },
-      { path: '^src/(oidc|interaction|commands)/|^src/config\\.ts$', pathNot: '^src/interaction/(step|levels|verified_claims)\\.ts$' },
+      {
+        path: '^src/(oidc|interaction|commands)/|^src/config\\.ts$',
+        pathNot: '^src/interaction/(step|levels|verified_claims)\\.ts$',
+      },
     ),
     only(
       'interaction-alone',
@@ -71,7 +74,10 @@ export default {
       'oidc-alone',
       'The engine receives features as functions; it shares the words of the step contract.',
       { path: '^src/oidc/' },
-      { path: '^src/(features|interaction|commands)/', pathNot: '^src/interaction/(step|levels|verified_claims)\\.ts$' },
+      {
+        path: '^src/(features|interaction|commands)/',
+        pathNot: '^src/interaction/(step|levels|verified_claims)\\.ts$',
+      },
     ),
     only(
       'http-alone',

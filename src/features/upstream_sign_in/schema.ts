@@ -1,5 +1,8 @@
 /** Forms of signing in by a provider, and what is taken of a provider's claims. */
 import { z } from 'zod'
+import { canonicalEmail } from '../../platform/email_address.ts'
+import { sha256 } from '../../platform/ids.ts'
+import type { UpstreamIdentity } from '../../platform/upstream.ts'
 import {
   type Account,
   OWN_CLAIMS,
@@ -8,6 +11,9 @@ import {
   type Profile,
   type Provenance,
 } from '../accounts/types.ts'
+import { verifiedIn } from '../identifications/types.ts'
+import type { LiveUpstream } from '../upstreams/types.ts'
+import type { Arrived } from './types.ts'
 
 /** The name of a provider, as the settings and the URLs have it. */
 export const upstreamForm = z.object({ provider: z.string().regex(/^[a-z][a-z0-9_-]{0,31}$/) })
@@ -87,3 +93,32 @@ export function takenOver(
     provenance: { ...before.provenance, ...provenanceOf(names, source.name, now) },
   }
 }
+
+/** Somebody whom a provider names, and when they last showed it there. */
+export interface Identified {
+  readonly ok: true
+  readonly upstream: LiveUpstream
+  readonly identity: UpstreamIdentity
+  readonly at: number
+}
+
+/** What is kept of them. */
+export function toArrived({ upstream, identity, at }: Identified, now: Date, locales: readonly string[]): Arrived {
+  const { issuer, subject, claims, suggested, acr, amr = [], sessionId } = identity
+  const email = canonicalEmail(claims.email)
+  const isVerified = claims.email_verified === true
+  const profile = readProfile(claims, now, locales)
+  return {
+    ...{ upstream: upstream.name, issuer, subject, profile, at },
+    label: email ?? profile.name ?? '',
+    email,
+    vouched: email !== undefined && isVerified && upstream.vouchesFor(email.slice(email.lastIndexOf('@') + 1)),
+    amr: upstream.passesAmr ? amr.slice(0, MOST_AMR) : [],
+    reaches: upstream.levelOf(acr),
+    verified: verifiedIn(upstream.identification, identity),
+    ...(suggested !== undefined && { suggested: readProfile(suggested, now, locales) }),
+    ...(sessionId !== undefined && { session: sha256(`${issuer}\n${sessionId}`) }),
+  }
+}
+
+const MOST_AMR = 8

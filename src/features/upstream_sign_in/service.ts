@@ -8,18 +8,17 @@ import { AppError } from '../../errors.ts'
 import type { Fact } from '../../events.ts'
 import type { AccountView } from '../../interaction/step.ts'
 import { networkOf } from '../../platform/client_network.ts'
-import { canonicalEmail } from '../../platform/email_address.ts'
 import { newToken, sha256 } from '../../platform/ids.ts'
 import type { KeyValue } from '../../platform/key_value.ts'
 import type { Tx } from '../../platform/postgres.ts'
-import { type Arrival, type Json, UpstreamError, type UpstreamIdentity } from '../../platform/upstream.ts'
+import { type Arrival, type Json, UpstreamError } from '../../platform/upstream.ts'
 import type { Account, Beginning, Writing } from '../accounts/types.ts'
-import { type Identifications, verifiedIn } from '../identifications/types.ts'
+import type { Identifications } from '../identifications/types.ts'
 import type { Identities } from '../identities/types.ts'
 import type { NoticePage } from '../notices/types.ts'
 import type { LiveUpstream } from '../upstreams/types.ts'
 import type { UpstreamSignInCode } from './errors.ts'
-import { provenanceOf, readProfile, takenOver } from './schema.ts'
+import { type Identified, provenanceOf, takenOver, toArrived } from './schema.ts'
 import { type Arrived, newIdentity, sameTarget, type Target } from './types.ts'
 
 export interface UpstreamSignInDeps {
@@ -57,6 +56,8 @@ interface Journey {
   readonly target: Target
   readonly state: string
   readonly kept: Json
+  /** Levels were asked for. */
+  readonly levelled: boolean
 }
 
 interface Answered {
@@ -72,8 +73,12 @@ const DEPARTURES = { limit: 100, windowSeconds: 600 }
 
 type Failed = { readonly ok: false; readonly code: UpstreamSignInCode; readonly retryAfter?: number }
 
+/** The provider could not reach a level that was asked of it: without the wish it may still sign the person in. */
+type BelowLevel = { readonly ok: false; readonly code: 'upstream_level_unmet'; readonly below: string }
+
 export type Came =
   | Failed
+  | BelowLevel
   /** The identity is an account's. */
   | { readonly ok: true; readonly arrived: Arrived; readonly account: AccountView }
   | { readonly ok: true; readonly arrived: Arrived; readonly account?: undefined }
@@ -113,7 +118,7 @@ function departures({ issuer, upstreams, kv, warn }: UpstreamSignInDeps) {
       try {
         const departure = { redirectUri: callbackOf(issuer, name), state, locale, loginHint, ...asked }
         const { url, kept } = await upstream.driver.depart(departure)
-        const journey: Journey = { upstream: name, target, state, kept }
+        const journey: Journey = { upstream: name, target, state, kept, levelled: acrValues.length > 0 }
         await kv.add(stateKey(state), JSON.stringify(journey), AWAY_SECONDS)
         return { ok: true, url }
       } catch (error) {
@@ -183,8 +188,12 @@ function returns(deps: UpstreamSignInDeps) {
       const answered = await fetch(answer, target)
       if (answered === undefined) return undefined
       const identified = await identify(answered)
-      if (!identified.ok) return identified
-      const arrived = toArrived(deps, identified)
+      const { upstream: name, levelled } = answered.journey
+      if (!identified.ok) {
+        const { code } = identified
+        return levelled && code === 'upstream_level_unmet' ? { ok: false, code, below: name } : identified
+      }
+      const arrived = toArrived(identified, clock.now(), deps.locales)
       const known = await identities.find(arrived)
       if (known === undefined) return { ok: true, arrived }
       const account = await accounts.view(known.accountId)
@@ -217,13 +226,6 @@ async function takeOver(
   const before = await accounts.find(accountId, tx)
   const taken = before && takenOver(before, profile, upstream, clock.now())
   if (taken !== undefined) await accounts.update(accountId, taken, tx)
-}
-
-interface Identified {
-  readonly ok: true
-  readonly upstream: LiveUpstream
-  readonly identity: UpstreamIdentity
-  readonly at: number
 }
 
 function beginnings(deps: UpstreamSignInDeps) {
@@ -266,26 +268,6 @@ function beginnings(deps: UpstreamSignInDeps) {
     },
   }
 }
-
-function toArrived({ clock, locales }: UpstreamSignInDeps, { upstream, identity, at }: Identified): Arrived {
-  const { issuer, subject, claims, suggested, acr, amr = [], sessionId } = identity
-  const email = canonicalEmail(claims.email)
-  const isVerified = claims.email_verified === true
-  const profile = readProfile(claims, clock.now(), locales)
-  return {
-    ...{ upstream: upstream.name, issuer, subject, profile, at },
-    label: email ?? profile.name ?? '',
-    email,
-    vouched: email !== undefined && isVerified && upstream.vouchesFor(email.slice(email.lastIndexOf('@') + 1)),
-    amr: upstream.passesAmr ? amr.slice(0, MOST_AMR) : [],
-    reaches: upstream.levelOf(acr),
-    verified: verifiedIn(upstream.identification, identity),
-    ...(suggested !== undefined && { suggested: readProfile(suggested, clock.now(), locales) }),
-    ...(sessionId !== undefined && { session: sha256(`${issuer}\n${sessionId}`) }),
-  }
-}
-
-const MOST_AMR = 8
 
 /** Whoever only went back has done nothing that anybody must hear of. */
 async function reject(

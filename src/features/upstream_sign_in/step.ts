@@ -77,24 +77,40 @@ export function createUpstreamStep(deps: UpstreamStepDeps): Step<UpstreamForm> {
     input: upstreamForm,
     show: async (state) => ({ providers: await offersOf(state) }),
 
-    async submit({ provider }, state, { ip, locale }) {
+    async submit({ provider }, state, request) {
       const offered = (await upstreams.offered(state.client.upstreams)).some(({ name }) => name === provider)
       if (!offered) return { ok: false, code: 'upstream_disabled' }
-      const levels = state.demands.flatMap(({ acr, reason }) => (reason === undefined ? [] : [acr]))
-      const from = { ip, locale, email: state.progress.identifier, fresh: freshnessOf(state), levels }
-      const departed = await service.depart(provider, targetOf(state), from)
-      return departed.ok ? { ok: true, patch: {}, leave: departed.url } : departed
+      return leave(deps, provider, state, request, levelsOf(state))
     },
 
-    async arrive(answer, state) {
+    async arrive(answer, state, request) {
       const came = await service.arrive(answer, targetOf(state))
       if (came === undefined) return { ok: false, code: 'stale' }
+      // Once more without the wish: what is missing is then asked for here. SAML has no wishes but demands.
+      if (!came.ok && 'below' in came) return leave(deps, came.below, state, request, [])
       if (!came.ok) return came
       const { arrived, account } = came
       if (account !== undefined) return { ok: true, patch: signedIn(arrived, account) }
       return settle(deps, arrived, state)
     },
   }
+}
+
+async function leave(
+  { service }: UpstreamStepDeps,
+  provider: string,
+  state: FlowState,
+  { ip, locale }: RequestFacts,
+  levels: readonly string[],
+): Promise<Outcome> {
+  const from = { ip, locale, email: state.progress.identifier, fresh: freshnessOf(state), levels }
+  const departed = await service.depart(provider, targetOf(state), from)
+  return departed.ok ? { ok: true, patch: {}, leave: departed.url } : departed
+}
+
+/** What is demanded beyond the weakest level. */
+function levelsOf({ demands }: FlowState): string[] {
+  return demands.flatMap(({ acr, reason }) => (reason === undefined ? [] : [acr]))
 }
 
 /** Somebody whom nobody knows yet: linked where both sides vouch for the address, else asked who they are. */
