@@ -191,7 +191,9 @@ async function arrive(deps: InteractionRouteDeps, ctx: Context, answer: string):
   const outcome = await step.arrive(answer, state, requestOf(deps, ctx))
   if (!outcome.ok) return refuse(deps, ctx, conversation, next(deps.steps, state) ?? step, outcome, {})
   if (!('patch' in outcome)) return back(ctx)
-  return proceed(deps, ctx, await deps.store.advance(conversation, outcome.patch, requestOf(deps, ctx)))
+  const after = await deps.store.advance(conversation, outcome.patch, requestOf(deps, ctx))
+  if ('leave' in outcome) return redirect(ctx, (await deps.store.save(after)) ? outcome.leave : pathOf(ctx))
+  return proceed(deps, ctx, after)
 }
 
 /** Finishes at once when nothing is left to ask; else saves and lets the browser ask for the next page. */

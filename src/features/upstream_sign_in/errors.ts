@@ -1,3 +1,5 @@
+import type { UpstreamError } from '../../platform/upstream.ts'
+
 /** The feature's closed list of expected failures, with the status of the page that shows them. */
 export const UPSTREAM_SIGN_IN_CODES = {
   /** The person went back at the provider. */
@@ -25,3 +27,19 @@ export const UPSTREAM_SIGN_IN_CODES = {
 } as const
 
 export type UpstreamSignInCode = keyof typeof UPSTREAM_SIGN_IN_CODES
+
+/** How a step answers what went wrong. */
+export type Failed = { readonly ok: false; readonly code: UpstreamSignInCode; readonly retryAfter?: number }
+
+const CODES = {
+  cancelled: 'upstream_cancelled',
+  unavailable: 'upstream_unavailable',
+  answer_refused: 'upstream_refused',
+  misconfigured: 'upstream_misconfigured',
+  level_unmet: 'upstream_level_unmet',
+} as const satisfies { readonly [failure in UpstreamError['failure']]: UpstreamSignInCode }
+
+/** What people are told of a failure of the provider. */
+export function failureOf({ failure }: UpstreamError): Failed {
+  return { ok: false, code: CODES[failure] }
+}

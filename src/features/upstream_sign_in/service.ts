@@ -19,7 +19,7 @@ import type { Identities } from '../identities/types.ts'
 import type { NoticePage } from '../notices/types.ts'
 import { domainOf, isOutside, type Realms } from '../realms/types.ts'
 import type { LiveUpstream } from '../upstreams/types.ts'
-import type { UpstreamSignInCode } from './errors.ts'
+import { type Failed, failureOf } from './errors.ts'
 import { arrivedOf, type Named, provenanceOf, takenOver } from './schema.ts'
 import { type Arrived, newIdentity, sameTarget, type Target } from './types.ts'
 
@@ -59,6 +59,8 @@ interface Journey {
   readonly target: Target
   readonly state: string
   readonly kept: Json
+  /** Levels were asked for. */
+  readonly levelled: boolean
 }
 
 interface Answered {
@@ -72,10 +74,12 @@ const ANSWER_SECONDS = 60
 /** Departures of one network in a window: each is a record of ours, and may be a request to the provider. */
 const DEPARTURES = { limit: 100, windowSeconds: 600 }
 
-type Failed = { readonly ok: false; readonly code: UpstreamSignInCode; readonly retryAfter?: number }
+/** The provider could not reach a level that was asked of it: without the wish it may still sign the person in. */
+type BelowLevel = { readonly ok: false; readonly code: 'upstream_level_unmet'; readonly below: string }
 
 export type Came =
   | Failed
+  | BelowLevel
   /** The identity is an account's. */
   | { readonly ok: true; readonly arrived: Arrived; readonly account: AccountView }
   | { readonly ok: true; readonly arrived: Arrived; readonly account?: undefined }
@@ -115,7 +119,7 @@ function departures({ issuer, upstreams, kv, warn }: UpstreamSignInDeps) {
       try {
         const departure = { redirectUri: callbackOf(issuer, name), state, locale, loginHint, ...asked }
         const { url, kept } = await upstream.driver.depart(departure)
-        const journey: Journey = { upstream: name, target, state, kept }
+        const journey: Journey = { upstream: name, target, state, kept, levelled: acrValues.length > 0 }
         await kv.add(stateKey(state), JSON.stringify(journey), AWAY_SECONDS)
         return { ok: true, url }
       } catch (error) {
@@ -185,7 +189,11 @@ function returns(deps: UpstreamSignInDeps) {
       const answered = await fetch(answer, target)
       if (answered === undefined) return undefined
       const identified = await identify(answered)
-      if (!identified.ok) return identified
+      const { upstream: name, levelled } = answered.journey
+      if (!identified.ok) {
+        const { code } = identified
+        return levelled && code === 'upstream_level_unmet' ? { ok: false, code, below: name } : identified
+      }
       const arrived = arrivedOf(identified, await isTrusted(realms, identified), clock.now(), deps.locales)
       const known = await identities.find(arrived)
       if (known === undefined) return { ok: true, arrived }
@@ -292,16 +300,4 @@ async function reject(
   warn(error, `an answer of ${upstream} was of no use`)
   const data = { upstream, failure: error.failure, reason: error.reason }
   await transaction((tx) => outbox.record([{ type: 'upstream.rejected', data }], tx))
-}
-
-const CODES = {
-  cancelled: 'upstream_cancelled',
-  unavailable: 'upstream_unavailable',
-  answer_refused: 'upstream_refused',
-  misconfigured: 'upstream_misconfigured',
-  level_unmet: 'upstream_level_unmet',
-} as const satisfies { readonly [failure in UpstreamError['failure']]: UpstreamSignInCode }
-
-function failureOf({ failure }: UpstreamError): Failed {
-  return { ok: false, code: CODES[failure] }
 }

@@ -33,7 +33,7 @@ import {
   upstreamForm,
 } from './schema.ts'
 import type { UpstreamSignInService } from './service.ts'
-import { ARRIVED, type Arrived, arrivedIn, type Target } from './types.ts'
+import { ARRIVED, type Arrived, arrivedIn, freshnessOf, levelsOf, type Target } from './types.ts'
 
 export interface UpstreamStepDeps {
   readonly service: UpstreamSignInService
@@ -93,13 +93,14 @@ export function createUpstreamStep(deps: UpstreamStepDeps): Step<UpstreamForm> {
     async submit({ provider }, state, request) {
       const offered = (await open(state)).some(({ name }) => name === provider)
       if (!offered) return { ok: false, code: 'upstream_disabled' }
-      const departed = await depart(service, provider, state.progress.identifier, state, request)
-      return departed.ok ? { ok: true, patch: {}, leave: departed.url } : departed
+      return leave(deps, provider, state, request, levelsOf(state))
     },
 
-    async arrive(answer, state) {
+    async arrive(answer, state, request) {
       const came = await service.arrive(answer, targetOf(state))
       if (came === undefined) return { ok: false, code: 'stale' }
+      // Once more without the wish: what is missing is then asked for here. SAML has no wishes but demands.
+      if (!came.ok && 'below' in came) return leave(deps, came.below, state, request, [])
       if (!came.ok) return came
       const { arrived, account } = came
       if (account !== undefined) return { ok: true, patch: signedIn(arrived, account) }
@@ -114,9 +115,20 @@ export function depart(
   email: string | undefined,
   state: FlowState,
   { ip, locale }: Pick<RequestFacts, 'ip' | 'locale'>,
+  levels = levelsOf(state),
 ) {
-  const levels = state.demands.flatMap(({ acr, reason }) => (reason === undefined ? [] : [acr]))
   return service.depart(provider, targetOf(state), { ip, locale, email, fresh: freshnessOf(state), levels })
+}
+
+async function leave(
+  { service }: UpstreamStepDeps,
+  provider: string,
+  state: FlowState,
+  request: RequestFacts,
+  levels: readonly string[],
+): Promise<Outcome> {
+  const departed = await depart(service, provider, state.progress.identifier, state, request, levels)
+  return departed.ok ? { ok: true, patch: {}, leave: departed.url } : departed
 }
 
 /** Somebody whom nobody knows yet: linked where both sides vouch for the address, else asked who they are. */
@@ -283,15 +295,4 @@ function targetOf({ uid, cid }: FlowState): Target {
 
 function pageOf({ locale, client }: FlowState) {
   return { locale, brand: client.brand?.id }
-}
-
-/**
- * Whether the provider's own session is an answer: not where the request demands a new authentication, nor to whoever is
- * signed in here and is asked anew. Who merely signs in as somebody else is asked where that is possible.
- */
-function freshnessOf({ session, params, prompt }: FlowState): boolean | 'where_possible' {
-  const prompts = String(params.prompt ?? '').split(' ')
-  if (params.max_age !== undefined || prompts.includes('login')) return true
-  if (session === undefined) return false
-  return prompt.name === 'login' ? true : 'where_possible'
 }

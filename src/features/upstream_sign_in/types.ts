@@ -1,5 +1,6 @@
 /** What waits while a browser is away at a provider, and whom it brought back. */
 import { z } from 'zod'
+import type { FlowState } from '../../interaction/step.ts'
 import type { UpstreamTokens } from '../../platform/upstream.ts'
 import type { IdentityKey, NewIdentity } from '../identities/types.ts'
 
@@ -86,4 +87,20 @@ export function newIdentity({ upstream, issuer, subject, label, tokens }: Arrive
 export function sameTarget(a: Target, b: Target): boolean {
   if (a.kind === 'interaction') return b.kind === 'interaction' && a.cid === b.cid
   return b.kind === 'account' && a.sessionUid === b.sessionUid && a.accountId === b.accountId
+}
+
+/** What is demanded beyond the weakest level. */
+export function levelsOf({ demands }: FlowState): readonly string[] {
+  return demands.flatMap(({ acr, reason }) => (reason === undefined ? [] : [acr]))
+}
+
+/**
+ * Whether the provider's own session is an answer: not where the request demands a new authentication, nor to whoever is
+ * signed in here and is asked anew. Who merely signs in as somebody else is asked where that is possible.
+ */
+export function freshnessOf({ session, params, prompt }: FlowState): boolean | 'where_possible' {
+  const prompts = String(params.prompt ?? '').split(' ')
+  if (params.max_age !== undefined || prompts.includes('login')) return true
+  if (session === undefined) return false
+  return prompt.name === 'login' ? true : 'where_possible'
 }

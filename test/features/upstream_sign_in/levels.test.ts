@@ -151,6 +151,21 @@ describe('a request that demands a level', () => {
     expect((await come('own', { acr_values: PHR })).page.params.has('code')).toBe(false)
   })
 
+  it('that the provider refuses to meet is asked of it once more without the wish, and then met here', async () => {
+    const unmet = { automatic: 'unmet_authentication_requirements' }
+    await room.fake.tell({ ...ADA, ...unmet })
+    const first = await come('strict')
+    expect(first.page.url).toContain(room.fake.issuer)
+    expect((await asked())?.acr_values).toBeUndefined()
+    await room.fake.tell({ automatic: 'continue' })
+    const page = await room.comeBack(first.browser, first.page)
+    expect((await showCode(first.browser, page)).params.has('code')).toBe(true)
+    await room.fake.tell(unmet)
+    const second = await come('strict')
+    const refused = await room.comeBack(second.browser, second.page)
+    expect([refused.status, stepOf(refused)]).toEqual([400, 'identifier'])
+  })
+
   it('RFC 9470: steps a session by a provider up, or leaves the request unmet', async () => {
     await room.fake.tell(at(ADA, 'level:two'))
     const { browser } = await come()
