@@ -282,6 +282,7 @@ interface SessionRow {
   account_id: string
   amr: string[]
   transient: boolean
+  proofs: { method: string; by?: { upstream: string } }[]
   sealed_ip: string | null
   country: string | null
   sealed_user_agent: string | null
@@ -294,7 +295,6 @@ interface SessionRow {
 }
 
 interface ListedRow extends SessionRow {
-  proofs: { method: string }[]
   client_ids: string[]
 }
 
@@ -328,6 +328,7 @@ function toSession(row: SessionRow, open: OpenPersonal): Session {
     return sealed === null ? undefined : String(open(sealed, column, row.uid))
   }
   return {
+    upstreams: row.proofs.flatMap(({ by }) => by?.upstream ?? []),
     uid: row.uid,
     accountId: row.account_id,
     amr: row.amr,
