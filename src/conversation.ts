@@ -172,6 +172,7 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
     redeem: deps.redeem,
     sessions: sessions.service,
     accounts: accounts.service,
+    isClosed: rooms.realms.service.closes,
     levels: deps.levels,
     pages,
     csrf,

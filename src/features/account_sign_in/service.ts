@@ -18,11 +18,18 @@ export interface AccountSignInDeps {
   readonly newToken: () => string
   readonly redeem: (code: string, verifier: string, redirectUri: string) => Promise<RedeemedCode | undefined>
   readonly sessions: {
-    findLive(uid: string): Promise<{ readonly accountId: string; readonly seenAt: Date } | undefined>
+    findLive(
+      uid: string,
+    ): Promise<
+      | { readonly accountId: string; readonly seenAt: Date; readonly upstreams?: readonly string[] | undefined }
+      | undefined
+    >
     touch(uid: string, now: Date): Promise<void>
     end(uid: string, reason: 'logout'): Promise<unknown>
   }
   readonly accounts: { view(accountId: string): Promise<AccountView | undefined> }
+  /** Whether only another provider than these signs the account in, whatever its session was begun by. */
+  readonly isClosed: (account: AccountView, ...upstreams: readonly string[]) => Promise<boolean>
   readonly levels: {
     /** The highest level that an account with these factors can reach. */
     highest(factors: readonly string[]): string
@@ -177,11 +184,13 @@ interface Alive {
   readonly seenAt: Date
 }
 
-async function alive({ sessions, accounts }: AccountSignInDeps, ticket: Ticket): Promise<Alive | undefined> {
+async function alive({ sessions, accounts, isClosed }: AccountSignInDeps, ticket: Ticket): Promise<Alive | undefined> {
   const session = await sessions.findLive(ticket.sessionUid)
   if (session?.accountId !== ticket.accountId) return undefined
   const account = await accounts.view(ticket.accountId)
-  return account?.active && account.emailVerified ? { account, seenAt: session.seenAt } : undefined
+  if (!account?.active || !account.emailVerified) return undefined
+  // The domain of the account may have been closed since.
+  return (await isClosed(account, ...(session.upstreams ?? []))) ? undefined : { account, seenAt: session.seenAt }
 }
 
 /** RFC 7636 §4.2. */

@@ -52,13 +52,13 @@ function lookups({ repository, invalidation, upstreams }: RealmsDeps): Realms & 
     topic: REALMS_TOPIC,
   })
   const of = async (email: string) => (await proven.get(ALL))?.get(domainOf(email))
-  const closes = (realm: Realm | undefined, by: string | undefined, accountId?: string) =>
-    isConfined(realm, accountId) && realm.upstream !== by
+  const closes = (realm: Realm | undefined, by: readonly (string | undefined)[], accountId?: string) =>
+    isConfined(realm, accountId) && !by.includes(realm.upstream)
   return {
     of,
-    closes: async ({ accountId, email }, by) => closes(await of(email), by, accountId),
+    closes: async ({ accountId, email }, ...by) => closes(await of(email), by, accountId),
     closesAny: async () => [...((await proven.get(ALL))?.values() ?? [])].some(({ policy }) => policy === 'enforce'),
-    closesAddress: async (email, by) => closes(await of(email), by),
+    closesAddress: async (email, by) => closes(await of(email), [by]),
 
     async vouches(upstream, email) {
       const realm = await of(email)

@@ -43,12 +43,12 @@ export interface RealmState extends RealmRecord {
 export interface Realms {
   /** The proven realm of an address. */
   of(email: string): Promise<Realm | undefined>
-  /** Whether only the domain's own provider signs this account in: none of its own methods, and no other provider. */
-  closes(account: Pick<AccountView, 'accountId' | 'email'>, byUpstream?: string): Promise<boolean>
+  /** Whether only the domain's own provider signs this account in: none of its own methods, and none of these providers. */
+  closes(account: Pick<AccountView, 'accountId' | 'email'>, ...by: readonly (string | undefined)[]): Promise<boolean>
   /** Whether any domain is closed at all: most installations have none, and need not ask whose an account is. */
   closesAny(): Promise<boolean>
   /** The same for an address, whether it is anybody's or nobody's. */
-  closesAddress(email: string, byUpstream?: string): Promise<boolean>
+  closesAddress(email: string, by?: string): Promise<boolean>
   /**
    * Whether a proven realm says that this provider speaks for the domain of the address (`true`), that only another one
    * does (`false`), or says nothing (A11).

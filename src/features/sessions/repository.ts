@@ -296,6 +296,7 @@ interface SessionRow {
   account_id: string
   amr: string[]
   transient: boolean
+  proofs: { method: string; by?: { upstream: string } }[]
   sealed_ip: string | null
   country: string | null
   sealed_user_agent: string | null
@@ -308,7 +309,6 @@ interface SessionRow {
 }
 
 interface ListedRow extends SessionRow {
-  proofs: { method: string }[]
   client_ids: string[]
 }
 
@@ -336,6 +336,7 @@ function toSession(row: SessionRow, open: OpenPersonal): Session {
     return sealed === null ? undefined : String(open(sealed, column, row.uid))
   }
   return {
+    upstreams: row.proofs.flatMap(({ by }) => by?.upstream ?? []),
     ...{ uid: row.uid, accountId: row.account_id, amr: row.amr, transient: row.transient },
     ...{ ip: opened(SEALED_IP), country: row.country ?? undefined, userAgent: opened(SEALED_USER_AGENT) },
     ...{ createdAt: row.created_at, authenticatedAt: row.authenticated_at, seenAt: row.seen_at },

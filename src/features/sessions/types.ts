@@ -8,6 +8,8 @@ export interface Session {
   readonly uid: string
   readonly accountId: string
   readonly amr: readonly string[]
+  /** Upstream providers that have vouched in it. */
+  readonly upstreams?: readonly string[] | undefined
   /** Made on a shared computer: its cookie goes with the browser. */
   readonly transient: boolean
   readonly ip?: string | undefined

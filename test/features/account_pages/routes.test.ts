@@ -85,6 +85,7 @@ describe('account pages', () => {
       if (name === 'hasPassword') return async () => hasPassword
       if (name === 'pendingEmail') return async () => pendingEmail
       if (name === 'resendIn') return async () => 0
+      if (name === 'refuseInRealm') return async () => {}
       return async (...values: unknown[]) => {
         log.push([name, ...values.slice(1)])
         if (name === 'endSession') return values[1] === 'there'
@@ -148,6 +149,7 @@ describe('account pages', () => {
         end: async (uid) => live.delete(uid),
       },
       accounts: { view: async () => account },
+      isClosed: async () => false,
       levels: DEFAULT_LEVELS,
     })
     const area = createAccountArea({ issuer, gate: signIn.gate, pages, csrf, idleSeconds: 28_800 })
@@ -554,6 +556,7 @@ describe('account pages', () => {
       ...{ pages, csrf: { check: () => {} }, clock: { now: () => new Date() }, redeem: async () => undefined },
       sessions: { findLive: async () => undefined, touch: async () => {}, end: async () => {} },
       accounts: { view: async () => undefined },
+      isClosed: async () => false,
       levels: DEFAULT_LEVELS,
       languages: { of: () => 'en' },
     })

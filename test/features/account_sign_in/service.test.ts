@@ -23,7 +23,8 @@ describe('the account pages as a client', () => {
   let now: number
   let tokens: number
   let accounts: Map<string, AccountView>
-  let sessions: Map<string, { accountId: string; seenAt: Date }>
+  let sessions: Map<string, { accountId: string; seenAt: Date; upstreams?: readonly string[] }>
+  let closed: boolean
   let redeemed: RedeemedCode | undefined
   let redemptions: string[][]
   let log: string[]
@@ -32,6 +33,7 @@ describe('the account pages as a client', () => {
 
   beforeEach(() => {
     now = START
+    closed = false
     tokens = 0
     accounts = new Map([['ann', ann]])
     sessions = new Map([['s1', { accountId: 'ann', seenAt: new Date(START) }]])
@@ -49,6 +51,7 @@ describe('the account pages as a client', () => {
         redemptions.push(request)
         return redeemed
       },
+      isClosed: async (_, ...by) => closed && !by.includes('acme'),
       sessions: {
         findLive: async (uid) => sessions.get(uid),
         touch: async (uid) => void log.push(`touch ${uid}`),
@@ -246,6 +249,14 @@ describe('the account pages as a client', () => {
       const ticket = await signIn()
       sessions.delete('s1')
       expect(await service.read(ticket)).toBeUndefined()
+    })
+
+    it('is worth nothing once the domain is closed to what the session was begun by', async () => {
+      const ticket = await signIn()
+      closed = true
+      expect(await service.read(ticket)).toBeUndefined()
+      sessions.set('s1', { accountId: 'ann', seenAt: new Date(START), upstreams: ['acme'] })
+      expect(await service.read(ticket)).toMatchObject({ accountId: 'ann' })
     })
 
     it.each([

@@ -168,6 +168,9 @@ describe('a domain that is closed to everything but its provider', () => {
     expect((await browser.get(request.url)).params.get('error')).toBe('login_required')
     const page = await room.target.open(browser)
     expect([stepOf(page), page.text.includes(weak.email)]).toEqual(['upstream', true])
+    // Whoever was on the account pages is asked for the provider, too.
+    const account = await keyholder.browser.get(`${room.target.issuer}/account`)
+    expect([stepOf(account), account.text.includes(keyholder.email)]).toEqual(['upstream', true])
   })
 
   it('the provider signs in, and the account pages leave password and address to the organisation', async () => {
