@@ -35,12 +35,7 @@ function alive({ now, absoluteSeconds, idleSeconds, slackSeconds }: Cutoffs) {
 
 /** Finds and changes sign-ins. `tx` is optional where one statement is the whole act. */
 export function sessionRepository(db: Knex, personal: PersonalData) {
-  return {
-    ...reads(db, personal),
-    ...beginnings(db, personal),
-    ...endings(),
-    ...purges(db),
-  }
+  return { ...reads(db, personal), ...beginnings(db, personal), ...endings(), ...purges(db) }
 }
 
 function reads(db: Knex, personal: PersonalData) {
@@ -336,11 +331,11 @@ function toSession(row: SessionRow, open: OpenPersonal): Session {
     return sealed === null ? undefined : String(open(sealed, column, row.uid))
   }
   return {
-    upstreams: row.proofs.flatMap(({ by }) => by?.upstream ?? []),
     ...{ uid: row.uid, accountId: row.account_id, amr: row.amr, transient: row.transient },
     ...{ ip: opened(SEALED_IP), country: row.country ?? undefined, userAgent: opened(SEALED_USER_AGENT) },
     ...{ createdAt: row.created_at, authenticatedAt: row.authenticated_at, seenAt: row.seen_at },
     endedAt: row.ended_at ?? undefined,
     limits: { idleSeconds: row.idle_seconds ?? undefined, absoluteSeconds: row.absolute_seconds ?? undefined },
+    upstreams: row.proofs.flatMap(({ by }) => by?.upstream ?? []),
   }
 }
