@@ -132,7 +132,7 @@ describe('doctor', () => {
     const away = { ...database, ping: async () => Promise.reject(new Error('connect ECONNREFUSED')) }
     const keys = { current: async () => Promise.reject(new Error('signing key k1 cannot be opened')) }
     const { failed, of } = await examine({ database: away, keys: keys as never })
-    expect(failed).toContain('2 of 15')
+    expect(failed).toContain('2 of 16')
     expect(of('database')).toMatchObject({ state: 'fail', text: 'connect ECONNREFUSED' })
     expect(of('signing keys')).toMatchObject({ state: 'fail', text: expect.stringContaining('k1') })
     expect(of('passwords')?.state).not.toBe('fail')

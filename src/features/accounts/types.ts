@@ -45,10 +45,10 @@ export interface Personal {
 /** By claim: the provider that said it, and when (ISO 8601). */
 export type Provenance = { readonly [claim: string]: { readonly source: string; readonly at: string } }
 
-/** What of the provenance is still true of a profile that its owner has written. */
-export function stillSaid(before: Pick<Account, 'profile' | 'provenance'>, profile: Profile): Provenance {
+/** What of the provenance is still true of a profile that its owner has written; undefined when nothing is. */
+export function stillSaid(before: Pick<Account, 'profile' | 'provenance'>, profile: Profile): Provenance | undefined {
   const kept = Object.entries(before.provenance ?? {}).filter(([claim]) => profile[claim] === before.profile[claim])
-  return Object.fromEntries(kept)
+  return kept.length === 0 ? undefined : Object.fromEntries(kept)
 }
 
 /**
