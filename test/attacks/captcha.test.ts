@@ -4,8 +4,8 @@
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Browser as Chromium } from 'playwright-core'
-import { captchaIn, challengeIn, solve } from '../support/abuse.ts'
-import type { Answer, Browser, Page } from '../support/browser.ts'
+import { captchaIn, challengeIn, post, solve } from '../support/abuse.ts'
+import type { Answer } from '../support/browser.ts'
 import { type CaptchaVendor, startCaptchaVendor, VENDOR_SECRET, type VendorMood } from '../support/captcha_vendor.ts'
 import { newProfile, startChromium } from '../support/chromium.ts'
 import { authorization, PASSWORD, SETTINGS } from '../support/journeys.ts'
@@ -43,18 +43,6 @@ async function guesser(identifier: string, ip?: string) {
   const page = await browser.submit(await target.open(browser), { identifier }, { form: '/identifier' })
   const guess = (password: string, proof?: string) => post(browser, page, '/password', { password, proof })
   return { browser, page, guess }
-}
-
-function post(browser: Browser, page: Page, form: string, values: { [name: string]: string | undefined }) {
-  const { action = '', fields = [] } = page.forms.find((each) => each.action.endsWith(form)) ?? {}
-  const csrf = fields.find(({ name }) => name === 'csrf')?.value ?? ''
-  const given = Object.entries(values).filter((entry): entry is [string, string] => entry[1] !== undefined)
-  return browser.send(new URL(action, page.url).href, {
-    method: 'POST',
-    from: page.url,
-    body: new URLSearchParams([['csrf', csrf], ...given]).toString(),
-    headers: { 'content-type': 'application/x-www-form-urlencoded' },
-  })
 }
 
 /** Strangers guess until the next try wants a proof. */

@@ -3,7 +3,7 @@
  * difficulty are those of production; the clock moves instead.
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
-import { challengeIn, solve } from '../support/abuse.ts'
+import { challengeIn, post, solve } from '../support/abuse.ts'
 import type { Answer, Browser, Page } from '../support/browser.ts'
 import { newProfile, startChromium } from '../support/chromium.ts'
 import { authorization, PASSWORD } from '../support/journeys.ts'
@@ -41,18 +41,6 @@ async function guesser(identifier: string, ip?: string): Promise<Guesser> {
   const browser = target.person(ip === undefined ? {} : { ip })
   const page = await browser.submit(await target.open(browser), { identifier }, { form: '/identifier' })
   return { browser, page, guess: (password, proof) => post(browser, page, '/password', { password, proof }) }
-}
-
-function post(browser: Browser, page: Page, form: string, values: { [name: string]: string | undefined }) {
-  const { action = '', fields = [] } = page.forms.find((each) => each.action.endsWith(form)) ?? {}
-  const csrf = fields.find(({ name }) => name === 'csrf')?.value ?? ''
-  const given = Object.entries(values).filter((entry): entry is [string, string] => entry[1] !== undefined)
-  return browser.send(new URL(action, page.url).href, {
-    method: 'POST',
-    from: page.url,
-    body: new URLSearchParams([['csrf', csrf], ...given]).toString(),
-    headers: { 'content-type': 'application/x-www-form-urlencoded' },
-  })
 }
 
 /** Strangers from addresses of their own guess until the next try wants a proof. */

@@ -1,4 +1,5 @@
 /** The defence against guessing in tests: its room on a store and a clock of theirs, and a solver of its puzzles. */
+
 import { hash } from 'node:crypto'
 import { createAbuse } from '../../src/features/abuse/index.ts'
 import type { AbuseDeps } from '../../src/features/abuse/service.ts'
@@ -6,6 +7,7 @@ import { createChallenges } from '../../src/platform/challenge.ts'
 import type { Clock } from '../../src/platform/clock.ts'
 import { sha256 } from '../../src/platform/ids.ts'
 import type { KeyValue } from '../../src/platform/key_value.ts'
+import type { Answer, Browser, Page } from './browser.ts'
 
 const EASY = { rounds: 2, bits: 2 }
 
@@ -60,4 +62,22 @@ export function captchaIn(html: string) {
 export function proofFor(html: string): { proof?: string } {
   const challenge = challengeIn(html)
   return challenge === undefined ? {} : { proof: solve(challenge) }
+}
+
+/** Posts a form of a page with just these values: also fields that the page does not show. Redirects are not followed. */
+export function post(
+  browser: Browser,
+  page: Page,
+  form: string,
+  values: { readonly [name: string]: string | undefined },
+): Promise<Answer> {
+  const { action = '', fields = [] } = page.forms.find((each) => each.action.endsWith(form)) ?? {}
+  const csrf = fields.find(({ name }) => name === 'csrf')?.value ?? ''
+  const given = Object.entries(values).filter((entry): entry is [string, string] => entry[1] !== undefined)
+  return browser.send(new URL(action, page.url).href, {
+    method: 'POST',
+    from: page.url,
+    body: new URLSearchParams([['csrf', csrf], ...given]).toString(),
+    headers: { 'content-type': 'application/x-www-form-urlencoded' },
+  })
 }
