@@ -20,12 +20,12 @@ import { createLanguageRouter, createLanguages } from './http/language.ts'
 import { createPages, type Pages } from './http/page.ts'
 import { createInteractionHints } from './interaction/hints.ts'
 import { createLevels } from './interaction/levels.ts'
-import { cookies } from './oidc/configuration.ts'
+import { cookies } from './oidc/cookies.ts'
 import { createRedeemCode } from './oidc/first_party_code.ts'
 import { createEngineInteractions } from './oidc/interactions.ts'
 import { createJwtIntrospection } from './oidc/jwt_introspection.ts'
 import { createEnginePages } from './oidc/pages.ts'
-import { createProvider, type Engine } from './oidc/provider.ts'
+import type { createProvider, Engine } from './oidc/provider.ts'
 import { createVerifiedDiscovery } from './oidc/verified_claims.ts'
 import { createAuditRetention } from './platform/audit_retention.ts'
 import { createDeliveries } from './platform/deliveries.ts'
@@ -95,7 +95,7 @@ export function createHouse(foundation: Foundation) {
     },
     /** Builds the engine for the present keys; requests under way finish on the one before. */
     async buildEngine(): Promise<Engine> {
-      engine = createEngine(foundation, rooms, {
+      engine = await createEngine(foundation, rooms, {
         keys: await rooms.keys.service.current(clock.now()),
         levels,
         interactionOpened: hints.opened,
@@ -173,7 +173,9 @@ type EngineParts = Pick<
   'keys' | 'levels' | 'interactionOpened' | 'renderError' | 'renderLogout' | 'renderLoggedOut'
 >
 
-function createEngine(foundation: Foundation, rooms: Rooms, parts: EngineParts): Engine {
+/** The engine's modules are imported here: no command needs them. */
+async function createEngine(foundation: Foundation, rooms: Rooms, parts: EngineParts): Promise<Engine> {
+  const { createProvider } = await import('./oidc/provider.ts')
   const { config, clock, oidcStore, secretBox, unavailable, http, metrics } = foundation
   const { clients, accounts, sessions, consents, realms } = rooms
   const metadata = async (clientId: string) => (await clients.service.find(clientId))?.metadata

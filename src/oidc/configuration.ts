@@ -12,11 +12,13 @@ import {
 import type { Config } from '../config.ts'
 import type { SessionLimits } from '../interaction/step.ts'
 import { CLAIMS, SCOPES } from './claims.ts'
+import { assertClaims } from './claims_parameter.ts'
 import { isCompactJws } from './compact_jws.ts'
+import { cookies } from './cookies.ts'
+import { createIntrospectionPolicy } from './introspection_policy.ts'
 import { type SigningKey, toEngineKeys } from './keys.ts'
 import { createPolicy, extraPrompts, type LevelDeps } from './policy.ts'
 import { createResourceServers } from './resource_servers.ts'
-import { assertClaims } from './verified_claims.ts'
 
 export interface ConfigurationDeps {
   readonly config: Config
@@ -66,20 +68,6 @@ const CLIENT_METADATA = [
   'refresh_absolute_seconds',
   'refresh_grace_seconds',
 ]
-
-/** Cookie names and attributes (ARCHITECTURE: `__Host-` binds to the host, the engine binds the other two to a path). */
-export function cookies(https: boolean) {
-  const options = { httpOnly: true, sameSite: 'lax', secure: https, signed: false, overwrite: true } as const
-  return {
-    names: {
-      session: https ? '__Host-genkan_session' : 'genkan_session',
-      interaction: https ? '__Secure-genkan_interaction' : 'genkan_interaction',
-      resume: https ? '__Secure-genkan_resume' : 'genkan_resume',
-    },
-    long: { ...options, path: '/' },
-    short: options,
-  }
-}
 
 const number = (client: Client | undefined, name: string) => client?.[name] as number | undefined
 
@@ -233,15 +221,5 @@ function features(deps: ConfigurationDeps) {
       logoutSource: deps.renderLogout,
       postLogoutSuccessSource: deps.renderLoggedOut,
     },
-  }
-}
-
-/** A client learns of its own tokens and, as a resource server, of those meant for it; nothing else, and of no dead client's. */
-export function createIntrospectionPolicy(findClient: ConfigurationDeps['findClient']) {
-  return async (_ctx: KoaContextWithOIDC, client: Client, token: { clientId?: string; aud?: unknown }) => {
-    if (token.clientId === undefined || (await findClient(token.clientId)) === undefined) return false
-    if (token.clientId === client.clientId) return true
-    const serves = (client.resource_server_for ?? []) as readonly unknown[]
-    return token.aud !== undefined && serves.includes(token.aud)
   }
 }

@@ -1,12 +1,13 @@
 /** The engine's side of the hosted conversation: load an Interaction, finish it, end the browser's session, make a Grant. */
 import type { Context } from 'koa'
 import type Provider from 'oidc-provider'
-import { errors, type Interaction } from 'oidc-provider'
+import type { Interaction } from 'oidc-provider'
+import { AppError } from '../errors.ts'
 import type { ClientView, Proof } from '../interaction/step.ts'
-import type { cookies } from './configuration.ts'
+import type { cookies } from './cookies.ts'
 import { agreedIn, createGrantFor } from './grants.ts'
-import { proofsOf } from './models.ts'
 import { type BrandOf, viewOf } from './pages.ts'
+import { proofsOf } from './session_proofs.ts'
 
 /** An Interaction of this browser (the path-bound cookie proved it). */
 export interface LoadedInteraction {
@@ -102,7 +103,7 @@ export function createEngineInteractions(
     },
     async finish(ctx, uid, result, { replaceSession = false } = {}) {
       const found = await details(ctx, uid)
-      if (found === undefined) throw new errors.SessionNotFound('interaction not found')
+      if (found === undefined) throw new AppError('invalid_request', { detail: 'interaction not found' })
       found.result = 'error' in result ? { ...result } : { ...found.lastSubmission, ...result }
       if (replaceSession) delete found.session
       await found.persist()

@@ -8,7 +8,7 @@ import type { Context, Middleware, Next } from 'koa'
 import type { Client, KoaContextWithOIDC } from 'oidc-provider'
 import type { AccountState } from './adapter/adapter.ts'
 import { isCompactJws } from './compact_jws.ts'
-import { createIntrospectionPolicy } from './configuration.ts'
+import { createIntrospectionPolicy } from './introspection_policy.ts'
 
 export interface JwtIntrospectionDeps {
   readonly issuer: string

@@ -7,6 +7,7 @@ import type { Proof, SessionLimits } from '../interaction/step.ts'
 import type { OidcStore } from './adapter/store.ts'
 import { SCOPES } from './claims.ts'
 import { isCompactJws } from './compact_jws.ts'
+import { proofsOf } from './session_proofs.ts'
 
 export interface ModelDeps {
   readonly store: OidcStore
@@ -70,11 +71,6 @@ interface LiveSession {
   limits?: SessionLimits | undefined
   putOffAt?: string | undefined
   adapter: { destroy(id: string): Promise<void> }
-}
-
-/** What was shown in a session. */
-export function proofsOf(session: unknown): readonly Proof[] {
-  return (session as LiveSession | undefined)?.proofs ?? []
 }
 
 /**

@@ -4,8 +4,8 @@ import type { Config } from '../config.ts'
 import { type Levels, met, wishesOf } from '../interaction/levels.ts'
 import type { EnrolmentPolicy } from '../interaction/step.ts'
 import { claimsAsked, consentIn, verifiedIn } from './grants.ts'
-import { proofsOf } from './models.ts'
 import { secondFactorOf } from './pages.ts'
+import { proofsOf } from './session_proofs.ts'
 
 const { base, Check, Prompt } = interactionPolicy
 

@@ -3,7 +3,7 @@
  * Only what was asked for by name, by a client that may have it, and was agreed to; what does not fit is left out in silence.
  */
 import type { Middleware } from 'koa'
-import { type Client, errors, type Grant } from 'oidc-provider'
+import type { Client, Grant } from 'oidc-provider'
 import {
   readVerifiedPermission,
   VERIFIED_CLAIMS,
@@ -43,33 +43,14 @@ interface Request {
   readonly claims: Members
 }
 
-const isObject = (value: unknown): value is Members =>
+export const isObject = (value: unknown): value is Members =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-function requestIn(value: unknown): Request | undefined {
+/** What is asked for; undefined when it cannot be read. */
+export function requestIn(value: unknown): Request | undefined {
   if (!isObject(value) || !isObject(value.verification) || !isObject(value.claims)) return undefined
   const { verification, claims } = value
   return 'trust_framework' in verification && Object.keys(claims).length > 0 ? { verification, claims } : undefined
-}
-
-/**
- * `assertClaimsParameter` of the engine: a request that cannot be read is an error, never a release of something else. Members
- * are null or objects, as the engine's own check has it, whose place this takes: one request of verified claims, no list.
- */
-export function assertClaims(
-  _ctx: unknown,
-  claims: { readonly userinfo?: unknown; readonly id_token?: unknown },
-): void {
-  for (const use of ['userinfo', 'id_token'] as const) {
-    for (const [name, asked] of Object.entries(claims[use] ?? {})) {
-      if (asked !== null && !isObject(asked)) {
-        throw new errors.InvalidRequest(`claims.${use} members must be null or objects`)
-      }
-      if (name === VERIFIED_CLAIMS && requestIn(asked) === undefined) {
-        throw new errors.InvalidRequest('verified_claims needs verification.trust_framework and at least one claim')
-      }
-    }
-  }
 }
 
 /** What the request could be given, were it agreed to: of each use the newest identification that fits. */

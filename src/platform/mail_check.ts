@@ -1,10 +1,9 @@
 /** Tries the mail server without sending anything. */
-import { createTransport } from 'nodemailer'
-
 const ANSWER_MS = 5000
 
 /** Connects to `smtp://` or `smtps://`, negotiates TLS and signs in. Rejects with what the server or the network said. */
 export async function checkMailServer(url: string): Promise<void> {
+  const { createTransport } = await import('nodemailer')
   const transport = createTransport({
     url,
     connectionTimeout: ANSWER_MS,

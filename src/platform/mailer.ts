@@ -3,7 +3,7 @@
  * travel as objects: no library parses a recipient out of text (A28).
  */
 import { join } from 'node:path'
-import { createTransport, type SendMailOptions } from 'nodemailer'
+import type { SendMailOptions, SentMessageInfo, Transporter } from 'nodemailer'
 import { PermanentFailure } from './deliveries.ts'
 import { writeWhole } from './whole_file.ts'
 
@@ -79,9 +79,20 @@ type Compose = (message: Message) => SendMailOptions
 /** Nothing in a message may name a file or an address to be read in. */
 const CLOSED = { disableFileAccess: true, disableUrlAccess: true } as const
 
+/** Made for the first message, and the library loaded with it: most commands write none. */
+function createSender(options: object) {
+  let transport: Promise<Transporter> | undefined
+  return {
+    async send(mail: SendMailOptions): Promise<SentMessageInfo> {
+      transport ??= import('nodemailer').then(({ createTransport }) => createTransport({ ...CLOSED, ...options }))
+      return (await transport).sendMail(mail)
+    },
+    close: () => void transport?.then((made) => made.close()),
+  }
+}
+
 function smtpMailer(url: string, compose: Compose): Mailer {
-  const transport = createTransport({
-    ...CLOSED,
+  const { send, close } = createSender({
     url,
     pool: true,
     maxConnections: 4,
@@ -97,12 +108,12 @@ function smtpMailer(url: string, compose: Compose): Mailer {
     async send(message) {
       const composed = compose(message)
       try {
-        await transport.sendMail(composed)
+        await send(composed)
       } catch (error) {
         throw refusal(error)
       }
     },
-    close: () => transport.close(),
+    close,
   }
 }
 
@@ -116,15 +127,15 @@ function refusal(error: unknown): Error {
 }
 
 function fileMailer(directory: string, compose: Compose): Mailer {
-  const transport = createTransport({ ...CLOSED, streamTransport: true, buffer: true, newline: 'windows' })
+  const { send, close } = createSender({ streamTransport: true, buffer: true, newline: 'windows' })
   return {
     async send(message) {
-      const { message: content } = await transport.sendMail(compose(message))
+      const { message: content } = await send(compose(message))
       const time = message.date.toISOString().replace(/[:.]/g, '-')
       // The name follows from the fact: a repetition replaces the same file.
       await writeWhole(directory, `${time}-${message.id.replace(/[^\w-]/g, '')}.eml`, content as Buffer)
     },
-    close: () => transport.close(),
+    close,
   }
 }
 

@@ -4,7 +4,8 @@
  * decrypts; what an answer has to hold is checked here, on the signed characters. Owns no account: hands off an identity.
  */
 import { X509Certificate } from 'node:crypto'
-import { SAML, type SamlConfig, SamlStatusError, ValidateInResponseTo } from '@node-saml/node-saml'
+import { createRequire } from 'node:module'
+import type * as nodeSaml from '@node-saml/node-saml'
 import type { Clock } from './clock.ts'
 import { newToken, sha256 } from './ids.ts'
 import {
@@ -64,6 +65,11 @@ export interface SamlDependencies {
   readonly once: (id: string, until: Date) => Promise<boolean>
 }
 
+const require = createRequire(import.meta.url)
+
+/** A hundred modules that most installations have no use for: loaded when the first provider of this kind is spoken to. */
+const library = () => require('@node-saml/node-saml') as typeof nodeSaml
+
 /** How much earlier than the request a fresh authentication may be dated: two clocks. */
 const FRESH_SKEW = 60_000
 
@@ -97,7 +103,11 @@ export function createSamlUpstream(settings: SamlSettings, { clock, once }: Saml
       authnContext: [...acrValues],
       generateUniqueId: () => kept.id,
     }
-    const url = await new SAML({ ...library(settings, known), ...asked }).getAuthorizeUrlAsync(state, undefined, {})
+    const url = await new (library().SAML)({ ...told(settings, known), ...asked }).getAuthorizeUrlAsync(
+      state,
+      undefined,
+      {},
+    )
     return { url, kept: { ...kept } }
   }
 
@@ -109,7 +119,7 @@ export function createSamlUpstream(settings: SamlSettings, { clock, once }: Saml
     const answer = readAnswer(parameters.SAMLResponse)
     const expected = { requestId: kept.id, redirectUri, issuer: known.entityId }
     checkEnvelope(answer, expected)
-    const assertion = await verified(answer, new SAML(library(settings, known, answer)))
+    const assertion = await verified(answer, new (library().SAML)(told(settings, known, answer)))
     const read = readAssertion(assertion, {
       ...expected,
       now: now(),
@@ -145,7 +155,7 @@ export function createSamlUpstream(settings: SamlSettings, { clock, once }: Saml
 }
 
 /** What node-saml is told. Its checks of time, audience and InResponseTo are off: ours know the clock and this departure. */
-function library(settings: SamlSettings, known: KnownProvider, answer?: SamlAnswer): SamlConfig {
+function told(settings: SamlSettings, known: KnownProvider, answer?: SamlAnswer): nodeSaml.SamlConfig {
   const { signing, decryption, entityId, redirectUri } = settings
   return {
     issuer: entityId,
@@ -157,7 +167,7 @@ function library(settings: SamlSettings, known: KnownProvider, answer?: SamlAnsw
     wantAssertionsSigned: true,
     // A signature over the response is not asked for, but one that is there has to hold.
     wantAuthnResponseSigned: answer?.responseSigned ?? false,
-    validateInResponseTo: ValidateInResponseTo.never,
+    validateInResponseTo: library().ValidateInResponseTo.never,
     // It would compare with the time of the machine; ours does with the clock it is given.
     acceptedClockSkewMs: -1,
     signatureAlgorithm: 'sha256',
@@ -171,7 +181,7 @@ function library(settings: SamlSettings, known: KnownProvider, answer?: SamlAnsw
  * The signed assertion, from nothing but what a certificate of the provider vouches for; the certificates that an answer
  * brings along are not looked at.
  */
-async function verified(answer: SamlAnswer, saml: SAML): Promise<XmlElement> {
+async function verified(answer: SamlAnswer, saml: nodeSaml.SAML): Promise<XmlElement> {
   const failure = statusFailure(answer)
   // Providers seldom sign failures. One that nobody signed ends this attempt only, as closing the window would.
   if (failure !== undefined && !answer.responseSigned) throw failure
@@ -184,7 +194,7 @@ async function verified(answer: SamlAnswer, saml: SAML): Promise<XmlElement> {
     const { profile } = await saml.validatePostResponseAsync({ SAMLResponse })
     signed = profile?.getAssertionXml?.()
   } catch (error) {
-    if (error instanceof SamlStatusError && failure !== undefined) throw failure
+    if (error instanceof library().SamlStatusError && failure !== undefined) throw failure
     refuse('signature', error)
   }
   if (failure !== undefined || signed === undefined) refuse('signature')
@@ -211,8 +221,8 @@ function readKept(kept: Json): Kept {
 
 function metadataOf(settings: SamlSettings, known: KnownProvider): string {
   const { signing, decryption } = settings
-  return new SAML({
-    ...library(settings, known),
+  return new (library().SAML)({
+    ...told(settings, known),
     // Names are compared as text where metadata are cached: the same settings give the same document.
     generateUniqueId: () => `_${sha256(`${settings.entityId}\n${settings.redirectUri}`)}`,
   }).generateServiceProviderMetadata(decryption?.certificate ?? null, signing?.certificate ?? null)
