@@ -1,6 +1,7 @@
-/** Taking over accounts by way of a provider (A04, A06, A07, A10-A14, A75): each refused, by the front door. */
+/** Taking over accounts by way of a provider (A04, A06-A14, A75): each refused, by the front door. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
-import { authorization, PASSWORD, redeem } from '../support/journeys.ts'
+import { authorization, choose, PASSWORD, redeem } from '../support/journeys.ts'
+import { codeFrom } from '../support/mailbox.ts'
 import { stepOf } from '../support/people.ts'
 import { CALLBACK } from '../support/target.ts'
 import { startUpstreamRoom, type UpstreamRoom } from '../support/upstreams.ts'
@@ -183,6 +184,63 @@ describe('addresses', () => {
       { identifier: 'fresh@acme.example' },
       { form: '/identifier' },
     )
+    expect((await thief.submit(entry, { password: PASSWORD }, { form: '/password' })).status).toBe(400)
+  })
+})
+
+describe('an address that somebody else registered first', () => {
+  /** Recovers the account of `email` by its mailbox, in a browser of its own. */
+  async function recover(email: string, password: string) {
+    const browser = room.person()
+    const wanted = { scope: 'openid email profile', login_hint: email, prompt: 'login' }
+    const request = await authorization(room.target.client, CALLBACK, wanted)
+    const asking = await choose(browser, await browser.get(request.url), 'recover')
+    const page = await browser.submit(asking, { identifier: email }, { form: '/recover' })
+    await room.target.settled()
+    const mail = (await room.target.mailbox.all()).findLast(({ to }) => to.includes(email))
+    if (mail === undefined) throw new Error(`no mail to ${email}`)
+    const code = codeFrom(mail)
+    const chosen = await browser.submit(page, { code }, { form: '/recover_code' })
+    const end = await browser.submit(chosen, { password }, { form: '/new_password' })
+    return { browser, tokens: await redeem(room.target.client, request, end) }
+  }
+
+  it('A08, A09: whoever planted an identity, a name and a password has nothing of it when the owner recovers', async () => {
+    const victim = 'owner@elsewhere.example'
+    const typing = room.person()
+    const start = await typing.get((await authorization(room.target.client, CALLBACK, { prompt: 'create' })).url)
+    const form = await typing.submit(start, { email: victim, password: PASSWORD }, { form: '/register' })
+    expect(stepOf(form)).toBe('verify_email')
+    // Of two that claim an address a recovery finds the newer one.
+    await room.fake.tell({ account: 'planter', claims: { name: 'Not The Owner' } })
+    const attacker = room.person()
+    const page = await room.through(attacker, await room.target.open(attacker, { scope: 'openid profile' }))
+    const waiting = await attacker.submit(page, { email: victim }, { form: '/upstream_account' })
+    expect(stepOf(waiting)).toBe('verify_email')
+
+    const { tokens } = await recover(victim, 'the owner says 42 trees')
+    const sub = tokens.claims()?.sub ?? ''
+    expect(await room.target.personal(sub)).toMatchObject({ profile: {} })
+    const left = await room.target.sql<{ accounts: number; identities: number }>(
+      `select (select count(*)::int from identities where account_id = $1) identities,
+              (select count(*)::int from accounts where email_hash = (select email_hash from accounts where id = $1)) accounts`,
+      [sub],
+    )
+    expect(left).toEqual([{ identities: 0, accounts: 1 }])
+
+    // By the provider, by the pages that were open, and by the password.
+    const again = room.person()
+    expect(stepOf(await room.through(again, await room.target.open(again)))).toBe('upstream_account')
+    for (const [browser, open] of [
+      [attacker, waiting],
+      [typing, form],
+    ] as const) {
+      const tried = await browser.submit(open, { code: '123456' }, { form: '/verify_email' })
+      expect(tried.url.startsWith(CALLBACK)).toBe(false)
+      expect((await browser.get(`${room.target.issuer}/account`)).url).toContain('/interaction/')
+    }
+    const thief = room.person()
+    const entry = await thief.submit(await room.target.open(thief), { identifier: victim }, { form: '/identifier' })
     expect((await thief.submit(entry, { password: PASSWORD }, { form: '/password' })).status).toBe(400)
   })
 })

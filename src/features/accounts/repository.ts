@@ -126,9 +126,11 @@ function proofs(personal: PersonalData) {
       return await map(personal, row, tx, email)
     },
 
-    async deletePendingOf(email: string, exceptId: string, tx: Tx): Promise<void> {
-      const hash = await personal.index(email, EMAIL_HASH)
-      await tx('accounts').where({ email_hash: hash, state: 'pending' }).whereNot({ id: exceptId }).delete()
+    /** Deletes what only claims the address; returns the ids. */
+    async deletePendingOf(email: string, exceptId: string, tx: Tx): Promise<string[]> {
+      const claiming = { email_hash: await personal.index(email, EMAIL_HASH), state: 'pending' }
+      const rows = await tx<AccountRow>('accounts').where(claiming).whereNot({ id: exceptId }).delete().returning('id')
+      return rows.map(({ id }) => id)
     },
 
     /** Corrects the address of an account that has proven none. `before` was locked and read in this transaction. */

@@ -159,7 +159,7 @@ function beginnings(deps: AccountDeps) {
       const before = await repository.findForUpdate(id, tx)
       const account = await onlyOne(repository.prove(id, email, clock.now(), tx))
       if (account === undefined) return undefined
-      await repository.deletePendingOf(email, id, tx)
+      await stateDropped(deps, await repository.deletePendingOf(email, id, tx), 'proven_by_another', tx)
       const data = changed(deps, { state: before?.state }, { state: account.state, email })
       await outbox.record([{ type: 'account.email_verified', accountId: id, data }], tx)
       return toView(account)
@@ -199,7 +199,7 @@ function changes(deps: AccountDeps, publish: (id: string) => Promise<void>) {
       const before = await repository.findForUpdate(id, tx)
       const account = before && (await onlyOne(repository.changeEmail(before, email, clock.now(), tx)))
       if (account === undefined) return undefined
-      await repository.deletePendingOf(email, id, tx)
+      await stateDropped(deps, await repository.deletePendingOf(email, id, tx), 'proven_by_another', tx)
       const data = changed(deps, { email: before?.email }, { email })
       await outbox.record([{ type: 'account.email_changed', accountId: id, data }], tx)
       return toView(account)
@@ -226,6 +226,13 @@ function changes(deps: AccountDeps, publish: (id: string) => Promise<void>) {
       await outbox.record([{ type: 'account.updated', accountId: id, data }], tx)
     },
   }
+}
+
+/** States that pending accounts are gone: `unproven` for too long, `joined` to another, or `proven_by_another`. */
+async function stateDropped(deps: AccountDeps, ids: readonly string[], reason: string, tx: Tx): Promise<void> {
+  const data = { ...changed(deps, { state: 'pending' }, { state: 'deleted' }), reason }
+  const facts = ids.map((accountId) => ({ type: 'account.deleted', actor: 'system', accountId, data }) as const)
+  if (facts.length > 0) await deps.outbox.record(facts, tx)
 }
 
 const OPERATOR: Cause = { actor: 'operator' }
@@ -294,9 +301,7 @@ function endings(deps: AccountDeps, publish: (id: string) => Promise<void>) {
 
     /** Deletes an account that has proven nothing, and that nobody can have used. */
     async dropPending(id: string, tx: Tx): Promise<void> {
-      if (!(await repository.deletePending(id, tx))) return
-      const data = { ...changed(deps, { state: 'pending' }, { state: 'deleted' }), reason: 'joined' }
-      await outbox.record([{ type: 'account.deleted', accountId: id, actor: 'system', data }], tx)
+      if (await repository.deletePending(id, tx)) await stateDropped(deps, [id], 'joined', tx)
     },
 
     /** An operator deletes the account. */
@@ -306,13 +311,7 @@ function endings(deps: AccountDeps, publish: (id: string) => Promise<void>) {
     purgePending: (before: Date, atMost: number): Promise<number> =>
       transaction(async (tx) => {
         const ids = await repository.deletePendingBefore(before, atMost, tx)
-        const data = { ...changed(deps, { state: 'pending' }, { state: 'deleted' }), reason: 'unproven' }
-        const unproven = { type: 'account.deleted', actor: 'system', data } as const
-        if (ids.length > 0)
-          await outbox.record(
-            ids.map((accountId) => ({ ...unproven, accountId })),
-            tx,
-          )
+        await stateDropped(deps, ids, 'unproven', tx)
         return ids.length
       }),
   }

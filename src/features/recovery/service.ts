@@ -6,6 +6,7 @@ import { AppError } from '../../errors.ts'
 import type { Fact } from '../../events.ts'
 import type { AccountView } from '../../interaction/step.ts'
 import type { Tx } from '../../platform/postgres.ts'
+import type { Beginning } from '../accounts/types.ts'
 import type { CodeRequest, CodeTarget } from '../email_codes/types.ts'
 import type { Tell } from '../notices/types.ts'
 import { type Credential, stampOf } from '../passwords/types.ts'
@@ -16,6 +17,7 @@ export interface RecoveryDeps {
   readonly issuer: string
   readonly notices: { readonly tell: Tell }
   readonly accounts: {
+    createPending(account: Beginning, tx: Tx): Promise<AccountView>
     proveEmail(id: string, email: string, tx: Tx): Promise<AccountView | undefined>
     view(id: string, tx: Tx): Promise<AccountView | undefined>
     publish(id: string): Promise<void>
@@ -106,8 +108,7 @@ export function createRecoveryService(deps: RecoveryDeps) {
 
 /**
  * Stores the new password if nothing changed since the code was used: the stamp is compared on the locked row, so that one
- * proof of the mailbox sets one password, whatever is submitted in parallel (A24). A pending account becomes active, with
- * the password of its mailbox's owner instead of whoever registered it (A01).
+ * proof of the mailbox sets one password, whatever is submitted in parallel (A24).
  */
 async function newPassword(
   deps: RecoveryDeps,
@@ -122,22 +123,33 @@ async function newPassword(
   const done = await transaction(async (tx) => {
     const now = await passwords.findForUpdate(accountId, tx)
     if (now?.account.active !== true || stampOf(now) !== stamp) return undefined
-    if (!now.account.emailVerified && (await accounts.proveEmail(accountId, email, tx)) === undefined) return undefined
-    await passwords.store(accountId, prepared.hash, tx)
-    const after = await sessions.endAll(accountId, 'password_recovered', {}, tx)
-    const changed: Fact = { type: 'account.password_changed', accountId, data: { reason: 'recovery' } }
+    const owned = now.account.emailVerified ? now.account : await beginAnew(accounts, email, page.locale, tx)
+    if (owned === undefined) return undefined
+    const id = owned.accountId
+    await passwords.store(id, prepared.hash, tx)
+    const after = await sessions.endAll(id, 'password_recovered', {}, tx)
+    const changed: Fact = { type: 'account.password_changed', accountId: id, data: { reason: 'recovery' } }
     await outbox.record([changed], tx)
-    await notices.tell('recovered', now.account, page, tx)
+    await notices.tell('recovered', owned, page, tx)
     // Read last: the epoch that the new sign-in must carry.
-    const account = await accounts.view(accountId, tx)
+    const account = await accounts.view(id, tx)
     return account === undefined ? undefined : { account, after }
   }).catch((error: unknown) => {
     if (error instanceof AppError && error.code === 'already_exists') return undefined
     throw error
   })
   if (done === undefined) return { ok: false, code: 'stale' }
-  await accounts.publish(accountId)
+  await accounts.publish(done.account.accountId)
   outbox.wake()
   await done.after()
   return { ok: true, account: done.account }
+}
+
+/**
+ * Whoever registered an address may not have been its owner. The owner gets an account of their own, and the one that was
+ * never proven goes with all that was planted in it: password, name, the identity of a provider (A01, A09).
+ */
+async function beginAnew(accounts: RecoveryDeps['accounts'], email: string, locale: string, tx: Tx) {
+  const { accountId } = await accounts.createPending({ email, locale }, tx)
+  return accounts.proveEmail(accountId, email, tx)
 }

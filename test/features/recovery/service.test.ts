@@ -37,6 +37,11 @@ describe('Recovery', () => {
       issuer: 'https://id.example',
       notices: fakeNotices({ now: () => new Date('2026-11-01T12:00:00.000Z') }, facts),
       accounts: {
+        createPending: async ({ email }) => {
+          acts.push(`create ${email}`)
+          credential = { ...(credential as Credential), account: { ...accountOf(), accountId: 'B' } }
+          return accountOf()
+        },
         proveEmail: async (id, email) => {
           if (taken) throw new AppError('already_exists')
           acts.push(`prove ${id} ${email}`)
@@ -131,10 +136,14 @@ describe('Recovery', () => {
     expect(await service.request(ASKED, { ...FROM, locale: 'th' })).toMatchObject({ locale: 'th' })
   })
 
-  it('activates a pending account, and only then', async () => {
+  it('puts a new account in the place of a pending one (A01, A09)', async () => {
     credential = { account: { ...accountOf(), emailVerified: false }, hash: 'old', changedAt: undefined }
-    await change()
-    expect(acts).toContain('prove A anna@example.com')
+    expect(await change()).toMatchObject({ ok: true, account: { accountId: 'B' } })
+    expect(acts.slice(0, 3)).toEqual([
+      'create anna@example.com',
+      'prove B anna@example.com',
+      'store B violet tangent 8 without anna@example.com, Anna',
+    ])
   })
 
   it('changes nothing for a refused password', async () => {
