@@ -100,6 +100,7 @@ export function createConversation(foundation: Foundation, rooms: Rooms, deps: C
     realmOf: rooms.realms.service.of,
     sessions: sessions.service,
     recognise: devices.service.recognise,
+    tookBack: rooms.upstreamLogout.service.tookBack,
     trust: async (...proven) => void (await devices.service.trust(...proven)),
     deviceCookie: createDeviceCookie(config),
     lastMethod: createLastMethod(config),

@@ -45,7 +45,7 @@ export interface InteractionStoreDeps {
   readonly sessions: {
     /** Begins a session, or renews the live one `uid` of the same account; states `session.started` and `facts`. */
     open(session: OpenedSession): Promise<string>
-    end(uid: string, reason: 'account_switched' | 'expired'): Promise<unknown>
+    end(uid: string, reason: 'account_switched' | 'expired' | 'upstream_logout'): Promise<unknown>
   }
   readonly levels: Pick<Levels, 'demand' | 'ofFactors' | 'ofBreakGlass' | 'isVouchedFor'>
   /** The proven realm of an address. */
@@ -56,6 +56,8 @@ export interface InteractionStoreDeps {
   readonly recognise?: ((account: AccountView, request: RequestFacts) => Promise<Proof | undefined>) | undefined
   /** Remembers the browser, which has just shown a second factor at `provenAt`. */
   readonly trust?: ((accountId: string, provenAt: number, request: RequestFacts) => Promise<void>) | undefined
+  /** Whether a provider has taken back one of these proofs, since its person has signed out there. */
+  readonly tookBack?: ((accountId: string, proofs: readonly Proof[]) => Promise<boolean>) | undefined
   /** Names the browser for as long as it keeps cookies. */
   readonly deviceCookie: DeviceCookie
   readonly lastMethod: Pick<LastMethod, 'write'>

@@ -116,6 +116,12 @@ async function finish(
   }
   const browser = { ...request, deviceToken: request.deviceToken ?? newToken() }
   const sessionUid = await openSession(deps, state, browser)
+  // Asked once the session is there: a logout that comes later finds it.
+  if (await deps.tookBack?.(accountId, proofs)) {
+    await deps.sessions.end(sessionUid, 'upstream_logout')
+    await save(deps, conversation, merge(progress, { path: 'login', identifier: null, accountId: null, chosen: null }))
+    return 'void'
+  }
   if (!(await save(deps, conversation, { ...progress, finished: { interaction: sha256(uid), sessionUid } }))) {
     if (sessionUid !== state.session?.uid) await deps.sessions.end(sessionUid, 'expired')
     return 'stale'

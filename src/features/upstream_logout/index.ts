@@ -5,14 +5,17 @@
  */
 import type { Feature } from '../../feature.ts'
 import { createUpstreamLogoutRouter } from './routes.ts'
-import { createUpstreamLogoutService, type UpstreamLogoutDeps } from './service.ts'
+import { createUpstreamLogoutService, type UpstreamLogoutDeps, type UpstreamLogoutService } from './service.ts'
 
 const BATCH = 500
 
-export function createUpstreamLogout(deps: UpstreamLogoutDeps): Feature {
+export function createUpstreamLogout(
+  deps: UpstreamLogoutDeps,
+): Feature & { readonly service: Pick<UpstreamLogoutService, 'tookBack'> } {
   const service = createUpstreamLogoutService(deps)
   return {
     name: 'upstream_logout',
+    service,
     router: createUpstreamLogoutRouter(service),
     jobs: [
       {

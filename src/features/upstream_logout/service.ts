@@ -24,7 +24,7 @@ export interface UpstreamLogoutDeps {
     listUpstream(upstream: string, of: UpstreamSelector, tx: Tx): Promise<readonly ProvenSession[]>
     end(uid: string, reason: 'upstream_logout', tx: Tx): Promise<AfterCommit>
   }
-  readonly kv: Pick<KeyValue, 'hit'>
+  readonly kv: Pick<KeyValue, 'get' | 'hit' | 'set'>
   readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
   readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void> }
   readonly clock: { now(): Date }
@@ -54,6 +54,8 @@ const FAILURES = { limit: 60, windowSeconds: 600 }
 const TOLERANCE_MS = 30_000
 /** A provider that gives its tokens years makes no rows for years: later nothing is left that an old one could end. */
 const REMEMBERED_MS = 30 * 86_400_000
+/** The longest that a conversation lives: until then a proof in it may still become a session. */
+const CONVERSATION_SECONDS = 46_800
 
 export function createUpstreamLogoutService(deps: UpstreamLogoutDeps) {
   const { repository, upstreams, kv, warn } = deps
@@ -85,6 +87,22 @@ export function createUpstreamLogoutService(deps: UpstreamLogoutDeps) {
       }
     },
 
+    /**
+     * Whether the provider has taken back what it said in a conversation that becomes a session now. Without tolerance:
+     * whoever signs out and in again is back within seconds.
+     */
+    async tookBack(accountId: string, proofs: readonly Proof[]): Promise<boolean> {
+      for (const { by, at } of proofs) {
+        if (by === undefined) continue
+        const named = [{ accountId }, ...(by.session === undefined ? [] : [{ session: by.session }])]
+        for (const each of named) {
+          const issuedAt = await kv.get(keyOf(by.upstream, each))
+          if (issuedAt !== undefined && at <= Number(issuedAt)) return true
+        }
+      }
+      return false
+    },
+
     purge: repository.deleteExpired,
   }
 }
@@ -95,6 +113,8 @@ async function obey(deps: UpstreamLogoutDeps, upstream: string, logout: Upstream
   const { issuer, id } = logout
   const until = new Date(Math.min(logout.expiresAt + TOLERANCE_MS, clock.now().getTime() + REMEMBERED_MS))
   const named = await namedBy(deps, logout)
+  // Before the sessions are listed: one that opens meanwhile looks here afterwards.
+  if (named !== undefined) await remember(deps, upstream, named, logout)
   const after = await transaction(async (tx) => {
     if (!(await repository.take(sha256(`${upstream}\n${issuer}\n${id}`), until, tx))) return undefined
     const found = named === undefined ? [] : await sessions.listUpstream(upstream, named, tx)
@@ -108,6 +128,22 @@ async function obey(deps: UpstreamLogoutDeps, upstream: string, logout: Upstream
   if (after === undefined) return 'replayed'
   for (const repeat of after) await repeat()
   return after.length
+}
+
+function keyOf(upstream: string, named: UpstreamSelector): string {
+  return `upstream_logout:${upstream}:${'session' in named ? `session:${named.session}` : `account:${named.accountId}`}`
+}
+
+/** For conversations that have no session yet. A token that is repeated says nothing later than it did. */
+async function remember(
+  { kv }: UpstreamLogoutDeps,
+  upstream: string,
+  named: UpstreamSelector,
+  { issuedAt }: UpstreamLogout,
+): Promise<void> {
+  const key = keyOf(upstream, named)
+  const known = Number((await kv.get(key)) ?? 0)
+  if (issuedAt > known) await kv.set(key, String(issuedAt), CONVERSATION_SECONDS)
 }
 
 /** A session of theirs, by the hash that our proofs hold, else everything of the account that they know by that subject. */

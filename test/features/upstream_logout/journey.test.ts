@@ -15,7 +15,8 @@ import type { FakeUpstream } from '../../support/fake_upstream.ts'
 import { type FaultProxy, startFaultProxy } from '../../support/fault_proxy.ts'
 import { forgeries } from '../../support/forged_jwts.ts'
 import { allow, authorization, discover, redeem, register, SETTINGS, signIn } from '../../support/journeys.ts'
-import { mailFolder } from '../../support/mailbox.ts'
+import { codeFrom, mailFolder } from '../../support/mailbox.ts'
+import { stepOf } from '../../support/people.ts'
 import { realStores, type Server, type Stores, startServer } from '../../support/server.ts'
 import { freePort } from '../../support/services.ts'
 import { startProvider, travelTo } from '../../support/upstreams.ts'
@@ -191,6 +192,28 @@ describe.each(Object.entries(KINDS))('a logout at the provider, on %s', (name, k
     expect(await isSignedIn(browser)).toBe(true)
     expect((await post(await logoutToken({ [name]: account }))).status).toBe(200)
     expect(await isSignedIn(browser)).toBe(false)
+  })
+
+  it.each(['sid', 'sub'])('by %s that comes before the session has begun lets none begin', async (name) => {
+    const email = `between-${name}@elsewhere.example`
+    const begin = async () => {
+      const browser = newBrowser()
+      await fake.tell({ account: email, claims: { email, email_verified: true }, idToken: { claims: { sid: email } } })
+      const request = await authorization(own, `${OWN}/callback`, { scope: 'openid' })
+      return { browser, page: await travelTo(fake, server.issuer).through(browser, await browser.get(request.url)) }
+    }
+    // The provider is not trusted for the domain: the mailbox is to be proven first.
+    const { browser, page } = await begin()
+    const waiting = await browser.submit(page, { email }, { form: '/upstream_account' })
+    const code = codeFrom(await mailFolder(server.dataDir).to(email))
+    const later = now() + 1
+    await new Promise((done) => setTimeout(done, 1100))
+    expect((await post(await logoutToken({ [name]: email, iat: later }))).status).toBe(200)
+    const end = await browser.submit(waiting, { code }, { form: '/verify_email' })
+    expect([end.params.has('code'), stepOf(end)]).toEqual([false, 'identifier'])
+    expect(await isSignedIn(browser)).toBe(false)
+    // Shown there again it counts, however soon.
+    expect((await begin()).page.params.has('code')).toBe(true)
   })
 
   it('of nobody who is here is a success (§2.7)', async () => {
