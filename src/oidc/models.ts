@@ -18,6 +18,8 @@ export interface ModelDeps {
   readonly levels: Pick<Levels, 'worth'>
   /** The kind of browser that a user agent names; empty when it names none. */
   readonly deviceSignal: (userAgent: string) => string
+  /** The one provider by which people of an account's closed domain may come; undefined for everybody else. */
+  readonly confinedTo: (accountId: string) => Promise<string | undefined>
   /** States that a refresh token came from another kind of browser than it was given to. */
   readonly deviceChanged: (token: { accountId: string; clientId: string; grantId: string }) => Promise<void>
 }
@@ -44,11 +46,13 @@ type Loose = { prototype: Prototype; [name: string]: unknown }
 export function adaptModels(provider: Provider, deps: ModelDeps): void {
   keepInPayload(provider.Session, ['epoch', 'startedAt', 'linked', 'seenAt', 'proofs', 'limits', 'putOffAt'])
   keepInPayload(provider.Grant, ['epoch'])
-  keepInPayload(provider.RefreshToken, ['device'])
+  keepInPayload(provider.RefreshToken, ['device', 'upstreams'])
+  keepInPayload(provider.AuthorizationCode, ['upstreams'])
   adaptSession(provider, deps)
   adaptClient(provider, deps)
   adaptTokens(provider, deps)
   bindToDevice(provider, deps)
+  confineToRealm(provider, deps)
 }
 
 /** The engine drops payload keys it does not know, by a list it reads once. */
@@ -223,6 +227,44 @@ function bindToDevice(provider: Provider, { deviceSignal, deviceChanged }: Model
     if (Provider.ctx?.oidc.route !== 'token' || token?.device === undefined || token.device === present()) return token
     await deviceChanged(token)
     throw new errors.InvalidGrant('the refresh token was given to another browser')
+  }
+}
+
+interface SignedInToken {
+  /** The providers that were come by. */
+  upstreams?: readonly string[]
+  readonly accountId: string
+}
+
+/**
+ * Once a domain is closed to everything but its provider, a refresh token serves those only who came by that: the organisation
+ * may have closed it because of what somebody holds. Others rest, and serve again when the domain is opened.
+ */
+function confineToRealm(provider: Provider, { confinedTo }: ModelDeps): void {
+  const code = provider.AuthorizationCode as unknown as Loose
+  const saveCode = code.prototype.save as (this: SignedInToken, ttl?: number) => Promise<string>
+  code.prototype.save = function (this: SignedInToken, ttl?: number) {
+    const upstreams = proofsOf(Provider.ctx?.oidc.session).flatMap(({ by }) => by?.upstream ?? [])
+    if (upstreams.length > 0) this.upstreams = [...new Set(upstreams)]
+    return saveCode.call(this, ttl)
+  } as never
+  const model = provider.RefreshToken as unknown as Loose & {
+    find(value: string, options?: object): Promise<SignedInToken | undefined>
+  }
+  const save = model.prototype.save as (this: SignedInToken, ttl?: number) => Promise<string>
+  model.prototype.save = function (this: SignedInToken, ttl?: number) {
+    const { RotatedRefreshToken, AuthorizationCode } = Provider.ctx?.oidc.entities ?? {}
+    const { upstreams } = (RotatedRefreshToken ?? AuthorizationCode ?? {}) as Partial<SignedInToken>
+    if (upstreams !== undefined) this.upstreams = upstreams
+    return save.call(this, ttl)
+  } as never
+  const find = model.find
+  model.find = async (value, options) => {
+    const token = await find.call(model, value, options)
+    if (Provider.ctx?.oidc.route !== 'token' || token === undefined) return token
+    const upstream = await confinedTo(token.accountId)
+    if (upstream === undefined || token.upstreams?.includes(upstream)) return token
+    throw new errors.InvalidGrant('the account signs in by its organisation only')
   }
 }
 

@@ -26,6 +26,7 @@ export function createProvider(given: OidcDeps): Provider {
     findClient: guard(given.findClient),
     secretMatches: guard(given.secretMatches),
     accountState: guard(given.accountState),
+    confinedTo: guard(given.confinedTo),
     accountClaims: guard(given.accountClaims),
     findConsent: guard(given.findConsent),
     verifiedOf: guard(given.verifiedOf),

@@ -1,7 +1,8 @@
 /** A domain that is closed to everything but its provider, by the front door. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
+import * as oidc from 'openid-client'
 import type { Browser, Page } from '../../support/browser.ts'
-import { authorization, choose, PASSWORD, redeem } from '../../support/journeys.ts'
+import { allow, authorization, choose, PASSWORD, redeem } from '../../support/journeys.ts'
 import { addPasskey, authenticatorOf, passkeyPage, showPasskey } from '../../support/passkey_people.ts'
 import { stepOf } from '../../support/people.ts'
 import { type RealmRoom, startRealmRoom } from '../../support/realms.ts'
@@ -27,6 +28,17 @@ describe('a domain that is closed to everything but its provider', () => {
   let weak: Member
   const key = () => passkey
   let passkey: ReturnType<typeof authenticatorOf>
+  /** A refresh token from before. */
+  let kept: string
+
+  /** A refresh token of whoever is signed in in the browser. */
+  async function offline(browser: Browser): Promise<string> {
+    const wanted = { scope: 'openid offline_access', prompt: 'consent' }
+    const request = await authorization(room.target.client, CALLBACK, wanted)
+    const end = await allow(browser, await browser.get(request.url))
+    return (await redeem(room.target.client, request, end)).refresh_token ?? ''
+  }
+  const refresh = async (token: string) => (await oidc.refreshTokenGrant(room.target.client, token)).refresh_token ?? ''
 
   beforeAll(async () => {
     const { target } = room
@@ -38,6 +50,7 @@ describe('a domain that is closed to everything but its provider', () => {
     passkey = authenticatorOf(target)
     await keyholder.browser.get(`${target.issuer}/account/passkeys/new`)
     await addPasskey(target, keyholder.browser, passkey)
+    kept = await offline(member.browser)
     glass = await signUpWithApp(target, clock, 'glass@closed.example')
     const linked = await room.come('carla-elsewhere', { email: member.email, email_verified: true }, 'other')
     expect(linked.page.params.has('code')).toBe(true)
@@ -173,6 +186,13 @@ describe('a domain that is closed to everything but its provider', () => {
     expect([stepOf(account), account.text.includes(keyholder.email)]).toEqual(['upstream', true])
   })
 
+  it('a refresh token from before rests, and one of the provider serves', async () => {
+    await expect(refresh(kept)).rejects.toMatchObject({ error: 'invalid_grant' })
+    const { browser } = await room.come('carla', { email: member.email, email_verified: true })
+    expect(await refresh(await refresh(await offline(browser)))).not.toBe('')
+    await expect(refresh(kept)).rejects.toMatchObject({ error: 'invalid_grant' })
+  })
+
   it('the provider signs in, and the account pages leave password and address to the organisation', async () => {
     const { request, page, browser } = await room.come('weak', { email: weak.email, email_verified: true })
     expect((await redeem(room.target.client, request, page)).claims()?.sub).toBe(weak.sub)
@@ -241,5 +261,6 @@ describe('a domain that is closed to everything but its provider', () => {
     expect((await room.run('remove', 'closed.example')).code).toBe(0)
     const { browser, page } = await room.type(member.email)
     expect((await browser.submit(page, { password: PASSWORD }, { form: '/password' })).params.has('code')).toBe(true)
+    expect(await refresh(kept)).not.toBe('')
   })
 })
