@@ -70,8 +70,8 @@ interface Options {
   readonly upstream?: object
   /** More providers, by what they say beside the connection. */
   readonly others?: readonly { readonly name: string; readonly [setting: string]: unknown }[]
-  /** In their place: whole declarations. */
-  readonly only?: readonly { readonly name: string; readonly [setting: string]: unknown }[]
+  /** More providers of other kinds: whole declarations. */
+  readonly beside?: readonly { readonly name: string; readonly [setting: string]: unknown }[]
   readonly settings?: object
   readonly env?: { readonly [name: string]: string }
 }
@@ -88,9 +88,10 @@ export async function startUpstreamRoom(options: Options = {}): Promise<Upstream
     settings: {
       ...SETTINGS,
       outbound_private_networks: ['127.0.0.0/8'],
-      upstreams: options.only ?? [
+      upstreams: [
         { name: PROVIDER, title: 'Acme', ...connection, ...options.upstream },
         ...(options.others ?? []).map((other) => ({ ...connection, ...other })),
+        ...(options.beside ?? []),
       ],
       ...options.settings,
     },

@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { SEALED_TOKENS } from '../../../src/features/identities/types.ts'
 import { type FakeSocial, SOCIAL, startFakeSocial } from '../../support/fake_social.ts'
-import { authorization, redeem } from '../../support/journeys.ts'
+import { authorization, PASSWORD, redeem } from '../../support/journeys.ts'
 import { stepOf } from '../../support/people.ts'
 import { createSamlIdp } from '../../support/saml_idp.ts'
 import {
@@ -41,7 +41,7 @@ beforeAll(async () => {
   }
   const partner = { kind: 'saml', title: 'Partner', metadata: idp.metadata, owned_domains: ['partner.example'] }
   room = await startUpstreamRoom({
-    only: [
+    beside: [
       { name: 'forge', ...github },
       { name: 'partner', ...partner, trusted_domains: ['partner.example'] },
     ],
@@ -143,5 +143,55 @@ describe('a provider of plain OAuth 2', () => {
   ])('A07: %s for a number is nobody', async (_, id) => {
     const { page } = await come({ id, name: 'Nobody' })
     expect([stepOf(page), page.status]).toEqual(['identifier', 400])
+  })
+})
+
+describe('a provider that does not answer', () => {
+  const asked = async () => (await room.fake.seen()).requests.filter(({ path }) => path === '/token').length
+
+  it('delays nobody who comes from elsewhere, and after five who waited nobody waits', async () => {
+    const { target } = room
+    const member = await target.signUp('elsewhere@shop.example')
+    social.answers['/user'] = { id: 4712, name: 'Ella Forge' }
+    await room.fake.tell({ automatic: 'continue', account: 'slow', faults: { '/token': { delayMs: 30_000 } } })
+    // Everybody is one request away from being signed in.
+    const typing = target.person()
+    const password = await typing.submit(
+      await target.open(typing),
+      { identifier: member.email },
+      { form: '/identifier' },
+    )
+    const forging = room.person({ stopAt: ['https://', social.origin] })
+    const forge = await room.leave(forging, await target.open(forging), 'forge')
+    const forged = (await fetch(forge.url, { redirect: 'manual' })).headers.get('location') ?? ''
+    const slow = await Promise.all(
+      Array.from({ length: 5 }, async () => {
+        const browser = room.person()
+        return { browser, away: await room.leave(browser, await target.open(browser)) }
+      }),
+    )
+    const before = await asked()
+    let over = 0
+    const waiting = slow.map(async ({ browser, away }) => {
+      const page = await room.comeBack(browser, away)
+      over += 1
+      return page
+    })
+    for (let tries = 0; (await asked()) < before + slow.length && tries < 100; tries++)
+      await new Promise((done) => setTimeout(done, 20))
+    const [typed, came] = await Promise.all([
+      typing.submit(password, { password: PASSWORD }, { form: '/password' }),
+      forging.get(forged, `${social.origin}/`),
+    ])
+    expect([typed.params.has('code'), stepOf(came), over]).toEqual([true, 'upstream_account', 0])
+    const said = 'That service does not answer at the moment.'
+    for (const page of await Promise.all(waiting)) {
+      expect([stepOf(page), page.text.includes(said)]).toEqual(['identifier', true])
+    }
+
+    const next = room.person()
+    const refused = await room.leave(next, await target.open(next))
+    expect([refused.params.has('code'), refused.text.includes(said)]).toEqual([false, true])
+    expect(await asked()).toBe(before + slow.length)
   })
 })

@@ -21,7 +21,7 @@ let room: UpstreamRoom
 beforeAll(async () => {
   const nobody = `http://127.0.0.1:${await freePort()}`
   room = await startUpstreamRoom({
-    only: [
+    beside: [
       { name: 'good', ...partner(100) },
       { name: 'month', ...partner(20) },
       { name: 'own', ...partner(100, 5) },
@@ -74,7 +74,7 @@ it('the doctor names what is wrong with each, and does not wait for who does not
   expect(row?.text).toMatch(/own: Our certificate .* expires on/)
   expect(row?.text).toMatch(/dead: its discovery document cannot be used/)
   expect(row?.text).not.toContain('good:')
-  for (const name of ['month', 'own', 'dead']) await server.run('upstreams', 'disable', name)
+  for (const name of ['month', 'own', 'dead', 'acme']) await server.run('upstreams', 'disable', name)
   const again = await server.run('doctor', '--json')
   expect(JSON.parse(again.stdout)).toContainEqual({ check: 'upstreams', state: 'ok', text: 'good: as they should be' })
 }, 120_000)
