@@ -152,9 +152,9 @@ export default {
       { path: module('argon2') },
     ),
     only(
-      'command-line-in-main',
-      'Only main.ts reads the command line.',
-      { path: '^src/', pathNot: '^src/main\\.ts$' },
+      'command-line-in-its-room',
+      'Only command_line.ts takes the command line apart.',
+      { path: '^src/', pathNot: '^src/command_line\\.ts$' },
       { path: module('commander') },
     ),
   ],

@@ -13,7 +13,7 @@ const FRESH = 'seven paper lanterns 19'
 
 let target: Target
 beforeAll(async () => {
-  target = await startTarget()
+  target = await startTarget({ process: 'own' })
 })
 afterAll(() => target?.close())
 

@@ -103,7 +103,7 @@ describe.each(['embedded', 'postgres'] as const)('beside a running server on %s'
 
   beforeAll(async () => {
     const stores = kind === 'embedded' ? kind : await realStores()
-    server = await startServer({ settings: { resources: SETTINGS.resources }, stores })
+    server = await startServer({ settings: { resources: SETTINGS.resources }, stores, process: 'own' })
   })
   afterAll(() => server.close())
 

@@ -63,7 +63,7 @@ describe('serve', () => {
   })
 
   it('finishes what is in flight on SIGTERM, not ready meanwhile', async () => {
-    server = await startServer({ stores: await realStores() })
+    server = await startServer({ stores: await realStores(), process: 'own' })
     const { managementOrigin } = server
     const letGo = await hold(server.origin)
     server.signal('SIGTERM')
@@ -74,7 +74,7 @@ describe('serve', () => {
   })
 
   it('ends at once with exit 1 on a second signal', async () => {
-    server = await startServer({ stores: await realStores() })
+    server = await startServer({ stores: await realStores(), process: 'own' })
     const letGo = await hold(server.origin)
     server.signal('SIGINT')
     await until(() => server?.logs().some((line) => line.includes('draining')) === true)

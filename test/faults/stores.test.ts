@@ -204,7 +204,7 @@ describe('PostgreSQL', () => {
 
 describe('the embedded database', () => {
   it('kill -9 loses nothing that was acknowledged, and keeps keys, sessions and grants', async () => {
-    const server = await startServer({ settings: SETTINGS })
+    const server = await startServer({ settings: SETTINGS, process: 'own' })
     try {
       const person = await signedIn(server, 'killed@example.com')
       const keys = await (await fetch(`${server.origin}/jwks`)).text()

@@ -1,20 +1,19 @@
 /**
  * Preloaded into a server under test (`node --import`): its `Date` is ahead by as many milliseconds as the file
- * `GENKAN_TEST_CLOCK` says, which the test may change at any time. Timers and the stores' own clocks are untouched.
+ * `GENKAN_TEST_CLOCK` says, which the test may change at any time; the variable, too, from one server to the next. Timers and the stores' own clocks are untouched.
  */
 import { readFileSync } from 'node:fs'
 
 const EVERY_MS = 20
-const file = process.env.GENKAN_TEST_CLOCK
 const RealDate = Date
 let offset = 0
 let readAt = Number.NEGATIVE_INFINITY
 
 function now(): number {
-  if (file !== undefined && performance.now() - readAt >= EVERY_MS) {
+  if (performance.now() - readAt >= EVERY_MS) {
     readAt = performance.now()
     try {
-      offset = Number(readFileSync(file, 'utf8')) || 0
+      offset = Number(readFileSync(process.env.GENKAN_TEST_CLOCK ?? '', 'utf8')) || 0
     } catch {
       offset = 0
     }

@@ -33,10 +33,13 @@ for (const name of ['hash', 'verify'] as const) {
 
 const delay = monitorEventLoopDelay({ resolution: 10 })
 delay.enable()
-process.on('SIGUSR2', () => {
+
+export function observed(): Observation {
   const polluted: string[] = []
   for (const name in {}) polluted.push(name)
   const observation: Observation = { hashes, polluted, heldMs: delay.max / 1e6 }
   delay.reset()
-  process.stderr.write(`${MARK}${JSON.stringify(observation)}\n`)
-})
+  return observation
+}
+
+process.on('SIGUSR2', () => process.stderr.write(`${MARK}${JSON.stringify(observed())}\n`))

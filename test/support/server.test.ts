@@ -37,8 +37,30 @@ it('startPair runs two instances on one PostgreSQL and Redis behind one issuer',
   expect(await Promise.all(pair.servers.map((server) => server.stop()))).toEqual([0, 0])
 })
 
+it('a server in a process that another may have used knows nothing of that', async () => {
+  const settings = {
+    clients: [
+      {
+        client_id: 'first',
+        client_secret: 'a-secret-of-the-first-client-0001',
+        redirect_uris: ['https://first.example'],
+      },
+    ],
+  }
+  for (const [index, some] of [settings, {}].entries()) {
+    const server = await startServer({ settings: some, stores: 'embedded' })
+    open.push(server)
+    if (index === 0) await server.shiftDate(86_400)
+    const { date } = Object.fromEntries((await fetch(`${server.issuer}/livez`)).headers)
+    expect(Math.abs(Date.parse(date ?? '') - Date.now())).toBeLessThan(60_000)
+    expect((await server.run('clients', 'list')).stdout.includes('first')).toBe(index === 0)
+    await server.close()
+    await expect(fetch(`${server.issuer}/livez`)).rejects.toThrow()
+  }
+})
+
 it("shiftDate moves the server's Date while it runs", async () => {
-  const server = await startServer()
+  const server = await startServer({ process: 'own' })
   open.push(server)
   await server.shiftDate(3600)
   await server.stop()

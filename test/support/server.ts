@@ -1,10 +1,12 @@
-/** The product as users run it: a process of its own, started with settings, watched, stopped, killed and started again. */
+/** The product: started with settings, watched, stopped, killed and started again. */
 import { randomBytes } from 'node:crypto'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { COMPILE_CACHE } from './node_arguments.ts'
 import { startReverseProxy } from './reverse_proxy.ts'
-import { COMPILE_CACHE, createProcess, runCommand, type ServerProcess } from './server_process.ts'
+import { createTenancy, type Tenancy } from './server_host.ts'
+import { type CommandResult, createProcess, runCommand, type ServerProcess } from './server_process.ts'
 import { freePort, freePorts, freshDatabaseUrl, layDatabase, scratchFolder, startRedis } from './services.ts'
 
 const DEEP = process.env.GENKAN_TEST_DEEP === '1'
@@ -37,6 +39,11 @@ export interface ServerOptions {
   readonly root?: string
   /** Do not wait until it is ready. */
   readonly wait?: boolean
+  /**
+   * `own`: a fresh process, as users start it, for what is a process's: signals, a crash, its memory. Left out, it runs in
+   * one that served other test files before, which loads nothing anew; from its first restart on in its own.
+   */
+  readonly process?: 'own'
 }
 
 export interface Server {
@@ -65,7 +72,7 @@ export interface Server {
   /** Ends the process and removes what the test made for it. */
   close(): Promise<void>
   /** Runs another command of the command line with the same environment. */
-  run(...command: string[]): Promise<{ code: number | null; stdout: string; stderr: string }>
+  run(...command: string[]): Promise<CommandResult>
 }
 
 /** Starts `genkan serve` (or `command`) and waits until it is ready. */
@@ -99,7 +106,8 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     GENKAN_TEST_CLOCK: clock,
     ...options.env,
   })
-  const made = createProcess(options.command ?? ['serve'], env, options.root)
+  const own = () => createProcess(options.command ?? ['serve'], env, options.root)
+  const made = needsOwnProcess(options) ? inOwnProcess(own()) : inHost(createTenancy(), own)
   const origin = `http://127.0.0.1:${port}`
   const server: Server = {
     issuer,
@@ -112,13 +120,11 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     logs: made.logs,
     ready: () => untilReady(origin, made),
     stop: (signal = 'SIGTERM') => made.end(signal),
-    kill: async () => {
-      await made.end('SIGKILL')
-    },
+    kill: made.kill,
     signal: made.signal,
     restart: async (more = {}) => {
       await made.end('SIGTERM')
-      await made.start(withoutUndefined({ ...env, ...more }))
+      await made.startAgain(withoutUndefined({ ...env, ...more }))
       await untilReady(origin, made)
     },
     exited: made.exited,
@@ -131,12 +137,50 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
       await made.end('SIGKILL')
       rmSync(scratch, { recursive: true, force: true })
     },
-    run: (...command) => runCommand(command, env),
+    run: (...command) => made.run(command, env),
   }
   await made.start(env)
   if (options.wait !== false)
     await server.ready().catch((error: unknown) => server.close().then(() => Promise.reject(error)))
   return server
+}
+
+interface Runner extends ServerProcess {
+  startAgain(env: { readonly [name: string]: string }): Promise<void>
+  kill(): Promise<void>
+  run(command: readonly string[], env: { readonly [name: string]: string }): Promise<CommandResult>
+}
+
+function inOwnProcess(made: ServerProcess): Runner {
+  return { ...made, startAgain: made.start, kill: async () => void (await made.end('SIGKILL')), run: runCommand }
+}
+
+/** Until it starts again: what a process kept in memory is to be gone then. */
+function inHost(tenancy: Tenancy, own: () => ServerProcess): Runner {
+  let now: ServerProcess = tenancy
+  const isHosted = () => now === tenancy
+  return {
+    start: (env) => now.start(env),
+    async startAgain(env) {
+      now = own()
+      await now.start(env)
+    },
+    pid: () => now.pid(),
+    logs: () => (isHosted() ? tenancy.logs() : [...tenancy.logs(), ...now.logs()]),
+    signal: (signal) => now.signal(signal),
+    end: (signal) => now.end(signal),
+    async kill() {
+      if (isHosted()) throw new Error("a crash needs a process of its own: startServer({ process: 'own' })")
+      await now.end('SIGKILL')
+    },
+    exited: () => now.exited(),
+    running: () => now.running(),
+    run: (command, env) => (isHosted() && tenancy.running() ? tenancy.run(command, env) : runCommand(command, env)),
+  }
+}
+
+function needsOwnProcess({ process, command, root, wait, empty }: ServerOptions): boolean {
+  return process === 'own' || command !== undefined || root !== undefined || wait === false || empty === true
 }
 
 /** The key that all servers of a test file share, so that a second one can open what the first one sealed. */

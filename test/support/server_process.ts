@@ -2,20 +2,23 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { COMPILE_CACHE, NODE_ARGUMENTS, SERVER_ARGUMENTS } from './node_arguments.ts'
 import { entrust } from './services.ts'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
-const DATE_SHIFT = fileURLToPath(new URL('date_shift.ts', import.meta.url))
-const KEEP_COMPILED = fileURLToPath(new URL('keep_compiled.ts', import.meta.url))
-/** Starting the product is half compiling; the cache is checked against the sources. */
-export const COMPILE_CACHE = fileURLToPath(new URL('../../node_modules/.cache/genkan/compiled', import.meta.url))
 const STOP_MS = 35_000
+
+export interface CommandResult {
+  readonly code: number | null
+  readonly stdout: string
+  readonly stderr: string
+}
 
 /** Runs one command of the product to its end. */
 export function runCommand(
   command: readonly string[],
   env: { readonly [name: string]: string },
-): Promise<{ code: number | null; stdout: string; stderr: string }> {
+): Promise<CommandResult> {
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [...NODE_ARGUMENTS, 'src/main.ts', ...command], {
       cwd: ROOT,
@@ -34,17 +37,6 @@ export function runCommand(
     child.once('close', (code) => resolve({ code, stdout, stderr }))
   })
 }
-
-// The embedded database is WebAssembly: optimising it takes longer than a test's server lives. Our modules have no symbolic
-// links: not looking for them in the path of each of 1,400 files is an eighth of a start. A young generation that need
-// not grow first spares a tenth of the work of processes that live for seconds.
-const NODE_ARGUMENTS = [
-  ...['--disable-warning=ExperimentalWarning', '--liftoff-only', '--preserve-symlinks', '--preserve-symlinks-main'],
-  ...['--min-semi-space-size=16', '--max-semi-space-size=16'],
-  ...['--import', DATE_SHIFT],
-]
-// A command ends by itself and keeps what it compiled.
-const SERVER_ARGUMENTS = [...NODE_ARGUMENTS, '--import', KEEP_COMPILED]
 
 export interface ServerProcess {
   start(env: { readonly [name: string]: string }): Promise<void>

@@ -180,6 +180,15 @@ export async function freshDatabase(kind: Database['kind']): Promise<Database> {
   }
 }
 
+/** A process to run a server in, that no other test uses now; one that is not given back dies with this test file's process. */
+export async function borrowHost() {
+  const { path, pid } = JSON.parse(await ask('host')) as { path: string; pid: number }
+  const tell = (operation: string) => async () => {
+    await ask(operation, String(pid))
+  }
+  return { path, pid, giveBack: tell('host_back'), forget: tell('release') }
+}
+
 /** A TCP port that nobody uses and that no outgoing connection will take. */
 export function freePort(): Promise<number> {
   return freePorts(1)

@@ -19,9 +19,11 @@ import {
   createRedisServer,
   type PrivateServer,
 } from './private_servers.ts'
+import { createHosts } from './server_hosts.ts'
 
 const folder = process.argv[2] ?? ''
 const memory = memoryFolder()
+const hosts = createHosts(folder)
 const external = { postgres: process.env.DATABASE_URL, redis: process.env.REDIS_URL }
 
 const servers = new Map<string, PrivateServer>()
@@ -70,6 +72,16 @@ const operations: { readonly [name: string]: (argument: string, owner: Owner) =>
   },
   resume: async (id) => {
     server(id).signal('SIGCONT')
+    return ''
+  },
+  host: async (_, owner) => {
+    const host = await hosts.borrow()
+    owner.pids.add(host.pid)
+    return JSON.stringify(host)
+  },
+  host_back: async (pid, owner) => {
+    owner.pids.delete(Number(pid))
+    hosts.giveBack(Number(pid))
     return ''
   },
   adopt: async (pid, owner) => {
@@ -252,6 +264,7 @@ async function end(): Promise<void> {
   ending = true
   // Before their folders are removed: they would write into them.
   for (const { pids } of owners) for (const pid of pids) kill(pid)
+  for (const pid of hosts.pids()) kill(pid)
   await Promise.all([...claimed.keys()].map((url) => releaseRedis(url).catch(() => {})))
   if (external.postgres !== undefined) {
     for (const name of createdDatabases)

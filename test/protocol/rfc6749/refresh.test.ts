@@ -38,7 +38,7 @@ let ann: Person
 let clock = 0
 
 beforeAll(async () => {
-  server = await startServer({ settings })
+  server = await startServer({ settings, process: 'own' })
   client = clientRequests(server.issuer)
   ann = await person('ann@example.com')
 })

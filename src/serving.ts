@@ -1,0 +1,54 @@
+/** One server in this process: what it opens, in order, and how that is closed again. */
+import { join } from 'node:path'
+import { execute } from './commands/execute.ts'
+import type { Config } from './config.ts'
+import type { Foundation } from './foundation.ts'
+import type { House } from './house.ts'
+import { listenForCommands } from './platform/command_socket.ts'
+import { lockDataDir } from './platform/data_lock.ts'
+import type { Logger } from './platform/logger.ts'
+
+/** In the data directory: where a running server takes commands. */
+export const SOCKET = 'genkan.sock'
+
+export interface Serving {
+  /** Resolves when it answers; rejects when it cannot start. */
+  readonly ready: Promise<void>
+  /** Drains, then closes in the opposite order whatever has been opened so far. */
+  close(): Promise<void>
+}
+
+/** Starts the server. */
+export function startServing(config: Config, logger: Logger, options: { readonly migrate: boolean }): Serving {
+  const closers: (() => Promise<void>)[] = []
+  return {
+    ready: serve(config, logger, options.migrate, closers),
+    close: async () => {
+      for (const close of closers.reverse()) await close()
+    },
+  }
+}
+
+async function serve(
+  config: Config,
+  logger: Logger,
+  migrate: boolean,
+  closers: (() => Promise<void>)[],
+): Promise<void> {
+  const [{ layFoundation }, { createApp }] = await Promise.all([import('./foundation.ts'), import('./app.ts')])
+  const lock = config.embedded ? await lockDataDir(config.dataDir) : undefined
+  if (lock !== undefined) closers.push(lock.release)
+  const foundation = await layFoundation(config, logger)
+  const app = createApp(foundation)
+  closers.push(app.close)
+  const ports = await app.listen()
+  await app.prepare({ migrate })
+  if (lock !== undefined) closers.push((await openSocket(config, foundation, app.house)).close)
+  logger.info({ issuer: config.issuer, ...ports }, 'ready')
+}
+
+async function openSocket(config: Config, foundation: Foundation, house: House): Promise<{ close(): Promise<void> }> {
+  const { commandServices } = await import('./command_services.ts')
+  const provided = commandServices(foundation, house)
+  return listenForCommands(join(config.dataDir, SOCKET), (request, out) => execute(provided, request, out))
+}
