@@ -6,20 +6,23 @@ import { existsSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import Sequencer from '@jest/test-sequencer'
 
-/** Half a minute and more on two cores, longest first. */
+/** Half a minute and more on two cores, longest first (of a deep run: gallery, throttling, script_payloads, walks). */
 const LONG = [
-  'commands/command_line',
+  'attacks/captcha',
   'browser/gallery',
+  'features/passkeys/journey',
+  'attacks/script_payloads',
+  'commands/command_line',
   'attacks/throttling',
   'browser/pages',
-  'attacks/captcha',
-  'attacks/script_payloads',
-  'features/passkeys/journey',
   'attacks/enumeration',
-  'races/data_keys',
-  'attacks/challenges',
-  'faults/stores',
+  'platform/sealing_migrations',
   'attacks/input',
+  'commands/backup',
+  'examples/demo',
+  'platform/key_value',
+  'races/data_keys',
+  'interaction/walks',
 ].map((name) => fileURLToPath(new URL(`../test/${name}.test.ts`, import.meta.url)))
 
 const gone = LONG.filter((path) => !existsSync(path))
