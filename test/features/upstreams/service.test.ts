@@ -34,6 +34,7 @@ describe.each(['embedded', 'postgres'] as const)('upstream providers on %s', (ki
     service = createUpstreamsService({
       ...{ transaction: database.transaction, repository: upstreamRepository(database.db, testPersonal) },
       ...{ invalidation: createLocalInvalidation(), clock: { now: () => new Date() }, acrs: ['basic', 'mfa'] },
+      reserved: ['photo-id'],
       outbox: { record: async (stated) => void facts.push(...stated) },
       connect: (name) => {
         made.push(name)
