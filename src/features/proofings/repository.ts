@@ -82,10 +82,11 @@ function lookups(db: Knex, personal: PersonalData) {
       return row && toProofing(row)
     },
 
-    /** Of each provider the latest of the account. */
+    /** Of each provider the latest of the account: the one that is open, where one is. */
     async listLatest(accountId: string): Promise<Proofing[]> {
       const { rows }: { rows: ProofingRow[] } = await db.raw(
-        `select distinct on (provider) * from proofings where account_id = ? order by provider, began_at desc, id`,
+        `select distinct on (provider) * from proofings where account_id = ?
+         order by provider, decided_at is not null, began_at desc`,
         [accountId],
       )
       return rows.map(toProofing)
