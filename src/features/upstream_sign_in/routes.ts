@@ -1,6 +1,7 @@
 /**
- * The callback of each provider, and the account pages that list identities, connect one and take one away. The callback may be
- * reached by another site's POST, without our cookies: it decides nothing.
+ * The callback of each provider, and the account page that lists identities and what was verified, connects one, takes one away,
+ * and sends people to whoever verifies them. The callback may be reached by another site's POST, without our cookies: it decides
+ * nothing.
  */
 import Router from '@koa/router'
 import type { Context } from 'koa'

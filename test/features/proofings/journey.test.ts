@@ -3,6 +3,7 @@
  * record by command, and clients who ask for what was verified (R19).
  */
 import { createHmac, randomBytes, randomUUID } from 'node:crypto'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
@@ -494,6 +495,26 @@ describe.each(Object.entries(KINDS))('proofings on %s', (_, storesOf) => {
       expect(await facts('identification.removed', kim.sub)).toMatchObject([{ data: { reason: 'disowned' } }])
       expect((await tell(verified(open), { name: 'video', key: KEYS.video })).status).toBe(404)
     })
+  })
+
+  it('that is misspelt keeps the server from starting; one that left the configuration stands for nothing, until it is back', async () => {
+    const path = server.env.GENKAN_CONFIG ?? ''
+    const before = readFileSync(path, 'utf8')
+    const { proofings, ...settings } = JSON.parse(before) as { proofings: { name: string }[] }
+    const declare = (declared: readonly object[]) =>
+      writeFileSync(path, JSON.stringify({ ...settings, proofings: declared }))
+    const mia = await somebody('mia')
+    await tell(verified(await begin(mia)))
+    expect((await claimsFor(mia)).said).toBeDefined()
+    declare(proofings.map((each) => ({ ...each, secret: 'open sesame' })))
+    await expect(server.restart()).rejects.toThrow('proofings.photo-id.secret')
+    declare(proofings.filter(({ name }) => name !== 'photo-id'))
+    await server.restart()
+    expect((await claimsFor(mia)).said).toBeUndefined()
+    expect((await look(mia)).text).not.toContain('Photo ID check')
+    writeFileSync(path, before)
+    await server.restart()
+    expect((await claimsFor(mia)).said).toBeDefined()
   })
 
   // Moves the clock: last.
