@@ -77,8 +77,19 @@ function lookups(db: Knex, personal: PersonalData) {
       return personal.read((open) => ({ ...toProofing(row), claims: claimsOf(row, open) }), tx)
     },
 
-    async findByReference(referenceHash: string, tx: Tx): Promise<Proofing | undefined> {
-      const row: ProofingRow | undefined = await tx('proofings').where({ reference_hash: referenceHash }).first()
+    async findAccount(referenceHash: string, tx: Tx): Promise<string | undefined> {
+      const row: ProofingRow | undefined = await tx('proofings')
+        .where({ reference_hash: referenceHash })
+        .first('account_id')
+      return row?.account_id
+    },
+
+    /** After `lockAccount`. */
+    async lockByReference(referenceHash: string, tx: Tx): Promise<Proofing | undefined> {
+      const row: ProofingRow | undefined = await tx('proofings')
+        .where({ reference_hash: referenceHash })
+        .forUpdate()
+        .first()
       return row && toProofing(row)
     },
 
@@ -129,10 +140,12 @@ function decisions(personal: PersonalData) {
       return rows.length === 1
     },
 
-    /** Lays claims before an operator, in the place of earlier ones; each delivery once. */
+    /** Lays claims before an operator, in the place of earlier ones. */
     async refer(
       id: string,
       referred: {
+        /** Its id from now on. */
+        readonly as: string
         readonly claims: VerifiedClaims | undefined
         readonly verifiedAt: Date | undefined
         readonly reason: string | undefined
@@ -142,13 +155,14 @@ function decisions(personal: PersonalData) {
       now: Date,
       tx: Tx,
     ): Promise<boolean> {
-      const { claims, verifiedAt, reason, expiresAt, by } = referred
+      const { as, claims, verifiedAt, reason, expiresAt, by } = referred
       const { rows } = await tx.raw(
-        `update proofings set state = 'review', sealed_claims = ?, verified_at = ?, reason = ?, expires_at = ?, ${REMEMBER}
-         where id = ? and ${OPEN} and expires_at > ? and ?::text <> all(results) returning id`,
+        `update proofings set id = ?, state = 'review', sealed_claims = ?, verified_at = ?, reason = ?, expires_at = ?, ${REMEMBER}
+         where id = ? and ${OPEN} and expires_at > ? returning id`,
         [
-          claims === undefined ? null : personal.seal({ ...claims }, SEALED_CLAIMS, id),
-          ...[verifiedAt ?? null, reason ?? null, expiresAt, by, id, now, by],
+          as,
+          claims === undefined ? null : personal.seal({ ...claims }, SEALED_CLAIMS, as),
+          ...[verifiedAt ?? null, reason ?? null, expiresAt, by, id, now],
         ],
       )
       return rows.length === 1

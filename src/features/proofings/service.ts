@@ -135,14 +135,15 @@ async function obey(
   if (status === 'verified' && !isRecordable(identification, claims, seen, clock.now())) return { code: 'unverified' }
   const hash = sha256(result.reference)
   return transaction(async (tx): Promise<ResultOutcome> => {
-    const proofing = await repository.findByReference(hash, tx)
+    const accountId = await repository.findAccount(hash, tx)
+    if (accountId === undefined) return { code: 'unknown' }
+    await repository.lockAccount(accountId, tx)
+    // From here on the row is ours: of deliveries at once, each sees what the one before has done.
+    const proofing = await repository.lockByReference(hash, tx)
     if (proofing === undefined || proofing.provider !== name) return { code: 'unknown' }
-    await repository.lockAccount(proofing.accountId, tx)
-    const isNew = !proofing.results.includes(delivery)
-    if (isNew && (await act(deps, { provider, proofing, claims, seen }, result, delivery, tx))) return { code: 'taken' }
-    // Somebody was faster, perhaps the same delivery by another connection.
-    const after = await repository.findByReference(hash, tx)
-    return { code: after?.results.includes(delivery) === true ? 'taken' : 'unknown' }
+    const isRepeated = proofing.results.includes(delivery)
+    const isDone = isRepeated || (await act(deps, { provider, proofing, claims, seen }, result, delivery, tx))
+    return { code: isDone ? 'taken' : 'unknown' }
   })
 }
 
@@ -169,10 +170,12 @@ async function act(
     await settle(deps, checked, { status, reason }, { actor: 'system' }, tx)
     return true
   }
-  const waiting = { claims: checked.claims, verifiedAt: checked.seen, reason, by }
+  // An operator who has looked at earlier claims must not approve these by the same name.
+  const as = checked.proofing.state === 'review' ? deps.newId() : id
+  const waiting = { as, claims: checked.claims, verifiedAt: checked.seen, reason, by }
   const expiresAt = new Date(now.getTime() + REVIEW_MS)
   if (!(await repository.refer(id, { ...waiting, expiresAt }, now, tx))) return false
-  const fact: Fact = { type: 'proofing.referred', accountId, actor: 'system', data: { proofing: id, provider, reason } }
+  const fact: Fact = { type: 'proofing.referred', accountId, actor: 'system', data: { proofing: as, provider, reason } }
   await outbox.record([fact], tx)
   return true
 }

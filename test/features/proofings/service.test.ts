@@ -335,6 +335,33 @@ describe.each(['embedded', 'postgres'] as const)('proofings on %s', (kind) => {
       expect(await rows()).toMatchObject([{ state: 'verified', sealed_claims: null }])
     })
 
+    it('and a decision of the vendor at once are both taken, one after the other', async () => {
+      for (let round = 0; round < 5; round++) {
+        const reference = await begin()
+        await deliver(review(reference))
+        const both = await Promise.all([deliver(review(reference)), deliver(review(reference))])
+        expect(both).toEqual([{ code: 'taken' }, { code: 'taken' }])
+        const last = await Promise.all([deliver(review(reference)), deliver(verified(reference))])
+        expect(last[1]).toEqual({ code: 'taken' })
+        expect((await rows()).at(-1)).toMatchObject({ state: 'verified', sealed_claims: null })
+        await database.db('proofings').delete()
+        hits.length = 0
+      }
+    })
+
+    it('whose claims were replaced is not approved by whoever has seen the earlier ones', async () => {
+      const reference = await begin()
+      await deliver(review(reference, { claims: { given_name: 'Early' } }))
+      const [{ id }] = await rows()
+      expect((await service.desk.view(id, ANN))?.claims).toEqual({ given_name: 'Early' })
+      await deliver(review(reference))
+      expect(await service.desk.approve(id, ANN)).toBe('absent')
+      const [row] = await rows()
+      expect(facts.at(-1)).toMatchObject({ type: 'proofing.referred', data: { proofing: row.id } })
+      expect((await service.desk.view(row.id, ANN))?.claims).toEqual(ANNA)
+      expect(await service.desk.approve(row.id, ANN)).toBe('done')
+    })
+
     it('remembers the last fifty deliveries', async () => {
       const reference = await begin()
       for (let count = 0; count < 52; count++) await deliver(review(reference), { id: `msg_many_${count}` })
