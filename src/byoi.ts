@@ -1,4 +1,5 @@
 /** Whom people may come from, wired: the providers, what accounts are called there, and signing in by one. */
+import { ConfigError } from './config.ts'
 import type { RequestGuard } from './features/abuse/types.ts'
 import type { createAccounts } from './features/accounts/index.ts'
 import { createIdentifications } from './features/identifications/index.ts'
@@ -8,6 +9,9 @@ import { createIdentities } from './features/identities/index.ts'
 import { identityRepository } from './features/identities/repository.ts'
 import type { createNotices } from './features/notices/index.ts'
 import type { createPasswords } from './features/passwords/index.ts'
+import { createProofings } from './features/proofings/index.ts'
+import { proofingRepository } from './features/proofings/repository.ts'
+import { readProofings } from './features/proofings/schema.ts'
 import { createRealms } from './features/realms/index.ts'
 import type { createSessions } from './features/sessions/index.ts'
 import { createUpstreamLogout } from './features/upstream_logout/index.ts'
@@ -37,10 +41,12 @@ export function createUpstreamRooms(foundation: Foundation, rooms: UpstreamRoomD
   const { config, database, personal, outbox, clock, invalidation, views, metrics, logger } = foundation
   const { accounts, passwords, sessions, notices } = rooms
   const { transaction } = database
+  const providers = proofingProviders(config)
   const upstreams = createUpstreams({
     ...{ database, personal, outbox, clock, invalidation },
     kv: foundation.keyValue,
     acrs: config.levels.map(({ acr }) => acr),
+    reserved: [...providers.keys()],
     connect: connector(foundation),
   })
   const realms = createRealms({
@@ -61,7 +67,20 @@ export function createUpstreamRooms(foundation: Foundation, rooms: UpstreamRoomD
       config.levels.some((level) => level.methods.some((set) => set.every((method) => methods.includes(method)))),
   })
   const repository = identificationRepository(database.db, personal)
-  const identifications = createIdentifications({ repository, outbox, clock, newId })
+  const identifications = createIdentifications({
+    ...{ repository, outbox, clock, newId },
+    title: async (name) => providers.get(name)?.title ?? upstreams.service.titled(name),
+  })
+  const proofings = createProofings({
+    ...{ transaction, outbox, clock, newId, newToken, providers, issuer: config.issuer, kv: foundation.keyValue },
+    ...{ repository: proofingRepository(database.db, personal), identifications: identifications.service },
+    async tell(accountId, title, tx) {
+      const account = await accounts.service.view(accountId, tx)
+      const page = { locale: views.pickLocale([]) }
+      if (account !== undefined) await notices.service.tell('identified', account, page, tx, { upstream: title })
+    },
+    warn: (error, message) => logger.warn({ err: error }, message),
+  })
   const upstreamSignIn = createUpstreamSignIn({
     ...{ issuer: config.issuer, transaction, outbox, clock, locales: views.locales, kv: foundation.sealedKeyValue },
     ...{ upstreams: upstreams.service, identities: identities.service, identifications: identifications.service },
@@ -80,7 +99,17 @@ export function createUpstreamRooms(foundation: Foundation, rooms: UpstreamRoomD
     ...{ upstreams: upstreams.service, identities: identities.service, sessions: sessions.service },
     warn: (error, message) => logger.warn({ err: error }, message),
   })
-  return { upstreams, realms, identities, identifications, upstreamSignIn, upstreamLogout }
+  return { upstreams, realms, identities, identifications, proofings, upstreamSignIn, upstreamLogout }
+}
+
+/** Those who check persons. @throws ConfigError with all that is wrong: a misspelt one must not leave people waiting */
+function proofingProviders({ proofings, upstreams }: Foundation['config']) {
+  const read = readProofings(
+    proofings,
+    upstreams.map(({ name }) => name),
+  )
+  if ('problems' in read) throw new ConfigError(read.problems)
+  return read.providers
 }
 
 async function provenAccount({ service }: UpstreamRoomDeps['passwords'], typed: string) {
@@ -110,17 +139,12 @@ function connector({ config, http, clock, keyValue }: Foundation): UpstreamsDeps
   }
 }
 
-type Verifying = Pick<ReturnType<typeof createUpstreamRooms>, 'identifications' | 'upstreams'>
+type Verifying = Pick<ReturnType<typeof createUpstreamRooms>, 'proofings' | 'upstreams'>
 
-/** What providers have verified of an account, as the engine releases it. */
-export async function verifiedOf({ identifications, upstreams }: Verifying, accountId: string) {
-  const current = await identifications.service.current(accountId)
-  return Promise.all(current.map(async (each) => ({ ...each, title: await upstreams.service.title(each.upstream) })))
-}
-
-/** What providers verify, as the discovery document says it; undefined when none does. */
-export async function verifiedMetadata({ upstreams }: Verifying) {
-  const found = (await upstreams.service.offered()).flatMap(({ identification }) => identification ?? [])
+/** What is verified here, by sign-ins and by proofings, as the discovery document says it; undefined when nothing is. */
+export async function verifiedMetadata({ upstreams, proofings }: Verifying) {
+  const offered = await upstreams.service.offered()
+  const found = [...offered.flatMap(({ identification }) => identification ?? []), ...proofings.identifying]
   if (found.length === 0) return undefined
   return {
     trust_frameworks_supported: [...new Set(found.map(({ framework }) => framework))],

@@ -88,6 +88,7 @@ function groupOf(root: Program, name: string): Program {
     brands: 'how pages and mails look',
     upstreams: 'whom people may come from',
     realms: 'e-mail domains whose people sign in by a provider',
+    proofings: 'checks of who people are',
     accounts: 'people who sign in',
     support: 'help for people who lost their second factors, by two together',
     keys: 'signing keys and secret keys',

@@ -31,6 +31,7 @@ export function commandServices(foundation: Foundation, house: House): CommandSe
       },
     },
     realms: house.rooms.realms.service,
+    proofings: house.rooms.proofings.service.desk,
     accounts: {
       list: accounts.service.list,
       find: async (who) => (await accounts.service.find(who)) ?? accounts.service.findByIdentifier(who),

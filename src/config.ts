@@ -248,6 +248,9 @@ const upstreamDeclaration = z.looseObject({ name: z.string().min(1) })
 /** The realms feature checks the rest. */
 const realmDeclaration = z.looseObject({ domain: z.string().min(1) })
 
+/** The proofings feature checks the rest. */
+const proofingDeclaration = z.looseObject({ name: z.string().min(1) })
+
 /** An address, with a port where it is not 53. */
 const dnsServer = z
   .string()
@@ -381,6 +384,7 @@ const schema = z.strictObject({
   brands: z.array(brandDeclaration).default([]),
   upstreams: z.array(upstreamDeclaration).default([]),
   realms: z.array(realmDeclaration).default([]),
+  proofings: z.array(proofingDeclaration).default([]),
   dns_servers: z.array(dnsServer).max(10).default([]),
 })
 
@@ -390,6 +394,7 @@ export type ClientDeclaration = Settings['clients'][number]
 export type BrandDeclaration = Settings['brands'][number]
 export type UpstreamDeclaration = Settings['upstreams'][number]
 export type RealmDeclaration = Settings['realms'][number]
+export type ProofingDeclaration = Settings['proofings'][number]
 
 interface Budgets {
   readonly address: number
@@ -506,6 +511,7 @@ export interface Config {
   readonly brands: readonly BrandDeclaration[]
   readonly upstreams: readonly UpstreamDeclaration[]
   readonly realms: readonly RealmDeclaration[]
+  readonly proofings: readonly ProofingDeclaration[]
   /** Whom the records of realms are asked of; without any, the system's. */
   readonly dnsServers: readonly string[]
   /** A folder of templates that stand in front of ours. */
@@ -856,7 +862,7 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     resources: s.resources,
     clients: s.clients,
     devPages: s.dev_pages,
-    ...{ upstreams: s.upstreams, realms: s.realms, dnsServers: s.dns_servers },
+    ...{ upstreams: s.upstreams, realms: s.realms, proofings: s.proofings, dnsServers: s.dns_servers },
     brands: s.brands.map((brand) => withAbsoluteFiles(brand, dirname(settingsPath(env) ?? '.'))),
     templatesDir: s.templates_dir === undefined ? undefined : resolve(s.templates_dir),
   }

@@ -224,6 +224,7 @@ function createFactorPages({ config, clock }: Foundation, rooms: Rooms, area: Ac
     brands,
     identities,
     identifications,
+    proofings,
     upstreams,
     upstreamSignIn,
   } = rooms
@@ -241,7 +242,7 @@ function createFactorPages({ config, clock }: Foundation, rooms: Rooms, area: Ac
   })
   const linked = createIdentityPages({
     ...{ service: upstreamSignIn.service, identities: identities.service, identifications: identifications.service },
-    ...{ upstreams: upstreams.service, area, clock },
+    ...{ proofings: proofings.service, upstreams: upstreams.service, area, clock },
   })
   const password = async ({ accountId }: SignedIn): Promise<SecurityRow> => {
     const isSet = await passwords.service.isSet(accountId)

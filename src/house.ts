@@ -3,7 +3,7 @@
  * command line asks it for services.
  */
 import type Router from '@koa/router'
-import { verifiedMetadata, verifiedOf } from './byoi.ts'
+import { verifiedMetadata } from './byoi.ts'
 import { createConversation } from './conversation.ts'
 import { enrolmentPolicy } from './enrolment_policy.ts'
 import type { Feature, Job } from './feature.ts'
@@ -199,7 +199,7 @@ async function createEngine(foundation: Foundation, rooms: Rooms, parts: EngineP
     wantsSecondFactor: (ofClient) =>
       enrolmentPolicy(config.secondFactor)({ secondFactor: ofClient }, undefined).policy === 'required',
     accountClaims: accounts.service.claims,
-    verifiedOf: (accountId) => verifiedOf(rooms, accountId),
+    verifiedOf: rooms.identifications.service.current,
     findConsent: consents.service.find,
     linkClient: sessions.service.linkClient,
     grantRevoked: async (grantId, reason) => {

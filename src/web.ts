@@ -67,7 +67,18 @@ function segmentOf(path: string): string {
 }
 
 /** Names of routes in metrics: a closed set, unlike paths (A107). Ours by their first segment. */
-const OWN_ROUTES = ['interaction', 'account', 'upstream', 'language', 'assets', 'brands', 'livez', 'readyz', 'metrics']
+const OWN_ROUTES = [
+  'interaction',
+  'account',
+  'upstream',
+  'proofings',
+  'language',
+  'assets',
+  'brands',
+  'livez',
+  'readyz',
+  'metrics',
+]
 const ENGINE_ROUTES = [
   'authorization',
   'resume',

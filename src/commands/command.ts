@@ -8,6 +8,7 @@ import type { BrandRecord, LogoVariant } from '../features/brands/types.ts'
 import type { ClientRecord } from '../features/clients/types.ts'
 import type { KeyAlg, SigningKey } from '../features/keys/types.ts'
 import type { Approved } from '../features/lost_factors/types.ts'
+import type { ProofingDesk } from '../features/proofings/types.ts'
 import type { RealmState } from '../features/realms/types.ts'
 import type { Inspected, UpstreamState } from '../features/upstreams/types.ts'
 import type { ExportedFact, ExportFilter } from '../platform/audit_export.ts'
@@ -93,6 +94,7 @@ export interface CommandServices {
     /** Whether it changed; undefined when there is no such realm. */
     setBreakGlass(domain: string, account: string, keeps: boolean): Promise<boolean | undefined>
   }
+  readonly proofings: ProofingDesk
   readonly accounts: {
     /** Newest first. */
     list(atMost: number): Promise<readonly CommandAccount[]>

@@ -13,6 +13,7 @@ import { doctor } from './doctor.ts'
 import { keyCommands } from './keys.ts'
 import { mailCommands } from './mail.ts'
 import { migrate } from './migrate.ts'
+import { proofingCommands } from './proofings.ts'
 import { realmCommands } from './realms.ts'
 import { supportCommands, supportKey } from './support.ts'
 import { upstreamCommands } from './upstreams.ts'
@@ -23,6 +24,7 @@ export const COMMANDS: readonly Command[] = [
   ...brandCommands,
   ...upstreamCommands,
   ...realmCommands,
+  ...proofingCommands,
   ...accountCommands,
   ...supportCommands,
   ...keyCommands,

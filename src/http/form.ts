@@ -30,7 +30,8 @@ export async function readForm(ctx: Context, limit = LIMIT): Promise<Form> {
   return form
 }
 
-async function readText(ctx: Context, limit: number): Promise<string> {
+/** A body of text of at most `limit` bytes. Bytes that are no UTF-8 become U+FFFD. */
+export async function readText(ctx: Context, limit: number): Promise<string> {
   try {
     return (await coBody.text(ctx.req, { limit, encoding: 'utf8' })) as string
   } catch (cause) {

@@ -4,6 +4,7 @@ import { describe, expect, it } from '@jest/globals'
 import { loadConfig } from '../../src/config.ts'
 import { readDeclaration } from '../../src/features/brands/schema.ts'
 import { parseDeclarations } from '../../src/features/clients/schema.ts'
+import { readProofings } from '../../src/features/proofings/schema.ts'
 import { readSettings } from '../../src/features/upstreams/schema.ts'
 import { SCOPES } from '../../src/oidc/claims.ts'
 import { createViews } from '../../src/platform/views.ts'
@@ -43,6 +44,7 @@ describe('settings that people copy', () => {
     for (const { name, ...settings } of config.upstreams) {
       expect([name, readSettings(settings)]).toEqual([name, { settings: expect.anything() }])
     }
+    expect(readProofings(config.proofings, [])).toHaveProperty('providers')
     const brands = await Promise.all(
       config.brands.map((brand) => readDeclaration(brand, views, (file) => readFile(file))),
     )

@@ -68,6 +68,7 @@ export const DONE_CODES = [
   'passkey_removed',
   'identity_linked',
   'identity_removed',
+  'identification_removed',
 ] as const
 
 export type DoneCode = (typeof DONE_CODES)[number]

@@ -1,7 +1,8 @@
 /**
- * Identifications: what providers of strong identification (banks, mobile operators, authorities) have verified of the person
- * behind an account. Owns the rows of `identifications`. Hands off: the sign-in that brings them to upstream_sign_in, their
- * release to clients (OpenID Connect for Identity Assurance 1.0) to `oidc/verified_claims.ts`, agreeing to that to consents.
+ * Identifications: what providers of strong identification (banks, mobile operators, authorities, vendors and operators who look
+ * at documents) have verified of the person behind an account. Owns the rows of `identifications`. Hands off: the sign-in that
+ * brings them to upstream_sign_in, the check that does to proofings, their release to clients (OpenID Connect for Identity
+ * Assurance 1.0) to `oidc/verified_claims.ts`, agreeing to that to consents.
  */
 import type { Feature } from '../../feature.ts'
 import { createIdentificationService, type IdentificationDeps, type IdentificationService } from './service.ts'

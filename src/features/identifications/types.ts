@@ -18,12 +18,37 @@ export interface Identifying {
   readonly acrs?: readonly string[] | undefined
 }
 
+const token = z.string().regex(/^[\w.:/-]{1,100}$/, 'must be a name such as eidas or electronic_record')
+
+/** How settings say it (OpenID Connect for Identity Assurance 1.0). */
+export const identifyingMembers = {
+  framework: token,
+  evidence: token,
+  valid_days: z.int().min(1).max(3650),
+  claims: z.array(token).min(1).max(30),
+}
+
+export function identifyingOf({
+  framework,
+  evidence,
+  claims,
+  ...settings
+}: {
+  readonly framework: string
+  readonly evidence: string
+  readonly valid_days: number
+  readonly claims: readonly string[]
+  readonly acrs?: readonly string[] | undefined
+}): Identifying {
+  return { framework, evidence, claims, acrs: settings.acrs, validDays: settings.valid_days }
+}
+
 export type VerifiedClaims = { readonly [claim: string]: string }
 
 export interface Identification {
   readonly id: string
   readonly accountId: string
-  /** Name of the provider. */
+  /** Name of the provider: an upstream, or whoever checks persons without signing them in (`proofings`). */
   readonly upstream: string
   readonly framework: string
   readonly evidence: string
@@ -32,17 +57,34 @@ export interface Identification {
   readonly expiresAt: Date
 }
 
+/** As pages and the engine show it. */
+export interface TitledIdentification extends Identification {
+  /** As pages call the provider. */
+  readonly title: string
+}
+
+/** Who acts, when it is not the account. */
+export interface RecordedBy {
+  readonly actor: 'system' | 'operator'
+  readonly operator?: string | undefined
+  readonly reason?: string | undefined
+}
+
 /** What signing in by a provider is given. */
 export interface Identifications {
-  /** Those that count now, newest first. */
-  current(accountId: string): Promise<Identification[]>
-  /** In the transaction that links or signs in. Nothing without verified claims, or when a later sign-in was faster. */
+  /** Those that count now, newest first: neither expired, nor of a provider that is not there any more. */
+  current(accountId: string): Promise<TitledIdentification[]>
+  /**
+   * In the transaction that links or signs in. Nothing without verified claims, or when a later sign-in was faster.
+   * @returns whether it was recorded
+   */
   record(
     accountId: string,
     source: { readonly name: string; readonly identification?: Identifying | undefined },
     said: { readonly verified?: VerifiedClaims | undefined; readonly at: number },
     tx: Tx,
-  ): Promise<void>
+    by?: RecordedBy,
+  ): Promise<boolean>
 }
 
 /** One line without controls or direction overrides: clients show it, and take it for proven. */

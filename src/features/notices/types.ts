@@ -56,6 +56,7 @@ export type Notice =
   | 'password_breached'
   | 'identity_linked'
   | 'identity_removed'
+  | 'identified'
   | 'break_glass_used'
   | 'suspicious_tries'
   | 'removal_requested'
@@ -71,7 +72,7 @@ export interface NoticeDetails {
   readonly device?: string | undefined
   /** The factor that it is about, as the levels name it. */
   readonly method?: string | undefined
-  /** The upstream provider that it is about, as pages call it. */
+  /** The provider that it is about, as pages call it. */
   readonly upstream?: string | undefined
   /** How many recovery codes there still are. */
   readonly left?: number | undefined

@@ -55,7 +55,8 @@ export function createIdentityPages(
     router: createIdentityRouter(deps),
     row: async ({ accountId }) => {
       const count = (await deps.identities.list(accountId)).length
-      if (count === 0 && (await deps.upstreams.offered(undefined)).length === 0) return undefined
+      const isOffered = deps.proofings.isOffered() || (await deps.upstreams.offered(undefined)).length > 0
+      if (count === 0 && !isOffered) return undefined
       const state = count === 0 ? 'security.off' : 'identities.count'
       return { label: 'identities.name', state, link: '/account/identities', ...(count > 0 && { count }) }
     },

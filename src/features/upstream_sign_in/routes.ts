@@ -1,6 +1,7 @@
 /**
- * The callback of each provider, and the account pages that list identities, connect one and take one away. The callback may be
- * reached by another site's POST, without our cookies: it decides nothing.
+ * The callback of each provider, and the account page that lists identities and what was verified, connects one, takes one away,
+ * and sends people to whoever verifies them. The callback may be reached by another site's POST, without our cookies: it decides
+ * nothing.
  */
 import Router from '@koa/router'
 import type { Context } from 'koa'
@@ -11,6 +12,7 @@ import { type AccountArea, requestOf } from '../account_area/types.ts'
 import type { SignedIn } from '../account_sign_in/types.ts'
 import type { Identifications } from '../identifications/types.ts'
 import type { Identities } from '../identities/types.ts'
+import type { Proofings } from '../proofings/types.ts'
 import type { LiveUpstream } from '../upstreams/types.ts'
 import { UPSTREAM_SIGN_IN_CODES } from './errors.ts'
 import { upstreamForm } from './schema.ts'
@@ -67,6 +69,7 @@ export interface IdentityRouteDeps {
   readonly service: UpstreamSignInService
   readonly identities: Pick<Identities, 'list' | 'unlink'>
   readonly identifications: Pick<Identifications, 'current'>
+  readonly proofings: Proofings
   readonly upstreams: UpstreamStepDeps['upstreams']
   readonly area: AccountArea
   readonly clock: { now(): Date }
@@ -77,7 +80,7 @@ const STATUS: { readonly [code: string]: number } = UPSTREAM_SIGN_IN_CODES
 
 /** Whoever connects or disconnects must have shown the most they have, a moment ago (A48). */
 export function createIdentityRouter(deps: IdentityRouteDeps): Router {
-  const { service, identities, area } = deps
+  const { service, identities, proofings, area } = deps
   const { gate, show, fail, done, form, need } = area
   const router = new Router()
   const failed = async (ctx: Context, me: SignedIn, failure: { readonly code: string; readonly retryAfter?: number }) =>
@@ -116,6 +119,24 @@ export function createIdentityRouter(deps: IdentityRouteDeps): Router {
     await failed(ctx, me, { code: linked === 'disabled' ? 'upstream_disabled' : `identity_${linked}` })
   })
 
+  router.post(`${PAGE}/prove`, async (ctx) => {
+    const { provider } = need(upstreamForm, await form(ctx))
+    const me = await gate.enterFresh(ctx, PAGE)
+    if (me === undefined) return
+    const begun = await proofings.begin(provider, me.accountId)
+    if (begun.ok) redirect(ctx, begun.url)
+    else if (begun.code === 'absent') throw new AppError('not_found')
+    else await failed(ctx, me, begun)
+  })
+
+  router.post(`${PAGE}/unprove`, async (ctx) => {
+    const { provider } = need(upstreamForm, await form(ctx))
+    const me = await gate.enterFresh(ctx, PAGE)
+    if (me === undefined) return
+    if (!(await proofings.forget(provider, me.accountId))) throw new AppError('not_found')
+    done(ctx, PAGE, 'identification_removed')
+  })
+
   router.post(`${PAGE}/:id/remove`, async (ctx) => {
     await form(ctx)
     const me = await gate.enterFresh(ctx, PAGE)
@@ -130,20 +151,24 @@ export function createIdentityRouter(deps: IdentityRouteDeps): Router {
 }
 
 async function shown(
-  { identities, identifications, upstreams, clock }: IdentityRouteDeps,
+  { identities, identifications, proofings, upstreams, clock }: IdentityRouteDeps,
   ctx: Context,
   { accountId }: SignedIn,
 ) {
   const { locale } = requestOf(ctx)
   const own = await identities.list(accountId)
-  const [offered, identified] = await Promise.all([upstreams.offered(undefined), identifications.current(accountId)])
+  const [offered, identified, checks] = await Promise.all([
+    upstreams.offered(undefined),
+    identifications.current(accountId),
+    proofings.offered(accountId),
+  ])
   return {
-    identified: await Promise.all(
-      identified.map(async ({ upstream, claims, verifiedAt, expiresAt }) => ({
-        ...{ provider: await upstreams.title(upstream), claims },
-        ...{ since: dayIn(locale, verifiedAt), until: dayIn(locale, expiresAt) },
-      })),
-    ),
+    identified: identified.map(({ upstream, title, claims, verifiedAt, expiresAt }) => ({
+      ...{ provider: title, claims, since: dayIn(locale, verifiedAt), until: dayIn(locale, expiresAt) },
+      // What a sign-in has verified goes with its connection.
+      removable: proofings.isProvider(upstream) ? upstream : '',
+    })),
+    checks,
     identities: await Promise.all(
       own.map(async ({ id, upstream, label, linkedAt, usedAt }) => ({
         ...{ id, label, provider: await upstreams.title(upstream) },

@@ -11,7 +11,7 @@ import {
   microsoft as ofMicrosoft,
 } from '../../platform/upstream_presets.ts'
 import type { SamlSettings } from '../../platform/upstream_saml.ts'
-import type { Identifying } from '../identifications/types.ts'
+import { identifyingMembers } from '../identifications/types.ts'
 import { IMPORTED } from './types.ts'
 
 const text = z.string().trim().min(1).max(2000)
@@ -30,17 +30,8 @@ const httpsUrl = z.url({ protocol: /^https?$/ })
 const pem = z.string().regex(/-----BEGIN [A-Z ]+-----/, 'must be PEM')
 const rule = z.enum(['fill_if_empty', 'always', 'never'])
 
-/** What a sign-in by it verifies of a person (OpenID Connect for Identity Assurance 1.0). */
-const identification = z.strictObject({
-  framework: z.string().regex(/^[\w.:/-]{1,100}$/, 'must be a name such as eidas'),
-  evidence: z.string().regex(/^[\w.:/-]{1,100}$/, 'must be a name such as electronic_record'),
-  valid_days: z.int().min(1).max(3650),
-  claims: z
-    .array(z.string().regex(/^[\w.:/-]{1,100}$/))
-    .min(1)
-    .max(30),
-  acrs: z.array(text).min(1).max(20).optional(),
-})
+/** What a sign-in by it verifies of a person. */
+const identification = z.strictObject({ ...identifyingMembers, acrs: z.array(text).min(1).max(20).optional() })
 
 const common = {
   title: title.optional(),
@@ -272,11 +263,4 @@ export function acrsReaching(
   const least = Math.max(...levels.map((level) => acrs.indexOf(level)))
   const reaching = Object.entries(settings.levels).filter(([, level]) => acrs.indexOf(level) >= least)
   return reaching.sort(([, a], [, b]) => acrs.indexOf(a) - acrs.indexOf(b)).map(([acr]) => acr)
-}
-
-/** What a sign-in by it verifies. */
-export function identifyingOf({ identification }: UpstreamSettings): Identifying | undefined {
-  if (identification === undefined) return undefined
-  const { framework, evidence, claims, acrs, valid_days: validDays } = identification
-  return { framework, evidence, claims, acrs, validDays }
 }

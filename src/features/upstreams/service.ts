@@ -5,13 +5,13 @@ import type { Invalidation } from '../../platform/invalidation.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import { createRowCache } from '../../platform/row_cache.ts'
 import type { Upstream } from '../../platform/upstream.ts'
+import { identifyingOf } from '../identifications/types.ts'
 import { upstreamError } from './errors.ts'
 import type { UpstreamRepository } from './repository.ts'
 import {
   acrsReaching,
   type Connection,
   connectionOf,
-  identifyingOf,
   readSettings,
   type UpstreamSettings,
   upstreamName,
@@ -23,6 +23,7 @@ import {
   type Inspected,
   type LiveUpstream,
   titleOf,
+  toState,
   UPSTREAMS_TOPIC,
   type UpstreamRecord,
   type UpstreamState,
@@ -39,6 +40,8 @@ export interface UpstreamsDeps {
   readonly connect: (name: string, connection: Connection) => Upstream
   /** The levels (`acr`) that there are. */
   readonly acrs: readonly string[]
+  /** Names of others who verify persons: what either has verified is recorded under its name. */
+  readonly reserved: readonly string[]
 }
 
 /** As the configuration file has it. */
@@ -83,6 +86,10 @@ function lookups(deps: UpstreamsDeps) {
     live.set(row, found)
     return found
   }
+  const titled = async (name: string): Promise<string | undefined> => {
+    const row = await rows.get(name)
+    return row === undefined ? undefined : titleOf(row.name, row.settings)
+  }
   return {
     /** The provider, when it is on: a change acts at once here, elsewhere within a second. */
     find,
@@ -95,9 +102,11 @@ function lookups(deps: UpstreamsDeps) {
 
     /** How pages call it, also while it is off. */
     async title(name: string): Promise<string> {
-      const row = await rows.get(name)
-      return row === undefined ? name : titleOf(row.name, row.settings)
+      return (await titled(name)) ?? name
     },
+
+    /** The same; undefined when there is no such one, on or off. */
+    titled,
 
     /** Whether its protocol tells us of logouts. */
     async tellsLogouts(name: string): Promise<boolean> {
@@ -107,16 +116,7 @@ function lookups(deps: UpstreamsDeps) {
     },
 
     async states(): Promise<UpstreamState[]> {
-      return (await repository.list()).map((row) => {
-        const { name, settings, managed, disabledAt } = row
-        return {
-          name,
-          kind: settings.kind,
-          title: titleOf(row.name, row.settings),
-          managed,
-          isOn: disabledAt === undefined,
-        }
-      })
+      return (await repository.list()).map(toState)
     },
   }
 }
@@ -132,7 +132,7 @@ function toLive({ connect, acrs }: UpstreamsDeps, row: Row): LiveUpstream {
     rule: (claim) => (settings.import as { readonly [claim: string]: ImportRule })[claim] ?? 'fill_if_empty',
     levelOf: (acr) => (acr !== undefined && Object.hasOwn(settings.levels, acr) ? settings.levels[acr] : undefined),
     acrsReaching: (levels) => acrsReaching(settings, acrs, levels),
-    identification: identifyingOf(settings),
+    identification: settings.identification && identifyingOf(settings.identification),
     // Whoever takes its word for a level takes its word for how that was reached.
     passesAmr: Object.keys(settings.levels).length > 0,
   }
@@ -218,6 +218,8 @@ function declarations(deps: UpstreamsDeps) {
       const wanted = allChecked(deps, declared)
       await repository.lock(tx)
       const current = new Map((await repository.list(tx)).map((row) => [row.name, row]))
+      const taken = deps.reserved.find((name) => current.has(name))
+      if (taken !== undefined) throw upstreamError('upstream_exists', `proofings.${taken}: is an upstream's name`)
       const facts: Fact[] = []
       for (const [name, settings] of wanted) facts.push(...(await sync(deps, name, settings, current.get(name), tx)))
       for (const { name, managed, disabledAt } of current.values()) {
@@ -281,12 +283,13 @@ function checked(deps: UpstreamsDeps, name: string, given: unknown): UpstreamSet
 }
 
 function problemsOf(
-  { acrs, connect }: UpstreamsDeps,
+  { acrs, connect, reserved }: UpstreamsDeps,
   name: string,
   given: unknown,
 ): { readonly problems: readonly string[]; readonly settings?: UpstreamSettings } {
   const named = upstreamName.safeParse(name)
   if (!named.success) return { problems: named.error.issues.map(({ message }) => `name: ${message}`) }
+  if (reserved.includes(name)) return { problems: ['name: is that of a proofing'] }
   const read = readSettings(given)
   if ('problems' in read) return read
   const unknown = Object.entries(read.settings.levels).filter(([, acr]) => !acrs.includes(acr))

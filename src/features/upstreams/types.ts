@@ -69,6 +69,11 @@ export interface UpstreamRecord<Settings> {
   readonly updatedAt: Date
 }
 
+interface NamedSettings {
+  readonly kind: string
+  readonly title?: string | undefined
+}
+
 const TITLES: { readonly [kind: string]: string } = {
   google: 'Google',
   apple: 'Apple',
@@ -79,8 +84,12 @@ const TITLES: { readonly [kind: string]: string } = {
 }
 
 /** As pages call it. */
-export function titleOf(name: string, { kind, title }: { kind: string; title?: string | undefined }): string {
+export function titleOf(name: string, { kind, title }: NamedSettings): string {
   return title ?? TITLES[kind] ?? name
+}
+
+export function toState({ name, settings, managed, disabledAt }: UpstreamRecord<NamedSettings>): UpstreamState {
+  return { name, kind: settings.kind, title: titleOf(name, settings), managed, isOn: disabledAt === undefined }
 }
 
 /** The facts that this room states. */

@@ -43,6 +43,7 @@ describe.each(['embedded', 'postgres'] as const)('identifications on %s', (kind)
       outbox: { record: async (more) => void facts.push(...more) },
       clock: { now: () => new Date(now) },
       newId: () => `id-${ids++}`,
+      title: async (name) => (name === 'gone' ? undefined : `The ${name}`),
     })
   const record = (accountId: string, verified: { [claim: string]: string } | undefined, at = now, name = 'bank') =>
     database.transaction((tx) => service().record(accountId, { name, identification: BANK }, { verified, at }, tx))
@@ -52,7 +53,7 @@ describe.each(['embedded', 'postgres'] as const)('identifications on %s', (kind)
     expect(await service().current('a')).toMatchObject([
       {
         ...{ accountId: 'a', upstream: 'bank', framework: 'fi_ftn', evidence: 'electronic_record', claims: VERA },
-        ...{ verifiedAt: new Date(START), expiresAt: new Date(START + 30 * DAY) },
+        ...{ verifiedAt: new Date(START), expiresAt: new Date(START + 30 * DAY), title: 'The bank' },
       },
     ])
     expect(facts).toEqual([
@@ -87,6 +88,28 @@ describe.each(['embedded', 'postgres'] as const)('identifications on %s', (kind)
     expect(facts).toHaveLength(2)
     await record('a', VERA, START, 'operator')
     expect((await service().current('a')).map(({ upstream }) => upstream)).toEqual(['bank', 'operator'])
+  })
+
+  it('one of a provider that is not there any more does not count, until it is there again', async () => {
+    await record('a', VERA, START, 'gone')
+    await record('a', VERA, START, 'bank')
+    expect((await service().current('a')).map(({ upstream }) => upstream)).toEqual(['bank'])
+    expect(await database.db('identifications')).toHaveLength(2)
+  })
+
+  it('whoever else records or removes one stands in the facts', async () => {
+    const by = { actor: 'operator', operator: 'ann', reason: 'seen at the desk' } as const
+    const source = { name: 'desk', identification: BANK }
+    const said = { verified: VERA, at: now }
+    expect(await database.transaction((tx) => service().record('a', source, said, tx, by))).toBe(true)
+    expect(await database.transaction((tx) => service().record('a', source, { ...said, at: 0 }, tx, by))).toBe(false)
+    expect(await database.transaction((tx) => service().forget('a', 'desk', tx, by))).toBe(true)
+    expect(await database.transaction((tx) => service().forget('a', 'desk', tx, by))).toBe(false)
+    const { actor, ...who } = by
+    expect(facts).toMatchObject([
+      { type: 'identification.recorded', actor, data: who },
+      { type: 'identification.removed', actor, data: { ...who, upstream: 'desk' } },
+    ])
   })
 
   it('of many at once the latest stays', async () => {

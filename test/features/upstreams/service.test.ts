@@ -34,6 +34,7 @@ describe.each(['embedded', 'postgres'] as const)('upstream providers on %s', (ki
     service = createUpstreamsService({
       ...{ transaction: database.transaction, repository: upstreamRepository(database.db, testPersonal) },
       ...{ invalidation: createLocalInvalidation(), clock: { now: () => new Date() }, acrs: ['basic', 'mfa'] },
+      reserved: ['photo-id'],
       outbox: { record: async (stated) => void facts.push(...stated) },
       connect: (name) => {
         made.push(name)
@@ -122,6 +123,14 @@ describe.each(['embedded', 'postgres'] as const)('upstream providers on %s', (ki
 
   it('refuses a name that cannot be in an address', async () => {
     await expect(async () => service.set('../x', google)).rejects.toThrow('name:')
+  })
+
+  it('refuses the name of whoever else verifies persons, by command, in the file, and when it was there before', async () => {
+    await expect(async () => service.set('photo-id', google)).rejects.toThrow('name: is that of a proofing')
+    await expect(declare({ name: 'photo-id', ...google })).rejects.toThrow('name: is that of a proofing')
+    const row = { name: 'photo-id', settings: google as never, managed: 'command' } as const
+    await database.transaction((tx) => upstreamRepository(database.db, testPersonal).insert(row, new Date(), tx))
+    await expect(declare()).rejects.toThrow("proofings.photo-id: is an upstream's name")
   })
 
   it('declared ones: written once, changed by the file only, disabled when they leave it, back when they return', async () => {
