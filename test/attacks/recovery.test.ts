@@ -1,4 +1,4 @@
-/** What A may try with codes by mail: recovery, verification and change of address (A21-A26, A28-A30). */
+/** What A may try with codes by mail: recovery, verification and change of address (A10, A21-A26, A28-A30). */
 import { createHash } from 'node:crypto'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
@@ -214,14 +214,52 @@ describe('A23: a code and another address', () => {
   })
 })
 
-describe('A24: a recovery code is good for one password', () => {
-  async function coded(email: string): Promise<{ browser: Browser; page: Page; code: string }> {
-    const browser = target.person()
-    const before = await mailsTo(email)
-    const page = await beginRecovery(browser, email)
-    return { browser, page, code: codeFrom(await target.mailbox.to(email, { count: before + 1 })) }
-  }
+/** At the page that asks for the code, with the code. */
+async function coded(email: string): Promise<{ browser: Browser; page: Page; code: string }> {
+  const browser = target.person()
+  const before = await mailsTo(email)
+  const page = await beginRecovery(browser, email)
+  return { browser, page, code: codeFrom(await target.mailbox.to(email, { count: before + 1 })) }
+}
 
+describe('A10: a change of the address that waits for its code', () => {
+  it('is over once the owner has recovered the account, in every browser', async () => {
+    const { email, sub } = await target.signUp('a10@shop.example')
+    const evil = 'a10-evil@thief.example'
+    // Somebody has the password.
+    const thief = target.person()
+    await signIn(thief, await thief.get(`${target.issuer}/account`), email)
+    const change = await thief.get(`${target.issuer}/account/email`)
+    const asked = await thief.submit(change, { email: evil }, { form: '/account/email' })
+    const evilCode = codeFrom(await target.mailbox.to(evil))
+    const { browser, page, code } = await coded(email)
+    const form = await browser.submit(page, { code }, { form: '/recover_code' })
+    await browser.submit(form, { password: FRESH }, { form: '/new_password' })
+
+    await thief.submit(asked, { code: evilCode }, { form: '/account/email/code' })
+    const again = target.person()
+    await signIn(again, await again.get(`${target.issuer}/account`), email, FRESH)
+    const own = await again.get(`${target.issuer}/account/email`)
+    expect(own.text).toContain(email)
+    expect(own.text).not.toContain(evil)
+    expect((await target.personal(sub))?.email).toBe(email)
+    expect([await signsIn(email, FRESH), await signsIn(evil, FRESH), await signsIn(evil, PASSWORD)]).toEqual([
+      ...[true, false, false],
+    ])
+  })
+
+  it('twin: the code changes it as long as nobody has', async () => {
+    const { email, sub, browser } = await target.signUp('a10-twin@shop.example')
+    const moved = 'a10-moved@shop.example'
+    const change = await browser.get(`${target.issuer}/account/email`)
+    const asked = await browser.submit(change, { email: moved }, { form: '/account/email' })
+    const code = codeFrom(await target.mailbox.to(moved))
+    await browser.submit(asked, { code }, { form: '/account/email/code' })
+    expect([email, (await target.personal(sub))?.email]).toEqual(['a10-twin@shop.example', moved])
+  })
+})
+
+describe('A24: a recovery code is good for one password', () => {
   it('twice, one after the other', async () => {
     const { email } = await target.signUp('a24-twice@shop.example')
     const { browser, page, code } = await coded(email)

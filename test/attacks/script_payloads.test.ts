@@ -139,17 +139,20 @@ describe(sampleTitle('A97: no payload runs in any variable of a page'), () => {
   })
 
   const chosen = sample(cases)
+  // Without the policy is the harder test; with it, the page has its own scripts.
+  const guarded = new Set(sample(chosen))
   const templates = [...new Set(chosen.map(({ template }) => template))]
   it.each(templates)(
     '%s',
     async (template) => {
-      for (const { state, values, payload, index } of chosen.filter((each) => each.template === template)) {
+      for (const each of chosen.filter((one) => one.template === template)) {
+        const { state, values, payload, index } = each
         const context = poisoned(values, payload) as { [name: string]: unknown }
         const brand = { ...PLAIN_BRAND, name: payload('brand.name') }
         const chooser = { action: '/language', returnTo: payload('chooser.returnTo') }
         const frame = { brand, chooser, nonce: NONCE, csrf: payload('csrf'), theme: undefined }
         const html = views.render(template, { ...frame, ...context, locale: 'en' })
-        for (const policy of [pagePolicy(NONCE), undefined]) {
+        for (const policy of guarded.has(each) ? [pagePolicy(NONCE), undefined] : [undefined]) {
           await load(html, policy)
           expect({ state, index, policy, ran, dialogs }).toEqual({ state, index, policy, ran: [], dialogs: [] })
         }

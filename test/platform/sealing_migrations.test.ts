@@ -14,9 +14,9 @@ import { migrate } from '../../src/platform/migrate.ts'
 import { canonical, contentHash, OUTBOX_MAC } from '../../src/platform/outbox.ts'
 import { listFacts } from '../../src/platform/outbox_list.ts'
 import { createPersonalData } from '../../src/platform/personal_columns.ts'
-import { type Database, openDatabase } from '../../src/platform/postgres.ts'
+import type { Database } from '../../src/platform/postgres.ts'
 import { createSecretBox } from '../../src/platform/secret_box.ts'
-import { startPostgres } from '../support/services.ts'
+import { freshDatabase } from '../support/services.ts'
 
 const MIGRATIONS = fileURLToPath(new URL('../../migrations/', import.meta.url))
 const FIRST_SEALING = '202611260310'
@@ -28,8 +28,8 @@ describe.each(['embedded', 'postgres'] as const)('on %s', (kind) => {
   let database: Database
 
   beforeEach(async () => {
-    const databaseUrl = kind === 'embedded' ? undefined : await (await startPostgres()).createDatabase()
-    database = await openDatabase(databaseUrl === undefined ? {} : { databaseUrl })
+    database = await freshDatabase(kind)
+    for (const statement of ['drop schema public cascade', 'create schema public']) await database.db.raw(statement)
     await migrateUntil(database.db, FIRST_SEALING)
   })
   afterEach(() => database.close())
