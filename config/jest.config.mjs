@@ -15,7 +15,7 @@ export default {
   globalSetup: '<rootDir>/test/support/global_setup.ts',
   globalTeardown: '<rootDir>/test/support/global_teardown.ts',
   testSequencer: '<rootDir>/config/jest_sequencer.mjs',
-  maxWorkers: 4,
+  maxWorkers: 3,
   // Modules of ended files stay in a worker's memory.
   workerIdleMemoryLimit: '700MB',
   testTimeout: 60_000,

@@ -4,6 +4,7 @@ import type { Page } from '../support/browser.ts'
 import { choose, PASSWORD, register, SETTINGS, signIn } from '../support/journeys.ts'
 import { mailFolder } from '../support/mailbox.ts'
 import { authorizationRequest, clientBrowser } from '../support/people.ts'
+import { sampleKinds } from '../support/sample.ts'
 import { realStores, type Server, startServer } from '../support/server.ts'
 
 const EMAIL = 'anna@example.com'
@@ -19,7 +20,7 @@ interface Refusal {
   readonly data: { readonly [name: string]: unknown }
 }
 
-describe.each(['embedded', 'postgres and redis'] as const)('on %s', (kind) => {
+describe.each(sampleKinds(['embedded', 'postgres and redis'] as const, import.meta.url))('on %s', (kind) => {
   let server: Server
 
   beforeAll(async () => {

@@ -4,6 +4,7 @@ import type { Browser, Page } from '../support/browser.ts'
 import { choose, PASSWORD, SETTINGS, signIn } from '../support/journeys.ts'
 import { mailFolder } from '../support/mailbox.ts'
 import { authorizationRequest, clientBrowser, newPerson, stepOf } from '../support/people.ts'
+import { sampleKinds } from '../support/sample.ts'
 import { realStores, type Server, type ServerOptions, startServer } from '../support/server.ts'
 
 const EMAIL = 'ann@example.com'
@@ -59,56 +60,59 @@ const signsIn = async (server: Server) => {
   return (await signIn(browser, await open(server, browser), EMAIL)).params.has('code')
 }
 
-describe.each(['embedded', 'postgres and redis'] as const)('without registration on %s', (kind) => {
-  let server: Server
-  beforeAll(async () => {
-    server = await startWithout({ registration: false }, kind)
-  })
-  afterAll(async () => {
-    await server.stop()
-    await server.close()
-  })
+describe.each(sampleKinds(['embedded', 'postgres and redis'] as const, import.meta.url))(
+  'without registration on %s',
+  (kind) => {
+    let server: Server
+    beforeAll(async () => {
+      server = await startWithout({ registration: false }, kind)
+    })
+    afterAll(async () => {
+      await server.stop()
+      await server.close()
+    })
 
-  it('no page leads there, and the people who are there sign in', async () => {
-    const browser = clientBrowser()
-    const page = await open(server, browser)
-    expect(stepOf(page)).toBe('identifier')
-    expect(targets(page)).not.toContain('create')
-    const password = await browser.submit(page, { identifier: 'nobody@example.com' }, { form: '/identifier' })
-    expect(targets(password)).toEqual(expect.arrayContaining(['identifier', 'recover']))
-    expect(targets(password)).not.toContain('create')
-    expect(await signsIn(server)).toBe(true)
-  })
+    it('no page leads there, and the people who are there sign in', async () => {
+      const browser = clientBrowser()
+      const page = await open(server, browser)
+      expect(stepOf(page)).toBe('identifier')
+      expect(targets(page)).not.toContain('create')
+      const password = await browser.submit(page, { identifier: 'nobody@example.com' }, { form: '/identifier' })
+      expect(targets(password)).toEqual(expect.arrayContaining(['identifier', 'recover']))
+      expect(targets(password)).not.toContain('create')
+      expect(await signsIn(server)).toBe(true)
+    })
 
-  it('its form, its page and the way to it are refused with 403, and make no account', async () => {
-    const browser = clientBrowser()
-    const page = await open(server, browser)
-    const form = { email: 'eve@example.com', password: PASSWORD }
-    const answers = [
-      await post(server, browser, page, 'register', form),
-      await post(server, browser, page, 'switch', { to: 'create' }),
-      await post(server, browser, page, 'switch', { to: 'register' }),
-      await post(server, browser, page, 'register', form),
-      await browser.send(`${server.issuer}${interactionOf(page)}/register`, { headers: { accept: 'text/html' } }),
-    ]
-    expect(answers.map(({ status }) => status)).toEqual([403, 403, 403, 403, 403])
-    for (const { body } of answers) expect(body).not.toContain('name="email"')
-    expect(stepOf(await browser.get(page.url))).toBe('identifier')
-    expect((await accounts(server)).map(({ email }) => email)).toEqual([EMAIL])
-  })
+    it('its form, its page and the way to it are refused with 403, and make no account', async () => {
+      const browser = clientBrowser()
+      const page = await open(server, browser)
+      const form = { email: 'eve@example.com', password: PASSWORD }
+      const answers = [
+        await post(server, browser, page, 'register', form),
+        await post(server, browser, page, 'switch', { to: 'create' }),
+        await post(server, browser, page, 'switch', { to: 'register' }),
+        await post(server, browser, page, 'register', form),
+        await browser.send(`${server.issuer}${interactionOf(page)}/register`, { headers: { accept: 'text/html' } }),
+      ]
+      expect(answers.map(({ status }) => status)).toEqual([403, 403, 403, 403, 403])
+      for (const { body } of answers) expect(body).not.toContain('name="email"')
+      expect(stepOf(await browser.get(page.url))).toBe('identifier')
+      expect((await accounts(server)).map(({ email }) => email)).toEqual([EMAIL])
+    })
 
-  it('prompt=create is an error to the client, and discovery does not promise it', async () => {
-    for (const prompt of ['create', 'create login', 'login create']) {
-      const end = await open(server, clientBrowser(), { prompt })
-      expect(end.url.startsWith('https://own.test.example/callback')).toBe(true)
-      expect(Object.fromEntries(end.params)).toMatchObject({
-        ...{ error: 'invalid_request', state: 'the-state', iss: server.issuer },
-      })
-    }
-    const metadata = await (await fetch(`${server.issuer}/.well-known/openid-configuration`)).json()
-    expect(metadata).toMatchObject({ prompt_values_supported: ['none', 'login', 'consent', 'select_account'] })
-  })
-})
+    it('prompt=create is an error to the client, and discovery does not promise it', async () => {
+      for (const prompt of ['create', 'create login', 'login create']) {
+        const end = await open(server, clientBrowser(), { prompt })
+        expect(end.url.startsWith('https://own.test.example/callback')).toBe(true)
+        expect(Object.fromEntries(end.params)).toMatchObject({
+          ...{ error: 'invalid_request', state: 'the-state', iss: server.issuer },
+        })
+      }
+      const metadata = await (await fetch(`${server.issuer}/.well-known/openid-configuration`)).json()
+      expect(metadata).toMatchObject({ prompt_values_supported: ['none', 'login', 'consent', 'select_account'] })
+    })
+  },
+)
 
 describe('without recovery', () => {
   let server: Server

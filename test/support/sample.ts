@@ -19,6 +19,17 @@ export function sample<T>(
   return taken.sort((a, b) => a.index - b.index).map(({ value }) => value)
 }
 
+/**
+ * The kinds of stores that a journey runs on: one in `npm test`, by file and day, so that every run has journeys on each; all
+ * in a deep run. What stores must have in common is shown on all of them each time, by contract suites.
+ */
+export function sampleKinds<T>(kinds: readonly T[], file: string): T[] {
+  let seed = SEED
+  for (const character of file.slice(file.lastIndexOf('/test/')))
+    seed = (Math.imul(seed, 31) + character.charCodeAt(0)) | 0
+  return sample(kinds, { seed })
+}
+
 /** What to put into the `describe` title: which part of the matrix runs and how to repeat it. */
 export function sampleTitle(name: string, seed = SEED): string {
   return DEEP ? `${name} (all)` : `${name} (a tenth, GENKAN_TEST_SEED=${seed})`

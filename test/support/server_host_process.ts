@@ -3,6 +3,7 @@
  * Half of what a fresh process costs is loading the product, and its first requests run uncompiled. A connection is a tenancy:
  * it brings the settings, and what it began ends with it. Restarts, signals and crashes need a process of their own.
  */
+import { flushCompileCache } from 'node:module'
 import { createServer, type Socket } from 'node:net'
 import { createInterface } from 'node:readline'
 import { runCommandLine } from '../../src/command_line.ts'
@@ -68,4 +69,11 @@ function tenancy(socket: Socket): void {
   socket.on('error', () => {}).on('close', () => void stop())
 }
 
+// All that a server loads, and kept at once: the next process of the run finds it compiled.
+await Promise.all([
+  import('../../src/app.ts'),
+  import('../../src/oidc/provider.ts'),
+  import('../../src/command_services.ts'),
+])
+flushCompileCache()
 createServer(tenancy).listen(process.argv[2], () => process.stdout.write('ready\n'))

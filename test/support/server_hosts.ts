@@ -38,6 +38,10 @@ export function createHosts(folder: string) {
   }
 
   return {
+    /** Starts one. On a fresh checkout it compiles the product, so that others, and the commands, need not. */
+    async warm(): Promise<void> {
+      idle.add(await start())
+    },
     async borrow(): Promise<Host> {
       const [host] = idle
       if (host === undefined) return start()

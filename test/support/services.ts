@@ -180,6 +180,11 @@ export async function freshDatabase(kind: Database['kind']): Promise<Database> {
   }
 }
 
+/** Has the product compiled and a first process for servers ready before tests begin, which would all compile it at once. */
+export async function warmUp(): Promise<void> {
+  await ask('warm')
+}
+
 /** A process to run a server in, that no other test uses now; one that is not given back dies with this test file's process. */
 export async function borrowHost() {
   const { path, pid } = JSON.parse(await ask('host')) as { path: string; pid: number }

@@ -74,6 +74,10 @@ const operations: { readonly [name: string]: (argument: string, owner: Owner) =>
     server(id).signal('SIGCONT')
     return ''
   },
+  warm: async () => {
+    await hosts.warm()
+    return ''
+  },
   host: async (_, owner) => {
     const host = await hosts.borrow()
     owner.pids.add(host.pid)

@@ -18,6 +18,7 @@ import {
   WEB,
 } from '../../support/journeys.ts'
 import { codeFrom, mailFolder } from '../../support/mailbox.ts'
+import { sampleKinds } from '../../support/sample.ts'
 import { realStores, type Server, startServer } from '../../support/server.ts'
 
 const KINDS = {
@@ -29,7 +30,7 @@ const NEW_PASSWORD = 'another harbour lantern 48'
 const PHONE =
   'Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.0 Mobile/15E148 Safari/604.1'
 
-describe.each(Object.entries(KINDS))('account pages on %s', (_, stores) => {
+describe.each(sampleKinds(Object.entries(KINDS), import.meta.url))('account pages on %s', (_, stores) => {
   let server: Server
   let desk: Browser
   let phone: Browser

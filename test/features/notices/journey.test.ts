@@ -5,6 +5,7 @@ import type { Browser, Page } from '../../support/browser.ts'
 import { choose, PASSWORD, SETTINGS, signIn } from '../../support/journeys.ts'
 import { codeFrom, linkFrom, type Mailbox, mailFolder, startMailbox } from '../../support/mailbox.ts'
 import { authorizationRequest, clientBrowser, newPerson, OFFLINE, type Person } from '../../support/people.ts'
+import { sampleKinds } from '../../support/sample.ts'
 import { realStores, type Server, startServer } from '../../support/server.ts'
 import { clientRequests } from '../../support/token_requests.ts'
 
@@ -21,7 +22,7 @@ const KINDS = {
   },
 }
 
-describe.each(Object.entries(KINDS))('notices on %s', (_, start) => {
+describe.each(sampleKinds(Object.entries(KINDS), import.meta.url))('notices on %s', (_, start) => {
   let server: Server
   let mailbox: Mailbox
   let stop = async () => {}

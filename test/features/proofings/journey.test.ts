@@ -13,6 +13,7 @@ import { type Browser, createBrowser, type Page } from '../../support/browser.ts
 import { allow, authorization, discover, redeem, register, SETTINGS, WEB } from '../../support/journeys.ts'
 import { linkFrom, type Mailbox, mailFolder } from '../../support/mailbox.ts'
 import { stepOf } from '../../support/people.ts'
+import { sampleKinds } from '../../support/sample.ts'
 import { type Clock, clockOf, openAccount } from '../../support/second_factors.ts'
 import { realStores, type Server, startServer } from '../../support/server.ts'
 
@@ -50,7 +51,7 @@ interface Stated {
   readonly data: { readonly [name: string]: unknown }
 }
 
-describe.each(Object.entries(KINDS))('proofings on %s', (_, storesOf) => {
+describe.each(sampleKinds(Object.entries(KINDS), import.meta.url))('proofings on %s', (_, storesOf) => {
   let server: Server
   let own: oidc.Configuration
   let web: oidc.Configuration

@@ -14,6 +14,7 @@ import {
 } from '../../support/journeys.ts'
 import { codeFrom, linkFrom, type Mailbox, mailFolder } from '../../support/mailbox.ts'
 import { stepOf } from '../../support/people.ts'
+import { sampleKinds } from '../../support/sample.ts'
 import { realStores, type Server, type Stores, startServer } from '../../support/server.ts'
 
 const KINDS: { readonly [name: string]: () => Promise<Stores | 'embedded'> } = {
@@ -37,7 +38,7 @@ const asking = {
 const settings = { ...SETTINGS, clients: [...SETTINGS.clients, asking] }
 const path = (page: Page) => new URL(page.url).pathname
 
-describe.each(Object.entries(KINDS))('joining on %s', (_, stores) => {
+describe.each(sampleKinds(Object.entries(KINDS), import.meta.url))('joining on %s', (_, stores) => {
   let server: Server
   let mailbox: Mailbox
   let own: oidc.Configuration

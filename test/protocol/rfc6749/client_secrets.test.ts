@@ -1,6 +1,7 @@
 /** RFC 6749 §2.3.1: several secrets of one client, their ends, and when each was last used. */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { API, SETTINGS } from '../../support/journeys.ts'
+import { sampleKinds } from '../../support/sample.ts'
 import { realStores, type Server, startServer } from '../../support/server.ts'
 import { basic, postForm } from '../../support/token_requests.ts'
 
@@ -11,7 +12,7 @@ interface Secret {
   readonly last_used_at?: string
 }
 
-describe.each(['embedded', 'postgres and redis'] as const)('secrets on %s', (kind) => {
+describe.each(sampleKinds(['embedded', 'postgres and redis'] as const, import.meta.url))('secrets on %s', (kind) => {
   let server: Server
   let first = ''
   let second = ''
