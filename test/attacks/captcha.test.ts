@@ -3,11 +3,11 @@
  * identifier at one address of this site, and giving way to the puzzle when its vendor fails. The vendor is one of ours.
  */
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals'
-import type { Browser as Chromium } from 'playwright-core'
 import { captchaIn, challengeIn, post, solve } from '../support/abuse.ts'
 import type { Answer } from '../support/browser.ts'
 import { type CaptchaVendor, startCaptchaVendor, VENDOR_SECRET, type VendorMood } from '../support/captcha_vendor.ts'
-import { newProfile, startChromium } from '../support/chromium.ts'
+import { newProfile } from '../support/chromium.ts'
+import { type BrowserOfClients, startBrowserOfClients } from '../support/client_site.ts'
 import { authorization, PASSWORD, SETTINGS } from '../support/journeys.ts'
 import { sample, sampleTitle } from '../support/sample.ts'
 import { CALLBACK, OWN, startTarget, type Target } from '../support/target.ts'
@@ -266,13 +266,13 @@ describe.each([
 })
 
 describe('in Chromium', () => {
-  let chromium: Chromium
+  let clients: BrowserOfClients
   beforeAll(async () => {
     await start({})
-    chromium = await startChromium()
+    clients = await startBrowserOfClients()
   })
   afterAll(async () => {
-    await chromium?.close()
+    await clients?.close()
     await stop()
   })
   afterEach(async () => {
@@ -283,8 +283,7 @@ describe('in Chromium', () => {
 
   /** A window at the password page of an account, and everything that goes wrong in it. */
   async function open(email: string, more: Parameters<typeof newProfile>[1] = {}) {
-    const profile = await newProfile(chromium, { viewport: { width: 360, height: 800 }, ...more })
-    await profile.route(`${OWN}/**`, (route) => route.fulfill({ body: 'arrived' }))
+    const profile = await newProfile(clients.browser, { viewport: { width: 360, height: 800 }, ...more })
     const page = await profile.newPage()
     const problems: string[] = []
     page.on('console', (message) => message.type() === 'error' && problems.push(message.text()))

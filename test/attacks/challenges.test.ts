@@ -5,7 +5,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { challengeIn, post, solve } from '../support/abuse.ts'
 import type { Answer, Browser, Page } from '../support/browser.ts'
-import { newProfile, startChromium } from '../support/chromium.ts'
+import { newProfile } from '../support/chromium.ts'
+import { startBrowserOfClients } from '../support/client_site.ts'
 import { authorization, PASSWORD } from '../support/journeys.ts'
 import { CALLBACK, OWN, startTarget, type Target } from '../support/target.ts'
 
@@ -297,10 +298,9 @@ describe('in Chromium', () => {
     async (_, javaScriptEnabled) => {
       const { email } = await target.signUp(`chromium-${javaScriptEnabled}@shop.example`)
       await warmUp(email)
-      const chromium = await startChromium()
+      const clients = await startBrowserOfClients()
       try {
-        const profile = await newProfile(chromium, { javaScriptEnabled, viewport: { width: 390, height: 844 } })
-        await profile.route(`${OWN}/**`, (route) => route.fulfill({ body: 'arrived' }))
+        const profile = await newProfile(clients.browser, { javaScriptEnabled, viewport: { width: 390, height: 844 } })
         const page = await profile.newPage()
         const problems: string[] = []
         page.on('console', (message) => message.type() === 'error' && problems.push(message.text()))
@@ -326,7 +326,7 @@ describe('in Chromium', () => {
         // The answer 429 itself is told to the console.
         expect(problems.filter((problem) => !problem.includes('429'))).toEqual([])
       } finally {
-        await chromium.close()
+        await clients.close()
       }
       await later(WINDOW + 1)
     },

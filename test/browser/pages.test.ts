@@ -2,12 +2,10 @@
  * The hosted pages in a real Chromium, at an https issuer behind a TLS proxy: cookies, Content-Security-Policy, forms
  * without JavaScript, links from mails, narrow and dark screens.
  */
-import { once } from 'node:events'
-import { createServer, type Server as HttpServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
-import { newProfile, startHeadlessShell, startWithoutCookies } from '../support/chromium.ts'
+import { newProfile, startWithoutCookies } from '../support/chromium.ts'
+import { type BrowserOfClients, startBrowserOfClients } from '../support/client_site.ts'
 import { PASSWORD, SETTINGS } from '../support/journeys.ts'
 import { codeFrom, linkFrom, type Mailbox, mailFolder } from '../support/mailbox.ts'
 import { type Server, startServer } from '../support/server.ts'
@@ -19,8 +17,7 @@ let server: Server
 let front: TlsProxy
 let mailbox: Mailbox
 /** Where every client lives: redirects end at a real server, since no tool may answer in its place. */
-let clients: HttpServer
-let clientsFront: TlsProxy
+let clients: BrowserOfClients
 
 beforeAll(async () => {
   const [port, frontPort] = [await freePort(), await freePort()]
@@ -32,18 +29,13 @@ beforeAll(async () => {
     env: { TRUSTED_PROXIES: '127.0.0.1' },
   })
   mailbox = mailFolder(server.dataDir)
-  clients = createServer((_request, response) => response.end('the client')).listen(0, '127.0.0.1')
-  await once(clients, 'listening')
-  clientsFront = await startTlsProxy({ target: `http://127.0.0.1:${(clients.address() as AddressInfo).port}` })
-  const { port: clientsPort } = new URL(clientsFront.origin)
-  browser = await startHeadlessShell([`--host-resolver-rules=MAP *.test.example 127.0.0.1:${clientsPort}`])
+  clients = await startBrowserOfClients()
+  browser = clients.browser
 })
 afterAll(async () => {
-  await browser?.close()
+  await clients?.close()
   await server?.close()
   await front?.stop()
-  await clientsFront?.stop()
-  clients?.close()
 })
 
 /** A fresh profile and its page, with everything that the console says. */

@@ -1,32 +1,28 @@
 /** Signing in by a provider in a real Chromium: another site, its pages, and its POST that brings none of our cookies. */
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
-import type { Browser, BrowserContext, Page } from 'playwright-core'
-import { newProfile, startChromium } from '../support/chromium.ts'
+import type { Page } from 'playwright-core'
+import { newProfile } from '../support/chromium.ts'
+import { type BrowserOfClients, startBrowserOfClients } from '../support/client_site.ts'
 import { authorization } from '../support/journeys.ts'
 import { CALLBACK } from '../support/target.ts'
 import { startUpstreamRoom, type UpstreamRoom } from '../support/upstreams.ts'
 
 let room: UpstreamRoom
-let chromium: Browser
+let clients: BrowserOfClients
 beforeAll(async () => {
   room = await startUpstreamRoom({
     upstream: { trusted_domains: ['acme.example'] },
     others: [{ name: 'posting', title: 'Posting', response_mode: 'form_post', trusted_domains: ['acme.example'] }],
   })
-  chromium = await startChromium()
+  clients = await startBrowserOfClients()
 })
 afterAll(async () => {
-  await chromium?.close()
+  await clients?.close()
   await room?.close()
 })
 beforeEach(() => room.fake.tell({ reset: true }))
 
-/** A profile in which the client answers with a word. */
-async function profile(): Promise<BrowserContext> {
-  const context = await newProfile(chromium)
-  await context.route(`${CALLBACK}**`, (route) => route.fulfill({ contentType: 'text/html', body: 'the client' }))
-  return context
-}
+const profile = () => newProfile(clients.browser)
 
 async function open(page: Page): Promise<void> {
   await page.goto((await authorization(room.target.client, CALLBACK)).url)

@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Browser, BrowserContext, Page } from 'playwright-core'
 import { portIsFree } from '../../examples/demo/processes.ts'
-import { newProfile, startChromium } from '../support/chromium.ts'
+import { newProfile, startHeadlessShell } from '../support/chromium.ts'
 import { entrust, freePorts } from '../support/services.ts'
 
 const EMAIL = 'ada@example.com'
@@ -66,7 +66,7 @@ async function startDemo(): Promise<Demo> {
 beforeAll(async () => {
   base = await freePorts(5)
   demo = await startDemo()
-  browser = await startChromium()
+  browser = await startHeadlessShell()
   context = await newProfile(browser)
   context.setDefaultTimeout(15_000)
   web = await context.newPage()

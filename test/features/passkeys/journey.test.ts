@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { decodeJwt } from 'jose'
 import type * as oidc from 'openid-client'
 import type { Browser, BrowserContext, CDPSession, Page } from 'playwright-core'
-import { newProfile, startChromium } from '../../support/chromium.ts'
+import { newProfile, startHeadlessShell } from '../../support/chromium.ts'
 import { authorization, discover, PASSWORD, redeem, SETTINGS } from '../../support/journeys.ts'
 import { codeFrom, type Mailbox, mailFolder } from '../../support/mailbox.ts'
 import { type Server, startServer } from '../../support/server.ts'
@@ -35,7 +35,7 @@ beforeAll(async () => {
   server = await startServer({ settings })
   mailbox = mailFolder(server.dataDir)
   client = await discover(server.issuer, 'own')
-  browser = await startChromium()
+  browser = await startHeadlessShell()
 })
 afterAll(async () => {
   await browser?.close()

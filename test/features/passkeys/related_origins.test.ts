@@ -7,7 +7,7 @@ import { createServer, type Server as HttpServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, expect, it } from '@jest/globals'
 import type { Browser, CDPSession, Page } from 'playwright-core'
-import { newProfile, startChromium } from '../../support/chromium.ts'
+import { newProfile, startHeadlessShell } from '../../support/chromium.ts'
 import { SETTINGS } from '../../support/journeys.ts'
 import { codeFrom, mailFolder } from '../../support/mailbox.ts'
 import { type Server, startServer } from '../../support/server.ts'
@@ -45,7 +45,7 @@ beforeAll(async () => {
   const [id, other] = proxies.map(({ origin }) => `127.0.0.1:${new URL(origin).port}`)
   const rules = `MAP ${RP_ID} ${id}, MAP shop.example ${other}, MAP stranger.example ${other}`
   // The question about the site is the browser's own: no page's exception for certificates is good for it.
-  browser = await startChromium([`--host-resolver-rules=${rules}`, '--ignore-certificate-errors'])
+  browser = await startHeadlessShell([`--host-resolver-rules=${rules}`, '--ignore-certificate-errors'])
   page = await (await newProfile(browser)).newPage()
   cdp = await page.context().newCDPSession(page)
   await cdp.send('WebAuthn.enable', { enableUI: false })
