@@ -73,32 +73,29 @@ const showOne: Command<Needs> = {
   },
 }
 
-const approve: Command<Needs> = {
-  name: 'proofings approve',
-  summary: 'take what a check in review says as verified',
-  arguments: ID,
-  options: [OPERATOR, REASON_OPTION],
-  async run({ proofings }, input, out) {
-    const id = argument(input, 0)
-    const decided = await proofings.approve(id, operatorOf(input))
-    if (decided !== 'done') throw failed(decided, id)
-    out.line(`proofing ${id} approved`)
-  },
-}
+const approve = decision('approve', 'approved', 'take what a check in review says as verified')
+const refuse = decision(
+  'refuse',
+  'refused',
+  'refuse a check in review; what it says is deleted, and the person may begin again',
+)
 
-const refuse: Command<Needs> = {
-  name: 'proofings refuse',
-  summary: 'refuse a check in review; what it says is deleted, and the person may begin again',
-  arguments: ID,
-  options: [OPERATOR, REASON_OPTION],
-  async run({ proofings }, input, out) {
-    const id = argument(input, 0)
-    const by = operatorOf(input)
-    if (by.reason === undefined) throw failure('--reason: say why')
-    const decided = await proofings.refuse(id, by)
-    if (decided !== 'done') throw failed(decided, id)
-    out.line(`proofing ${id} refused`)
-  },
+/** Who is refused may ask why: that takes a reason. */
+function decision(verb: 'approve' | 'refuse', done: string, summary: string): Command<Needs> {
+  return {
+    name: `proofings ${verb}`,
+    summary,
+    arguments: ID,
+    options: [OPERATOR, REASON_OPTION],
+    async run({ proofings }, input, out) {
+      const id = argument(input, 0)
+      const by = operatorOf(input)
+      if (verb === 'refuse' && by.reason === undefined) throw failure('--reason: say why')
+      const decided = await proofings[verb](id, by)
+      if (decided !== 'done') throw failed(decided, id)
+      out.line(`proofing ${id} ${done}`)
+    },
+  }
 }
 
 const record: Command<Needs> = {
