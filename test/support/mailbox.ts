@@ -41,7 +41,7 @@ const ARRIVALS = [...readCatalogues('views/messages').values()].map(
   (texts) => texts['mail.security_notice.new_device.heading'] ?? '',
 )
 
-function isArrival({ text }: Mail): boolean {
+export function isArrival({ text }: Mail): boolean {
   return ARRIVALS.includes(text.split('\n', 1)[0]?.trim() ?? '')
 }
 
