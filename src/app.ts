@@ -56,10 +56,10 @@ export function createApp(foundation: Foundation): App {
       const rebuild = async () => {
         state.listener = site(await house.buildEngine())
       }
-      await rebuild()
       house.keys.onChange(() => {
         rebuild().catch((error: unknown) => logger.error({ err: error }, 'the new keys could not be taken up'))
       })
+      await rebuild()
       house.start()
     },
     async close() {

@@ -73,10 +73,11 @@ function views(deps: KeysDeps, read: Read) {
   const { repository, outbox, secretBox, clock, invalidation } = deps
   const listeners: (() => void)[] = []
   let shown = ''
+  const showing = async (now: Date, tx?: Tx) => (await read(now, tx)).map(({ kid, state }) => `${kid} ${state}`).join()
   const refresh = async (now: Date): Promise<void> => {
-    const showing = (await read(now)).map(({ kid, state }) => `${kid} ${state}`).join()
-    const changed = shown !== '' && shown !== showing
-    shown = showing
+    const present = await showing(now)
+    const changed = shown !== '' && shown !== present
+    shown = present
     if (changed) for (const listener of listeners) listener()
   }
   invalidation.subscribe(KEYS_TOPIC, () => {
@@ -96,7 +97,8 @@ function views(deps: KeysDeps, read: Read) {
         for (const key of made) await repository.insert(key, tx)
         await outbox.record([{ type: 'key.created', actor: 'system', data: { kids: made.map(({ kid }) => kid) } }], tx)
       }
-      await read(now, tx)
+      // What the engine is built with: a change that comes before the first refresh is one too.
+      shown = await showing(now, tx)
     },
 
     /**

@@ -167,6 +167,16 @@ describe.each(['embedded', 'postgres'] as const)('signing keys on %s', (kind) =>
     expect(told).toBe(afterRotation + 1)
   })
 
+  it('tells listeners of a rotation that another instance makes before the first refresh', async () => {
+    const service = build()
+    await ensure(service)
+    let told = 0
+    service.onChange(() => told++)
+    await build().rotate({ alg: 'ES256', now: START })
+    await service.refresh(later(1))
+    expect(told).toBe(1)
+  })
+
   it('refuses to start with a corrupt key, naming it', async () => {
     await ensure()
     const [row] = (await database.db('signing_keys').where({ alg: 'ES256' })) as {
