@@ -2,7 +2,7 @@
  * Settings: environment variables over an optional `genkan.yaml`, checked by one schema, all problems at once.
  * The only reader of `process.env`. Rows that an administrator may change at run time are not settings.
  */
-import { randomBytes } from 'node:crypto'
+import { randomBytes, X509Certificate } from 'node:crypto'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { availableParallelism } from 'node:os'
@@ -157,6 +157,27 @@ const visible = (most: number) =>
     .regex(/^[\x21-\x7e]+$/, 'must be printable, without spaces')
 const VENDORS = ['turnstile', 'hcaptcha', 'recaptcha', 'friendly_captcha', 'custom'] as const
 
+/** One after the other. */
+const certificates = z
+  .string()
+  .transform((text) => text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [])
+  .refine((found) => found.length > 0 && found.every(isCertificate), 'must be certificates in PEM')
+
+function isCertificate(pem: string): boolean {
+  try {
+    return new X509Certificate(pem).subject !== undefined
+  } catch {
+    return false
+  }
+}
+
+/** Certificates of clients (RFC 8705), as a proxy that ends TLS passes them on. */
+const mtls = z.strictObject({
+  certificate_header: headerName,
+  trusted_ca: certificates.optional(),
+  origin: issuerSchema.optional(),
+})
+
 /** A CAPTCHA in place of the puzzle. */
 const captcha = z.strictObject({
   vendor: z.enum(VENDORS),
@@ -287,6 +308,8 @@ const schema = z.strictObject({
   trusted_proxies: csv(cidr),
   country_header: headerName.optional(),
   asn_header: headerName.optional(),
+  mtls: mtls.optional(),
+  legacy_profile: z.stringbool().or(z.boolean()).default(false),
   outbound_private_networks: csv(cidr),
   log_level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   database_pool: z.coerce.number().int().min(1).max(200).default(10),
@@ -427,6 +450,10 @@ export interface Config {
   readonly countryHeader?: string | undefined
   /** By which trusted proxies say the number of the autonomous system of an address. */
   readonly asnHeader?: string | undefined
+  /** Certificates of clients; without, there are none. */
+  readonly mtls: MutualTls | undefined
+  /** Whether clients may be of the profile `legacy`. */
+  readonly legacyProfile: boolean
   readonly outboundPrivateNetworks: readonly string[]
   readonly logLevel: Settings['log_level']
   readonly databasePool: number
@@ -516,6 +543,15 @@ export interface Config {
   readonly dnsServers: readonly string[]
   /** A folder of templates that stand in front of ours. */
   readonly templatesDir: string | undefined
+}
+
+export interface MutualTls {
+  /** By which trusted proxies pass the client's certificate on. */
+  readonly certificateHeader: string
+  /** PEM of the authorities whose certificates `tls_client_auth` believes. */
+  readonly trustedCa: readonly string[]
+  /** Where certificates are asked for, when that is not the issuer (RFC 8705 §5). */
+  readonly origin: string | undefined
 }
 
 export interface Captcha {
@@ -729,6 +765,9 @@ function crossChecks(settings: Settings, env: Environment): string[] {
   if (settings.dev_pages && !LOOPBACK.has(new URL(settings.issuer).hostname)) {
     problems.push('GENKAN_DEV_PAGES: is for a loopback issuer only')
   }
+  if (settings.mtls !== undefined && settings.trusted_proxies.length === 0) {
+    problems.push('mtls: needs trusted_proxies; anybody else could put a certificate into the header')
+  }
   problems.push(...levelProblems(settings), ...smsProblems(settings, env), ...captchaProblems(settings))
   const twice = settings.clients.map((c) => c.client_id).filter((id, i, all) => all.indexOf(id) !== i)
   for (const id of new Set(twice)) problems.push(`clients: ${id} is declared twice`)
@@ -796,6 +835,24 @@ function secretKeys(settings: Settings): readonly Buffer[] {
   return keys
 }
 
+function mtlsOf({ mtls: given }: Settings): Config['mtls'] {
+  if (given === undefined) return undefined
+  const { certificate_header: header, trusted_ca: trustedCa = [], origin } = given
+  return { certificateHeader: header.toLowerCase(), trustedCa, origin }
+}
+
+function tokensOf({ tokens }: Settings): Config['tokens'] {
+  return {
+    accessTokenSeconds: tokens.access_token_seconds,
+    jwtAccessTokenSeconds: tokens.jwt_access_token_seconds,
+    codeSeconds: tokens.code_seconds,
+    interactionSeconds: tokens.interaction_seconds,
+    refreshIdleSeconds: tokens.refresh_idle_seconds,
+    refreshAbsoluteSeconds: tokens.refresh_absolute_seconds,
+    refreshGraceSeconds: tokens.refresh_grace_seconds,
+  }
+}
+
 function retentionOf({ retention }: Settings): Config['retention'] {
   const { ip_days: ipDays, pending_account_days: pendingAccountDays, delivery_days: deliveryDays, audit } = retention
   return { ipDays, pendingAccountDays, deliveryDays, audit }
@@ -816,6 +873,8 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     mailFrom: s.mail_from,
     secretKeys: keys,
     trustedProxies: s.trusted_proxies,
+    mtls: mtlsOf(s),
+    legacyProfile: s.legacy_profile,
     countryHeader: s.country_header,
     asnHeader: s.asn_header,
     // A provider on a loopback issuer is somebody's own machine: its clients are there too.
@@ -839,15 +898,7 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     },
     registration: s.registration,
     sessions: { idleSeconds: s.sessions.idle_seconds, absoluteSeconds: s.sessions.absolute_seconds },
-    tokens: {
-      accessTokenSeconds: s.tokens.access_token_seconds,
-      jwtAccessTokenSeconds: s.tokens.jwt_access_token_seconds,
-      codeSeconds: s.tokens.code_seconds,
-      interactionSeconds: s.tokens.interaction_seconds,
-      refreshIdleSeconds: s.tokens.refresh_idle_seconds,
-      refreshAbsoluteSeconds: s.tokens.refresh_absolute_seconds,
-      refreshGraceSeconds: s.tokens.refresh_grace_seconds,
-    },
+    tokens: tokensOf(s),
     limits: limitsOf(s.limits),
     levels: s.levels.map((row) => ({ ...row, maxAge: row.max_age_seconds })),
     scopeLevels: s.scope_levels,

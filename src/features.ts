@@ -167,6 +167,7 @@ function clientsOf(
     locales: views.locales,
     resources: config.resources,
     acrs: config.levels.map(({ acr }) => acr),
+    abilities: { legacy: config.legacyProfile, mtls: config.mtls !== undefined },
   })
 }
 

@@ -5,13 +5,12 @@
 import type Router from '@koa/router'
 import { verifiedMetadata } from './byoi.ts'
 import { createConversation } from './conversation.ts'
-import { enrolmentPolicy } from './enrolment_policy.ts'
+import { createEngine, introspectionOf } from './engine.ts'
 import type { Feature, Job } from './feature.ts'
 import { PERSONAL as ACCOUNT_PERSONAL } from './features/accounts/types.ts'
 import { ACCOUNT_CLIENT_ID } from './features/clients/types.ts'
 import { createDevPages } from './features/dev_pages/index.ts'
 import { loadDictionaries } from './features/passwords/service.ts'
-import { deviceOf } from './features/sessions/types.ts'
 import { createRooms } from './features.ts'
 import type { Foundation } from './foundation.ts'
 import { createCsrf } from './http/csrf.ts'
@@ -21,12 +20,11 @@ import { createPages, type Pages } from './http/page.ts'
 import { createInteractionHints } from './interaction/hints.ts'
 import { createLevels } from './interaction/levels.ts'
 import { cookies } from './oidc/cookies.ts'
+import { createDiscovery } from './oidc/discovery.ts'
 import { createRedeemCode } from './oidc/first_party_code.ts'
 import { createEngineInteractions } from './oidc/interactions.ts'
-import { createJwtIntrospection } from './oidc/jwt_introspection.ts'
 import { createEnginePages } from './oidc/pages.ts'
-import type { createProvider, Engine } from './oidc/provider.ts'
-import { createVerifiedDiscovery } from './oidc/verified_claims.ts'
+import type { Engine } from './oidc/provider.ts'
 import { createAuditRetention } from './platform/audit_retention.ts'
 import { createDeliveries } from './platform/deliveries.ts'
 import { createDispatcher } from './platform/dispatcher.ts'
@@ -35,7 +33,6 @@ import { createJobs } from './platform/jobs.ts'
 import { createLedger } from './platform/ledger.ts'
 import { migrate, pendingMigrations } from './platform/migrate.ts'
 import type { Tx } from './platform/postgres.ts'
-import { onceARequest } from './platform/request_scope.ts'
 import { createRetention } from './platform/retention.ts'
 import { createSealing } from './sealing.ts'
 
@@ -82,7 +79,7 @@ export function createHouse(foundation: Foundation) {
     languages,
     ...{ clients: rooms.clients.service, keys: rooms.keys.service },
     introspectJwt: introspectionOf(foundation, rooms),
-    documented: createVerifiedDiscovery(() => verifiedMetadata(rooms)),
+    documented: discoveryOf(foundation, rooms),
     rooms,
     sealing,
     routers: [
@@ -113,6 +110,10 @@ export function createHouse(foundation: Foundation) {
     },
     ...work,
   }
+}
+
+function discoveryOf({ config: { issuer, mtls } }: Foundation, rooms: Rooms) {
+  return createDiscovery({ issuer, mtlsOrigin: mtls?.origin, verified: () => verifiedMetadata(rooms) })
 }
 
 /** For people who work on pages. */
@@ -156,76 +157,6 @@ async function prepare(foundation: Foundation, rooms: Rooms, options: { readonly
   await rooms.upstreams.service.announce(upstreams)
   await rooms.realms.service.announce(realms)
   for (const warning of await rooms.realms.service.syncBreakGlass(config.realms)) foundation.logger.warn(warning)
-}
-
-function introspectionOf({ config, clock }: Foundation, { keys, clients, accounts }: Rooms) {
-  return createJwtIntrospection({
-    issuer: config.issuer,
-    now: () => clock.now(),
-    publicKeys: () => keys.service.current(clock.now()),
-    findClient: clients.service.find,
-    accountState: accounts.service.state,
-  })
-}
-
-type EngineParts = Pick<
-  Parameters<typeof createProvider>[0],
-  'keys' | 'levels' | 'interactionOpened' | 'renderError' | 'renderLogout' | 'renderLoggedOut'
->
-
-/** The engine's modules are imported here: no command needs them. */
-async function createEngine(foundation: Foundation, rooms: Rooms, parts: EngineParts): Promise<Engine> {
-  const { createProvider } = await import('./oidc/provider.ts')
-  const { config, clock, oidcStore, secretBox, unavailable, http, metrics } = foundation
-  const { clients, accounts, sessions, consents, realms } = rooms
-  const metadata = async (clientId: string) => (await clients.service.find(clientId))?.metadata
-  const provider = createProvider({
-    ...parts,
-    config,
-    locales: foundation.views.locales,
-    clock,
-    store: oidcStore,
-    unavailable,
-    fetch: http.fetch,
-    findClient: metadata,
-    secretMatches: clients.service.secretMatches,
-    accountState: onceARequest(accounts.service.state),
-    confinedTo: async (accountId) => {
-      if (!(await realms.service.closesAny())) return undefined
-      const account = await accounts.service.view(accountId)
-      if (account === undefined || !(await realms.service.closes(account))) return undefined
-      return (await realms.service.of(account.email))?.upstream
-    },
-    wantsSecondFactor: (ofClient) =>
-      enrolmentPolicy(config.secondFactor)({ secondFactor: ofClient }, undefined).policy === 'required',
-    accountClaims: accounts.service.claims,
-    verifiedOf: rooms.identifications.service.current,
-    findConsent: consents.service.find,
-    linkClient: sessions.service.linkClient,
-    grantRevoked: async (grantId, reason) => {
-      await sessions.service.revokeGrant(grantId, reason)
-    },
-    sessionEnded: async (uid) => {
-      await sessions.service.end(uid, 'logout')
-    },
-    deviceSignal: (userAgent) => {
-      const { browser, system } = deviceOf(userAgent)
-      return browser === '' || system === '' ? '' : `${browser} ${system}`
-    },
-    deviceChanged: ({ accountId, clientId, grantId }) => {
-      const fact = { type: 'grant.device_changed', accountId, clientId, data: { grantId } } as const
-      return foundation.database.transaction((tx) => foundation.outbox.record([fact], tx))
-    },
-    sessionSeen: (uid) => sessions.service.touch(uid, clock.now()),
-    absoluteSessionSeconds: config.sessions.absoluteSeconds,
-    graceSeconds: async (clientId) =>
-      (clientId === undefined ? undefined : (await metadata(clientId))?.refresh_grace_seconds) ??
-      config.tokens.refreshGraceSeconds,
-    successorOf: (token) => secretBox.mac(token, 'refresh_successor'),
-  })
-  provider.on('grant.success', (ctx) => metrics.token(String((ctx.oidc.params as { grant_type?: string }).grant_type)))
-  provider.on('server_error', (ctx, error) => foundation.logger.error({ err: error, path: ctx.path }, 'engine failed'))
-  return provider
 }
 
 const ANCHOR_LOG_MS = 60_000

@@ -97,6 +97,7 @@ describe.each(FEATURES)('feature %s', (feature) => {
       'service.ts',
       'repository.ts',
       'schema.ts',
+      'rules.ts',
       'errors.ts',
     ]
     const files = filesUnder(folder).map((path) => path.slice(folder.length + 1))

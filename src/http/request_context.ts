@@ -18,6 +18,8 @@ export interface RequestContextDeps {
   readonly countryHeader?: string | undefined
   /** The same of the autonomous system that announces the address. */
   readonly asnHeader?: string | undefined
+  /** The header of clients' certificates, and the other origin at which they are asked for (RFC 8705 §5). */
+  readonly mtls?: { readonly certificateHeader: string; readonly origin: string | undefined } | undefined
   readonly languages: Pick<Languages, 'of'>
 }
 
@@ -41,9 +43,11 @@ export function createRequestContext({
   trustedProxies,
   countryHeader,
   asnHeader,
+  mtls,
   languages,
 }: RequestContextDeps): Middleware {
   const { host, protocol } = new URL(issuer)
+  const aliasHost = mtls?.origin === undefined ? undefined : new URL(mtls.origin).host
   const trusted = blockList(trustedProxies)
   return (ctx: Context, next: Next) => {
     const { req } = ctx
@@ -53,7 +57,10 @@ export function createRequestContext({
     const country = countryCode(told(countryHeader))
     const asn = asNumber(told(asnHeader))
     for (const name of FORWARDED) delete req.headers[name]
-    req.headers.host = host
+    // A certificate is believed from a trusted proxy alone: anybody else would write down another's.
+    if (!vouched && mtls !== undefined) delete req.headers[mtls.certificateHeader]
+    // The one other host is the operator's own word too: proofs of DPoP name the address that was asked.
+    req.headers.host = aliasHost !== undefined && req.headers.host === aliasHost ? aliasHost : host
     req.headers['x-forwarded-proto'] = protocol.slice(0, -1)
     req.headers['x-forwarded-for'] = ip
     const requestId = newId()

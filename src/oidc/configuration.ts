@@ -11,13 +11,26 @@ import {
 } from 'oidc-provider'
 import type { Config } from '../config.ts'
 import type { SessionLimits } from '../interaction/step.ts'
+import {
+  ENCRYPTION_ALGS,
+  ENCRYPTION_ENCS,
+  FAPI_ALGS,
+  isFapi,
+  MTLS_AUTH_METHODS,
+  REQUEST_ALGS,
+  RESPONSE_TYPES,
+  SIGNING_ALGS,
+} from '../platform/client_protocol.ts'
 import { CLAIMS, SCOPES } from './claims.ts'
 import { assertClaims } from './claims_parameter.ts'
 import { isCompactJws } from './compact_jws.ts'
 import { cookies } from './cookies.ts'
 import { createIntrospectionPolicy } from './introspection_policy.ts'
 import { type SigningKey, toEngineKeys } from './keys.ts'
+import { createMutualTls } from './mutual_tls.ts'
+import { type Pairwise, sectorOf } from './pairwise.ts'
 import { createPolicy, extraPrompts, type LevelDeps } from './policy.ts'
+import { assertRequestObject } from './request_objects.ts'
 import { createResourceServers } from './resource_servers.ts'
 
 export interface ConfigurationDeps {
@@ -39,12 +52,17 @@ export interface ConfigurationDeps {
   readonly renderError: (ctx: KoaContextWithOIDC, out: ErrorOut, error: Error) => Promise<void>
   readonly renderLogout: (ctx: KoaContextWithOIDC, form: string) => Promise<void>
   readonly renderLoggedOut: (ctx: KoaContextWithOIDC) => Promise<void>
+  /** The same bytes on every instance. */
+  readonly dpopNonceSecret: Buffer
+  readonly pairwise: Pairwise
   /** Guarded outbound fetch for `jwks_uri` and back-channel logout. */
   readonly fetch: (url: URL | string, options?: RequestInit) => Promise<Response>
 }
 
 /** Our metadata beside the registered ones; validated when a client is written. */
 const CLIENT_METADATA = [
+  'profile',
+  'require_dpop_nonce',
   'first_party',
   'brand',
   'upstreams',
@@ -94,7 +112,7 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
     },
     // Our own pages ask with it for the conversation to begin at another part (`recover`).
     extraParams: ['genkan_begin'],
-    ...clientRules(config),
+    ...clientRules(deps),
     ...tokenRules(config),
     interactions: {
       policy: createPolicy(prompts, deps),
@@ -107,40 +125,69 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
   } as Configuration
 }
 
-/** What clients may be (OAuth 2.1): code only, PKCE for everybody, exact redirects. */
-function clientRules(config: Config) {
+/** What clients may be (OAuth 2.1): code only, PKCE for everybody, exact redirects; the rest by their profile. */
+function clientRules({ config, pairwise }: ConfigurationDeps) {
+  const mtls = config.mtls === undefined ? [] : MTLS_AUTH_METHODS
   return {
-    responseTypes: ['code'],
-    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', 'none'],
+    responseTypes: config.legacyProfile ? [...RESPONSE_TYPES] : ['code'],
+    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', ...mtls, 'none'],
     clientDefaults: {
       grant_types: ['authorization_code', 'refresh_token'],
       response_types: ['code'],
       id_token_signed_response_alg: 'ES256',
+      authorization_signed_response_alg: 'ES256',
+      introspection_signed_response_alg: 'ES256',
       token_endpoint_auth_method: 'client_secret_basic',
     },
-    enabledJWA: {
-      idTokenSigningAlgValues: ['ES256', 'RS256', 'EdDSA'],
-      clientAuthSigningAlgValues: ['ES256', 'PS256', 'RS256', 'EdDSA'],
-      userinfoSigningAlgValues: ['ES256', 'RS256', 'EdDSA'],
-      introspectionSigningAlgValues: ['ES256', 'RS256', 'EdDSA'],
-      authorizationSigningAlgValues: ['ES256', 'RS256', 'EdDSA'],
-      requestObjectSigningAlgValues: ['ES256', 'PS256', 'RS256', 'EdDSA'],
-      dPoPSigningAlgValues: ['ES256', 'EdDSA'],
-    },
+    enabledJWA: algorithms(),
     extraClientMetadata: { properties: CLIENT_METADATA },
     allowOmittingSingleRegisteredRedirectUri: false,
     pkce: { required: (_ctx: KoaContextWithOIDC, client: Client) => client.require_pkce !== false },
     clientBasedCORS: (_ctx: KoaContextWithOIDC, origin: string, client: Client) =>
       ((client.cors_origins ?? []) as readonly string[]).includes(origin),
-    subjectTypes: ['public'],
+    subjectTypes: ['public', 'pairwise'],
+    pairwiseIdentifier: (_ctx: unknown, accountId: string, client: Client) =>
+      pairwise.subjectOf(accountId, sectorOf(client)),
     // The issuer is the audience of a client assertion (RFC 7523bis), or by the older rule the token endpoint (RFC 7523 §3):
     // one that is meant for another endpoint, or for somebody else as well, is refused.
-    assertJwtClientAuthClaimsAndHeader: async (ctx: KoaContextWithOIDC, claims: { aud?: unknown; iat?: unknown }) => {
+    assertJwtClientAuthClaimsAndHeader: async (
+      ctx: KoaContextWithOIDC,
+      { aud }: { aud?: unknown },
+      { alg }: { alg?: unknown },
+      client: Client,
+    ) => {
       if (!isCompactJws(ctx.oidc.params?.client_assertion)) throw new errors.InvalidClientAuth('not a compact JWS')
-      if (claims.aud === config.issuer || claims.aud === `${config.issuer}/token`) return
-      if (Array.isArray(claims.aud) && claims.aud.length === 1 && claims.aud[0] === config.issuer) return
+      if (isFapi(client.profile) && !FAPI_ALGS.includes(String(alg))) {
+        throw new errors.InvalidClientAuth(`${alg} is not allowed with profile ${client.profile}`)
+      }
+      if (aud === config.issuer) return
+      if (isFapi(client.profile)) throw new errors.InvalidClientAuth('the assertion audience must be the issuer alone')
+      if (aud === `${config.issuer}/token`) return
+      if (Array.isArray(aud) && aud.length === 1 && aud[0] === config.issuer) return
       throw new errors.InvalidClientAuth('the assertion audience must be the issuer')
     },
+  }
+}
+
+/** No algorithm with a shared secret: ours are kept as hashes, and the engine knows none. */
+function algorithms() {
+  const signing = [...SIGNING_ALGS]
+  const encryption = [...ENCRYPTION_ALGS]
+  const content = [...ENCRYPTION_ENCS]
+  return {
+    idTokenSigningAlgValues: signing,
+    userinfoSigningAlgValues: signing,
+    introspectionSigningAlgValues: signing,
+    authorizationSigningAlgValues: signing,
+    clientAuthSigningAlgValues: [...REQUEST_ALGS],
+    requestObjectSigningAlgValues: [...REQUEST_ALGS],
+    dPoPSigningAlgValues: ['ES256', 'EdDSA'],
+    ...{ idTokenEncryptionAlgValues: encryption, idTokenEncryptionEncValues: content },
+    ...{ userinfoEncryptionAlgValues: encryption, userinfoEncryptionEncValues: content },
+    ...{ introspectionEncryptionAlgValues: encryption, introspectionEncryptionEncValues: content },
+    ...{ authorizationEncryptionAlgValues: encryption, authorizationEncryptionEncValues: content },
+    // Requests are encrypted by nobody: TLS ends at us, and what must stay out of the browser is pushed (RFC 9126).
+    ...{ requestObjectEncryptionAlgValues: [], requestObjectEncryptionEncValues: [] },
   }
 }
 
@@ -150,7 +197,8 @@ function tokenRules(config: Config) {
   return {
     extraTokenClaims: async ({ oidc }: KoaContextWithOIDC, { kind }: { kind: string }) =>
       kind === 'ClientCredentials' ? machineClaims(oidc) : authenticationClaims(oidc),
-    rotateRefreshToken: true,
+    // FAPI 2.0 Security Profile §5.3.2.1: no rotation; their refresh tokens are bound to a key, or to one who has one.
+    rotateRefreshToken: ({ oidc }: KoaContextWithOIDC) => !isFapi(oidc.client?.profile),
     // Revoking one access token leaves the grant; everything else ends it whole.
     revokeGrantPolicy: (ctx: KoaContextWithOIDC) =>
       !(ctx.oidc.route === 'revocation' && ctx.oidc.entities.AccessToken !== undefined),
@@ -172,6 +220,8 @@ function tokenRules(config: Config) {
       RefreshToken: (_ctx: unknown, token: { totalLifetime(): number }, client: Client) => {
         const idle = number(client, 'refresh_idle_seconds') ?? tokens.refreshIdleSeconds
         const absolute = number(client, 'refresh_absolute_seconds') ?? tokens.refreshAbsoluteSeconds
+        // It is never given anew, so there is no use by which it could be told to be idle.
+        if (isFapi(client.profile)) return absolute
         return Math.max(1, Math.min(idle, absolute - token.totalLifetime()))
       },
       Session: (_ctx: unknown, { startedAt, limits }: { startedAt?: number; limits?: SessionLimits }) => {
@@ -206,12 +256,20 @@ function features(deps: ConfigurationDeps) {
     clientCredentials: { enabled: true },
     dPoP: {
       enabled: true,
-      // We give no nonces. The engine asks here before it reads a proof, so another spelling of one is refused here (A68).
+      nonceSecret: deps.dpopNonceSecret,
+      // The engine asks here before it reads a proof, so another spelling of one is refused here (A68).
       requireNonce: (ctx: KoaContextWithOIDC) => {
         if (!isCompactJws(ctx.get('DPoP'))) throw new errors.InvalidDpopProof('the DPoP proof is not a compact JWS')
-        return false
+        return ctx.oidc.client?.require_dpop_nonce === true
       },
     },
+    encryption: { enabled: true },
+    fapi: { enabled: true, profile: (_ctx: unknown, client?: Client) => (isFapi(client?.profile) ? '2.0' : undefined) },
+    jwtIntrospection: { enabled: true },
+    jwtResponseModes: { enabled: true },
+    jwtUserinfo: { enabled: true },
+    mTLS: createMutualTls(deps.config.mtls, deps.now),
+    requestObjects: { enabled: true, assertJwtClaimsAndHeader: assertRequestObject },
     externalSigningSupport: { enabled: true, ack: 'experimental-01' },
     introspection: { enabled: true, allowedPolicy: createIntrospectionPolicy(deps.findClient) },
     revocation: { enabled: true },

@@ -9,6 +9,7 @@ import type { Client, KoaContextWithOIDC } from 'oidc-provider'
 import type { AccountState } from './adapter/adapter.ts'
 import { isCompactJws } from './compact_jws.ts'
 import { createIntrospectionPolicy } from './introspection_policy.ts'
+import { type Pairwise, sectorOf } from './pairwise.ts'
 
 export interface JwtIntrospectionDeps {
   readonly issuer: string
@@ -18,10 +19,11 @@ export interface JwtIntrospectionDeps {
     readonly { readonly kid: string; readonly alg: string; readonly publicJwk: object }[]
   >
   readonly findClient: (clientId: string) => Promise<object | undefined>
+  readonly pairwise: Pick<Pairwise, 'accountOf'>
   readonly accountState: (accountId: string) => Promise<AccountState | undefined>
 }
 
-const INACTIVE = { active: false }
+const INACTIVE: Told = { active: false }
 /** What RFC 7662 §2.2 and RFC 9470 §6.2 have a member for; nothing else that a token may carry. */
 const TOLD = ['iss', 'sub', 'aud', 'client_id', 'scope', 'exp', 'iat', 'jti', 'cnf', 'acr', 'amr', 'auth_time']
 
@@ -34,8 +36,44 @@ export function createJwtIntrospection(deps: JwtIntrospectionDeps): Middleware {
     const refused = ctx.status === 400 && (ctx.body as { error?: unknown } | null)?.error === 'unsupported_token_type'
     if (!refused || oidc?.route !== 'introspection' || oidc.client === undefined) return
     ctx.status = 200
-    ctx.body = await introspect(deps, allowed, ctx as unknown as KoaContextWithOIDC, oidc.client)
+    await answer(ctx, oidc, await introspect(deps, allowed, ctx as unknown as KoaContextWithOIDC, oidc.client))
   }
+}
+
+const SIGNED = 'application/token-introspection+jwt'
+
+/** As the engine gives its own answers: signed for a client that has said by what and accepts it (RFC 9701 §4 and §5). */
+async function answer(ctx: Context, { client, provider }: KoaContextWithOIDC['oidc'], told: Told): Promise<void> {
+  const isSigned = client?.introspectionSignedResponseAlg !== undefined
+  const isEncrypted = client?.introspectionEncryptedResponseAlg !== undefined
+  const accepts = ctx.accepts('json', SIGNED)
+  if (isEncrypted && accepts !== SIGNED) {
+    ctx.status = 400
+    const description = `introspection must be requested with Accept: ${SIGNED} for this client`
+    ctx.body = { error: 'invalid_request', error_description: description }
+    return
+  }
+  if (!(isSigned || isEncrypted) || accepts !== SIGNED) {
+    ctx.body = told
+    return
+  }
+  const { IdToken } = provider as unknown as {
+    IdToken: new (claims: object, options: { ctx: unknown }) => SignedAnswer
+  }
+  const token = new IdToken({}, { ctx })
+  token.extra = { token_introspection: told, aud: told.aud }
+  ctx.body = await token.issue({ use: 'introspection' })
+  ctx.type = `${SIGNED}; charset=utf-8`
+}
+
+interface SignedAnswer {
+  extra: object
+  issue(options: { use: 'introspection' }): Promise<string>
+}
+
+interface Told {
+  readonly active: boolean
+  readonly [member: string]: unknown
 }
 
 async function introspect(
@@ -43,16 +81,23 @@ async function introspect(
   allowed: ReturnType<typeof createIntrospectionPolicy>,
   ctx: KoaContextWithOIDC,
   asker: Client,
-): Promise<object> {
+): Promise<Told> {
   const claims = await verified(deps, ctx.oidc.params?.token)
   const clientId = claims?.client_id
   if (claims === undefined || typeof clientId !== 'string') return INACTIVE
   if (!(await allowed(ctx, asker, { clientId, aud: claims.aud }))) return INACTIVE
   // A machine's token is about the machine itself (RFC 9068 §2.2).
-  const isPerson = claims.sub !== clientId
-  if (isPerson && (await deps.accountState(String(claims.sub)))?.active !== true) return INACTIVE
+  if (claims.sub !== clientId) {
+    const account = await accountOf(deps, String(claims.sub), await ctx.oidc.provider.Client.find(clientId))
+    if (account === undefined || (await deps.accountState(account))?.active !== true) return INACTIVE
+  }
   const told = TOLD.flatMap((name) => (claims[name] === undefined ? [] : [[name, claims[name]] as const]))
-  return { active: true, ...Object.fromEntries(told), token_type: claims.cnf === undefined ? 'Bearer' : 'DPoP' }
+  return { active: true, ...Object.fromEntries(told), token_type: tokenType(claims.cnf) }
+}
+
+/** Whose subject it is to the client that the token was given to. */
+async function accountOf({ pairwise }: JwtIntrospectionDeps, subject: string, client: Client | undefined) {
+  return client?.subjectType === 'pairwise' ? pairwise.accountOf(subject, sectorOf(client)) : subject
 }
 
 /** The claims of one of our access tokens that is good now; undefined for everything else (A68, A69). */
@@ -71,4 +116,9 @@ async function verified(
   } catch {
     return undefined
   }
+}
+
+/** A token that is bound to a certificate is a Bearer token that needs more (RFC 8705 §3.2). */
+function tokenType(cnf: unknown): 'Bearer' | 'DPoP' {
+  return cnf !== null && typeof cnf === 'object' && 'jkt' in cnf ? 'DPoP' : 'Bearer'
 }

@@ -5,6 +5,7 @@ import { type Levels, met, wishesOf } from '../interaction/levels.ts'
 import type { EnrolmentPolicy } from '../interaction/step.ts'
 import { claimsAsked, consentIn, verifiedIn } from './grants.ts'
 import { secondFactorOf } from './pages.ts'
+import { type Pairwise, sectorOf } from './pairwise.ts'
 import { proofsOf } from './session_proofs.ts'
 
 const { base, Check, Prompt } = interactionPolicy
@@ -19,7 +20,7 @@ export function createPolicy(extra: readonly string[], deps: LevelDeps) {
   const policy = base()
   const login = policy.get('login')
   login?.checks.add(accountGone())
-  login?.checks.add(expectedAccount())
+  login?.checks.add(expectedAccount(deps))
   for (const reason of ['essential_acrs', 'essential_acr']) login?.checks.remove(reason)
   login?.checks.add(level(deps))
   login?.checks.add(enrolment(deps))
@@ -63,15 +64,18 @@ function accountGone() {
  * The client named whom it expects (`id_token_hint`, or a value of `sub`), and somebody else has just signed in: an error,
  * never a token of the other (OIDC Core §3.1.2.1, §5.5.1). The engine looks at the hint before the sign-in only.
  */
-function expectedAccount() {
-  return new Check('expected_account', 'End-User authentication is required', 'login_required', ({ oidc }) => {
+function expectedAccount({ pairwise }: LevelDeps) {
+  return new Check('expected_account', 'End-User authentication is required', 'login_required', async ({ oidc }) => {
     const { accountId } = (oidc.result?.login ?? {}) as { accountId?: string }
     const { id_token_hint: hint } = oidc.params as { id_token_hint?: string }
     const { sub } = (oidc.claims?.id_token ?? {}) as { sub?: { value?: unknown } | null }
     const expected = [hint === undefined ? undefined : subjectOf(hint), sub?.value].filter(
       (value) => value !== undefined,
     )
-    if (accountId !== undefined && expected.some((value) => value !== accountId)) {
+    if (accountId === undefined || expected.length === 0) return Check.NO_NEED_TO_PROMPT
+    const subject =
+      oidc.client?.subjectType === 'pairwise' ? await pairwise.subjectOf(accountId, sectorOf(oidc.client)) : accountId
+    if (expected.some((value) => value !== subject)) {
       throw new errors.LoginRequired('another end-user than the expected one signed in')
     }
     return Check.NO_NEED_TO_PROMPT
@@ -87,6 +91,7 @@ function subjectOf(idToken: string): unknown {
 export interface LevelDeps {
   readonly levels: Levels
   readonly now: () => Date
+  readonly pairwise: Pick<Pairwise, 'subjectOf'>
   readonly accountState: (accountId: string) => Promise<{ readonly enrolled?: boolean | undefined } | undefined>
   /** The one provider that signs the account in, where the domain of its address is closed to everything else. */
   readonly confinedTo: (accountId: string) => Promise<string | undefined>

@@ -31,6 +31,7 @@ export function createProvider(given: OidcDeps): Provider {
     findConsent: guard(given.findConsent),
     verifiedOf: guard(given.verifiedOf),
     interactionOpened: guard(given.interactionOpened),
+    pairwise: { ...given.pairwise, subjectOf: guard(given.pairwise.subjectOf) },
     deviceChanged: guard(given.deviceChanged),
   }
   const { config, clock } = deps

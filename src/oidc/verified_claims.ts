@@ -2,7 +2,6 @@
  * Verified claims (OpenID Connect for Identity Assurance 1.0): which a request asks for, and which of them may be released.
  * Only what was asked for by name, by a client that may have it, and was agreed to; what does not fit is left out in silence.
  */
-import type { Middleware } from 'koa'
 import type { Client, Grant } from 'oidc-provider'
 import {
   readVerifiedPermission,
@@ -19,22 +18,6 @@ export interface VerifiedRecord {
   readonly evidence: string
   readonly claims: { readonly [claim: string]: string }
   readonly verifiedAt: Date
-}
-
-/** What the discovery document says beside `verified_claims_supported`; undefined while no provider identifies anybody. */
-export type VerifiedMetadata = { readonly [member: string]: unknown }
-
-/** Providers of identification come and go while the engine stays: their part of the discovery document is told beside it. */
-export function createVerifiedDiscovery(metadata: () => Promise<VerifiedMetadata | undefined>): Middleware {
-  return async (ctx, next) => {
-    await next()
-    const { oidc, body } = ctx as { oidc?: { route?: string }; body: unknown }
-    if (oidc?.route !== 'discovery' || !isObject(body)) return
-    const said = await metadata()
-    const claims = (body.claims_supported ?? []) as readonly string[]
-    const without = { claims_supported: claims.filter((claim) => claim !== VERIFIED_CLAIMS) }
-    ctx.body = { ...body, ...(said === undefined ? without : { verified_claims_supported: true, ...said }) }
-  }
 }
 
 type Members = { readonly [name: string]: unknown }

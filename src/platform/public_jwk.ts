@@ -1,12 +1,12 @@
 /** A public key as others hand it to us (RFC 7517): with its needed members, and without the private ones. */
 import { z } from 'zod'
 
-/** A signing key; a private member is refused, so that nobody leaves one here by mistake. */
+/** A key for signatures or encryption; a private member is refused, so that nobody leaves one here by mistake. */
 export const publicJwk = z
   .looseObject({
     kty: z.enum(['EC', 'RSA', 'OKP']),
     kid: z.string().min(1).optional(),
-    use: z.literal('sig').optional(),
+    use: z.enum(['sig', 'enc']).optional(),
   })
   .superRefine((key, context) => {
     const secret = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'].find((name) => name in key)

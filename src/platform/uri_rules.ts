@@ -2,11 +2,20 @@
  * What is wrong with a URI that other parties hand us to keep. Redirects, logouts and origins are compared as strings
  * (RFC 9700 §4.1), so each has one spelling only.
  */
+import { z } from 'zod'
+
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
 const URI_LENGTH = 2048
 
 /** Says what is wrong, or undefined. */
 export type UriCheck = (value: string) => string | undefined
+
+/** A text that the check finds nothing wrong with. */
+export const checkedUri = (check: UriCheck) =>
+  z.string().superRefine((value, context) => {
+    const message = check(value)
+    if (message !== undefined) context.addIssue({ code: 'custom', message })
+  })
 
 function spelling(value: string): string | undefined {
   if (value.length > URI_LENGTH) return `is longer than ${URI_LENGTH} characters`

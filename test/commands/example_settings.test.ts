@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from '@jest/globals'
 import { loadConfig } from '../../src/config.ts'
 import { readDeclaration } from '../../src/features/brands/schema.ts'
-import { parseDeclarations } from '../../src/features/clients/schema.ts'
+import { parseDeclarations } from '../../src/features/clients/rules.ts'
 import { readProofings } from '../../src/features/proofings/schema.ts'
 import { readSettings } from '../../src/features/upstreams/schema.ts'
 import { SCOPES } from '../../src/oidc/claims.ts'
@@ -38,6 +38,7 @@ describe('settings that people copy', () => {
       resources: new Set(config.resources.map(({ identifier }) => identifier)),
       locales: new Set(['en', 'fi']),
       acrs: new Set(config.levels.map(({ acr }) => acr)),
+      ...{ legacy: config.legacyProfile, mtls: config.mtls !== undefined },
     })
     expect(problems).toEqual([])
     expect(wanted.length).toBeGreaterThan(3)

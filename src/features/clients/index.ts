@@ -5,12 +5,13 @@
  * (`oidc/`), consent to `consents`, what a disabled client's grants may do to the engine, which finds no client any more.
  */
 import type { Feature } from '../../feature.ts'
+import type { Abilities } from '../../platform/client_protocol.ts'
 import { equal, newId, newToken, sha256 } from '../../platform/ids.ts'
 import { createLastUses } from '../../platform/last_uses.ts'
 import type { Database, Tx } from '../../platform/postgres.ts'
 import { clientError } from './errors.ts'
 import { clientRepository } from './repository.ts'
-import type { Declaration } from './schema.ts'
+import type { Declaration } from './rules.ts'
 import { type ClientsDeps, type ClientsService, createClientsService } from './service.ts'
 import { ACCOUNT_CLIENT_ID } from './types.ts'
 
@@ -31,6 +32,8 @@ export type ClientsFeatureDeps = Pick<ClientsDeps, 'outbox' | 'invalidation' | '
   readonly locales: readonly string[]
   /** Levels of authentication that there are. */
   readonly acrs: readonly string[]
+  /** Whether there are clients of the `legacy` profile, and such that show certificates. */
+  readonly abilities: Abilities
   /** Configured resource servers; their scopes are known too. */
   readonly resources: readonly { readonly identifier: string; readonly scopes: readonly string[] }[]
 }
@@ -67,6 +70,7 @@ export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
       resources: new Set(resources.map((resource) => resource.identifier)),
       locales: new Set(locales),
       acrs: new Set(acrs),
+      ...deps.abilities,
     },
     newId,
     newToken,

@@ -3,27 +3,29 @@
  * misspelt restriction is never silently absent.
  */
 import { z } from 'zod'
+import { protocolMembers, REQUEST_ALGS } from '../../platform/client_protocol.ts'
 import { displayName } from '../../platform/display_name.ts'
 import { publicJwk } from '../../platform/public_jwk.ts'
-import { nativeUriProblem, originProblem, type UriCheck, webUriProblem } from '../../platform/uri_rules.ts'
+import { checkedUri, originProblem, webUriProblem } from '../../platform/uri_rules.ts'
 import { registrationFieldsSchema } from '../registration/types.ts'
 
-const YEAR = 31_536_000
+/** Seconds. */
+export const YEAR = 31_536_000
 
-/** Signature algorithms of ID tokens; keys of all three are published. */
-const SIGNING_ALGS = ['ES256', 'RS256', 'EdDSA'] as const
-const ASSERTION_ALGS = ['ES256', 'RS256', 'PS256', 'EdDSA'] as const
-
-const checked = (check: UriCheck) =>
-  z.string().superRefine((value, context) => {
-    const message = check(value)
-    if (message !== undefined) context.addIssue({ code: 'custom', message })
-  })
-
-const uri = checked(webUriProblem)
+const uri = checkedUri(webUriProblem)
 const isSet = (list: readonly string[]) => new Set(list).size === list.length
 const unique = <T extends z.ZodType<string>>(item: T, most: number) =>
   z.array(item).max(most).refine(isSet, 'has an entry twice')
+
+const AUTH_METHODS = [
+  'none',
+  'client_secret_basic',
+  'client_secret_post',
+  'private_key_jwt',
+  'tls_client_auth',
+  'self_signed_tls_client_auth',
+] as const
+const GRANT_TYPES = ['authorization_code', 'implicit', 'refresh_token', 'client_credentials'] as const
 
 const lifetime = (most: number, least = 60) => z.int().min(least).max(most).optional()
 
@@ -49,11 +51,10 @@ export const metadataSchema = z.strictObject({
   application_type: z.enum(['web', 'native']),
   redirect_uris: unique(z.string(), 50),
   post_logout_redirect_uris: unique(z.string(), 50),
-  token_endpoint_auth_method: z.enum(['none', 'client_secret_basic', 'client_secret_post', 'private_key_jwt']),
-  token_endpoint_auth_signing_alg: z.enum(ASSERTION_ALGS).optional(),
-  id_token_signed_response_alg: z.enum(SIGNING_ALGS),
-  grant_types: unique(z.enum(['authorization_code', 'refresh_token', 'client_credentials']), 3).min(1),
-  response_types: z.array(z.literal('code')).max(1),
+  ...protocolMembers,
+  token_endpoint_auth_method: z.enum(AUTH_METHODS),
+  token_endpoint_auth_signing_alg: z.enum(REQUEST_ALGS).optional(),
+  grant_types: unique(z.enum(GRANT_TYPES), GRANT_TYPES.length).min(1),
   jwks: z.strictObject({ keys: z.array(publicJwk).min(1).max(20) }).optional(),
   jwks_uri: uri.optional(),
   scope,
@@ -62,7 +63,7 @@ export const metadataSchema = z.strictObject({
   resource_server_for: unique(z.url(), 50).optional(),
   /** The organization that a machine acts for: claim `org_id` of its own tokens. */
   organization_id: z.string().regex(CLIENT_ID, ID_PROBLEM).optional(),
-  cors_origins: unique(checked(originProblem), 50),
+  cors_origins: unique(checkedUri(originProblem), 50),
   first_party: z.boolean(),
   /** The brand of its pages and mails; without one, the default brand. */
   brand: z.string().min(1).max(40).optional(),
@@ -92,211 +93,4 @@ export const metadataSchema = z.strictObject({
   refresh_grace_seconds: lifetime(60, 0),
 })
 
-type Metadata = z.output<typeof metadataSchema>
-export type Problem = readonly [field: keyof Metadata, message: string]
-
-/** Fills in what was left out. Each default is the safe one. */
-function withDefaults(given: Readonly<Record<string, unknown>>): Record<string, unknown> {
-  const grants = Array.isArray(given.grant_types) ? given.grant_types : ['authorization_code', 'refresh_token']
-  const browser = grants.includes('authorization_code')
-  return {
-    client_name: given.client_id,
-    application_type: 'web',
-    redirect_uris: [],
-    post_logout_redirect_uris: [],
-    token_endpoint_auth_method: 'client_secret_basic',
-    id_token_signed_response_alg: 'ES256',
-    grant_types: grants,
-    response_types: browser ? ['code'] : [],
-    ...(browser ? { scope: 'openid profile email' } : {}),
-    resources: [],
-    cors_origins: [],
-    first_party: false,
-    require_pkce: true,
-    // Logout of one session needs its `sid`, and without this the engine leaves it out.
-    backchannel_logout_session_required: given.backchannel_logout_uri !== undefined,
-    ...given,
-  }
-}
-
-/** Rules across members, as a table: each row names the member to mend. */
-const RULES: readonly ((m: Metadata) => Problem | undefined)[] = [
-  (m) => uriProblem('redirect_uris', m.redirect_uris, m.application_type),
-  (m) => uriProblem('post_logout_redirect_uris', m.post_logout_redirect_uris, m.application_type),
-  (m) =>
-    uses(m, 'authorization_code') && m.redirect_uris.length === 0 ? ['redirect_uris', 'must have one'] : undefined,
-  (m) =>
-    !uses(m, 'authorization_code') && m.redirect_uris.length > 0
-      ? ['redirect_uris', 'are for authorization_code only']
-      : undefined,
-  (m) =>
-    uses(m, 'authorization_code') !== m.response_types.includes('code')
-      ? ['response_types', 'must be ["code"] with authorization_code and else []']
-      : undefined,
-  (m) =>
-    uses(m, 'refresh_token') && !uses(m, 'authorization_code')
-      ? ['grant_types', 'refresh_token needs authorization_code']
-      : undefined,
-  (m) =>
-    uses(m, 'client_credentials') && isPublic(m)
-      ? ['grant_types', 'client_credentials needs a confidential client (token_endpoint_auth_method other than none)']
-      : undefined,
-  (m) =>
-    m.organization_id !== undefined && !uses(m, 'client_credentials')
-      ? ['organization_id', 'is for client_credentials: tokens of people do not carry it']
-      : undefined,
-  // RFC 9700 §2.1.1: a public client without PKCE loses its codes to whoever intercepts them.
-  (m) => (isPublic(m) && !m.require_pkce ? ['require_pkce', 'can be false for confidential clients only'] : undefined),
-  (m) =>
-    m.jwks !== undefined && m.jwks_uri !== undefined ? ['jwks_uri', 'cannot be given together with jwks'] : undefined,
-  (m) =>
-    usesKeys(m) && m.jwks === undefined && m.jwks_uri === undefined
-      ? ['jwks', 'or jwks_uri is needed for private_key_jwt']
-      : undefined,
-  (m) =>
-    !usesKeys(m) && m.token_endpoint_auth_signing_alg !== undefined
-      ? ['token_endpoint_auth_signing_alg', 'is for private_key_jwt only']
-      : undefined,
-  (m) =>
-    m.scope.split(' ').includes('offline_access') && !uses(m, 'refresh_token')
-      ? ['scope', 'offline_access needs the grant type refresh_token']
-      : undefined,
-  (m) =>
-    (m.refresh_idle_seconds ?? 0) > (m.refresh_absolute_seconds ?? YEAR)
-      ? ['refresh_idle_seconds', 'is longer than refresh_absolute_seconds']
-      : undefined,
-  (m) =>
-    m.second_factor_grace !== undefined && m.second_factor !== 'required'
-      ? ['second_factor_grace', 'is for second_factor: required']
-      : undefined,
-  (m) =>
-    m.backchannel_logout_session_required && m.backchannel_logout_uri === undefined
-      ? ['backchannel_logout_session_required', 'needs backchannel_logout_uri']
-      : undefined,
-]
-
-/** Problems that only the whole metadata shows. */
-function crossProblems(metadata: Metadata): Problem[] {
-  return RULES.map((rule) => rule(metadata)).filter((problem) => problem !== undefined)
-}
-
-function uriProblem(
-  field: 'redirect_uris' | 'post_logout_redirect_uris',
-  uris: readonly string[],
-  type: string,
-): Problem | undefined {
-  const check = type === 'native' ? nativeUriProblem : webUriProblem
-  const found = uris.map((value) => ({ value, problem: check(value) })).find(({ problem }) => problem !== undefined)
-  return found === undefined ? undefined : [field, `${JSON.stringify(found.value)} ${found.problem}`]
-}
-
-function uses(metadata: Metadata, grant: Metadata['grant_types'][number]): boolean {
-  return metadata.grant_types.includes(grant)
-}
-
-function isPublic(metadata: Metadata): boolean {
-  return metadata.token_endpoint_auth_method === 'none'
-}
-
-function usesKeys(metadata: Metadata): boolean {
-  return metadata.token_endpoint_auth_method === 'private_key_jwt'
-}
-
-/** What of its kind this provider knows; any other name would fail in the engine at the first request. */
-export type Known = Readonly<Record<'scopes' | 'resources' | 'locales' | 'acrs', ReadonlySet<string>>>
-
-/** A secret given in a declaration: as long as a random one, since it is hashed without salt or stretching. */
-const secretSchema = z.string().regex(/^[\x21-\x7E]{32,200}$/)
-const SECRET_PROBLEM =
-  'client_secret: must be 32 to 200 printable characters without blanks (openssl rand -base64 32), or a list of up to 5'
-const secretsSchema = z
-  .union([secretSchema, z.array(secretSchema).min(1).max(5)])
-  .optional()
-  .transform((value) => (value === undefined ? [] : [value].flat()))
-
-export type Parsed =
-  | { readonly ok: true; readonly metadata: Metadata; readonly secrets: readonly string[] }
-  | { readonly ok: false; readonly problems: readonly string[] }
-
-/** Checks metadata as given by an operator, with defaults filled in. Problems read `field: what is wrong`. */
-export function parseMetadata(given: Readonly<Record<string, unknown>>, known: Known): Parsed {
-  const { client_secret: secret, ...rest } = given
-  const secrets = secretsSchema.safeParse(secret)
-  const parsed = metadataSchema.safeParse(withDefaults(rest))
-  if (!parsed.success || !secrets.success) {
-    const problems = [...(parsed.error?.issues.flatMap(describe) ?? []), ...(secrets.success ? [] : [SECRET_PROBLEM])]
-    return { ok: false, problems }
-  }
-  const { data: metadata } = parsed
-  const problems = [...crossProblems(metadata), ...unknownNames(metadata, known)].map((problem) => problem.join(': '))
-  if (secrets.data.length > 0 && !hasSecrets(metadata)) {
-    problems.push(`client_secret: is not used with token_endpoint_auth_method ${metadata.token_endpoint_auth_method}`)
-  }
-  return problems.length > 0 ? { ok: false, problems } : { ok: true, metadata, secrets: secrets.data }
-}
-
-/** Whether the client authenticates with a secret. */
-export function hasSecrets(metadata: Pick<Metadata, 'token_endpoint_auth_method'>): boolean {
-  return metadata.token_endpoint_auth_method.startsWith('client_secret_')
-}
-
-function unknownNames(metadata: Metadata, known: Known): Problem[] {
-  const scopes = metadata.scope.split(' ').filter((name) => !known.scopes.has(name))
-  const servers = (['resources', 'resource_server_for'] as const).flatMap((field) =>
-    (metadata[field] ?? []).filter((name) => !known.resources.has(name)).map((name) => ({ field, name })),
-  )
-  const { default_locale: locale, default_acr_values: acrs = [], minimum_acr: least } = metadata
-  const languages = [...known.locales].join(', ')
-  const levels = [
-    ...acrs.map((acr) => ['default_acr_values', acr] as const),
-    ...(least === undefined ? [] : [['minimum_acr', least] as const]),
-  ].filter(([, acr]) => !known.acrs.has(acr))
-  return [
-    ...(locale === undefined || known.locales.has(locale)
-      ? []
-      : [['default_locale', `${JSON.stringify(locale)} is none of ${languages}`] as const]),
-    ...levels.map(
-      ([field, acr]): Problem => [field, `${JSON.stringify(acr)} is none of ${[...known.acrs].join(', ')}`],
-    ),
-    ...scopes.map((name): Problem => ['scope', `${JSON.stringify(name)} is not a scope of this provider`]),
-    ...servers.map(
-      ({ field, name }): Problem => [field, `${JSON.stringify(name)} is not a configured resource server`],
-    ),
-  ]
-}
-
-function describe(issue: z.core.$ZodIssue): string[] {
-  if (issue.code === 'unrecognized_keys' && issue.path.length === 0) {
-    return issue.keys.map((key) => `${key}: is not client metadata that Genkan knows`)
-  }
-  return [`${issue.path.join('.')}: ${issue.message}`]
-}
-
-export type Declaration = { readonly client_id: string; readonly [member: string]: unknown }
-
-export interface Declared {
-  readonly metadata: Metadata
-  readonly secrets: readonly string[]
-}
-
-/** Checks all declarations and reports all problems together. */
-export function parseDeclarations(
-  declarations: readonly Declaration[],
-  known: Known,
-): { wanted: Declared[]; problems: string[] } {
-  const problems: string[] = []
-  const wanted: Declared[] = []
-  const ids = new Set<string>()
-  for (const declared of declarations) {
-    const parsed = parseMetadata(declared, known)
-    if (ids.has(declared.client_id)) problems.push(`clients.${declared.client_id}: client_id is taken`)
-    ids.add(declared.client_id)
-    if (!parsed.ok) problems.push(...parsed.problems.map((problem) => `clients.${declared.client_id}.${problem}`))
-    else if (hasSecrets(parsed.metadata) && parsed.secrets.length === 0) {
-      problems.push(
-        `clients.${declared.client_id}.client_secret: is needed for ${parsed.metadata.token_endpoint_auth_method}`,
-      )
-    } else wanted.push(parsed)
-  }
-  return { wanted, problems }
-}
+export type Metadata = z.output<typeof metadataSchema>

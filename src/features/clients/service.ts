@@ -8,15 +8,8 @@ import type { Tx } from '../../platform/postgres.ts'
 import { createRowCache } from '../../platform/row_cache.ts'
 import { clientError } from './errors.ts'
 import type { ClientRepository } from './repository.ts'
-import {
-  type Declaration,
-  type Declared,
-  hasSecrets,
-  isClientId,
-  type Known,
-  parseDeclarations,
-  parseMetadata,
-} from './schema.ts'
+import { type Declaration, type Declared, hasSecrets, type Known, parseDeclarations, parseMetadata } from './rules.ts'
+import { isClientId } from './schema.ts'
 import {
   ACCOUNT_CLIENT_ID,
   CLIENTS_TOPIC,

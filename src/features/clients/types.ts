@@ -2,7 +2,9 @@
 import type { z } from 'zod'
 import type { Fact } from '../../events.ts'
 import { type Changes, changesOf, type Values } from '../../platform/changes.ts'
-import type { Known, metadataSchema } from './schema.ts'
+import { lacking } from '../../platform/client_protocol.ts'
+import type { Known } from './rules.ts'
+import type { metadataSchema } from './schema.ts'
 
 /** Checked metadata: OpenID Connect Dynamic Registration names, plus ours. Deep frozen in records. */
 export type ClientMetadata = Readonly<z.output<typeof metadataSchema>>
@@ -85,9 +87,11 @@ export function switched(deps: Macs, clientId: string, disabled: boolean, actor:
 /**
  * Drops scopes, resource servers and default levels that have left the configuration: the engine would refuse the whole
  * client for one. A `minimum_acr` stays: of a level that is not there any more the highest one takes the place.
+ * @returns undefined for a client that this server is no longer set up to serve
  */
-export function limitTo<R extends { readonly metadata: ClientMetadata }>(record: R, known: Known): R {
+export function limitTo<R extends { readonly metadata: ClientMetadata }>(record: R, known: Known): R | undefined {
   const { metadata } = record
+  if (lacking(metadata, known) !== undefined) return undefined
   const scopes = metadata.scope.split(' ').filter((name) => known.scopes.has(name))
   const resources = metadata.resources.filter((name) => known.resources.has(name))
   const acrs = metadata.default_acr_values?.filter((name) => known.acrs.has(name))

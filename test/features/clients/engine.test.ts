@@ -2,7 +2,7 @@ import { generateKeyPairSync } from 'node:crypto'
 import { describe, expect, it } from '@jest/globals'
 import { Provider } from 'oidc-provider'
 import { loadConfig } from '../../../src/config.ts'
-import { parseMetadata } from '../../../src/features/clients/schema.ts'
+import { parseMetadata } from '../../../src/features/clients/rules.ts'
 import { SCOPES } from '../../../src/oidc/claims.ts'
 import { createConfiguration } from '../../../src/oidc/configuration.ts'
 import { adaptModels } from '../../../src/oidc/models.ts'
@@ -60,6 +60,7 @@ describe('metadata that was accepted is taken by the engine', () => {
     resources: new Set([RESOURCE.identifier]),
     locales: new Set(['en', 'fi']),
     acrs: new Set(['urn:genkan:acr:basic', 'urn:genkan:acr:mfa', 'phr']),
+    ...{ legacy: false, mtls: false },
   }
   const web = { client_id: 'web', redirect_uris: ['https://app.example.com/callback'] }
 

@@ -1,11 +1,12 @@
 import { describe, expect, it } from '@jest/globals'
-import { parseDeclarations, parseMetadata } from '../../../src/features/clients/schema.ts'
+import { parseDeclarations, parseMetadata } from '../../../src/features/clients/rules.ts'
 
 const known = {
   scopes: new Set(['openid', 'profile', 'email', 'offline_access', 'orders:read']),
   resources: new Set(['https://api.example.com']),
   locales: new Set(['en', 'fi']),
   acrs: new Set(['urn:genkan:acr:basic', 'urn:genkan:acr:mfa', 'phr']),
+  ...{ legacy: false, mtls: false },
 }
 const web = {
   client_id: 'web',
@@ -118,7 +119,7 @@ describe('rules across members', () => {
     ['grant_types', { grant_types: ['authorization_code', 'client_credentials'], token_endpoint_auth_method: 'none' }],
     ['grant_types', { grant_types: ['refresh_token'], redirect_uris: [], scope: 'openid' }],
     ['grant_types', { grant_types: [] }],
-    ['grant_types.0', { grant_types: ['implicit'], redirect_uris: [], scope: 'openid' }],
+    ['grant_types.0', { grant_types: ['password'], redirect_uris: [], scope: 'openid' }],
     ['response_types.0', { response_types: ['token'] }],
     ['response_types', { response_types: [] }],
     ['jwks', { token_endpoint_auth_method: 'private_key_jwt' }],

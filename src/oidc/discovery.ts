@@ -1,0 +1,40 @@
+/** What the discovery document says beside the engine's own words. */
+import type { Middleware } from 'koa'
+import { VERIFIED_CLAIMS } from '../interaction/verified_claims.ts'
+import { endpointAliases } from './mutual_tls.ts'
+import { isObject } from './verified_claims.ts'
+
+/** What is said beside `verified_claims_supported`; undefined while no provider identifies anybody. */
+export type VerifiedMetadata = { readonly [member: string]: unknown }
+
+export interface DiscoveryDeps {
+  readonly issuer: string
+  /** Where certificates of clients are asked for, when that is elsewhere. */
+  readonly mtlsOrigin: string | undefined
+  /** Providers of identification come and go while the engine stays. */
+  readonly verified: () => Promise<VerifiedMetadata | undefined>
+}
+
+/** Builds the middleware in front of the engine that completes both metadata documents. */
+export function createDiscovery({ issuer, mtlsOrigin, verified }: DiscoveryDeps): Middleware {
+  return async (ctx, next) => {
+    await next()
+    const { oidc, body } = ctx as { oidc?: { route?: string }; body: unknown }
+    if (oidc?.route !== 'discovery' || !isObject(body)) return
+    const said = await verified()
+    const claims = (body.claims_supported ?? []) as readonly string[]
+    const document = {
+      ...body,
+      ...(said === undefined
+        ? { claims_supported: claims.filter((claim) => claim !== VERIFIED_CLAIMS) }
+        : { verified_claims_supported: true, ...said }),
+      ...(mtlsOrigin !== undefined && { mtls_endpoint_aliases: endpointAliases(body, issuer, mtlsOrigin) }),
+    }
+    ctx.body = Object.fromEntries(Object.entries(document).filter(([, value]) => !isEmpty(value)))
+  }
+}
+
+/** RFC 8414 §3.2: a member with zero elements is left out. */
+function isEmpty(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 0
+}

@@ -1,0 +1,49 @@
+/** Mutual TLS (RFC 8705) behind a proxy that ends it: authentication by certificate, and tokens bound to one. */
+import { X509Certificate } from 'node:crypto'
+import type { KoaContextWithOIDC } from 'oidc-provider'
+import type { Config } from '../config.ts'
+import { hasSubject, isIssuedBy, readCertificate } from '../platform/client_certificate.ts'
+import type { CERTIFICATE_SUBJECTS } from '../platform/client_protocol.ts'
+
+type Subject = (typeof CERTIFICATE_SUBJECTS)[number]
+
+/** Endpoints that programs use, by their members of discovery: where a certificate is asked for (RFC 8705 §5). */
+const ALIASED = [
+  'token_endpoint',
+  'revocation_endpoint',
+  'introspection_endpoint',
+  'device_authorization_endpoint',
+  'pushed_authorization_request_endpoint',
+  'backchannel_authentication_endpoint',
+  'userinfo_endpoint',
+  'registration_endpoint',
+]
+
+/** `mTLS` of the engine; off without the setting. */
+export function createMutualTls(mtls: Config['mtls'], now: () => Date) {
+  if (mtls === undefined) return { enabled: false }
+  const trusted = mtls.trustedCa.map((pem) => new X509Certificate(pem))
+  // `http/request_context` has taken the header away from everybody but trusted proxies.
+  const certificateOf = (ctx: KoaContextWithOIDC) => readCertificate(ctx.get(mtls.certificateHeader))
+  return {
+    enabled: true,
+    certificateBoundAccessTokens: true,
+    selfSignedTlsClientAuth: true,
+    tlsClientAuth: true,
+    getCertificate: certificateOf,
+    certificateAuthorized(ctx: KoaContextWithOIDC): boolean {
+      const certificate = certificateOf(ctx)
+      return certificate !== undefined && isIssuedBy(certificate, trusted, now())
+    },
+    certificateSubjectMatches(ctx: KoaContextWithOIDC, member: Subject, expected: string): boolean {
+      const certificate = certificateOf(ctx)
+      return certificate !== undefined && hasSubject(certificate, member, expected)
+    },
+  }
+}
+
+/** `mtls_endpoint_aliases` of discovery: the endpoints that the document has, at the other origin. */
+export function endpointAliases(document: Readonly<Record<string, unknown>>, issuer: string, origin: string) {
+  const present = ALIASED.filter((name) => document[name] !== undefined)
+  return Object.fromEntries(present.map((name) => [name, String(document[name]).replace(issuer, origin)]))
+}

@@ -1,0 +1,33 @@
+/** Request objects (RFC 9101): what must hold of one beside the engine's own checks. */
+import { type Client, errors, type KoaContextWithOIDC } from 'oidc-provider'
+import { FAPI_ALGS, isFapi } from '../platform/client_protocol.ts'
+import { isCompactJws } from './compact_jws.ts'
+
+/** RFC 9101 §10.8: explicit typing, or none at all; a token of another kind is no request (A69). */
+const TYPES: readonly unknown[] = [undefined, 'oauth-authz-req+jwt', 'application/oauth-authz-req+jwt', 'JWT']
+/** FAPI 2.0 Message Signing §5.3.1: seconds from `nbf` to `exp`, and how far back `nbf` may be. */
+const MOST_SECONDS = 3600
+
+interface Claims {
+  readonly exp?: unknown
+  readonly nbf?: unknown
+}
+
+/** `assertJwtClaimsAndHeader` of the engine. @throws errors.InvalidRequestObject */
+export async function assertRequestObject(
+  ctx: KoaContextWithOIDC,
+  { exp, nbf }: Claims,
+  { alg, typ }: { readonly alg?: unknown; readonly typ?: unknown },
+  client: Client,
+): Promise<void> {
+  // The engine keeps a pushed request as an object of its own making, checked when it was pushed.
+  if ('PushedAuthorizationRequest' in ctx.oidc.entities) return
+  const refuse = (why: string) => new errors.InvalidRequestObject(`the request object ${why}`)
+  if (!isCompactJws(ctx.oidc.params?.request)) throw refuse('is not a compact JWS')
+  if (!TYPES.includes(typ)) throw refuse('has the typ of another kind of token')
+  if (!isFapi(client.profile)) return
+  if (!FAPI_ALGS.includes(String(alg))) throw refuse(`must not be signed by ${alg} with profile ${client.profile}`)
+  if (typeof exp !== 'number' || typeof nbf !== 'number') throw refuse('lacks exp or nbf')
+  if (exp <= nbf || exp - nbf > MOST_SECONDS) throw refuse('is good for longer than an hour')
+  if (nbf < Date.now() / 1000 - MOST_SECONDS) throw refuse('was made more than an hour ago')
+}
