@@ -42,7 +42,7 @@ export const RESPONSE_TYPES = [
 const SIGNED_MODES = ['jwt', 'query.jwt', 'fragment.jwt', 'form_post.jwt'] as const
 const RESPONSE_MODES = ['query', 'fragment', 'form_post', ...SIGNED_MODES] as const
 
-export const KEY_AUTH_METHODS: readonly string[] = ['private_key_jwt', 'tls_client_auth', 'self_signed_tls_client_auth']
+const KEY_AUTH_METHODS: readonly string[] = ['private_key_jwt', 'tls_client_auth', 'self_signed_tls_client_auth']
 export const MTLS_AUTH_METHODS: readonly string[] = ['tls_client_auth', 'self_signed_tls_client_auth']
 
 /** By one of these a `tls_client_auth` client names its certificate (RFC 8705 §2.1.2). */
