@@ -29,10 +29,13 @@ export interface ServeOptions {
   readonly workers: string
   readonly migrate: boolean
   readonly worker?: string
+  readonly config?: string
 }
 
 type Serve = (options: ServeOptions) => Promise<void>
 
+/** Of every command. */
+const CONFIG = ['--config <file>', 'settings; stands in front of GENKAN_CONFIG'] as const
 const REDIS_MS = 2000
 /** A server that is starting holds the data before its socket answers. */
 const SOCKET_TRIES = 50
@@ -67,6 +70,7 @@ function program(terminal: Terminal, serve: Serve, exit: { code: number }): Prog
     .option('--workers <number>', 'processes to run (needs PostgreSQL and Redis)', '1')
     .option('--no-migrate', 'refuse to start when migrations are missing, instead of applying them')
     .option('--worker <slot>', 'internal')
+    .option(...CONFIG)
     .action(serve)
   for (const command of COMMANDS) addCommand(root, command, terminal, exit)
   groupOf(root, 'backup')
@@ -74,10 +78,11 @@ function program(terminal: Terminal, serve: Serve, exit: { code: number }): Prog
     .description('put a backup in the place of the configured database; stop the servers first')
     .argument('<folder>', 'made by backup create')
     .option('--force', 'replace the data that is there')
-    .action(async (folder: string, options: { force?: boolean }) => {
+    .option(...CONFIG)
+    .action(async (folder: string, options: { force?: boolean; config?: string }) => {
       const { restoreBackup } = await import('./commands/restore.ts')
       const line = (text: string) => terminal.print(`${text}\n`)
-      await restoreBackup(loadConfig(terminal.env), resolve(folder), options.force === true, { line })
+      await restoreBackup(loadConfig(terminal.env, options.config), resolve(folder), options.force === true, { line })
     })
   return root
 }
@@ -108,9 +113,11 @@ function addCommand(root: Program, command: Command, terminal: Terminal, exit: {
   )
   for (const { name, description } of command.arguments ?? []) line.argument(`<${name}>`, description)
   for (const { flags, description } of command.options ?? []) line.option(flags, description)
+  line.option(...CONFIG)
   line.action(async () => {
-    const config = loadConfig(terminal.env)
-    const result = await run(config, await toRequest(command, line.args, line.opts()), terminal.print)
+    const { config: file, ...options } = line.opts<{ config?: string }>()
+    const config = loadConfig(terminal.env, file)
+    const result = await run(config, await toRequest(command, line.args, options), terminal.print)
     if (result.error !== undefined) terminal.complain(`genkan: ${result.error}\n`)
     exit.code = result.exit
   })

@@ -622,10 +622,11 @@ const VARIABLES: { readonly [name: string]: string } = {
 const OTHER_VARIABLES = ['GENKAN_CONFIG', 'GENKAN_EMBEDDED', 'NODE_ENV']
 
 /**
- * Reads, checks and freezes the configuration.
+ * Reads, checks and freezes the configuration. `file` stands in front of GENKAN_CONFIG.
  * @throws {ConfigError} with every problem, each with its path and, for unknown keys, the nearest valid one.
  */
-export function loadConfig(env: Environment = process.env): Config {
+export function loadConfig(given: Environment = process.env, file?: string): Config {
+  const env = file === undefined ? given : { ...given, GENKAN_CONFIG: file }
   const problems: string[] = []
   const fromFile = readFileSettings(env, problems)
   const fromEnv = readEnvironment(env, problems)
@@ -646,7 +647,7 @@ function readFileSettings(env: Environment, problems: string[]): Record<string, 
   const path = settingsPath(env)
   if (path === undefined) return {}
   try {
-    const value: unknown = parseYaml(readFileSync(path, 'utf8'))
+    const value: unknown = parseYaml(readFileSync(path, 'utf8'), { merge: true })
     if (value === null || value === undefined) return {}
     if (typeof value !== 'object' || Array.isArray(value)) throw new Error('is not a mapping')
     return resolveReferences(value, env, path, problems) as Record<string, unknown>

@@ -24,7 +24,7 @@ if (begun && code !== 0) process.exit(code)
 process.exitCode = code
 
 async function serve(options: ServeOptions): Promise<void> {
-  const config = loadConfig()
+  const config = loadConfig(undefined, options.config)
   const workers = Number(options.workers)
   if (!Number.isInteger(workers) || workers < 1 || workers > 64)
     throw new Error('--workers: write a number from 1 to 64')
@@ -39,7 +39,8 @@ async function serve(options: ServeOptions): Promise<void> {
     const result = await runHere(config, { command: 'migrate', args: [], options: {} }, terminal.print)
     if (result.exit !== 0) throw new Error(result.error)
   }
-  const args = (slot: number) => ['serve', '--worker', String(slot), '--no-migrate']
+  const file = options.config === undefined ? [] : ['--config', options.config]
+  const args = (slot: number) => ['serve', ...file, '--worker', String(slot), '--no-migrate']
   process.exit(await supervise({ workers, args, report: (message) => logger.warn(message) }))
 }
 

@@ -51,6 +51,18 @@ describe('without a server', () => {
     expect(stderr).toContain('issuer')
   })
 
+  it('reads the settings that --config names, in front of GENKAN_CONFIG', async () => {
+    const [named, other] = ['named.yaml', 'other.yaml'].map((name) => join(folder, name)) as [string, string]
+    writeFileSync(named, 'port: none\n')
+    writeFileSync(other, 'management_port: none\n')
+    for (const command of [['clients', 'list'], ['serve']]) {
+      const { code, stderr } = await run([...command, '--config', named], { GENKAN_CONFIG: other })
+      expect(code).toBe(1)
+      expect(stderr).toContain('\n  port:')
+      expect(stderr).not.toContain('management_port')
+    }
+  })
+
   it('refuses several workers on the embedded default', async () => {
     const { code, stderr } = await run(['serve', '--workers', '2'])
     expect(code).toBe(1)

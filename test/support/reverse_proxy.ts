@@ -2,6 +2,7 @@
 import { createServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { AddressInfo } from 'node:net'
+import type { TLSSocket } from 'node:tls'
 
 export interface ReverseProxyOptions {
   /** Origin that the next request goes to; called once for each request. */
@@ -9,6 +10,8 @@ export interface ReverseProxyOptions {
   readonly port?: number
   /** Certificate and key: the proxy then speaks https. */
   readonly tls?: { readonly cert: string; readonly key: string }
+  /** Asks clients for a certificate, which may be anybody's, and passes it on in this header (RFC 9440). */
+  readonly certificateHeader?: string
 }
 
 export interface ReverseProxy {
@@ -17,11 +20,20 @@ export interface ReverseProxy {
   stop(): Promise<void>
 }
 
-export async function startReverseProxy({ target, port = 0, tls }: ReverseProxyOptions): Promise<ReverseProxy> {
+export async function startReverseProxy({
+  target,
+  port = 0,
+  tls,
+  certificateHeader,
+}: ReverseProxyOptions): Promise<ReverseProxy> {
   const protocol = tls === undefined ? 'http' : 'https'
-  const handle = (incoming: IncomingMessage, outgoing: ServerResponse) =>
+  const asks = certificateHeader === undefined ? {} : { requestCert: true, rejectUnauthorized: false }
+  const handle = (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    if (certificateHeader !== undefined) incoming.headers[certificateHeader] = certificateOf(incoming)
     forward(new URL(target(incoming)), protocol, incoming, outgoing)
-  const server = tls === undefined ? createServer(handle) : createTlsServer({ cert: tls.cert, key: tls.key }, handle)
+  }
+  const server =
+    tls === undefined ? createServer(handle) : createTlsServer({ cert: tls.cert, key: tls.key, ...asks }, handle)
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject)
     server.listen(port, '127.0.0.1', resolve)
@@ -36,6 +48,11 @@ export async function startReverseProxy({ target, port = 0, tls }: ReverseProxyO
         server.closeAllConnections()
       }),
   }
+}
+
+function certificateOf({ socket }: IncomingMessage): string | undefined {
+  const raw: Buffer | undefined = (socket as TLSSocket).getPeerCertificate?.().raw
+  return raw === undefined ? undefined : `:${raw.toString('base64')}:`
 }
 
 function forward(to: URL, protocol: string, incoming: IncomingMessage, outgoing: ServerResponse): void {

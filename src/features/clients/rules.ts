@@ -50,6 +50,14 @@ const RULES: readonly ((m: Metadata) => Problem | undefined)[] = [
     uses(m, 'implicit') !== (responds(m, 'id_token') || responds(m, 'token'))
       ? ['grant_types', 'must have implicit exactly when response_types have id_token or token']
       : undefined,
+  // The engine's rule, of OpenID Connect Dynamic Registration 1.0 §2: such a client is refused at its first use.
+  ...(['redirect_uris', 'post_logout_redirect_uris'] as const).map(
+    (member) =>
+      (m: Metadata): Problem | undefined =>
+        uses(m, 'implicit') && m.application_type === 'web' && m[member].some(isLocal)
+          ? [member, 'must be https, and not localhost, with the grant type implicit']
+          : undefined,
+  ),
   (m) =>
     uses(m, 'refresh_token') && !uses(m, 'authorization_code')
       ? ['grant_types', 'refresh_token needs authorization_code']
@@ -92,6 +100,11 @@ const RULES: readonly ((m: Metadata) => Problem | undefined)[] = [
 /** Problems that only the whole metadata shows. */
 function crossProblems(metadata: Metadata): Problem[] {
   return RULES.map((rule) => rule(metadata)).filter((problem) => problem !== undefined)
+}
+
+function isLocal(uri: string): boolean {
+  const { protocol, hostname } = new URL(uri)
+  return protocol !== 'https:' || hostname === 'localhost'
 }
 
 function uriProblem(
