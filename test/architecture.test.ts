@@ -72,6 +72,8 @@ describe('names across the roots', () => {
       'faults',
       'golden',
       'protocol',
+      'conformance',
+      'clients',
       'races',
       'support',
     ]

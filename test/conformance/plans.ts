@@ -29,7 +29,7 @@ export interface PlansInput {
 }
 
 /** In the suite's addresses. */
-export const ALIAS = 'genkan'
+const ALIAS = 'genkan'
 
 const STATIC = { server_metadata: 'discovery', client_registration: 'static_client' }
 const OIDC: readonly (readonly [id: string, name: string, variant?: object])[] = [
