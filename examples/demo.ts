@@ -11,13 +11,9 @@ const here = import.meta.dirname
 const dataDir = process.env.DEMO_DATA_DIR ?? '.data/demo'
 const base = process.env.DEMO_PORT_BASE
 const ports =
-  base === undefined ? [3000, 4001, 4002, 4003, 9464] : [0, 1, 2, 3, 4].map((offset) => Number(base) + offset)
-const [issuer, web, spa, api] = ports.slice(0, 4).map((port) => `http://localhost:${port}`) as [
-  string,
-  string,
-  string,
-  string,
-]
+  base === undefined ? [3000, 4001, 4002, 4003, 9464, 4004] : [0, 1, 2, 3, 4, 5].map((offset) => Number(base) + offset)
+const urlOf = (index: number) => `http://localhost:${ports[index]}`
+const [issuer, web, spa, api, mcp] = [urlOf(0), urlOf(1), urlOf(2), urlOf(3), urlOf(5)] as const
 const mailDir = join(dataDir, 'mail')
 const READY_MS = 60_000
 
@@ -47,6 +43,7 @@ processes.start('genkan', [join(here, '../src/main.ts'), 'serve'], {
   GENKAN_DEV_PAGES: '1',
   DEMO_WEB_URL: web,
   DEMO_SPA_URL: spa,
+  DEMO_MCP_URL: mcp,
 })
 if (!(await answers(`${issuer}/.well-known/openid-configuration`, READY_MS))) await fail('Genkan does not answer')
 
@@ -63,7 +60,8 @@ processes.start('resource_server', [join(here, 'resource_server/server.ts')], {
   ISSUER: issuer,
   BASE_URL: api,
 })
-for (const url of [web, spa, api]) if (!(await answers(url, READY_MS))) await fail(`${url} does not answer`)
+processes.start('mcp', [join(here, 'mcp/server.ts')], { ...inherited(), ISSUER: issuer, BASE_URL: mcp })
+for (const url of [web, spa, api, mcp]) if (!(await answers(url, READY_MS))) await fail(`${url} does not answer`)
 
 mails = watchMails(mailDir, (mail) => {
   say(`  Mail to ${mail.to}: ${mail.subject}`)
@@ -79,6 +77,7 @@ say(`
   Web example       ${web}    sign in or register here first
   SPA example       ${spa}    then here: no second login
   Partner example   npm run partner          calls ${api}
+  Agent example     npm run agent            calls the MCP server ${mcp}/mcp
   Every page        ${issuer}/dev/pages
 
   Mails go to       ${mailDir} and are shown below

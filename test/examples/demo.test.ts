@@ -64,7 +64,7 @@ async function startDemo(): Promise<Demo> {
 }
 
 beforeAll(async () => {
-  base = await freePorts(5)
+  base = await freePorts(6)
   demo = await startDemo()
   browser = await startHeadlessShell()
   context = await newProfile(browser)
