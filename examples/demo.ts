@@ -17,7 +17,7 @@ const [issuer, web, spa, api, mcp] = [urlOf(0), urlOf(1), urlOf(2), urlOf(3), ur
 const mailDir = join(dataDir, 'mail')
 const READY_MS = 60_000
 
-const credentials = loadCredentials(dataDir, { ISSUER: issuer, RESOURCE_SERVER: api })
+const credentials = loadCredentials(dataDir, { ISSUER: issuer, RESOURCE_SERVER: api, MCP_SERVER: `${mcp}/mcp` })
 const processes = createProcesses(dataDir, (name, logTail) => {
   void fail(`${name} ended:\n${logTail}`)
 })

@@ -4,6 +4,7 @@
  * Settings: MCP_SERVER, CLIENT_ID (an https address of client metadata, or a registered client), PORT (of its callback).
  */
 import { EventEmitter, once } from 'node:events'
+import { existsSync } from 'node:fs'
 import { createServer } from 'node:http'
 import {
   Client,
@@ -13,6 +14,9 @@ import {
   UnauthorizedError,
 } from '@modelcontextprotocol/client'
 
+// What `npm run demo` wrote.
+const settingsFile = `${process.env.DEMO_DATA_DIR ?? '.data/demo'}/demo.env`
+if (existsSync(settingsFile)) process.loadEnvFile(settingsFile)
 const { MCP_SERVER = 'http://localhost:4004/mcp', CLIENT_ID = 'demo-agent', PORT = '4005' } = process.env
 const callback = `http://127.0.0.1:${PORT}/callback`
 const say = (text: string) => process.stdout.write(`${text}\n`)
