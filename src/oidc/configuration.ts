@@ -213,7 +213,9 @@ function tokenRules(config: Config) {
         token.resourceServer?.accessTokenTTL ?? number(client, 'access_token_seconds') ?? tokens.accessTokenSeconds,
       ClientCredentials: (_ctx: unknown, token: { resourceServer?: { accessTokenTTL?: number } }, client: Client) =>
         token.resourceServer?.accessTokenTTL ?? number(client, 'access_token_seconds') ?? tokens.accessTokenSeconds,
-      AuthorizationCode: tokens.codeSeconds,
+      // FAPI 2.0 Security Profile §5.3.2.1: a minute at the most.
+      AuthorizationCode: (_ctx: unknown, _code: unknown, client: Client) =>
+        isFapi(client.profile) ? Math.min(60, tokens.codeSeconds) : tokens.codeSeconds,
       IdToken: 3600,
       Interaction: tokens.interactionSeconds,
       Grant: sessions.absoluteSeconds + tokens.refreshAbsoluteSeconds,
