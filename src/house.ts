@@ -21,6 +21,7 @@ import { createPages, type Pages } from './http/page.ts'
 import { createInteractionHints } from './interaction/hints.ts'
 import { createLevels } from './interaction/levels.ts'
 import { cookies } from './oidc/cookies.ts'
+import { logProtocolErrors } from './oidc/error_log.ts'
 import { createRedeemCode } from './oidc/first_party_code.ts'
 import { createEngineInteractions } from './oidc/interactions.ts'
 import { createJwtIntrospection } from './oidc/jwt_introspection.ts'
@@ -224,6 +225,7 @@ async function createEngine(foundation: Foundation, rooms: Rooms, parts: EngineP
     successorOf: (token) => secretBox.mac(token, 'refresh_successor'),
   })
   provider.on('grant.success', (ctx) => metrics.token(String((ctx.oidc.params as { grant_type?: string }).grant_type)))
+  logProtocolErrors(provider, { logger: foundation.logger, clock })
   provider.on('server_error', (ctx, error) => foundation.logger.error({ err: error, path: ctx.path }, 'engine failed'))
   return provider
 }

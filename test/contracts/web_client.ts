@@ -48,6 +48,8 @@ export interface ClientRoom {
   readonly example: ExampleClient
   /** Signed in by `signUp`. */
   readonly browser: Browser
+  /** Presses the client's button: where it sends the browser to. */
+  begin(browser: Browser): Promise<string>
   /** From the client's button to what Genkan answers, with a parameter of the request changed. */
   leave(browser: Browser, change?: (parameters: URLSearchParams) => void): Promise<Page>
   /** A new browser that signs in; ends where the client leads it. */
@@ -92,22 +94,30 @@ export function describeWebClient(client: WebClient): void {
 }
 
 function describeMore(client: WebClient, room: () => ClientRoom): void {
-  it('refuses an answer with another state, and one that another browser began', async () => {
-    const { browser, page } = await room().arrive()
-    expect(await room().whoIsThere(browser)).toMatchObject({ email: EMAIL })
-    const answer = page.visited.find((url) => new URL(url).searchParams.has('code')) ?? ''
-    expect(answer).not.toBe('')
-    for (const state of [undefined, 'of-somebody-else']) {
-      const stranger = createBrowser()
-      const forged = new URL(answer)
-      if (state !== undefined) forged.searchParams.set('state', state)
-      await stranger.get(forged.href)
-      expect(await room().whoIsThere(stranger)).toBeUndefined()
-    }
+  it('refuses the answer that another browser asked for, and takes it from that one', async () => {
+    const { answer, asker } = await unusedAnswer(room())
+    const stranger = createBrowser()
+    await room().begin(stranger)
+    await stranger.get(answer.href)
+    expect(await room().whoIsThere(stranger)).toBeUndefined()
+    await asker.send(answer.href)
+    expect(await room().whoIsThere(asker)).toMatchObject({ email: EMAIL })
   })
 
   // A pushed request cannot be made to ask again.
-  if (client.changes?.length !== 0) describeRefusal(client, room)
+  if (client.changes?.length !== 0) {
+    describeRefusal(client, room)
+
+    it("refuses another browser's code with its own state", async () => {
+      const { answer } = await unusedAnswer(room())
+      const stranger = createBrowser()
+      const state = new URL(await room().begin(stranger)).searchParams.get('state') ?? ''
+      expect(state).not.toBe('')
+      answer.searchParams.set('state', state)
+      await stranger.get(answer.href)
+      expect(await room().whoIsThere(stranger)).toBeUndefined()
+    })
+  }
   if (client.refreshes === true) describeRefresh(room)
 
   it(`signs out ${client.signsOut}`, async () => {
@@ -125,7 +135,7 @@ function describeMore(client: WebClient, room: () => ClientRoom): void {
   })
 
   it('signs nobody in with a wrong secret', async () => {
-    const { settings, restart } = room().example
+    const { settings, restart, server } = room().example
     if (settings.CLIENT_SECRET === undefined) throw new Error('this client has no secret')
     await restart({ CLIENT_SECRET: `${settings.CLIENT_SECRET}x` })
     const browser = createBrowser()
@@ -135,11 +145,22 @@ function describeMore(client: WebClient, room: () => ClientRoom): void {
       // One that pushes its request is refused before anybody goes anywhere.
       .catch(({ message }: Error) => message)
     expect(said).toMatch(client.refusal ?? /invalid_client/)
+    // Whatever the client makes of it, Genkan's log has it.
+    const refused = server.logs().filter((line) => line.includes('protocol error') && line.includes('invalid_client'))
+    expect(refused).not.toEqual([])
     expect(await room().whoIsThere(browser)).toBeUndefined()
     await restart()
     const again = await room().arrive()
     expect(await room().whoIsThere(again.browser)).toMatchObject({ email: EMAIL })
   })
+}
+
+/** What Genkan answers a browser that has signed in and does not bring it to the client. */
+async function unusedAnswer(room: ClientRoom): Promise<{ answer: URL; asker: Browser }> {
+  const callbacks = ['/callback?', '/oidc?', '/auth/callback/'].map((path) => `${room.example.origin}${path}`)
+  const { browser: asker, page } = await room.arrive(undefined, createBrowser({ stopAt: callbacks }))
+  expect(page.params.has('code')).toBe(true)
+  return { answer: new URL(page.url), asker }
 }
 
 function describeRefusal({ asksAgain }: WebClient, room: () => ClientRoom): void {
@@ -179,8 +200,9 @@ async function refreshes({ managementOrigin }: ExampleClient['server']): Promise
 function createRoom(client: WebClient, example: ExampleClient): ClientRoom & { signUp(): Promise<Page> } {
   const { origin } = example
   const identity = client.identity ?? ((body: string) => JSON.parse(body) as Identity)
+  const begin: ClientRoom['begin'] = (browser) => (client.leave ?? leaveByLink)(browser, origin)
   const leave: ClientRoom['leave'] = async (browser, change = () => {}) => {
-    const request = new URL(await (client.leave ?? leaveByLink)(browser, origin))
+    const request = new URL(await begin(browser))
     change(request.searchParams)
     return browser.get(request.href, origin)
   }
@@ -190,6 +212,7 @@ function createRoom(client: WebClient, example: ExampleClient): ClientRoom & { s
   return {
     example,
     browser,
+    begin,
     leave,
     async signUp() {
       const proven = await register(browser, await leave(browser), example.mailbox, EMAIL)
