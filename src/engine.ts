@@ -3,6 +3,7 @@ import { enrolmentPolicy } from './enrolment_policy.ts'
 import { deviceOf } from './features/sessions/types.ts'
 import type { createRooms } from './features.ts'
 import type { Foundation } from './foundation.ts'
+import { logProtocolErrors } from './oidc/error_log.ts'
 import { createJwtIntrospection } from './oidc/jwt_introspection.ts'
 import { createPairwise } from './oidc/pairwise.ts'
 import type { createProvider, Engine } from './oidc/provider.ts'
@@ -80,6 +81,7 @@ export async function createEngine(foundation: Foundation, rooms: Rooms, parts: 
     successorOf: (token) => secretBox.mac(token, 'refresh_successor'),
   })
   provider.on('grant.success', (ctx) => metrics.token(String((ctx.oidc.params as { grant_type?: string }).grant_type)))
+  logProtocolErrors(provider, { logger: foundation.logger, clock })
   provider.on('server_error', (ctx, error) => foundation.logger.error({ err: error, path: ctx.path }, 'engine failed'))
   return provider
 }

@@ -14,6 +14,7 @@ import { createPreserialised } from './http/preserialised.ts'
 import { createRequestContext, refuseAbsoluteTarget } from './http/request_context.ts'
 import { createSecurityHeaders } from './http/security_headers.ts'
 import type { Engine } from './oidc/provider.ts'
+import { explainResponseType } from './oidc/response_type_errors.ts'
 import { CLIENT_PATHS, createObserver, createWeb, DOCUMENTS, FORM_PATHS } from './web.ts'
 
 const DOCUMENT_SECONDS = 300
@@ -40,6 +41,7 @@ export function createSite(foundation: Foundation, house: House, readiness: Read
     noTypeWithoutContent,
     createCors({ paths: CLIENT_PATHS, ...originsOf(foundation, house) }),
     house.introspectJwt,
+    explainResponseType,
   ]
   return (provider: Engine): RequestListener => {
     preserialised.clear()

@@ -67,6 +67,7 @@ describe('names across the roots', () => {
       'attacks',
       'bench',
       'browser',
+      'clients',
       'contracts',
       'examples',
       'faults',

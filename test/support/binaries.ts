@@ -18,11 +18,25 @@ const PACKAGES = {
   'chromium-headless-shell': 'chromium-headless-shell',
   openssl: 'openssl',
   oathtool: 'oathtool',
+  apache2: 'apache2',
+  mod_auth_openidc: 'libapache2-mod-auth-openidc',
+  python3: 'python3',
+  authlib: 'python3-authlib',
+  requests: 'python3-requests',
 } as const
+
+/** Debian's own places of clients that are tested: an Apache or Python from elsewhere would not find their parts. */
+const PLACES: { readonly [program: string]: string } = {
+  apache2: '/usr/sbin/apache2',
+  mod_auth_openidc: '/usr/lib/apache2/modules/mod_auth_openidc.so',
+  python3: '/usr/bin/python3',
+  authlib: '/usr/lib/python3/dist-packages/authlib',
+  requests: '/usr/lib/python3/dist-packages/requests',
+}
 
 export type Program = keyof typeof PACKAGES
 
-/** Absolute path of a program. Throws, naming what is missing and how to get it. */
+/** Absolute path of a program, or of a part of one. Throws, naming what is missing and how to get it. */
 export function binary(program: Program): string {
   const found = find(program)
   if (found !== undefined) return found
@@ -62,6 +76,8 @@ function withoutStartingServices(work: () => void): void {
 }
 
 function find(program: Program): string | undefined {
+  const place = PLACES[program]
+  if (place !== undefined) return existsSync(place) ? place : undefined
   // Debian keeps the servers out of the PATH; the newest version first.
   const versions = readable(POSTGRES_ROOT).sort((a, b) => Number(b) - Number(a))
   return onPath(program) ?? versions.map((v) => join(POSTGRES_ROOT, v, 'bin', program)).find(executable)

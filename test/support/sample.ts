@@ -2,7 +2,8 @@
  * Large matrices in two sizes: `npm test` takes a tenth chosen by a seed, `npm run test:deep` takes all. The seed is printed
  * in the name of what runs, so that a failure can be repeated with `GENKAN_TEST_SEED`.
  */
-const DEEP = process.env.GENKAN_TEST_DEEP === '1'
+/** Whether this run takes everything. */
+export const DEEP = process.env.GENKAN_TEST_DEEP === '1'
 
 /** This run's seed: `GENKAN_TEST_SEED`, else the day, so that one day's runs agree and the days cover the matrix. */
 export const SEED = Number(process.env.GENKAN_TEST_SEED ?? Math.floor(Date.now() / 86_400_000))

@@ -1,10 +1,11 @@
 /** OIDC Core §3.1.2: what the authorization endpoint refuses, and where its answer goes. PROTOCOL.md E 3, 5-7, 14 and 19, A76, A78. */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { formsOf } from '../../support/html.ts'
 import { SETTINGS, WEB } from '../../support/journeys.ts'
 import { mailFolder } from '../../support/mailbox.ts'
 import { authorizationRequest, clientBrowser, newPerson, type Person, redirectUri } from '../../support/people.ts'
 import { type Server, startServer } from '../../support/server.ts'
-import type { Fields } from '../../support/token_requests.ts'
+import { basic, type Fields, postForm } from '../../support/token_requests.ts'
 
 let server: Server
 let ann: Person
@@ -103,9 +104,30 @@ describe('errors that the client hears of', () => {
         // What was to carry a token answers in the fragment (OAuth 2.0 Multiple Response Types §5).
         const parameters = new URLSearchParams(responseType === 'none' ? url.search : url.hash.slice(1))
         expect(Object.fromEntries(parameters)).toMatchObject({ error: 'unsupported_response_type', state: 'the-state' })
+        // Whoever left a library as it comes is told what to set.
+        expect(parameters.get('error_description')).toContain('set response_type=code')
       }
     },
   )
+
+  it('E14 says so in a form_post and to a pushed request, too, and touches nothing else of the answer', async () => {
+    const state = 'name="error_description" value="unsupported response_type requested" &x=1#é'
+    const { status, body } = await ask({ response_type: 'id_token', response_mode: 'form_post', state })
+    expect(status).toBe(400)
+    const [form] = formsOf(body)
+    const fields = Object.fromEntries((form?.fields ?? []).map(({ name, value }) => [name, value]))
+    expect(form?.action).toBe(`${WEB}/callback`)
+    expect(fields).toMatchObject({ error: 'unsupported_response_type', state, iss: server.issuer })
+    expect(fields.error_description).toContain('set response_type=code')
+    const request = Object.fromEntries(new URL(authorizationRequest(server.issuer, 'web').url).searchParams)
+    const push = (fields: Fields) => postForm(`${server.issuer}/request`, { ...request, ...fields }, basic('web'))
+    expect((await push({})).status).toBe(201)
+    const pushed = await push({ response_type: 'id_token' })
+    expect(pushed).toMatchObject({ status: 400, body: { error: 'unsupported_response_type' } })
+    expect(pushed.body.error_description).toContain('set response_type=code')
+    const redirected = await ask({ response_type: 'id_token', state })
+    expect(new URLSearchParams(new URL(redirected.headers.location ?? '').hash.slice(1)).get('state')).toBe(state)
+  })
 
   it('E19 response_mode=query with tokens in the response', async () => {
     const { headers, status } = await ask({ response_type: 'code id_token', response_mode: 'query' })
