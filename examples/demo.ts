@@ -77,6 +77,7 @@ say(`
   Web example       ${web}    sign in or register here first
   SPA example       ${spa}    then here: no second login
   Partner example   npm run partner          calls ${api}
+  Device example    npm run device           shows a code to type at ${issuer}/device
   Agent example     npm run agent            calls the MCP server ${mcp}/mcp
   Every page        ${issuer}/dev/pages
 

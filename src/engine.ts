@@ -3,10 +3,12 @@ import { enrolmentPolicy } from './enrolment_policy.ts'
 import { deviceOf } from './features/sessions/types.ts'
 import type { createRooms } from './features.ts'
 import type { Foundation } from './foundation.ts'
+import type { DeviceAnswer } from './oidc/adapter/single_use.ts'
 import { logProtocolErrors } from './oidc/error_log.ts'
 import { createJwtIntrospection } from './oidc/jwt_introspection.ts'
 import { createPairwise } from './oidc/pairwise.ts'
 import type { createProvider, Engine } from './oidc/provider.ts'
+import { sha256 } from './platform/ids.ts'
 import { onceARequest } from './platform/request_scope.ts'
 
 type Rooms = ReturnType<typeof createRooms>
@@ -25,8 +27,35 @@ export function introspectionOf({ config, clock, personal }: Foundation, { keys,
 
 type EngineParts = Pick<
   Parameters<typeof createProvider>[0],
-  'keys' | 'levels' | 'interactionOpened' | 'renderError' | 'renderLogout' | 'renderLoggedOut'
+  'keys' | 'levels' | 'deviceFlow' | 'interactionOpened' | 'renderError' | 'renderLogout' | 'renderLoggedOut'
 >
+
+/** RFC 8628 §3.5: the interval is five seconds; clocks and networks are not exact. */
+const POLL_SECONDS = 4
+const DEVICE_CODE_SECONDS = 600
+
+/** The first answer to a device's request, and how often the device may ask for it. */
+function deviceAnswers({ keyValue, database, outbox }: Foundation) {
+  return {
+    async deviceDecided({ userCode, clientId, accountId, grantId, error }: DeviceAnswer): Promise<boolean> {
+      const key = `device_answer:${sha256(userCode)}`
+      if (!(await keyValue.add(key, '1', DEVICE_CODE_SECONDS))) return false
+      const type = accountId === undefined ? 'device.refused' : 'device.connected'
+      try {
+        await database.transaction((tx) => outbox.record([{ type, accountId, clientId, data: { grantId, error } }], tx))
+      } catch (failure) {
+        // Nothing was said yet: the person may say it again.
+        await keyValue.delete(key)
+        throw failure
+      }
+      return true
+    },
+    async mayPoll(deviceCode: string): Promise<boolean> {
+      const limit = { key: `device_polls:${sha256(deviceCode)}`, limit: 1, windowSeconds: POLL_SECONDS }
+      return (await keyValue.hit([limit])).allowed
+    },
+  }
+}
 
 /** The engine's modules are imported here: no command needs them. */
 export async function createEngine(foundation: Foundation, rooms: Rooms, parts: EngineParts): Promise<Engine> {
@@ -73,6 +102,7 @@ export async function createEngine(foundation: Foundation, rooms: Rooms, parts: 
       const fact = { type: 'grant.device_changed', accountId, clientId, data: { grantId } } as const
       return foundation.database.transaction((tx) => foundation.outbox.record([fact], tx))
     },
+    ...deviceAnswers(foundation),
     sessionSeen: (uid) => sessions.service.touch(uid, clock.now()),
     absoluteSessionSeconds: config.sessions.absoluteSeconds,
     graceSeconds: async (clientId) =>

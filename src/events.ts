@@ -73,6 +73,8 @@ export const FACT_CLASSES: { readonly [type: string]: FactClass | 'permanent' } 
   'identity.unlinked': 'security',
   'identification.recorded': 'security',
   'identification.removed': 'security',
+  'device.connected': 'authentication',
+  'device.refused': 'authentication',
   'proofing.started': 'security',
   'proofing.referred': 'security',
   'proofing.viewed': 'security',

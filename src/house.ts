@@ -11,6 +11,7 @@ import { PERSONAL as ACCOUNT_PERSONAL } from './features/accounts/types.ts'
 import { ACCOUNT_CLIENT_ID } from './features/clients/types.ts'
 import { createDevPages } from './features/dev_pages/index.ts'
 import { loadDictionaries } from './features/passwords/service.ts'
+import { deviceOf } from './features/sessions/types.ts'
 import { createRooms } from './features.ts'
 import type { Foundation } from './foundation.ts'
 import { createCsrf } from './http/csrf.ts'
@@ -20,6 +21,7 @@ import { createPages, type Pages } from './http/page.ts'
 import { createInteractionHints } from './interaction/hints.ts'
 import { createLevels } from './interaction/levels.ts'
 import { cookies } from './oidc/cookies.ts'
+import { createDeviceFlow } from './oidc/device_flow.ts'
 import { createDiscovery } from './oidc/discovery.ts'
 import { createRedeemCode } from './oidc/first_party_code.ts'
 import { createEngineInteractions } from './oidc/interactions.ts'
@@ -94,8 +96,8 @@ export function createHouse(foundation: Foundation) {
     async buildEngine(): Promise<Engine> {
       engine = await createEngine(foundation, rooms, {
         keys: await rooms.keys.service.current(clock.now()),
-        levels,
-        interactionOpened: hints.opened,
+        ...{ levels, interactionOpened: hints.opened },
+        deviceFlow: deviceFlowOf(foundation, { pages, languages, brandOf }),
         ...createEnginePages({
           pages,
           issuer: config.issuer,
@@ -114,6 +116,14 @@ export function createHouse(foundation: Foundation) {
 
 function discoveryOf({ config: { issuer, mtls } }: Foundation, rooms: Rooms) {
   return createDiscovery({ issuer, mtlsOrigin: mtls?.origin, verified: () => verifiedMetadata(rooms) })
+}
+
+function deviceFlowOf(
+  { config, clock, secretBox }: Foundation,
+  parts: Pick<Parameters<typeof createDeviceFlow>[0], 'pages' | 'languages' | 'brandOf'>,
+) {
+  const mac = (value: string) => secretBox.mac(value, 'device_network')
+  return createDeviceFlow({ ...parts, home: config.home, clock, deviceOf, mac })
 }
 
 /** For people who work on pages. */

@@ -7,6 +7,7 @@ import type { Foundation } from './foundation.ts'
 import type { House } from './house.ts'
 import { createAssets } from './http/assets.ts'
 import { createCors } from './http/cors.ts'
+import { createDeviceGuard } from './http/device_guard.ts'
 import { createErrorHandler } from './http/error_handler.ts'
 import { createHealth, type Readiness } from './http/health.ts'
 import { createPostAsGet } from './http/post_as_get.ts'
@@ -38,6 +39,10 @@ export function createSite(foundation: Foundation, house: House, readiness: Read
     house.rooms.brands.offer(PROGRAM_PATHS),
     house.csrf.offer,
     createPostAsGet({ paths: FORM_PATHS, keyValue: foundation.sealedKeyValue }),
+    createDeviceGuard({
+      keyValue: foundation.keyValue,
+      mac: (value) => foundation.secretBox.mac(value, 'device_codes'),
+    }),
     noTypeWithoutContent,
     createCors({ paths: CLIENT_PATHS, ...originsOf(foundation, house) }),
     house.introspectJwt,

@@ -90,6 +90,9 @@ const ENGINE_ROUTES = [
   'revocation',
   'introspection',
   'end_session',
+  'device_authorization',
+  'code_verification',
+  'device_resume',
   'end_session_confirm',
   'end_session_success',
 ]

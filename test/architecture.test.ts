@@ -54,7 +54,7 @@ describe('names across the roots', () => {
   })
 
   it('a folder of views is a feature or a room with pages', () => {
-    const rooms = ['assets', 'interaction', 'logout', 'messages']
+    const rooms = ['assets', 'device', 'interaction', 'logout', 'messages']
     expect(foldersIn('views').filter((name) => !FEATURES.includes(name) && !rooms.includes(name))).toEqual([])
   })
 

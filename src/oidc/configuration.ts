@@ -25,6 +25,7 @@ import { CLAIMS, SCOPES } from './claims.ts'
 import { assertClaims } from './claims_parameter.ts'
 import { isCompactJws } from './compact_jws.ts'
 import { cookies } from './cookies.ts'
+import type { createDeviceFlow } from './device_flow.ts'
 import { createIntrospectionPolicy } from './introspection_policy.ts'
 import { type SigningKey, toEngineKeys } from './keys.ts'
 import { createMutualTls } from './mutual_tls.ts'
@@ -52,6 +53,7 @@ export interface ConfigurationDeps {
   readonly renderError: (ctx: KoaContextWithOIDC, out: ErrorOut, error: Error) => Promise<void>
   readonly renderLogout: (ctx: KoaContextWithOIDC, form: string) => Promise<void>
   readonly renderLoggedOut: (ctx: KoaContextWithOIDC) => Promise<void>
+  readonly deviceFlow: ReturnType<typeof createDeviceFlow>
   /** The same bytes on every instance. */
   readonly dpopNonceSecret: Buffer
   readonly pairwise: Pairwise
@@ -218,6 +220,7 @@ function tokenRules(config: Config) {
         isFapi(client.profile) ? Math.min(60, tokens.codeSeconds) : tokens.codeSeconds,
       IdToken: 3600,
       Interaction: tokens.interactionSeconds,
+      DeviceCode: 600,
       Grant: sessions.absoluteSeconds + tokens.refreshAbsoluteSeconds,
       RefreshToken: (_ctx: unknown, token: { totalLifetime(): number }, client: Client) => {
         const idle = number(client, 'refresh_idle_seconds') ?? tokens.refreshIdleSeconds
@@ -265,6 +268,7 @@ function features(deps: ConfigurationDeps) {
         return ctx.oidc.client?.require_dpop_nonce === true
       },
     },
+    deviceFlow: deps.deviceFlow,
     encryption: { enabled: true },
     fapi: { enabled: true, profile: (_ctx: unknown, client?: Client) => (isFapi(client?.profile) ? '2.0' : undefined) },
     jwtIntrospection: { enabled: true },

@@ -85,6 +85,18 @@ export function describeOidcAdapter(name: string, create: () => Promise<StoreUnd
       expect(await store.findByUserCode('ABCD-EFGX')).toBeUndefined()
     })
 
+    it('writes a device code by its user code, which it keeps in no clear, and makes none', async () => {
+      const { store } = subject
+      await store.save('DeviceCode', 'device-2', { userCode: 'BCDF-GHJK', clientId: 'c' }, 60)
+      await store.saveByUserCode('BCDF-GHJK', { userCode: 'BCDF-GHJK', clientId: 'c', accountId: 'a', grantId: 'g' })
+      const answered = { clientId: 'c', accountId: 'a', grantId: 'g' }
+      expect(await store.find('DeviceCode', 'device-2')).toEqual(answered)
+      expect(await store.findByUserCode('BCDF-GHJK')).toEqual(answered)
+      await store.saveByUserCode('ZZZZ-ZZZZ', { clientId: 'c' })
+      expect(await store.findByUserCode('ZZZZ-ZZZZ')).toBeUndefined()
+      expect(await store.consume('DeviceCode', 'device-2', NOW)).toBe('first')
+    })
+
     it('lets exactly one of 50 consume, and remembers when', async () => {
       const { store } = subject
       await store.save('AuthorizationCode', 'code', { grantId: 'g' }, 60)

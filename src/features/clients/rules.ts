@@ -9,10 +9,13 @@ import { type Metadata, metadataSchema, YEAR } from './schema.ts'
 
 export type Problem = readonly [field: keyof Metadata, message: string]
 
+const DEVICE_CODE = 'urn:ietf:params:oauth:grant-type:device_code'
+
 /** Fills in what was left out. Each default is the safe one. */
 function withDefaults(given: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const grants = Array.isArray(given.grant_types) ? given.grant_types : ['authorization_code', 'refresh_token']
   const browser = grants.includes('authorization_code')
+  const forPeople = browser || grants.includes(DEVICE_CODE)
   return {
     client_name: given.client_id,
     application_type: 'web',
@@ -23,7 +26,7 @@ function withDefaults(given: Readonly<Record<string, unknown>>): Record<string, 
     id_token_signed_response_alg: 'ES256',
     grant_types: grants,
     response_types: browser ? ['code'] : [],
-    ...(browser ? { scope: 'openid profile email' } : {}),
+    ...(forPeople ? { scope: 'openid profile email' } : {}),
     resources: [],
     cors_origins: [],
     first_party: false,
@@ -59,8 +62,8 @@ const RULES: readonly ((m: Metadata) => Problem | undefined)[] = [
           : undefined,
   ),
   (m) =>
-    uses(m, 'refresh_token') && !uses(m, 'authorization_code')
-      ? ['grant_types', 'refresh_token needs authorization_code']
+    uses(m, 'refresh_token') && !uses(m, 'authorization_code') && !uses(m, DEVICE_CODE)
+      ? ['grant_types', 'refresh_token needs authorization_code or a device code']
       : undefined,
   (m) =>
     uses(m, 'client_credentials') && isPublic(m)

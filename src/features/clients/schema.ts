@@ -25,7 +25,13 @@ const AUTH_METHODS = [
   'tls_client_auth',
   'self_signed_tls_client_auth',
 ] as const
-const GRANT_TYPES = ['authorization_code', 'implicit', 'refresh_token', 'client_credentials'] as const
+const GRANT_TYPES = [
+  'authorization_code',
+  'implicit',
+  'refresh_token',
+  'client_credentials',
+  'urn:ietf:params:oauth:grant-type:device_code',
+] as const
 
 const lifetime = (most: number, least = 60) => z.int().min(least).max(most).optional()
 

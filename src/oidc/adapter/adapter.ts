@@ -4,10 +4,18 @@
  * epoch), and every effect on sessions and grants is stated in SQL before the store changes.
  */
 import Provider, { type Adapter, type AdapterPayload, errors } from 'oidc-provider'
-import type { Clock } from '../../platform/clock.ts'
 import { createAvailability } from '../availability.ts'
 import { interactionAdapter, sealedAdapter } from './sealed_adapter.ts'
-import type { OidcStore, Payload } from './store.ts'
+import {
+  alreadyUsed,
+  codeAdapter,
+  deviceCodeAdapter,
+  refreshTokenAdapter,
+  route,
+  type SingleUseDeps,
+  seconds,
+} from './single_use.ts'
+import type { Payload } from './store.ts'
 
 /** Whether an account may act, and which epoch its live sessions and grants carry. */
 export interface AccountState {
@@ -17,23 +25,15 @@ export interface AccountState {
   readonly enrolled?: boolean | undefined
 }
 
-export interface AdapterDeps {
-  readonly store: OidcStore
-  readonly clock: Clock
+export interface AdapterDeps extends SingleUseDeps {
   readonly accountState: (accountId: string) => Promise<AccountState | undefined>
   /** States in SQL that a session reached a client, before the session record says so; false when the session is over. */
   readonly linkClient: (link: ClientLink) => Promise<boolean>
-  /** States in SQL that a grant is dead. */
-  readonly grantRevoked: (grantId: string, reason: string) => Promise<void>
   /** States in SQL that a session was ended by its owner, with its back-channel logouts. */
   readonly sessionEnded: (uid: string, reason: string) => Promise<void>
   /** Notes that a session was used; called at most once in five minutes for each session. */
   readonly sessionSeen: (uid: string) => Promise<void>
   readonly absoluteSessionSeconds: number
-  /** Seconds in which a rotated refresh token still leads to its one successor. */
-  readonly graceSeconds: (clientId: string | undefined) => Promise<number>
-  /** The one successor of a refresh token. */
-  readonly successorOf: (refreshToken: string) => string
   /** Whether a driver error means that the store is away. */
   readonly unavailable: (error: unknown) => boolean
 }
@@ -55,7 +55,8 @@ const MODELS: Models = {
   Grant: grantAdapter,
   Interaction: interactionAdapter,
   PushedAuthorizationRequest: sealedAdapter,
-  AuthorizationCode: authorizationCodeAdapter,
+  AuthorizationCode: (base, deps) => codeAdapter('AuthorizationCode', base, deps),
+  DeviceCode: deviceCodeAdapter,
   RefreshToken: refreshTokenAdapter,
 }
 
@@ -171,73 +172,6 @@ function grantAdapter(base: Adapter, deps: AdapterDeps): Adapter {
   }
 }
 
-function authorizationCodeAdapter(base: Adapter, deps: AdapterDeps): Adapter {
-  return {
-    ...base,
-    async find(id) {
-      const found = await base.find(id)
-      if (found && presentedByAnother(found)) await killGrant(found.grantId, 'presented_by_another_client', deps)
-      return found
-    },
-    async consume(id) {
-      if ((await deps.store.consume('AuthorizationCode', id, seconds(deps.clock))) === 'first') return
-      const code = await deps.store.find('AuthorizationCode', id)
-      await killGrant(code?.grantId, 'code_reused', deps)
-      throw alreadyUsed('AuthorizationCode')
-    },
-  }
-}
-
-/**
- * A rotated token leads to its one derived successor for the grace window: eight tabs, a lost response and a retry all
- * arrive at the same token. After the window, or once the successor was used itself, it is reuse and the family dies.
- */
-function refreshTokenAdapter(base: Adapter, deps: AdapterDeps): Adapter {
-  const { store, clock, successorOf } = deps
-  const inGrace = async (id: string, consumed: number, clientId: string | undefined) => {
-    if (seconds(clock) - consumed >= (await deps.graceSeconds(clientId))) return false
-    const successor = await store.find('RefreshToken', successorOf(id))
-    return successor?.consumed === undefined
-  }
-  return {
-    ...base,
-    async upsert(id, payload, expiresIn) {
-      await store.save('RefreshToken', id, payload as Payload, expiresIn, true)
-    },
-    async find(id) {
-      const found = await base.find(id)
-      if (!found) return undefined
-      if (presentedByAnother(found)) await killGrant(found.grantId, 'presented_by_another_client', deps)
-      const consumed = found.consumed as number | undefined
-      if (consumed === undefined || route() !== 'token') return found
-      if (!(await inGrace(id, consumed, found.clientId))) return found
-      const { consumed: _hidden, ...unused } = found
-      return unused
-    },
-    async consume(id) {
-      const answer = await store.consume('RefreshToken', id, seconds(clock))
-      if (answer === 'first') return
-      const token = await store.find('RefreshToken', id)
-      const clientId = token?.clientId as string | undefined
-      if (answer !== 'missing' && (await inGrace(id, answer, clientId))) return
-      await killGrant(token?.grantId, 'refresh_token_reused', deps)
-      throw alreadyUsed('RefreshToken')
-    },
-  }
-}
-
-async function killGrant(grantId: unknown, reason: string, { grantRevoked, store }: AdapterDeps): Promise<void> {
-  if (typeof grantId !== 'string') return
-  await grantRevoked(grantId, reason)
-  await store.destroy('Grant', grantId)
-}
-
-/** A bearer value that reached the token endpoint in the hands of another, authenticated, client was stolen (RFC 9700 §4). */
-function presentedByAnother(found: AdapterPayload): boolean {
-  const client = Provider.ctx?.oidc?.client
-  return route() === 'token' && client !== undefined && found.clientId !== client.clientId
-}
-
 /** Compares the record's epoch with the account's. */
 async function sameEpoch(found: AdapterPayload, { accountState }: AdapterDeps): Promise<boolean> {
   if (!found.accountId) return true
@@ -262,24 +196,11 @@ function signingOut(): boolean {
   return route() === 'end_session_confirm' && Boolean((Provider.ctx?.oidc.params as Payload | undefined)?.logout)
 }
 
-function route(): string | undefined {
-  return Provider.ctx?.oidc?.route
-}
-
 function revocationReason(): string {
   if (route() === 'revocation') return 'revoked_by_client'
   if (route() !== 'token') return 'revoked'
   const { grant_type: grantType } = (Provider.ctx?.oidc.params ?? {}) as { grant_type?: string }
   return grantType === 'refresh_token' ? 'refresh_token_reused' : 'code_reused'
-}
-
-function alreadyUsed(model: string): Error {
-  if (model === 'PushedAuthorizationRequest') return new errors.InvalidRequestUri('request_uri was already used')
-  return new errors.InvalidGrant('already consumed')
-}
-
-function seconds(clock: Clock): number {
-  return Math.floor(clock.now().getTime() / 1000)
 }
 
 function withAvailability(adapter: Adapter, { unavailable }: AdapterDeps): Adapter {

@@ -43,6 +43,12 @@ export function createRedisOidcStore(redis: Redis): OidcStore {
       const hash = await redis.get(pointer('user_code', userCode))
       return hash === null ? undefined : get(`oidc:DeviceCode:${hash}`)
     },
+    async saveByUserCode(userCode, payload) {
+      const hash = await redis.get(pointer('user_code', userCode))
+      if (hash === null) return
+      // Not consumed: the device has no answer to consume before this is written.
+      await redis.set(`oidc:DeviceCode:${hash}`, UNUSED + JSON.stringify(withoutId(payload)), 'KEEPTTL', 'XX')
+    },
     async consume(model, id, now) {
       const answer = await redis.oidcConsume(keyOf(model, id), String(now))
       return answer === 0 ? 'first' : answer === -1 ? 'missing' : answer

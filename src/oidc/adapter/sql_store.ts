@@ -40,6 +40,19 @@ export function createSqlOidcStore(database: Database, now: () => Date): OidcSto
     async findByUserCode(userCode) {
       return live((await select("model = 'DeviceCode' and user_code_hash = ?", [hashId(userCode)])).rows)
     },
+    async saveByUserCode(userCode, payload) {
+      await db.raw(
+        `update oidc_state set payload = ?, account_id = ?, grant_id = ?
+         where model = 'DeviceCode' and user_code_hash = ? and expires_at > ?`,
+        [
+          JSON.stringify(withoutId(payload)),
+          ...[payload.accountId ?? null, payload.grantId ?? null].map((value) =>
+            value === null ? null : String(value),
+          ),
+          ...[hashId(userCode), now()],
+        ],
+      )
+    },
     async consume(model, id, at) {
       const key = [model, hashId(id)]
       const used = await db.raw(

@@ -21,6 +21,8 @@ export interface OidcStore {
   findByUid(uid: string): Promise<Payload | undefined>
   /** The DeviceCode whose `userCode` this is. */
   findByUserCode(userCode: string): Promise<Payload | undefined>
+  /** Writes that DeviceCode anew; its time goes on. Nothing happens when it is gone. */
+  saveByUserCode(userCode: string, payload: Payload): Promise<void>
   /**
    * Single use, decided in the store: of any number of callers exactly one is first.
    * @returns `first`, or the time (seconds) of the first consumption, or `missing`
@@ -38,8 +40,8 @@ export function hashId(id: string): string {
   return hash('sha256', id, 'base64url')
 }
 
-/** A payload without its bearer value. */
+/** A payload without its bearer values. */
 export function withoutId(payload: Payload): Payload {
-  const { jti: _bearer, consumed: _consumed, ...rest } = payload
+  const { jti: _bearer, userCode: _typed, consumed: _consumed, ...rest } = payload
   return rest
 }
