@@ -44,7 +44,10 @@ const settings = {
     shop('paired', {
       grant_types,
       subject_type: 'pairwise',
-      identity_assertions: [{ audience: CHAT, subject_of: 'wiki', subject_token_types: ['id_token', 'refresh_token'] }, { audience: MAIL }],
+      identity_assertions: [
+        { audience: CHAT, subject_of: 'wiki', subject_token_types: ['id_token', 'refresh_token'] },
+        { audience: MAIL },
+      ],
     }),
     shop('plain', {}),
   ],
