@@ -4,8 +4,10 @@
  */
 import type { JsonWebKey } from 'node:crypto'
 import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { type Canary, startCanary } from '../support/canary.ts'
@@ -26,6 +28,7 @@ import { newPerson, OFFLINE, type Person } from '../support/people.ts'
 import { sample } from '../support/sample.ts'
 import { type Server, startServer } from '../support/server.ts'
 import {
+  basic,
   type ClientRequests,
   clientRequests,
   type Fields,
@@ -253,6 +256,21 @@ describe('a token that is dead', () => {
       }
     },
   )
+})
+
+it('with the client that it was given to is refused', async () => {
+  const file = join(server.dataDir, 'temp.json')
+  writeFileSync(file, JSON.stringify({ first_party: true, scope: 'openid ledger:read', resources: [API] }))
+  const at = ['--redirect-uri', 'https://temp.test.example/callback', '--metadata', file]
+  const { stdout } = await server.run('clients', 'create', 'temp', ...at, '--json')
+  const secret = (JSON.parse(stdout) as { client_secret: string }).client_secret
+  const code = await ann.code('temp', { scope: 'openid ledger:read', resource: API })
+  const { access } = tokensOf(await client.redeem(code, { resource: API }, 'temp', basic('temp', secret)))
+  const made = tokensOf(await room.exchange('orders', access, { resource: VAULT })).access
+  expect((await client.introspect('vault', made)).body).toMatchObject({ active: true })
+  await genkan('clients', 'disable', 'temp')
+  expect(await outcome('orders', access)).toEqual(INVALID)
+  expect((await client.introspect('vault', made)).body).toEqual(INACTIVE)
 })
 
 it('a client that cannot authenticate exchanges by rows alone that say so', async () => {

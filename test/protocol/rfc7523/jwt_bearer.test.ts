@@ -299,6 +299,13 @@ describe.each(sampleKinds(['embedded', 'postgres and redis'] as const, import.me
         expect(await outcome(await room.word(later()))).toBe(200)
         expect(await outcome(before)).toEqual(INVALID)
       })
+
+      it('of a provider that was switched off count for nobody', async () => {
+        const later = () => ({ iat: now() + 800, exp: now() + 860 })
+        expect(await outcome(await room.word(later()))).toBe(200)
+        await room.server.run('upstreams', 'disable', 'acme')
+        expect(await outcome(await room.word(later()))).toEqual(INVALID)
+      })
     })
   },
 )
