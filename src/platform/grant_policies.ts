@@ -67,6 +67,8 @@ const agent = z.strictObject({
   purpose: text,
   /** From then on it is not there: no token is given to it, and none that it holds is good at introspection. */
   expires_at: z.iso.datetime({ offset: true }),
+  /** After so many days without a token it is not there either; a change of its metadata wakes it. */
+  idle_days: z.int().min(1).max(366).optional(),
 })
 
 export type ExchangeRow = z.output<typeof exchange>

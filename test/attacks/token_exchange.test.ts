@@ -94,6 +94,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await server?.close()
   await canary?.stop()
+  receiver.closeAllConnections()
   receiver.close()
 })
 
@@ -287,7 +288,7 @@ it('a client that cannot authenticate exchanges by rows alone that say so', asyn
     })
   const { access } = tokensOf(await exchange({}))
   expect(payloadOf(access)).toMatchObject({ client_id: 'browser', act: { sub: 'browser' } })
-  // It is told from its caller's token as any other client is.
+  // A token of somebody else's client is none of its business.
   expect((await exchange({ subject_token: (await room.token(ann)).access })).status).toBe(400)
   expect((await exchange({ client_id: 'orders' })).status).toBe(401)
 })
@@ -312,4 +313,32 @@ describe('when the time is over', () => {
     expect([again.status, again.body.error]).toEqual([401, 'invalid_client'])
     expect((await client.introspect('ledger', own)).body).toEqual(INACTIVE)
   })
+})
+
+it('what was made of a sign-in that ends by silence ends with it', async () => {
+  const keeper = service('keeper', {
+    ...{ resource_server_for: [API], token_exchange: [{ resource: VAULT, scopes: ['ledger:read'] }] },
+  })
+  const quiet = await startServer({
+    settings: {
+      ...{ ...EXCHANGE_SETTINGS, clients: [...EXCHANGE_SETTINGS.clients, keeper] },
+      sessions: { idle_seconds: 60 },
+    },
+    stores: 'embedded',
+  })
+  try {
+    const there = clientRequests(quiet.issuer)
+    const cid = await newPerson(quiet.issuer, mailFolder(quiet.dataDir), 'cid@example.com')
+    const { token, exchange } = exchangeRequests(there)
+    const { access } = await token(cid, 'opaque')
+    const answer = await exchange('keeper', access, { resource: VAULT })
+    expect(answer.body.expires_in).toBe(300)
+    const made = tokensOf(answer).access
+    expect((await there.introspect('vault', made)).body).toMatchObject({ active: true })
+    await quiet.shiftDate(100)
+    expect((await there.introspect('vault', made)).body).toEqual(INACTIVE)
+    expect((await exchange('keeper', access, { resource: VAULT })).body.error).toBe('invalid_request')
+  } finally {
+    await quiet.close()
+  }
 })

@@ -18,6 +18,8 @@ import { ACCOUNT_CLIENT_ID } from './types.ts'
 
 export interface ClientsFeature extends Feature {
   readonly service: ClientsService
+  /** Notes that a client was given a token, where its rights lapse without. */
+  used(clientId: string): Promise<void>
 }
 
 export type ClientsFeatureDeps = Pick<ClientsDeps, 'outbox' | 'invalidation' | 'clock' | 'mac'> & {
@@ -41,20 +43,23 @@ export type ClientsFeatureDeps = Pick<ClientsDeps, 'outbox' | 'invalidation' | '
   readonly resources: readonly { readonly identifier: string; readonly scopes: readonly string[] }[]
 }
 
-/** How precise the last use of a secret is. */
+/** How precise last uses are. */
 const USES_SECONDS = 30
 
 /** Builds the feature. Its jobs remove ended secrets and write when secrets were last used. */
 export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
   const { database, outbox, invalidation, clock, mac, scopes, resources, locales, acrs, brandExists } = deps
   const repository = clientRepository(database.db)
-  const uses = createLastUses((noted) =>
-    database.transaction(async (tx) => {
-      // Two instances that update the same rows in different orders would wait for each other.
-      await repository.lock(tx)
-      await repository.updateSecretUses(noted, tx)
-    }),
-  )
+  const usesOf = (table: 'clients' | 'client_secrets') =>
+    createLastUses((noted) =>
+      database.transaction(async (tx) => {
+        // Two instances that update the same rows in different orders would wait for each other.
+        await repository.lock(tx)
+        await repository.updateUses(table, noted, tx)
+      }),
+    )
+  const uses = usesOf('client_secrets')
+  const agentUses = usesOf('clients')
   const service = createClientsService({
     repository,
     transaction: database.transaction,
@@ -86,8 +91,13 @@ export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
   return {
     name: 'clients',
     service,
+    async used(clientId) {
+      const record = await service.find(clientId)
+      if (record?.metadata.agent?.idle_days !== undefined) agentUses.note(clientId, clock.now())
+    },
     jobs: [
       { name: 'clients.secret_uses', everySeconds: USES_SECONDS, atStop: true, run: uses.flush },
+      { name: 'clients.agent_uses', everySeconds: USES_SECONDS, atStop: true, run: agentUses.flush },
       {
         name: 'clients.purge_secrets',
         everySeconds: 3600,

@@ -19,7 +19,7 @@ import {
   changed,
   created,
   fact,
-  isOver,
+  isThere,
   limitTo,
   liveSecrets,
   newSecret,
@@ -77,7 +77,7 @@ function lookups(deps: ClientsDeps) {
   // What can be no client id, such as a NUL or 60 kB, is neither asked of SQL, which would fail, nor remembered (A104).
   const find = async (id: string): Promise<ClientRecord | undefined> => {
     const record = isClientId(id) ? await clients.get(id) : undefined
-    return record !== undefined && isOver(record, deps.clock.now()) ? undefined : record
+    return record && (await isThere(record, deps.clock.now(), repository.find)) ? record : undefined
   }
   const origins = createRowCache<ReadonlySet<string>>({
     load: async () => new Set(await repository.listOrigins()),

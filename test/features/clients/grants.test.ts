@@ -115,6 +115,7 @@ describe('tables of the custom grants', () => {
     ['agent.purpose', { ...shop, agent: { ...agent, purpose: ' ' } }],
     ['agent.expires_at', { ...shop, agent: { ...agent, expires_at: 'next year' } }],
     ['agent.expires_at', { ...shop, agent: { owner: 'a', purpose: 'b' } }],
+    ['agent.idle_days', { ...shop, agent: { ...agent, idle_days: 0 } }],
   ])('%s is what to mend in %j', (field, given) => {
     expect(fieldsOf(given)).toContain(field)
   })
