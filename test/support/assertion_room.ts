@@ -18,6 +18,8 @@ import {
 import { PROVIDER, startProvider, travelTo } from './upstreams.ts'
 
 export const JWT_BEARER = 'urn:ietf:params:oauth:grant-type:jwt-bearer'
+/** The same provider under another name, which nobody takes assertions of. */
+export const TWIN = 'twin'
 export const PLATFORM = 'https://platform.elsewhere.example'
 export const LEDGER = 'https://ledger.test.example'
 export const ID_JAG_TYP = 'oauth-id-jag+jwt'
@@ -31,7 +33,7 @@ export interface AssertionRoom {
   /** Key of the platform, which is written into the settings. */
   readonly platform: { readonly publicKey: KeyObject; readonly privateKey: KeyObject }
   /** Signs in by the provider; makes the account the first time. Returns its subject here. */
-  come(account: string): Promise<string>
+  come(account: string, provider?: string): Promise<string>
   /** The provider's word about one of its people. */
   word(claims?: Claims, header?: Claims): Promise<string>
   /** The platform's word about one of its machines. */
@@ -53,7 +55,9 @@ function settingsFor(issuer: string, connection: object, jwk: object) {
   return {
     ...SETTINGS,
     resources: [...SETTINGS.resources, { identifier: LEDGER, scopes: ['ledger:read'], access_token_format: 'opaque' }],
-    upstreams: [{ name: PROVIDER, title: 'Acme', ...connection, trusted_domains: ['acme.example'], levels }],
+    upstreams: [PROVIDER, TWIN].map((name) => ({
+      ...{ name, title: name, ...connection, trusted_domains: ['acme.example'], levels },
+    })),
     assertion_issuers: [
       { issuer, jwks_uri: `${issuer}/jwks`, algorithms: ['RS256'], profiles: ['jwt', 'id-jag'], upstream: PROVIDER },
       { issuer: PLATFORM, jwks: { keys: [jwk] }, algorithms: ['ES256'] },
@@ -75,7 +79,7 @@ function settingsFor(issuer: string, connection: object, jwk: object) {
 
 export async function startAssertionRoom(options: Pick<ServerOptions, 'stores'> = {}): Promise<AssertionRoom> {
   const port = await freePort()
-  const { fake, connection } = await startProvider(`http://localhost:${port}`)
+  const { fake, connection } = await startProvider(`http://localhost:${port}`, [PROVIDER, TWIN])
   const platform = generateKeyPairSync('ec', { namedCurve: 'P-256' })
   const jwk = { ...platform.publicKey.export({ format: 'jwk' }), kid: 'p1', alg: 'ES256' }
   const server = await startServer({ port, settings: settingsFor(fake.issuer, connection, jwk), ...options })
@@ -86,7 +90,7 @@ export async function startAssertionRoom(options: Pick<ServerOptions, 'stores'> 
   })
   return {
     ...{ server, fake, platform, client: requests },
-    come: (account) => comeBy(fake, server, requests, account),
+    come: (account, provider) => comeBy(fake, server, requests, { account, provider }),
     async word(claims = {}, header = {}) {
       const { key } = await fake.seen()
       const privateKey = createPrivateKey({ key: key as never, format: 'jwk' })
@@ -109,11 +113,16 @@ export async function startAssertionRoom(options: Pick<ServerOptions, 'stores'> 
 }
 
 /** To the first-party client and back to its tokens. */
-async function comeBy(fake: FakeUpstream, { issuer }: Server, requests: ClientRequests, account: string) {
+async function comeBy(
+  fake: FakeUpstream,
+  { issuer }: Server,
+  requests: ClientRequests,
+  { account, provider = PROVIDER }: { account: string; provider?: string | undefined },
+) {
   const browser = createBrowser({ stopAt: ['https://', fake.issuer] })
   await fake.tell({ account, claims: { email: `${account}@acme.example`, email_verified: true, name: account } })
   const { url, verifier } = authorizationRequest(issuer, 'own')
-  const page = await travelTo(fake, issuer).through(browser, await browser.get(url))
+  const page = await travelTo(fake, issuer).through(browser, await browser.get(url), provider)
   const isNew = page.forms.some(({ action }) => action.endsWith('/upstream_account'))
   const end = isNew ? await browser.submit(page, {}, { form: '/upstream_account' }) : page
   const code = { clientId: 'own', code: end.params.get('code') ?? '', verifier, redirectUri: redirectUri('own') }

@@ -1,7 +1,14 @@
 /** RFC 7521 §4.1, RFC 7523 §2.1 and §3: the signed word of a trusted issuer as a grant. Attacks A64, A69, A77, A78. */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { createRemoteJWKSet, jwtVerify } from 'jose'
-import { type AssertionRoom, type Claims, LEDGER, PLATFORM, startAssertionRoom } from '../../support/assertion_room.ts'
+import {
+  type AssertionRoom,
+  type Claims,
+  LEDGER,
+  PLATFORM,
+  startAssertionRoom,
+  TWIN,
+} from '../../support/assertion_room.ts'
 import { type Canary, startCanary } from '../../support/canary.ts'
 import { dpopKey } from '../../support/dpop_key.ts'
 import { es256With, forgeries, jws } from '../../support/forged_jwts.ts'
@@ -82,6 +89,9 @@ describe.each(sampleKinds(['embedded', 'postgres and redis'] as const, import.me
         expect(await outcome(await room.word({ sub: 'nobody' }))).toEqual(INVALID)
         expect(lastReason()).toBe('assertion_subject')
         expect(await outcome(await room.word({ sub: ann }))).toEqual(INVALID)
+        // Who has come by the same provider under another name has not connected this one.
+        await room.come('tim', TWIN)
+        expect(await outcome(await room.word({ sub: 'tim' }))).toEqual(INVALID)
         expect(await outcome(await room.word({ sub: 'ann@acme.example' }))).toEqual(INVALID)
         expect(await outcome(await room.word())).toBe(200)
       })
