@@ -11,13 +11,13 @@ import { hangOnRoots } from './delegation.ts'
 import { ACCESS_TOKEN, textOf } from './grant_requests.ts'
 import { ID_JAG, type IdJagDeps, issueIdJag, nameSessions } from './id_jag.ts'
 import { grantByAssertion, type JwtBearerDeps } from './jwt_bearer.ts'
-import { type Handler, refusal, telling } from './refusals.ts'
+import { type Handler, type Refused, refusal, telling } from './refusals.ts'
 import { exchangeAccessToken } from './token_exchange.ts'
 
 export type CustomGrantDeps = Omit<IdJagDeps & JwtBearerDeps, 'issuer'> & {
   readonly config: Pick<Config, 'issuer' | 'resources' | 'tokens'>
   readonly assertionIssuers: ReadonlyMap<string, { readonly trusted: TrustedIssuer; readonly keys: JWTVerifyGetKey }>
-  readonly refused: (refused: { client: string | undefined; grant: string; reason: string }) => void
+  readonly refused: (refused: Refused) => void
 }
 
 const TARGETS = ['resource', 'audience']

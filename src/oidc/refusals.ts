@@ -67,13 +67,27 @@ export function refusal(reason: Reason, { scope = '', cause }: { scope?: string;
   return made
 }
 
+/** What the log is told: names and codes, nothing of a token. */
+export interface Refused {
+  readonly client: string | undefined
+  readonly grant: string
+  readonly reason: string
+  readonly cause?: string | undefined
+}
+
+/** Errors of jose carry claims of people: of what is behind a refusal only its code is told. */
+function causeOf(error: unknown): string | undefined {
+  const { code, reason } = ((error as { cause?: unknown } | undefined)?.cause ?? {}) as {
+    code?: unknown
+    reason?: unknown
+  }
+  return [code, reason].find((name) => typeof name === 'string')
+}
+
 export type Handler = (ctx: KoaContextWithOIDC) => Promise<void>
 
 /** Tells the log why a handler refused. What the engine's own checks say has their error code as its reason. */
-export function telling(
-  handler: Handler,
-  log: (refused: { client: string | undefined; grant: string; reason: string }) => void,
-): Handler {
+export function telling(handler: Handler, log: (refused: Refused) => void): Handler {
   return async (ctx) => {
     try {
       await handler(ctx)
@@ -81,7 +95,8 @@ export function telling(
       const { client, params } = ctx.oidc
       const { error: code } = (error ?? {}) as { error?: unknown }
       const reason = reasons.get(error as object) ?? (typeof code === 'string' ? code : undefined)
-      if (reason !== undefined) log({ client: client?.clientId, grant: String(params?.grant_type), reason })
+      const told = { client: client?.clientId, grant: String(params?.grant_type), cause: causeOf(error) }
+      if (reason !== undefined) log({ ...told, reason })
       throw error
     }
   }

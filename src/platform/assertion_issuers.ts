@@ -7,6 +7,7 @@ import { z } from 'zod'
 import type { Clock } from './clock.ts'
 import type { HttpClient } from './http_client.ts'
 import { publicJwk } from './public_jwk.ts'
+import { UpstreamError } from './upstream.ts'
 import { createUpstreamRequests } from './upstream_exchange.ts'
 import { createProviderKeys, SIGNING_ALGORITHMS } from './upstream_keys.ts'
 import { checkedUri, webUriProblem } from './uri_rules.ts'
@@ -72,4 +73,23 @@ export function keysOf(
 ): JWTVerifyGetKey {
   if (jwksUri === undefined) return createLocalJWKSet((jwks ?? { keys: [] }) as unknown as JSONWebKeySet)
   return createProviderKeys(jwksUri, createUpstreamRequests(deps), deps.clock).find
+}
+
+/** What an operator should mend: keys that cannot be read, and people of a provider that vouches for nobody. */
+export async function issuerProblems(
+  issuers: Iterable<TrustedIssuer>,
+  deps: { http: HttpClient; clock: Clock; isOn: (upstream: string) => Promise<boolean> },
+): Promise<string[]> {
+  const problemsOf = async ({ issuer, jwks_uri: jwksUri, upstream }: TrustedIssuer) => {
+    const away =
+      upstream === undefined || (await deps.isOn(upstream)) ? [] : [`its people are those of ${upstream}, which is off`]
+    if (jwksUri === undefined) return away.map((problem) => `${issuer}: ${problem}`)
+    const keys = createProviderKeys(jwksUri, createUpstreamRequests(deps), deps.clock)
+    const unread = await keys.load().then(
+      () => [],
+      (error: unknown) => [`its keys cannot be read: ${error instanceof UpstreamError ? error.reason : String(error)}`],
+    )
+    return [...away, ...unread].map((problem) => `${issuer}: ${problem}`)
+  }
+  return (await Promise.all([...issuers].map(problemsOf))).flat()
 }

@@ -5,7 +5,6 @@ import { type ClientRequests, type Fields, type TokenAnswer, tokensOf } from './
 
 export const LEDGER = 'https://ledger.test.example'
 export const VAULT = 'https://vault.test.example'
-export const CHAT = 'https://chat.elsewhere.example'
 
 export const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
 export const ACCESS_TOKEN = 'urn:ietf:params:oauth:token-type:access_token'
