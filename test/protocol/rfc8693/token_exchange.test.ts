@@ -97,6 +97,22 @@ describe.each(sampleKinds(['embedded', 'postgres and redis'] as const, import.me
       }
     })
 
+    it('a client takes back what it was given, and nothing beside it (RFC 7009)', async () => {
+      const { access } = await room.token(ann, 'opaque', API)
+      const made = async () => tokensOf(await room.exchange('orders', access, { resource: VAULT })).access
+      const [one, two] = [await made(), await made()]
+      expect((await client.revoke('idle', one)).status).toBe(400)
+      expect((await client.introspect('orders', one)).body).toMatchObject({ active: true })
+      expect((await client.revoke('orders', one)).status).toBe(200)
+      expect((await client.introspect('orders', one)).body).toEqual({ active: false })
+      for (const [asker, token] of [
+        ['orders', two],
+        ['opaque', access],
+      ] as const) {
+        expect((await client.introspect(asker, token)).body).toMatchObject({ active: true })
+      }
+    })
+
     it('takes opaque tokens, and what was issued to the client itself', async () => {
       const opaque = await room.token(ann, 'opaque', API)
       expect(opaque.access).not.toContain('.')
@@ -234,6 +250,16 @@ describe.each(sampleKinds(['embedded', 'postgres and redis'] as const, import.me
         const { access } = await room.token(ann)
         expect(await errorOf('idle', access)).toEqual([400, 'unauthorized_client'])
         expect(await errorOf('web', access)).toEqual([400, 'unauthorized_client'])
+      })
+
+      it('a client that is not the one it says it is may not (A62)', async () => {
+        const { access } = await room.token(ann)
+        for (const headers of [basic('orders', ''), basic('orders', 'x'.repeat(43)), basic('nobody'), basic('')]) {
+          const { status, body } = await room.exchange('orders', access, {}, headers)
+          expect([400, 401]).toContain(status)
+          expect(['invalid_request', 'invalid_client']).toContain(body.error)
+        }
+        expect((await room.exchange('orders', access)).status).toBe(200)
       })
 
       it('only those that the sign-in names may act, when it names some (§4.4)', async () => {
