@@ -84,13 +84,13 @@ export async function createEngine(foundation: Foundation, rooms: Rooms, parts: 
     publicKeys: () => rooms.keys.service.current(clock.now()),
     ...grantParts(foundation, rooms),
   })
-  provider.on('grant.success', (ctx) => metrics.token(String((ctx.oidc.params as { grant_type?: string }).grant_type)))
   provider.on('grant.success', ({ oidc }) => {
     if (oidc.client === undefined) return
     clients
       .used(oidc.client.clientId)
       .catch((error: unknown) => foundation.logger.warn({ err: error }, 'the use of a client was not noted'))
   })
+  provider.on('grant.success', (ctx) => metrics.token(String((ctx.oidc.params as { grant_type?: string }).grant_type)))
   provider.on('server_error', (ctx, error) => foundation.logger.error({ err: error, path: ctx.path }, 'engine failed'))
   return provider
 }

@@ -62,7 +62,7 @@ const reasons = new WeakMap<object, Reason>()
 export function refusal(reason: Reason, { scope = '', cause }: { scope?: string; cause?: unknown } = {}): Error {
   const [error, description] = REASONS[reason]
   const make: (text: string, scope: string) => Error = ERRORS[error]
-  const made = Object.assign(make(description, scope), cause === undefined ? {} : { cause })
+  const made = Object.assign(make(description, scope), { error_detail: reason, ...(cause !== undefined && { cause }) })
   reasons.set(made, reason)
   return made
 }
