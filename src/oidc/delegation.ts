@@ -36,9 +36,10 @@ export function actorsIn(act: Act | undefined): string[] {
   return act === undefined ? [] : [act.sub, ...actorsIn(act.act)]
 }
 
-/** The claim for who may act (RFC 8693 §4.4): one object, also where there are several. */
-function mayActClaim(clientIds: readonly string[]) {
-  return { sub: clientIds.length === 1 ? clientIds[0] : clientIds }
+/** Who alone may act for the people of a client, as a claim (RFC 8693 §4.4): one object, also where there are several. */
+export function mayActOf(client: Client | undefined): { readonly may_act?: object } {
+  const allowed = client?.may_act as readonly string[] | undefined
+  return allowed === undefined ? {} : { may_act: { sub: allowed.length === 1 ? allowed[0] : allowed } }
 }
 
 /** Whether the claim, when there is one, names the actor. What we have never written names nobody. */
@@ -68,8 +69,7 @@ export function carry(token: object, claims: object): void {
  * has it exchanged is asked whether the grant is alive. It opens nothing.
  */
 export function personClaims(token: IssuedToken, client: Client | undefined, authentication: object): object {
-  const allowed = client?.may_act as readonly string[] | undefined
-  const claims = carried.get(token) ?? { ...authentication, ...(allowed && { may_act: mayActClaim(allowed) }) }
+  const claims = carried.get(token) ?? { ...authentication, ...mayActOf(client) }
   const grantId = token.grantId ?? token.root?.grantId
   return { ...claims, ...(token.format === 'jwt' && grantId !== undefined && { grant_id: grantId }) }
 }

@@ -10,7 +10,7 @@ import { type AssertionRow, LONGEST_SECONDS } from '../platform/grant_policies.t
 import { UpstreamError } from '../platform/upstream.ts'
 import { temporarilyUnavailable } from './availability.ts'
 import { isCompactJws } from './compact_jws.ts'
-import { carry } from './delegation.ts'
+import { carry, mayActOf } from './delegation.ts'
 import { clockTolerance, type ShownKeys, shownKeys, spendProof } from './engine_internals.ts'
 import {
   aim,
@@ -124,7 +124,7 @@ async function personToken(deps: JwtBearerDeps, ctx: KoaContextWithOIDC, granted
   Object.assign(grant, { epoch: account.epoch })
   Object.assign(token, { grantId: await grant.save() })
   const authTime = typeof assertion.auth_time === 'number' ? { auth_time: assertion.auth_time } : {}
-  carry(token, person.acr === undefined ? {} : { acr: person.acr, ...authTime })
+  carry(token, { ...mayActOf(client), ...(person.acr !== undefined && { acr: person.acr, ...authTime }) })
   await answerWith(deps, ctx, token)
 }
 

@@ -86,6 +86,9 @@ function causeOf(error: unknown): string | undefined {
 
 export type Handler = (ctx: KoaContextWithOIDC) => Promise<void>
 
+/** Every day's answer to a first proof: nothing is refused. */
+const NONCE_WANTED = 'use_dpop_nonce'
+
 /** Tells the log why a handler refused. What the engine's own checks say has their error code as its reason. */
 export function telling(handler: Handler, log: (refused: Refused) => void): Handler {
   return async (ctx) => {
@@ -96,7 +99,7 @@ export function telling(handler: Handler, log: (refused: Refused) => void): Hand
       const { error: code } = (error ?? {}) as { error?: unknown }
       const reason = reasons.get(error as object) ?? (typeof code === 'string' ? code : undefined)
       const told = { client: client?.clientId, grant: String(params?.grant_type), cause: causeOf(error) }
-      if (reason !== undefined) log({ ...told, reason })
+      if (reason !== undefined && reason !== NONCE_WANTED) log({ ...told, reason })
       throw error
     }
   }

@@ -69,6 +69,10 @@ function settingsFor(issuer: string, connection: object, jwk: object) {
         { issuer, resource: LEDGER, scopes: ['ledger:read'], max_seconds: 120 },
       ]),
       client('single', [{ ...orders, issuer }]),
+      client('shop', [{ ...orders, issuer }], {
+        ...{ grant_types: ['authorization_code', JWT_BEARER], redirect_uris: [redirectUri('shop')] },
+        ...{ scope: 'openid orders:read', may_act: ['partner'] },
+      }),
       client('stranger', [{ ...machines, subjects: ['job:other'] }]),
       client('runner', [{ ...machines, subjects: ['job:build', 'job:deploy'] }], {
         ...{ grant_types: [JWT_BEARER, 'client_credentials'], organization_id: 'acme' },

@@ -68,6 +68,11 @@ describe.each(sampleKinds(['embedded', 'postgres and redis'] as const, import.me
         })
       })
 
+      it('says who alone may act for the people of the client (RFC 8693 §4.4)', async () => {
+        const { access } = tokensOf(await room.present(await room.word(), {}, 'shop'))
+        expect(payloadOf(access).may_act).toEqual({ sub: 'partner' })
+      })
+
       it('is as opaque as the resource server wants it, and dies with the account', async () => {
         const bob = await room.come('bob')
         const answer = await room.present(await room.word({ sub: 'bob' }), { resource: LEDGER })
