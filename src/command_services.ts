@@ -1,8 +1,10 @@
 /** What commands may ask of the house, in the words of `commands/command.ts`. */
+import { trustedIssuers } from './byoi.ts'
 import type { CommandServices } from './commands/command.ts'
 import { captchaOf } from './features.ts'
 import type { Foundation } from './foundation.ts'
 import type { House } from './house.ts'
+import { issuerProblems } from './platform/assertion_issuers.ts'
 import { exportFacts } from './platform/audit_export.ts'
 import { canonicalEmail } from './platform/email_address.ts'
 import { newId } from './platform/ids.ts'
@@ -30,6 +32,7 @@ export function commandServices(foundation: Foundation, house: House): CommandSe
         return { callback: `${url}/callback`, ...(logout && { backchannel_logout_uri: `${url}/backchannel-logout` }) }
       },
     },
+    assertionIssuers: { problems: () => problemsOfIssuers(foundation, house) },
     realms: house.rooms.realms.service,
     proofings: house.rooms.proofings.service.desk,
     accounts: {
@@ -82,4 +85,9 @@ export function commandServices(foundation: Foundation, house: House): CommandSe
     },
     redis,
   }
+}
+
+function problemsOfIssuers({ config, http, clock }: Foundation, { rooms }: House) {
+  const isOn = async (name: string) => (await rooms.upstreams.service.find(name)) !== undefined
+  return issuerProblems(trustedIssuers(config).values(), { http, clock, isOn })
 }

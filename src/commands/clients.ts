@@ -242,13 +242,14 @@ function secretRows({ secrets }: ClientRecord): string[][] {
 }
 
 /** What may be shown of a client: never a secret's hash. */
-function view({ clientId, metadata, managed, disabledAt, createdAt, updatedAt, secrets }: ClientRecord) {
+function view({ clientId, metadata, managed, disabledAt, createdAt, updatedAt, lastUsedAt, secrets }: ClientRecord) {
   return {
     client_id: clientId,
     managed,
     disabled_at: disabledAt?.toISOString(),
     created_at: createdAt.toISOString(),
     updated_at: updatedAt.toISOString(),
+    last_used_at: lastUsedAt?.toISOString(),
     metadata,
     secrets: secrets.map((secret) => ({
       id: secret.id,

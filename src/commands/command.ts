@@ -84,6 +84,8 @@ export interface CommandServices {
     /** What is to be registered with the provider. */
     addresses(name: string): Promise<{ readonly callback: string; readonly backchannel_logout_uri?: string }>
   }
+  /** What is to be mended of those whose word is taken as a grant. */
+  readonly assertionIssuers: { problems(): Promise<readonly string[]> }
   readonly realms: {
     states(): Promise<readonly RealmState[]>
     /** Makes or changes it; returns the record that proves the domain. */

@@ -19,6 +19,7 @@ export type DoctorNeeds = Pick<
   | 'redis'
   | 'captcha'
   | 'upstreams'
+  | 'assertionIssuers'
 >
 
 interface Finding {
@@ -49,6 +50,7 @@ const CHECKS: readonly { readonly name: string; readonly run: (needs: DoctorNeed
   { name: 'text messages', run: checkTextMessages },
   { name: 'captcha', run: checkCaptcha },
   { name: 'upstreams', run: checkUpstreams },
+  { name: 'assertion issuers', run: checkAssertionIssuers },
   { name: 'passwords', run: checkPasswords },
   { name: 'realms', run: checkRealms },
   { name: 'look-alikes', run: checkLookAlikes },
@@ -227,6 +229,14 @@ async function checkUpstreams({ upstreams, pendingMigrations }: DoctorNeeds): Pr
   return problems.length === 0
     ? ok(`${on.map(({ name }) => name).join(', ')}: as they should be`)
     : warn(problems.join('; '))
+}
+
+async function checkAssertionIssuers({ assertionIssuers, config, pendingMigrations }: DoctorNeeds): Promise<Finding> {
+  const { length } = config.assertionIssuers
+  if (length === 0) return ok("none: nobody's word is taken as a grant")
+  if ((await pendingMigrations()).length > 0) return warn('not known before the migrations')
+  const problems = await assertionIssuers.problems()
+  return problems.length === 0 ? ok(`${length}: as they should be`) : warn(problems.join('; '))
 }
 
 async function checkPasswords({ config }: DoctorNeeds): Promise<Finding> {

@@ -25,7 +25,9 @@ import { CLAIMS, SCOPES } from './claims.ts'
 import { assertClaims } from './claims_parameter.ts'
 import { isCompactJws } from './compact_jws.ts'
 import { cookies } from './cookies.ts'
+import { type IssuedToken, personClaims } from './delegation.ts'
 import type { createDeviceFlow } from './device_flow.ts'
+import { idJagMetadata } from './id_jag.ts'
 import { createIntrospectionPolicy } from './introspection_policy.ts'
 import { type SigningKey, toEngineKeys } from './keys.ts'
 import { createMutualTls } from './mutual_tls.ts'
@@ -77,6 +79,11 @@ const CLIENT_METADATA = [
   'default_locale',
   'resource_server_for',
   'organization_id',
+  'token_exchange',
+  'identity_assertions',
+  'assertion_issuers',
+  'may_act',
+  'agent',
   'minimum_acr',
   'second_factor',
   'second_factor_grace',
@@ -111,6 +118,7 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
     discovery: {
       prompt_values_supported: ['none', 'login', 'consent', ...prompts],
       ui_locales_supported: [...deps.locales],
+      ...idJagMetadata(config),
     },
     // Our own pages ask with it for the conversation to begin at another part (`recover`).
     extraParams: ['genkan_begin'],
@@ -197,8 +205,10 @@ function algorithms() {
 function tokenRules(config: Config) {
   const { tokens, sessions } = config
   return {
-    extraTokenClaims: async ({ oidc }: KoaContextWithOIDC, { kind }: { kind: string }) =>
-      kind === 'ClientCredentials' ? machineClaims(oidc) : authenticationClaims(oidc),
+    extraTokenClaims: async ({ oidc }: KoaContextWithOIDC, token: IssuedToken) =>
+      token.kind === 'ClientCredentials'
+        ? machineClaims(oidc)
+        : personClaims(token, oidc.client, authenticationClaims(oidc)),
     // FAPI 2.0 Security Profile §5.3.2.1: no rotation; their refresh tokens are bound to a key, or to one who has one.
     rotateRefreshToken: ({ oidc }: KoaContextWithOIDC) => !isFapi(oidc.client?.profile),
     // Revoking one access token leaves the grant; everything else ends it whole.

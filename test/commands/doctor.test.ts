@@ -31,6 +31,7 @@ describe('doctor', () => {
       now: () => new Date(),
       pendingMigrations: async () => [],
       upstreams: { states: async () => [] } as unknown as DoctorNeeds['upstreams'],
+      assertionIssuers: { problems: async () => [] },
       ...needs,
     }
     const failed = await doctor
@@ -70,6 +71,7 @@ describe('doctor', () => {
       'text messages',
       'captcha',
       'upstreams',
+      'assertion issuers',
       'passwords',
       'realms',
       'look-alikes',
@@ -132,7 +134,7 @@ describe('doctor', () => {
     const away = { ...database, ping: async () => Promise.reject(new Error('connect ECONNREFUSED')) }
     const keys = { current: async () => Promise.reject(new Error('signing key k1 cannot be opened')) }
     const { failed, of } = await examine({ database: away, keys: keys as never })
-    expect(failed).toContain('2 of 16')
+    expect(failed).toContain('2 of 17')
     expect(of('database')).toMatchObject({ state: 'fail', text: 'connect ECONNREFUSED' })
     expect(of('signing keys')).toMatchObject({ state: 'fail', text: expect.stringContaining('k1') })
     expect(of('passwords')?.state).not.toBe('fail')

@@ -39,6 +39,7 @@ describe('settings that people copy', () => {
       resources: new Set(config.resources.map(({ identifier }) => identifier)),
       locales: new Set(['en', 'fi']),
       acrs: new Set(config.levels.map(({ acr }) => acr)),
+      scopesOf: new Map(config.resources.map(({ identifier, scopes }) => [identifier, scopes])),
       ...{ legacy: config.legacyProfile, mtls: config.mtls !== undefined },
     })
     expect(problems).toEqual([])

@@ -3,14 +3,15 @@ import type { Browser, Page } from './browser.ts'
 import { type DnsStub, startDnsStub, type TxtRecords } from './dns_stub.ts'
 import { authorization } from './journeys.ts'
 import { CALLBACK } from './target.ts'
-import { startUpstreamRoom, type UpstreamRoom } from './upstreams.ts'
+import { startUpstreamRoom, type UpstreamOptions, type UpstreamRoom } from './upstreams.ts'
 
 export type RealmRoom = Awaited<ReturnType<typeof startRealmRoom>>
 
 /** `acme` is nobody's by the operator's word; `other` is trusted for the domains that the tests close. */
-export async function startRealmRoom() {
+export async function startRealmRoom(options: Pick<UpstreamOptions, 'naming'> = {}) {
   const dns = await startDnsStub()
   const room = await startUpstreamRoom({
+    ...options,
     others: [{ name: 'other', title: 'Other', trusted_domains: ['closed.example', 'routed.example'] }],
     settings: {
       dns_servers: [dns.server],

@@ -65,7 +65,7 @@ export async function startProvider(issuer: string, names: readonly string[] = [
   return { fake, connection }
 }
 
-interface Options {
+export interface UpstreamOptions {
   /** Over the provider's declaration. */
   readonly upstream?: object
   /** More providers, by what they say beside the connection. */
@@ -73,11 +73,13 @@ interface Options {
   /** More providers of other kinds: whole declarations. */
   readonly beside?: readonly { readonly name: string; readonly [setting: string]: unknown }[]
   readonly settings?: object
+  /** Settings that name the provider's issuer. */
+  readonly naming?: (issuer: string) => object
   readonly env?: { readonly [name: string]: string }
 }
 
 /** Starts the provider, and a product that people may come to from it. */
-export async function startUpstreamRoom(options: Options = {}): Promise<UpstreamRoom> {
+export async function startUpstreamRoom(options: UpstreamOptions = {}): Promise<UpstreamRoom> {
   const port = await freePort()
   const issuer = `http://localhost:${port}`
   const names = [PROVIDER, ...(options.others ?? []).map(({ name }) => name)]
@@ -94,6 +96,7 @@ export async function startUpstreamRoom(options: Options = {}): Promise<Upstream
         ...(options.beside ?? []),
       ],
       ...options.settings,
+      ...options.naming?.(fake.issuer),
     },
   })
   return {

@@ -6,6 +6,7 @@
  */
 import type { Feature } from '../../feature.ts'
 import type { Abilities } from '../../platform/client_protocol.ts'
+import type { GrantTargets } from '../../platform/grant_policies.ts'
 import { equal, newId, newToken, sha256 } from '../../platform/ids.ts'
 import { createLastUses } from '../../platform/last_uses.ts'
 import type { Database, Tx } from '../../platform/postgres.ts'
@@ -17,6 +18,8 @@ import { ACCOUNT_CLIENT_ID } from './types.ts'
 
 export interface ClientsFeature extends Feature {
   readonly service: ClientsService
+  /** Notes that a client was given a token, where its rights lapse without. */
+  used(clientId: string): Promise<void>
 }
 
 export type ClientsFeatureDeps = Pick<ClientsDeps, 'outbox' | 'invalidation' | 'clock' | 'mac'> & {
@@ -34,24 +37,29 @@ export type ClientsFeatureDeps = Pick<ClientsDeps, 'outbox' | 'invalidation' | '
   readonly acrs: readonly string[]
   /** Whether there are clients of the `legacy` profile, and such that show certificates. */
   readonly abilities: Abilities
+  /** Issuers whose assertions clients may be given tokens for. */
+  readonly assertionIssuers?: GrantTargets['assertionIssuers']
   /** Configured resource servers; their scopes are known too. */
   readonly resources: readonly { readonly identifier: string; readonly scopes: readonly string[] }[]
 }
 
-/** How precise the last use of a secret is. */
+/** How precise last uses are. */
 const USES_SECONDS = 30
 
 /** Builds the feature. Its jobs remove ended secrets and write when secrets were last used. */
 export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
   const { database, outbox, invalidation, clock, mac, scopes, resources, locales, acrs, brandExists } = deps
   const repository = clientRepository(database.db)
-  const uses = createLastUses((noted) =>
-    database.transaction(async (tx) => {
-      // Two instances that update the same rows in different orders would wait for each other.
-      await repository.lock(tx)
-      await repository.updateSecretUses(noted, tx)
-    }),
-  )
+  const usesOf = (table: 'clients' | 'client_secrets') =>
+    createLastUses((noted) =>
+      database.transaction(async (tx) => {
+        // Two instances that update the same rows in different orders would wait for each other.
+        await repository.lock(tx)
+        await repository.updateUses(table, noted, tx)
+      }),
+    )
+  const uses = usesOf('client_secrets')
+  const agentUses = usesOf('clients')
   const service = createClientsService({
     repository,
     transaction: database.transaction,
@@ -70,6 +78,8 @@ export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
       resources: new Set(resources.map((resource) => resource.identifier)),
       locales: new Set(locales),
       acrs: new Set(acrs),
+      scopesOf: new Map(resources.map((resource) => [resource.identifier, resource.scopes])),
+      assertionIssuers: deps.assertionIssuers,
       ...deps.abilities,
     },
     newId,
@@ -81,8 +91,13 @@ export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
   return {
     name: 'clients',
     service,
+    async used(clientId) {
+      const record = await service.find(clientId)
+      if (record?.metadata.agent?.idle_days !== undefined) agentUses.note(clientId, clock.now())
+    },
     jobs: [
       { name: 'clients.secret_uses', everySeconds: USES_SECONDS, atStop: true, run: uses.flush },
+      { name: 'clients.agent_uses', everySeconds: USES_SECONDS, atStop: true, run: agentUses.flush },
       {
         name: 'clients.purge_secrets',
         everySeconds: 3600,

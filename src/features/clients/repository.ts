@@ -19,6 +19,7 @@ interface ClientRow {
   disabled_at: Date | string | null
   created_at: Date | string
   updated_at: Date | string
+  last_used_at: Date | string | null
   secrets: SecretJson[]
 }
 
@@ -109,11 +110,11 @@ export function clientRepository(db: Knex) {
     },
 
     /** Notes uses, all in one statement. Instances report in any order: the latest time stays. */
-    async updateSecretUses(uses: ReadonlyMap<string, Date>, tx: Tx): Promise<void> {
+    async updateUses(table: 'clients' | 'client_secrets', uses: ReadonlyMap<string, Date>, tx: Tx): Promise<void> {
       await tx.raw(
-        `update client_secrets s set last_used_at = greatest(s.last_used_at, used.at)
-         from unnest(?::text[], ?::timestamptz[]) as used (id, at) where s.id = used.id`,
-        [[...uses.keys()], [...uses.values()]],
+        `update ?? t set last_used_at = greatest(t.last_used_at, used.at)
+         from unnest(?::text[], ?::timestamptz[]) as used (id, at) where t.id = used.id`,
+        [table, [...uses.keys()], [...uses.values()]],
       )
     },
 
@@ -142,6 +143,7 @@ function toRecord(row: ClientRow): ClientRecord {
     disabledAt: row.disabled_at === null ? undefined : new Date(row.disabled_at),
     createdAt: new Date(row.created_at),
     updatedAt: new Date(row.updated_at),
+    lastUsedAt: row.last_used_at === null ? undefined : new Date(row.last_used_at),
   })
 }
 

@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import { protocolMembers, REQUEST_ALGS } from '../../platform/client_protocol.ts'
 import { displayName } from '../../platform/display_name.ts'
+import { CUSTOM_GRANTS, grantMembers } from '../../platform/grant_policies.ts'
 import { publicJwk } from '../../platform/public_jwk.ts'
 import { checkedUri, originProblem, webUriProblem } from '../../platform/uri_rules.ts'
 import { registrationFieldsSchema } from '../registration/types.ts'
@@ -31,6 +32,7 @@ const GRANT_TYPES = [
   'refresh_token',
   'client_credentials',
   'urn:ietf:params:oauth:grant-type:device_code',
+  ...CUSTOM_GRANTS,
 ] as const
 
 const lifetime = (most: number, least = 60) => z.int().min(least).max(most).optional()
@@ -58,6 +60,7 @@ export const metadataSchema = z.strictObject({
   redirect_uris: unique(z.string(), 50),
   post_logout_redirect_uris: unique(z.string(), 50),
   ...protocolMembers,
+  ...grantMembers,
   token_endpoint_auth_method: z.enum(AUTH_METHODS),
   token_endpoint_auth_signing_alg: z.enum(REQUEST_ALGS).optional(),
   grant_types: unique(z.enum(GRANT_TYPES), GRANT_TYPES.length).min(1),

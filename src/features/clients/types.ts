@@ -32,6 +32,32 @@ export interface ClientRecord {
   readonly disabledAt?: Date | undefined
   readonly createdAt: Date
   readonly updatedAt: Date
+  /** When an agent was last given a token, precise to the half minute. */
+  readonly lastUsedAt?: Date | undefined
+}
+
+const DAY_MS = 86_400_000
+
+/** Whether it is an agent that has asked for nothing for too long, since it was last used or changed. */
+function isIdle({ metadata: { agent }, updatedAt, lastUsedAt = updatedAt }: ClientRecord, now: Date): boolean {
+  const days = agent?.idle_days
+  return days !== undefined && Math.max(+updatedAt, +lastUsedAt) + days * DAY_MS <= +now
+}
+
+/**
+ * Whether it may act now. An agent whose time is over, or that has lapsed, is not there any more, like a disabled client. A use
+ * is written later, and is no change that a cache would take up: it is read before an agent is given up.
+ */
+export async function isThere(
+  record: ClientRecord,
+  now: Date,
+  reread: (id: string) => Promise<ClientRecord | undefined>,
+): Promise<boolean> {
+  const { agent } = record.metadata
+  if (agent !== undefined && new Date(agent.expires_at) <= now) return false
+  if (!isIdle(record, now)) return true
+  const present = await reread(record.clientId)
+  return present !== undefined && !isIdle(present, now)
 }
 
 /** A client that was only used has not changed, and keeps its object in the cache. */

@@ -4,6 +4,7 @@
  * epoch), and every effect on sessions and grants is stated in SQL before the store changes.
  */
 import Provider, { type Adapter, type AdapterPayload, errors } from 'oidc-provider'
+import { TOKEN_EXCHANGE } from '../../platform/grant_policies.ts'
 import { createAvailability } from '../availability.ts'
 import { interactionAdapter, sealedAdapter } from './sealed_adapter.ts'
 import {
@@ -200,7 +201,8 @@ function revocationReason(): string {
   if (route() === 'revocation') return 'revoked_by_client'
   if (route() !== 'token') return 'revoked'
   const { grant_type: grantType } = (Provider.ctx?.oidc.params ?? {}) as { grant_type?: string }
-  return grantType === 'refresh_token' ? 'refresh_token_reused' : 'code_reused'
+  // A refresh token may also be shown to be exchanged (ID-JAG).
+  return grantType === 'refresh_token' || grantType === TOKEN_EXCHANGE ? 'refresh_token_reused' : 'code_reused'
 }
 
 function withAvailability(adapter: Adapter, { unavailable }: AdapterDeps): Adapter {

@@ -45,8 +45,10 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
       .filter(({ client_id }) => client_id !== 'genkan-account')
       .map(({ type, client_id }) => `${type} ${client_id}`)
   }
-  const sync = (declarations: readonly { client_id: string }[], service = build().service) =>
-    database.transaction((tx) => service.syncDeclared(declarations, tx))
+  const sync = (
+    declarations: Parameters<ReturnType<typeof build>['service']['syncDeclared']>[0],
+    service = build().service,
+  ) => database.transaction((tx) => service.syncDeclared(declarations, tx))
 
   beforeAll(async () => {
     database = await freshDatabase(kind)
@@ -462,5 +464,53 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
     await Promise.all([1, 2, 3].map(() => sync([declared])))
     expect(await database.db('clients')).toHaveLength(2)
     expect((await facts()).filter((fact) => fact === 'client.created declared')).toHaveLength(1)
+  })
+
+  describe('an agent', () => {
+    const agent = { owner: 'Billing', purpose: 'pays invoices', expires_at: '2027-01-01T00:00:00Z' }
+    const machine = { client_id: 'bot', client_secret: SECRET, grant_types: ['client_credentials'], scope: 'openid' }
+    const at = (time: string) => {
+      now = new Date(time)
+    }
+
+    it('is there until its time is over, and again when it is given more (R27)', async () => {
+      const feature = build()
+      await sync([{ ...machine, agent }], feature.service)
+      at('2026-12-31T23:59:59Z')
+      expect(await feature.service.find('bot')).toBeDefined()
+      expect(await feature.service.secretMatches('bot', SECRET)).toBe(true)
+      at('2027-01-01T00:00:00Z')
+      expect(await feature.service.find('bot')).toBeUndefined()
+      expect(await feature.service.secretMatches('bot', SECRET)).toBe(false)
+      await feature.service.announce(
+        await sync([{ ...machine, agent: { ...agent, expires_at: '2027-02-01T00:00:00Z' } }], feature.service),
+      )
+      expect(await feature.service.find('bot')).toBeDefined()
+    })
+
+    it('that uses nothing for as many days as it has lapses; a use or a change keeps it (R27)', async () => {
+      const feature = build()
+      const idle = { ...machine, agent: { ...agent, idle_days: 10 } }
+      await sync([idle, { ...machine, client_id: 'patient', agent }], feature.service)
+      const flush = () => feature.jobs?.find(({ name }) => name === 'clients.agent_uses')?.run(now)
+      at('2026-12-01T00:00:00Z')
+      expect(await feature.service.find('bot')).toBeDefined()
+      await feature.used('bot')
+      await feature.used('patient')
+      await flush()
+      // Also for an instance that has had it in its cache all the time.
+      at('2026-12-10T23:00:00Z')
+      expect(await feature.service.find('bot')).toBeDefined()
+      expect(await build().service.find('bot')).toBeDefined()
+      at('2026-12-11T00:00:01Z')
+      for (const service of [feature.service, build().service]) {
+        expect(await service.find('bot')).toBeUndefined()
+        expect(await service.find('patient')).toBeDefined()
+      }
+      await sync([idle], feature.service)
+      expect(await build().service.find('bot')).toBeUndefined()
+      await sync([{ ...idle, client_name: 'Bot' }], feature.service)
+      expect(await build().service.find('bot')).toBeDefined()
+    })
   })
 })
