@@ -21,6 +21,7 @@ import { createUpstreams } from './features/upstreams/index.ts'
 import type { UpstreamsDeps } from './features/upstreams/service.ts'
 import type { Foundation } from './foundation.ts'
 import type { FlowState, RequestFacts } from './interaction/step.ts'
+import { readAssertionIssuers } from './platform/assertion_issuers.ts'
 import { canonicalEmail } from './platform/email_address.ts'
 import { newId, newToken } from './platform/ids.ts'
 import { createTxtLookUp } from './platform/txt_records.ts'
@@ -110,6 +111,13 @@ function proofingProviders({ proofings, upstreams }: Foundation['config']) {
   )
   if ('problems' in read) throw new ConfigError(read.problems)
   return read.providers
+}
+
+/** Whose signed word is taken as a grant. @throws ConfigError with all that is wrong */
+export function trustedIssuers({ assertionIssuers, issuer }: Foundation['config']) {
+  const read = readAssertionIssuers(assertionIssuers, issuer)
+  if ('problems' in read) throw new ConfigError(read.problems)
+  return read.issuers
 }
 
 async function provenAccount({ service }: UpstreamRoomDeps['passwords'], typed: string) {

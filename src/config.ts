@@ -272,6 +272,9 @@ const realmDeclaration = z.looseObject({ domain: z.string().min(1) })
 /** The proofings feature checks the rest. */
 const proofingDeclaration = z.looseObject({ name: z.string().min(1) })
 
+/** `platform/assertion_issuers` checks the rest. */
+const assertionIssuerDeclaration = z.looseObject({ issuer: z.string().min(1) })
+
 /** An address, with a port where it is not 53. */
 const dnsServer = z
   .string()
@@ -408,6 +411,7 @@ const schema = z.strictObject({
   upstreams: z.array(upstreamDeclaration).default([]),
   realms: z.array(realmDeclaration).default([]),
   proofings: z.array(proofingDeclaration).default([]),
+  assertion_issuers: z.array(assertionIssuerDeclaration).default([]),
   dns_servers: z.array(dnsServer).max(10).default([]),
 })
 
@@ -539,6 +543,8 @@ export interface Config {
   readonly upstreams: readonly UpstreamDeclaration[]
   readonly realms: readonly RealmDeclaration[]
   readonly proofings: readonly ProofingDeclaration[]
+  /** Issuers whose signed word is taken as a grant. */
+  readonly assertionIssuers: Settings['assertion_issuers']
   /** Whom the records of realms are asked of; without any, the system's. */
   readonly dnsServers: readonly string[]
   /** A folder of templates that stand in front of ours. */
@@ -915,6 +921,7 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     clients: s.clients,
     devPages: s.dev_pages,
     ...{ upstreams: s.upstreams, realms: s.realms, proofings: s.proofings, dnsServers: s.dns_servers },
+    assertionIssuers: s.assertion_issuers,
     brands: s.brands.map((brand) => withAbsoluteFiles(brand, dirname(settingsPath(env) ?? '.'))),
     templatesDir: s.templates_dir === undefined ? undefined : resolve(s.templates_dir),
   }

@@ -1,5 +1,7 @@
 /** The engine with the rooms behind it, and what completes its answers. */
+import { trustedIssuers } from './byoi.ts'
 import { enrolmentPolicy } from './enrolment_policy.ts'
+import type { Fact } from './events.ts'
 import { deviceOf } from './features/sessions/types.ts'
 import type { createRooms } from './features.ts'
 import type { Foundation } from './foundation.ts'
@@ -7,6 +9,7 @@ import { logProtocolErrors } from './oidc/error_log.ts'
 import { createJwtIntrospection } from './oidc/jwt_introspection.ts'
 import { createPairwise } from './oidc/pairwise.ts'
 import type { createProvider, Engine } from './oidc/provider.ts'
+import { keysOf } from './platform/assertion_issuers.ts'
 import { onceARequest } from './platform/request_scope.ts'
 
 type Rooms = ReturnType<typeof createRooms>
@@ -79,9 +82,33 @@ export async function createEngine(foundation: Foundation, rooms: Rooms, parts: 
       (clientId === undefined ? undefined : (await metadata(clientId))?.refresh_grace_seconds) ??
       config.tokens.refreshGraceSeconds,
     successorOf: (token) => secretBox.mac(token, 'refresh_successor'),
+    publicKeys: () => rooms.keys.service.current(clock.now()),
+    ...grantParts(foundation, rooms),
   })
   provider.on('grant.success', (ctx) => metrics.token(String((ctx.oidc.params as { grant_type?: string }).grant_type)))
   logProtocolErrors(provider, { logger: foundation.logger, clock })
   provider.on('server_error', (ctx, error) => foundation.logger.error({ err: error, path: ctx.path }, 'engine failed'))
   return provider
+}
+
+/** What the custom grants ask the rooms. */
+function grantParts({ config, http, clock, database, outbox, logger }: Foundation, rooms: Rooms) {
+  const { sessions, upstreams, identities } = rooms
+  const entries = [...trustedIssuers(config)].map(
+    ([issuer, trusted]) => [issuer, { trusted, keys: keysOf(trusted, { http, clock }) }] as const,
+  )
+  return {
+    assertionIssuers: new Map(entries),
+    signInOf: (of: { accountId: string; clientId: string; sid: string }) =>
+      sessions.service.signInOf(of.accountId, of.clientId, of.sid),
+    // A provider that was switched off vouches for nobody, here as on the sign-in page.
+    personOf: async (of: { upstream: string; issuer: string; subject: string; acr: string | undefined }) => {
+      const upstream = await upstreams.service.find(of.upstream)
+      const identity = upstream && (await identities.service.find({ issuer: of.issuer, subject: of.subject }))
+      if (identity?.upstream !== of.upstream) return undefined
+      return { accountId: identity.accountId, acr: upstream?.levelOf(of.acr) }
+    },
+    state: (fact: Fact) => database.transaction((tx) => outbox.record([fact], tx)),
+    refused: (refused: object) => logger.warn(refused, 'grant refused'),
+  }
 }

@@ -2,7 +2,7 @@
  * The rooms, wired: each gets exactly the functions it asks for. Read it top-down: a room is made after those it uses, and
  * what is made later (the engine) is reached through a function.
  */
-import { createUpstreamRooms, leadingAway } from './byoi.ts'
+import { createUpstreamRooms, leadingAway, trustedIssuers } from './byoi.ts'
 import { ConfigError } from './config.ts'
 import type { Feature } from './feature.ts'
 import { createAbuse } from './features/abuse/index.ts'
@@ -168,6 +168,7 @@ function clientsOf(
     resources: config.resources,
     acrs: config.levels.map(({ acr }) => acr),
     abilities: { legacy: config.legacyProfile, mtls: config.mtls !== undefined },
+    assertionIssuers: trustedIssuers(config),
   })
 }
 

@@ -25,6 +25,7 @@ import { CLAIMS, SCOPES } from './claims.ts'
 import { assertClaims } from './claims_parameter.ts'
 import { isCompactJws } from './compact_jws.ts'
 import { cookies } from './cookies.ts'
+import { type IssuedToken, personClaims } from './delegation.ts'
 import { createIntrospectionPolicy } from './introspection_policy.ts'
 import { type SigningKey, toEngineKeys } from './keys.ts'
 import { createMutualTls } from './mutual_tls.ts'
@@ -75,6 +76,11 @@ const CLIENT_METADATA = [
   'default_locale',
   'resource_server_for',
   'organization_id',
+  'token_exchange',
+  'identity_assertions',
+  'assertion_issuers',
+  'may_act',
+  'agent',
   'minimum_acr',
   'second_factor',
   'second_factor_grace',
@@ -195,8 +201,10 @@ function algorithms() {
 function tokenRules(config: Config) {
   const { tokens, sessions } = config
   return {
-    extraTokenClaims: async ({ oidc }: KoaContextWithOIDC, { kind }: { kind: string }) =>
-      kind === 'ClientCredentials' ? machineClaims(oidc) : authenticationClaims(oidc),
+    extraTokenClaims: async ({ oidc }: KoaContextWithOIDC, token: IssuedToken) =>
+      token.kind === 'ClientCredentials'
+        ? machineClaims(oidc)
+        : personClaims(token, oidc.client, authenticationClaims(oidc)),
     // FAPI 2.0 Security Profile §5.3.2.1: no rotation; their refresh tokens are bound to a key, or to one who has one.
     rotateRefreshToken: ({ oidc }: KoaContextWithOIDC) => !isFapi(oidc.client?.profile),
     // Revoking one access token leaves the grant; everything else ends it whole.

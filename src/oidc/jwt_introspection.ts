@@ -3,29 +3,37 @@
  * resource server that introspects whatever it is handed would take that for a fault of its own. So they are verified here
  * as their audience would verify them, once the engine has authenticated the asker, and the same rule tells who may ask.
  */
-import { createLocalJWKSet, type JSONWebKeySet, type JWTPayload, jwtVerify } from 'jose'
 import type { Context, Middleware, Next } from 'koa'
 import type { Client, KoaContextWithOIDC } from 'oidc-provider'
 import type { AccountState } from './adapter/adapter.ts'
-import { isCompactJws } from './compact_jws.ts'
 import { createIntrospectionPolicy } from './introspection_policy.ts'
-import { type Pairwise, sectorOf } from './pairwise.ts'
+import { accountOf, type OwnTokenDeps, readAccessToken } from './own_tokens.ts'
+import type { Pairwise } from './pairwise.ts'
 
-export interface JwtIntrospectionDeps {
-  readonly issuer: string
-  readonly now: () => Date
-  /** Every key that is published now. */
-  readonly publicKeys: () => Promise<
-    readonly { readonly kid: string; readonly alg: string; readonly publicJwk: object }[]
-  >
+export interface JwtIntrospectionDeps extends OwnTokenDeps {
   readonly findClient: (clientId: string) => Promise<object | undefined>
   readonly pairwise: Pick<Pairwise, 'accountOf'>
   readonly accountState: (accountId: string) => Promise<AccountState | undefined>
 }
 
 const INACTIVE: Told = { active: false }
-/** What RFC 7662 §2.2 and RFC 9470 §6.2 have a member for; nothing else that a token may carry. */
-const TOLD = ['iss', 'sub', 'aud', 'client_id', 'scope', 'exp', 'iat', 'jti', 'cnf', 'acr', 'amr', 'auth_time']
+/** What RFC 7662 §2.2, RFC 8693 §4 and RFC 9470 §6.2 have a member for; nothing else that a token may carry. */
+const TOLD = [
+  'iss',
+  'sub',
+  'aud',
+  'client_id',
+  'scope',
+  'exp',
+  'iat',
+  'jti',
+  'cnf',
+  'acr',
+  'amr',
+  'auth_time',
+  'act',
+  'may_act',
+]
 
 /** Builds the middleware in front of the engine: what it refused as a structured token is answered after all. */
 export function createJwtIntrospection(deps: JwtIntrospectionDeps): Middleware {
@@ -82,40 +90,17 @@ async function introspect(
   ctx: KoaContextWithOIDC,
   asker: Client,
 ): Promise<Told> {
-  const claims = await verified(deps, ctx.oidc.params?.token)
+  const claims = await readAccessToken(deps, ctx.oidc.params?.token)
   const clientId = claims?.client_id
   if (claims === undefined || typeof clientId !== 'string') return INACTIVE
   if (!(await allowed(ctx, asker, { clientId, aud: claims.aud }))) return INACTIVE
   // A machine's token is about the machine itself (RFC 9068 §2.2).
   if (claims.sub !== clientId) {
-    const account = await accountOf(deps, String(claims.sub), await ctx.oidc.provider.Client.find(clientId))
+    const account = await accountOf(deps.pairwise, String(claims.sub), await ctx.oidc.provider.Client.find(clientId))
     if (account === undefined || (await deps.accountState(account))?.active !== true) return INACTIVE
   }
   const told = TOLD.flatMap((name) => (claims[name] === undefined ? [] : [[name, claims[name]] as const]))
   return { active: true, ...Object.fromEntries(told), token_type: tokenType(claims.cnf) }
-}
-
-/** Whose subject it is to the client that the token was given to. */
-async function accountOf({ pairwise }: JwtIntrospectionDeps, subject: string, client: Client | undefined) {
-  return client?.subjectType === 'pairwise' ? pairwise.accountOf(subject, sectorOf(client)) : subject
-}
-
-/** The claims of one of our access tokens that is good now; undefined for everything else (A68, A69). */
-async function verified(
-  { issuer, now, publicKeys }: JwtIntrospectionDeps,
-  token: unknown,
-): Promise<JWTPayload | undefined> {
-  if (typeof token !== 'string' || !isCompactJws(token)) return undefined
-  const keys = (await publicKeys()).map(({ kid, alg, publicJwk }) => ({ ...publicJwk, kid, alg, use: 'sig' }))
-  const requirements = {
-    ...{ issuer, typ: 'at+jwt', algorithms: ['ES256', 'RS256', 'EdDSA'], currentDate: now() },
-    requiredClaims: ['sub', 'aud', 'exp', 'client_id'],
-  }
-  try {
-    return (await jwtVerify(token, createLocalJWKSet({ keys } as JSONWebKeySet), requirements)).payload
-  } catch {
-    return undefined
-  }
 }
 
 /** A token that is bound to a certificate is a Bearer token that needs more (RFC 8705 §3.2). */

@@ -56,7 +56,7 @@ export function adaptModels(provider: Provider, deps: ModelDeps): void {
 }
 
 /** The engine drops payload keys it does not know, by a list it reads once. */
-function keepInPayload(model: object, names: readonly string[]): void {
+export function keepInPayload(model: object, names: readonly string[]): void {
   const known = (model as { IN_PAYLOAD: readonly string[] }).IN_PAYLOAD
   Object.defineProperty(model, 'IN_PAYLOAD', { get: () => [...known, ...names] })
 }

@@ -7,12 +7,14 @@ import { type AccountDeps, createFindAccount } from './account.ts'
 import { type AdapterDeps, createAdapterFactory } from './adapter/adapter.ts'
 import { createAvailability } from './availability.ts'
 import { type ConfigurationDeps, createConfiguration } from './configuration.ts'
+import { type CustomGrantDeps, registerCustomGrants } from './custom_grants.ts'
 import { createLoadExistingGrant, type FindConsent } from './grants.ts'
 import { adaptModels, type ModelDeps } from './models.ts'
 
 export type OidcDeps = Omit<ConfigurationDeps, 'adapter' | 'findAccount' | 'loadExistingGrant' | 'now'> &
   AdapterDeps &
   AccountDeps &
+  Omit<CustomGrantDeps, 'now'> &
   Omit<ModelDeps, 'now'> & { readonly findConsent: FindConsent }
 
 /** The engine: the one name that rooms outside of `oidc/` know it by. */
@@ -33,6 +35,10 @@ export function createProvider(given: OidcDeps): Provider {
     interactionOpened: guard(given.interactionOpened),
     pairwise: { ...given.pairwise, subjectOf: guard(given.pairwise.subjectOf) },
     deviceChanged: guard(given.deviceChanged),
+    publicKeys: guard(given.publicKeys),
+    signInOf: guard(given.signInOf),
+    personOf: guard(given.personOf),
+    state: guard(given.state),
   }
   const { config, clock } = deps
   const now = () => clock.now()
@@ -49,5 +55,6 @@ export function createProvider(given: OidcDeps): Provider {
   // `http/request_context` has pinned Host and X-Forwarded-* to the issuer before the engine reads them.
   provider.proxy = true
   adaptModels(provider, { ...deps, now })
+  registerCustomGrants(provider, { ...deps, now })
   return provider
 }

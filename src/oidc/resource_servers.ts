@@ -1,6 +1,6 @@
 /** Which resource servers a client may ask tokens for (RFC 8707) and in which form (RFC 9068). */
 import { type Client, errors, type KoaContextWithOIDC, type ResourceServer } from 'oidc-provider'
-import type { Config } from '../config.ts'
+import type { Config, ResourceDeclaration } from '../config.ts'
 
 /** `resourceIndicators` of the engine: only declared resources, only those the client is allowed, only its scopes. */
 export function createResourceServers(config: Pick<Config, 'resources' | 'tokens'>) {
@@ -29,15 +29,25 @@ export function createResourceServers(config: Pick<Config, 'resources' | 'tokens
       const own = client.resource_scopes as readonly string[] | undefined
       const scopes = resource.scopes.filter((scope) => own?.includes(scope) !== false)
       refuseWiderScope(ctx, scopes)
-      const format = (client.access_token_format as 'jwt' | 'opaque' | undefined) ?? resource.access_token_format
-      return {
-        audience: indicator,
-        scope: scopes.join(' '),
-        accessTokenFormat: format,
-        accessTokenTTL: lifetime(format, resource.access_token_seconds, client, config),
-        jwt: { sign: { alg: 'ES256' } },
-      }
+      return serverFor(config, resource, client, scopes)
     },
+  }
+}
+
+/** How tokens of this client for a resource server are made; they hold `scopes` at the most. */
+export function serverFor(
+  config: Pick<Config, 'tokens'>,
+  resource: ResourceDeclaration,
+  client: Client,
+  scopes: readonly string[],
+): ResourceServer {
+  const format = (client.access_token_format as 'jwt' | 'opaque' | undefined) ?? resource.access_token_format
+  return {
+    audience: resource.identifier,
+    scope: scopes.join(' '),
+    accessTokenFormat: format,
+    accessTokenTTL: lifetime(format, resource.access_token_seconds, client, config),
+    jwt: { sign: { alg: 'ES256' } },
   }
 }
 

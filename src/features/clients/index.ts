@@ -6,6 +6,7 @@
  */
 import type { Feature } from '../../feature.ts'
 import type { Abilities } from '../../platform/client_protocol.ts'
+import type { GrantTargets } from '../../platform/grant_policies.ts'
 import { equal, newId, newToken, sha256 } from '../../platform/ids.ts'
 import { createLastUses } from '../../platform/last_uses.ts'
 import type { Database, Tx } from '../../platform/postgres.ts'
@@ -34,6 +35,8 @@ export type ClientsFeatureDeps = Pick<ClientsDeps, 'outbox' | 'invalidation' | '
   readonly acrs: readonly string[]
   /** Whether there are clients of the `legacy` profile, and such that show certificates. */
   readonly abilities: Abilities
+  /** Issuers whose assertions clients may be given tokens for. */
+  readonly assertionIssuers?: GrantTargets['assertionIssuers']
   /** Configured resource servers; their scopes are known too. */
   readonly resources: readonly { readonly identifier: string; readonly scopes: readonly string[] }[]
 }
@@ -70,6 +73,8 @@ export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
       resources: new Set(resources.map((resource) => resource.identifier)),
       locales: new Set(locales),
       acrs: new Set(acrs),
+      scopesOf: new Map(resources.map((resource) => [resource.identifier, resource.scopes])),
+      assertionIssuers: deps.assertionIssuers,
       ...deps.abilities,
     },
     newId,

@@ -4,10 +4,11 @@
  */
 import { z } from 'zod'
 import { type Abilities, lacking, PROTOCOL_RULES, profileDefaults } from '../../platform/client_protocol.ts'
+import { GRANT_RULES, type GrantProblem, type GrantTargets, unknownTargets } from '../../platform/grant_policies.ts'
 import { nativeUriProblem, webUriProblem } from '../../platform/uri_rules.ts'
 import { type Metadata, metadataSchema, YEAR } from './schema.ts'
 
-export type Problem = readonly [field: keyof Metadata, message: string]
+export type Problem = readonly [field: keyof Metadata, message: string] | GrantProblem
 
 /** Fills in what was left out. Each default is the safe one. */
 function withDefaults(given: Readonly<Record<string, unknown>>): Record<string, unknown> {
@@ -95,6 +96,7 @@ const RULES: readonly ((m: Metadata) => Problem | undefined)[] = [
       ? ['backchannel_logout_session_required', 'needs backchannel_logout_uri']
       : undefined,
   ...PROTOCOL_RULES,
+  ...GRANT_RULES,
 ]
 
 /** Problems that only the whole metadata shows. */
@@ -131,7 +133,9 @@ function isPublic(metadata: Metadata): boolean {
 }
 
 /** What of its kind this provider knows; any other name would fail in the engine at the first request. */
-export type Known = Readonly<Record<'scopes' | 'resources' | 'locales' | 'acrs', ReadonlySet<string>>> & Abilities
+export type Known = Readonly<Record<'scopes' | 'resources' | 'locales' | 'acrs', ReadonlySet<string>>> &
+  Abilities &
+  GrantTargets
 
 /** A secret given in a declaration: as long as a random one, since it is hashed without salt or stretching. */
 const secretSchema = z.string().regex(/^[\x21-\x7E]{32,200}$/)
@@ -182,6 +186,7 @@ function unknownNames(metadata: Metadata, known: Known): Problem[] {
   ].filter(([, acr]) => !known.acrs.has(acr))
   return [
     ...(unable === undefined ? [] : [unable]),
+    ...unknownTargets(metadata, known),
     ...(locale === undefined || known.locales.has(locale)
       ? []
       : [['default_locale', `${JSON.stringify(locale)} is none of ${languages}`] as const]),

@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import { protocolMembers, REQUEST_ALGS } from '../../platform/client_protocol.ts'
 import { displayName } from '../../platform/display_name.ts'
+import { CUSTOM_GRANTS, grantMembers } from '../../platform/grant_policies.ts'
 import { publicJwk } from '../../platform/public_jwk.ts'
 import { checkedUri, originProblem, webUriProblem } from '../../platform/uri_rules.ts'
 import { registrationFieldsSchema } from '../registration/types.ts'
@@ -25,7 +26,7 @@ const AUTH_METHODS = [
   'tls_client_auth',
   'self_signed_tls_client_auth',
 ] as const
-const GRANT_TYPES = ['authorization_code', 'implicit', 'refresh_token', 'client_credentials'] as const
+const GRANT_TYPES = ['authorization_code', 'implicit', 'refresh_token', 'client_credentials', ...CUSTOM_GRANTS] as const
 
 const lifetime = (most: number, least = 60) => z.int().min(least).max(most).optional()
 
@@ -52,6 +53,7 @@ export const metadataSchema = z.strictObject({
   redirect_uris: unique(z.string(), 50),
   post_logout_redirect_uris: unique(z.string(), 50),
   ...protocolMembers,
+  ...grantMembers,
   token_endpoint_auth_method: z.enum(AUTH_METHODS),
   token_endpoint_auth_signing_alg: z.enum(REQUEST_ALGS).optional(),
   grant_types: unique(z.enum(GRANT_TYPES), GRANT_TYPES.length).min(1),

@@ -19,6 +19,7 @@ import {
   changed,
   created,
   fact,
+  isOver,
   limitTo,
   liveSecrets,
   newSecret,
@@ -74,7 +75,10 @@ function lookups(deps: ClientsDeps) {
     topic: CLIENTS_TOPIC,
   })
   // What can be no client id, such as a NUL or 60 kB, is neither asked of SQL, which would fail, nor remembered (A104).
-  const find = async (id: string): Promise<ClientRecord | undefined> => (isClientId(id) ? clients.get(id) : undefined)
+  const find = async (id: string): Promise<ClientRecord | undefined> => {
+    const record = isClientId(id) ? await clients.get(id) : undefined
+    return record !== undefined && isOver(record, deps.clock.now()) ? undefined : record
+  }
   const origins = createRowCache<ReadonlySet<string>>({
     load: async () => new Set(await repository.listOrigins()),
     fingerprint: (set) => [...set].join(' '),

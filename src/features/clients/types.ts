@@ -34,6 +34,11 @@ export interface ClientRecord {
   readonly updatedAt: Date
 }
 
+/** Whether it is an agent whose time is over: like a disabled client it is not there any more. */
+export function isOver({ metadata: { agent } }: Pick<ClientRecord, 'metadata'>, now: Date): boolean {
+  return agent !== undefined && new Date(agent.expires_at) <= now
+}
+
 /** A client that was only used has not changed, and keeps its object in the cache. */
 export const withoutUses = (name: string, value: unknown) => (name === 'lastUsedAt' ? undefined : value)
 

@@ -4,6 +4,7 @@ import type { Statement } from '../../platform/outbox.ts'
 import type { OpenPersonal, PersonalData } from '../../platform/personal_columns.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import {
+  beginningOf,
   type ClientLink,
   type ConnectedClient,
   type CutLink,
@@ -12,11 +13,13 @@ import {
   type EndReason,
   type LinkSelector,
   type ListedSession,
+  limitsOf,
   type OpenSession,
   type ProvenSession,
   SEALED_IP,
   SEALED_USER_AGENT,
   type Session,
+  type SignIn,
   type UpstreamSelector,
 } from './types.ts'
 
@@ -44,6 +47,14 @@ function reads(db: Knex, personal: PersonalData) {
       const row = await (tx ?? db)('sessions').where({ uid }).first()
       return row === undefined ? undefined : personal.read((open) => toSession(row, open), tx)
     },
+
+    /** What a client holds by a session that was not ended, by the name that it has for the session. */
+    findLink: (account_id: string, client_id: string, sid: string): Promise<SignIn | undefined> =>
+      db('session_clients')
+        .whereIn('session_uid', db('sessions').select('uid').where({ account_id }).whereNull('ended_at'))
+        .where({ account_id, client_id, sid, revoked_at: null })
+        .orderBy('created_at', 'desc')
+        .first({ grantId: 'grant_id', sessionUid: 'session_uid' }),
 
     /** Live sessions of an account, the latest seen first. */
     async listLive(accountId: string, over: Cutoffs, tx?: Tx): Promise<ListedSession[]> {
@@ -303,18 +314,7 @@ interface SessionRow {
   absolute_seconds: number | null
 }
 
-interface ListedRow extends SessionRow {
-  client_ids: string[]
-}
-
-/** The instants before which every session is over: what an index can find. */
-function beginningOf({ now, absoluteSeconds, idleSeconds, slackSeconds }: Cutoffs): Date[] {
-  return [absoluteSeconds, idleSeconds + slackSeconds].map((seconds) => new Date(now.getTime() - seconds * 1000))
-}
-
-function limitsOf({ limits }: OpenSession) {
-  return [limits?.idleSeconds ?? null, limits?.absoluteSeconds ?? null]
-}
+type ListedRow = SessionRow & { client_ids: string[] }
 
 function toEnded(row: Pick<LinkRow, 'account_id'> & { uid: string }): Ended {
   return { uid: row.uid, accountId: row.account_id }

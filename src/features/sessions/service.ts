@@ -118,7 +118,8 @@ function views({ repository, clock, limits }: SessionDeps) {
       return sessions.map((session) => ({ ...session, device: deviceOf(session.userAgent) }))
     },
 
-    listUpstream: repository.listUpstream,
+    // `signInOf`: what a `sid` in an ID token stands for, while that sign-in lasts.
+    ...{ listUpstream: repository.listUpstream, signInOf: repository.findLink },
 
     /** Clients that hold a live grant of the account at present. */
     connectedClients: (accountId: string): Promise<ConnectedClient[]> => repository.listConnected(accountId),

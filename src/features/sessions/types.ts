@@ -130,6 +130,22 @@ export interface ClientLink {
   readonly scope: string
 }
 
+/** What a client holds by a session. */
+export interface SignIn {
+  readonly grantId: string
+  readonly sessionUid: string
+}
+
+/** The instants before which every session is over: what an index can find. */
+export function beginningOf({ now, absoluteSeconds, idleSeconds, slackSeconds }: Cutoffs): Date[] {
+  return [absoluteSeconds, idleSeconds + slackSeconds].map((seconds) => new Date(now.getTime() - seconds * 1000))
+}
+
+/** Limits of a session of its own, as columns. */
+export function limitsOf({ limits }: OpenSession) {
+  return [limits?.idleSeconds ?? null, limits?.absoluteSeconds ?? null]
+}
+
 /** What one client holds of one account at present. */
 export interface ConnectedClient {
   readonly clientId: string

@@ -5,6 +5,7 @@
  */
 import Provider, { type Adapter, type AdapterPayload, errors } from 'oidc-provider'
 import type { Clock } from '../../platform/clock.ts'
+import { TOKEN_EXCHANGE } from '../../platform/grant_policies.ts'
 import { createAvailability } from '../availability.ts'
 import { interactionAdapter, sealedAdapter } from './sealed_adapter.ts'
 import type { OidcStore, Payload } from './store.ts'
@@ -270,7 +271,8 @@ function revocationReason(): string {
   if (route() === 'revocation') return 'revoked_by_client'
   if (route() !== 'token') return 'revoked'
   const { grant_type: grantType } = (Provider.ctx?.oidc.params ?? {}) as { grant_type?: string }
-  return grantType === 'refresh_token' ? 'refresh_token_reused' : 'code_reused'
+  // A refresh token may also be shown to be exchanged (ID-JAG).
+  return grantType === 'refresh_token' || grantType === TOKEN_EXCHANGE ? 'refresh_token_reused' : 'code_reused'
 }
 
 function alreadyUsed(model: string): Error {
