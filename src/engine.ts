@@ -85,6 +85,12 @@ export async function createEngine(foundation: Foundation, rooms: Rooms, parts: 
     publicKeys: () => rooms.keys.service.current(clock.now()),
     ...grantParts(foundation, rooms),
   })
+  provider.on('grant.success', ({ oidc }) => {
+    const { AccessToken } = oidc.entities
+    if (oidc.client?.agent !== undefined && AccessToken?.accountId !== undefined) {
+      rooms.agents.service.used(AccessToken.accountId, oidc.client.clientId, clock.now())
+    }
+  })
   provider.on('grant.success', (ctx) => metrics.token(String((ctx.oidc.params as { grant_type?: string }).grant_type)))
   logProtocolErrors(provider, { logger: foundation.logger, clock })
   provider.on('server_error', (ctx, error) => foundation.logger.error({ err: error, path: ctx.path }, 'engine failed'))

@@ -73,6 +73,7 @@ export const FACT_CLASSES: { readonly [type: string]: FactClass | 'permanent' } 
   'identity.unlinked': 'security',
   'identification.recorded': 'security',
   'identification.removed': 'security',
+  'agent.lapsed': 'consent',
   'proofing.started': 'security',
   'proofing.referred': 'security',
   'proofing.viewed': 'security',
