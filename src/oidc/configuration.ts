@@ -26,6 +26,7 @@ import { assertClaims } from './claims_parameter.ts'
 import { isCompactJws } from './compact_jws.ts'
 import { cookies } from './cookies.ts'
 import { type IssuedToken, personClaims } from './delegation.ts'
+import { idJagMetadata } from './id_jag.ts'
 import { createIntrospectionPolicy } from './introspection_policy.ts'
 import { type SigningKey, toEngineKeys } from './keys.ts'
 import { createMutualTls } from './mutual_tls.ts'
@@ -115,6 +116,7 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
     discovery: {
       prompt_values_supported: ['none', 'login', 'consent', ...prompts],
       ui_locales_supported: [...deps.locales],
+      ...idJagMetadata(config),
     },
     // Our own pages ask with it for the conversation to begin at another part (`recover`).
     extraParams: ['genkan_begin'],

@@ -4,6 +4,7 @@
  * token, opens nothing here, and is never taken back by us as a grant.
  */
 import type { Client, Grant, KoaContextWithOIDC } from 'oidc-provider'
+import type { Config } from '../config.ts'
 import type { IdentityAssertionRow } from '../platform/grant_policies.ts'
 import { newId } from '../platform/ids.ts'
 import { isAlive, type Root } from './delegation.ts'
@@ -44,6 +45,15 @@ interface SignedIn {
   /** Seconds since the epoch; an ID-JAG does not outlive the ID token that it was made of. */
   readonly exp: number
   readonly authentication: { readonly auth_time?: unknown; readonly acr?: unknown; readonly amr?: unknown }
+}
+
+/** What the discovery documents say of it (§7): what is issued, and whether such of others are taken; never whose. */
+export function idJagMetadata({ assertionIssuers }: Pick<Config, 'assertionIssuers'>) {
+  const accepts = assertionIssuers.some(({ profiles }) => Array.isArray(profiles) && profiles.includes('id-jag'))
+  return {
+    identity_chaining_requested_token_types_supported: [ID_JAG],
+    ...(accepts && { authorization_grant_profiles_supported: ['urn:ietf:params:oauth:grant-profile:id-jag'] }),
+  }
 }
 
 /** Answers with an ID-JAG (§4.3). */

@@ -1,16 +1,30 @@
 /** Every opaque value that a person or client can hold, at every place that redeems one: only its own place takes it (A27). */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Answer, Browser, Page } from '../support/browser.ts'
-import { API, authorization, choose, PASSWORD, SECRET } from '../support/journeys.ts'
+import { ACCESS_TOKEN, ID_JAG, ID_TOKEN, REFRESH_TOKEN, TOKEN_EXCHANGE } from '../support/exchange_room.ts'
+import { API, authorization, choose, PASSWORD, SECRET, SETTINGS } from '../support/journeys.ts'
 import { codeFrom } from '../support/mailbox.ts'
 import { sample, sampleTitle } from '../support/sample.ts'
 import { CALLBACK, type Member, startTarget, type Target } from '../support/target.ts'
 
+const EXCHANGING = {
+  grant_types: ['authorization_code', 'refresh_token', TOKEN_EXCHANGE],
+  token_exchange: [{ resource: API, scopes: ['orders:read'] }],
+  identity_assertions: [
+    { audience: 'https://chat.elsewhere.example', subject_token_types: ['id_token', 'refresh_token'] },
+  ],
+}
 const FORM = { 'content-type': 'application/x-www-form-urlencoded' }
 /** A server of a client has no origin; the browser of these tests would say `null`. */
 const CLIENT = { ...FORM, origin: '', accept: 'application/json' }
 const basic = (client: string, secret: string) =>
   `Basic ${Buffer.from(`${client}:${encodeURIComponent(secret)}`).toString('base64')}`
+
+/** The client of the matrix may also exchange what it holds. */
+const settings = {
+  ...SETTINGS,
+  clients: SETTINGS.clients.map((client) => (client.client_id === 'own' ? { ...client, ...EXCHANGING } : client)),
+}
 
 let target: Target
 let member: Member
@@ -18,7 +32,7 @@ let values: { readonly [kind: string]: string }
 let places: { readonly [place: string]: { readonly takes: readonly string[]; try(value: string): Promise<boolean> } }
 
 beforeAll(async () => {
-  target = await startTarget()
+  target = await startTarget({ settings })
   member = await target.signUp('holder@shop.example')
   const held = await collect()
   values = held.values
@@ -103,6 +117,7 @@ async function collect(): Promise<Held> {
     pending: cookieOf(leaving, 'genkan_account_pending'),
     sub: member.sub,
     client_secret: SECRET,
+    id_jag: String((await exchanged(first.id_token, ID_TOKEN, ID_JAG)).access_token),
   }
   const discovery = JSON.parse((await browser.send(`${target.issuer}/.well-known/openid-configuration`)).body) as {
     [name: string]: string
@@ -137,6 +152,14 @@ async function tokens(scope: string): Promise<{ access_token: string; refresh_to
 
 async function token(client: string, body: { [name: string]: string }): Promise<{ [name: string]: unknown }> {
   return JSON.parse((await at('/token', body, client)).body) as { [name: string]: unknown }
+}
+
+/** As `own` exchanges it: for an access token, or for word to another server. */
+function exchanged(value: string, type: string, requested: string): Promise<{ [name: string]: unknown }> {
+  return token('own', {
+    ...{ grant_type: TOKEN_EXCHANGE, subject_token: value, subject_token_type: type, requested_token_type: requested },
+    ...(requested === ACCESS_TOKEN ? { resource: API } : { audience: 'https://chat.elsewhere.example' }),
+  })
 }
 
 function at(path: string, body: { [name: string]: string }, client = 'own'): Promise<Answer> {
@@ -301,6 +324,18 @@ function redeemers({ verifier, verifying, recovering, coding, open, profile }: H
           .send(`${target.issuer}/session/end?${new URLSearchParams({ id_token_hint: hint })}`)
         return status === 200
       },
+    },
+    'access token that is exchanged': {
+      takes: [],
+      try: async (value) => 'access_token' in (await exchanged(value, ACCESS_TOKEN, ACCESS_TOKEN)),
+    },
+    'ID token that is exchanged': {
+      takes: ['id_token'],
+      try: async (value) => 'access_token' in (await exchanged(value, ID_TOKEN, ID_JAG)),
+    },
+    'refresh token that is exchanged': {
+      takes: ['refresh_token'],
+      try: async (value) => 'access_token' in (await exchanged(value, REFRESH_TOKEN, ID_JAG)),
     },
     'request URI': {
       takes: ['request_uri'],

@@ -3,8 +3,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { exportJWK, generateKeyPair, SignJWT } from 'jose'
 import { type Database, openDatabase } from '../../src/platform/postgres.ts'
+import { JWT_BEARER, PLATFORM } from '../support/assertion_room.ts'
 import type { Page } from '../support/browser.ts'
-import { choose, PASSWORD, register, SETTINGS } from '../support/journeys.ts'
+import { choose, PASSWORD, register, SECRET, SETTINGS } from '../support/journeys.ts'
 import { type SmtpMailbox, startMailbox } from '../support/mailbox.ts'
 import { authorizationRequest, clientBrowser, newPerson, OFFLINE, type Person } from '../support/people.ts'
 import { type Pair, startPair } from '../support/server.ts'
@@ -38,7 +39,16 @@ beforeAll(async () => {
   }
   // The storm below must meet the race and not the limit of wrong passwords.
   const limits = { sign_in_per_identifier: 10_000, sign_in_per_address: 10_000 }
-  const settings = { ...SETTINGS, limits, clients: [...SETTINGS.clients, keyed] }
+  const job = {
+    ...{ client_id: 'job', client_secret: SECRET, scope: 'orders:read', grant_types: [JWT_BEARER] },
+    assertion_issuers: [
+      { issuer: PLATFORM, resource: SETTINGS.resources[0].identifier, scopes: ['orders:read'], subjects: ['job'] },
+    ],
+  }
+  const settings = {
+    ...{ ...SETTINGS, limits, clients: [...SETTINGS.clients, keyed, job] },
+    assertion_issuers: [{ issuer: PLATFORM, jwks: keyed.jwks, algorithms: ['ES256'] }],
+  }
   pair = await startPair({ settings, env: { SMTP_URL: mailbox.url } })
   database = await openDatabase({ databaseUrl: pair.stores.databaseUrl })
   client = clientRequests(pair.issuer)
@@ -200,6 +210,21 @@ describe('a client assertion (A64)', () => {
         if (answer.status !== 200) expect([answer.status, answer.body.error]).toEqual([401, 'invalid_client'])
       }
     }
+  })
+})
+
+describe('an assertion as a grant (A64)', () => {
+  it('of 20 parallel uses over both instances exactly one succeeds', async () => {
+    const assertion = await new SignJWT({ jti: 'once' })
+      .setProtectedHeader({ alg: 'ES256', kid: 'k1' })
+      .setIssuer(PLATFORM)
+      .setSubject('job')
+      .setAudience(pair.issuer)
+      .setExpirationTime(Math.floor(Date.now() / 1000) + clock + 60)
+      .sign((await keys).privateKey)
+    const answers = await times(20, () => client.token('job', { grant_type: JWT_BEARER, assertion }))
+    expect(succeeded(answers)).toHaveLength(1)
+    for (const answer of answers) if (answer.status !== 200) expect(answer).toMatchObject(invalidGrant)
   })
 })
 

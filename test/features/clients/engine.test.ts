@@ -6,9 +6,13 @@ import { parseMetadata } from '../../../src/features/clients/rules.ts'
 import { SCOPES } from '../../../src/oidc/claims.ts'
 import { createConfiguration } from '../../../src/oidc/configuration.ts'
 import { adaptModels } from '../../../src/oidc/models.ts'
+import { readAssertionIssuers } from '../../../src/platform/assertion_issuers.ts'
+import { CUSTOM_GRANTS } from '../../../src/platform/grant_policies.ts'
 import { DEFAULT_LEVELS } from '../../support/levels.ts'
 
 const RESOURCE = { identifier: 'https://api.example.com', scopes: ['orders:read'] }
+const IDP = 'https://idp.example.com'
+const trusted = readAssertionIssuers([{ issuer: IDP, jwks_uri: `${IDP}/jwks`, upstream: 'idp' }], '')
 const key = () => generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey.export({ format: 'jwk' })
 const { d: _, ...jwk } = key()
 
@@ -61,7 +65,10 @@ describe('metadata that was accepted is taken by the engine', () => {
     locales: new Set(['en', 'fi']),
     acrs: new Set(['urn:genkan:acr:basic', 'urn:genkan:acr:mfa', 'phr']),
     ...{ legacy: false, mtls: false },
+    scopesOf: new Map([[RESOURCE.identifier, RESOURCE.scopes]]),
+    assertionIssuers: 'issuers' in trusted ? trusted.issuers : undefined,
   }
+  for (const grant of CUSTOM_GRANTS) provider.registerGrantType(grant, async () => {})
   const web = { client_id: 'web', redirect_uris: ['https://app.example.com/callback'] }
 
   it.each([
@@ -131,6 +138,18 @@ describe('metadata that was accepted is taken by the engine', () => {
         scope: 'orders:read',
         token_endpoint_auth_method: 'private_key_jwt',
         jwks_uri: 'https://app.example.com/jwks',
+      },
+    ],
+    [
+      'a client of the custom grants',
+      {
+        ...web,
+        grant_types: ['authorization_code', ...CUSTOM_GRANTS],
+        token_exchange: [{ resource: RESOURCE.identifier, scopes: RESOURCE.scopes, actors: ['web'] }],
+        identity_assertions: [{ audience: 'https://chat.example.com', scopes: ['chat.read'] }],
+        assertion_issuers: [{ resource: RESOURCE.identifier, scopes: RESOURCE.scopes, issuer: IDP }],
+        may_act: ['web', 'agent'],
+        agent: { owner: 'Billing', purpose: 'pays invoices', expires_at: '2099-01-01T00:00:00Z' },
       },
     ],
   ])('%s', async (_name, given) => {
