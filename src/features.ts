@@ -80,7 +80,6 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     deliverLogout: (clientId, sub, sid) => deliverLogout(provider(), clientId, sub, sid),
     retention: { ipDays: config.retention.ipDays, offlineGrantSeconds: config.tokens.refreshAbsoluteSeconds },
   })
-  const agents = agentsOf(foundation, sessions)
   const identifiers = identifiersOf(foundation)
   const { readEmail } = identifiers.service
   const accounts = createAccounts({
@@ -107,8 +106,8 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   const factors = createFactors(foundation, { ...credentials, accounts, sessions, brands, notices })
   const safety = createSafety(foundation, accounts, sessions, notices, factors)
   const byoi = createUpstreamRooms(foundation, { ...credentials, accounts, sessions, notices, readEmail })
-  const first = { brands, clients, keys, consents, sessions, agents, identifiers, accounts }
-  const rooms = { ...first, ...credentials, ...factors, ...byoi }
+  const first = { brands, clients, keys, consents, sessions, identifiers, accounts }
+  const rooms = { ...first, ...credentials, ...factors, ...byoi, agents: agentsOf(foundation, sessions) }
   // Without recovery nobody gets past a factor but the operator.
   const optional = config.modules.recovery ? [safety.lostFactors] : []
   const all: readonly Feature[] = [
