@@ -379,6 +379,7 @@ const schema = z.strictObject({
     .prefault({}),
   sms: sms.optional(),
   captcha: captcha.optional(),
+  agents: z.strictObject({ idle_days: days(90) }).prefault({}),
   retention: z
     .strictObject({
       ip_days: z.coerce.number().int().positive().default(30),
@@ -523,6 +524,8 @@ export interface Config {
   readonly sms: Sms | undefined
   /** Whose CAPTCHA takes the place of the puzzle. */
   readonly captcha: Captcha | undefined
+  /** Days after which a right that an agent does not use is taken back. */
+  readonly agents: { readonly idleDays: number }
   readonly retention: {
     readonly ipDays: number
     readonly pendingAccountDays: number
@@ -914,6 +917,7 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     recovery: { waitingHours: s.recovery.waiting_hours, support: s.recovery.support.map(supporterOf) },
     sms: smsOf(s, env),
     captcha: s.captcha === undefined ? undefined : captchaOf(s.captcha),
+    agents: { idleDays: s.agents.idle_days },
     retention: retentionOf(s),
     modules: modulesOf(s),
     home: s.modules.account_pages ? '/account' : '/',

@@ -199,6 +199,8 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
     sessions: sessions.service,
     consents: consents.service,
     clients: { view: engine.client },
+    agents: rooms.agents.service,
+    agentIdleDays: config.agents.idleDays,
     area,
     pages,
     languages: deps.languages,

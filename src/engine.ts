@@ -116,10 +116,15 @@ export async function createEngine(foundation: Foundation, rooms: Rooms, parts: 
     ...grantParts(foundation, rooms),
   })
   provider.on('grant.success', ({ oidc }) => {
+    const { AccessToken } = oidc.entities
     if (oidc.client === undefined) return
+    const { clientId, agent } = oidc.client
     clients
-      .used(oidc.client.clientId)
+      .used(clientId)
       .catch((error: unknown) => foundation.logger.warn({ err: error }, 'the use of a client was not noted'))
+    if (agent !== undefined && AccessToken?.accountId !== undefined) {
+      rooms.agents.service.used(AccessToken.accountId, clientId, clock.now())
+    }
   })
   provider.on('grant.success', (ctx) => metrics.token(String((ctx.oidc.params as { grant_type?: string }).grant_type)))
   logProtocolErrors(provider, { logger: foundation.logger, clock })

@@ -75,6 +75,7 @@ export const FACT_CLASSES: { readonly [type: string]: FactClass | 'permanent' } 
   'identification.removed': 'security',
   'device.connected': 'authentication',
   'device.refused': 'authentication',
+  'agent.lapsed': 'consent',
   'proofing.started': 'security',
   'proofing.referred': 'security',
   'proofing.viewed': 'security',

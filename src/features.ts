@@ -9,6 +9,8 @@ import { createAbuse } from './features/abuse/index.ts'
 import type { IsKnownDevice } from './features/abuse/types.ts'
 import { createAccounts } from './features/accounts/index.ts'
 import { accountRepository } from './features/accounts/repository.ts'
+import { createAgents } from './features/agents/index.ts'
+import { agentRepository } from './features/agents/repository.ts'
 import { type BrandsFeature, createBrands } from './features/brands/index.ts'
 import { createClients } from './features/clients/index.ts'
 import { createConsents } from './features/consents/index.ts'
@@ -105,7 +107,7 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   const safety = createSafety(foundation, accounts, sessions, notices, factors)
   const byoi = createUpstreamRooms(foundation, { ...credentials, accounts, sessions, notices, readEmail })
   const first = { brands, clients, keys, consents, sessions, identifiers, accounts }
-  const rooms = { ...first, ...credentials, ...factors, ...byoi }
+  const rooms = { ...first, ...credentials, ...factors, ...byoi, agents: agentsOf(foundation, sessions) }
   // Without recovery nobody gets past a factor but the operator.
   const optional = config.modules.recovery ? [safety.lostFactors] : []
   const all: readonly Feature[] = [
@@ -169,6 +171,14 @@ function clientsOf(
     acrs: config.levels.map(({ acr }) => acr),
     abilities: { legacy: config.legacyProfile, mtls: config.mtls !== undefined },
     assertionIssuers: trustedIssuers(config),
+  })
+}
+
+function agentsOf({ config, database, outbox }: Foundation, sessions: ReturnType<typeof createSessions>) {
+  return createAgents({
+    ...{ repository: agentRepository(database.db), transaction: database.transaction, outbox },
+    revokeClient: sessions.service.revokeClient,
+    idleDays: config.agents.idleDays,
   })
 }
 

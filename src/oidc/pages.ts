@@ -89,8 +89,15 @@ export async function viewOf(client: Client, brandOf: BrandOf): Promise<ClientVi
     minimumAcr: client.minimum_acr as string | undefined,
     secondFactor: secondFactorOf(client),
     upstreams: (client.upstreams as ClientView['upstreams']) ?? brand.upstreams,
+    agent: agentOf(client),
     brand,
   }
+}
+
+function agentOf({ agent }: Client): ClientView['agent'] {
+  if (agent === undefined) return undefined
+  const { owner, purpose, expires_at: expiresAt } = agent as Record<'owner' | 'purpose' | 'expires_at', string>
+  return { owner, purpose, expiresAt }
 }
 
 /** What a client wants of accounts that have no second factor. */

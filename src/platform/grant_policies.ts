@@ -120,7 +120,6 @@ export const GRANT_RULES: readonly Rule[] = [
   },
   (m) => (isPublic(m) && m.identity_assertions !== undefined ? ['identity_assertions', CONFIDENTIAL] : undefined),
   (m) => (isPublic(m) && m.assertion_issuers !== undefined ? ['assertion_issuers', CONFIDENTIAL] : undefined),
-  (m) => (isPublic(m) && m.agent !== undefined ? ['agent', CONFIDENTIAL] : undefined),
   (m) => twice('token_exchange', m.token_exchange, ({ resource }) => resource),
   (m) => twice('identity_assertions', m.identity_assertions, ({ audience }) => audience),
   (m) => twice('assertion_issuers', m.assertion_issuers, ({ issuer, resource }) => `${issuer} for ${resource}`),

@@ -3,6 +3,7 @@ import Router from '@koa/router'
 import type { Context } from 'koa'
 import { AppError } from '../../errors.ts'
 import type { Languages } from '../../http/language.ts'
+import type { ClientView } from '../../interaction/step.ts'
 import { agoIn, countryIn, dayIn } from '../../platform/locales.ts'
 import { type AccountArea, requestOf } from '../account_area/types.ts'
 import type { SignedIn } from '../account_sign_in/types.ts'
@@ -22,6 +23,8 @@ export interface AccountPagesRouteDeps {
   readonly clock: { now(): Date }
   readonly languages: Pick<Languages, 'choose' | 'back'>
   readonly passwordMinLength: number
+  /** Days after which a right that an agent does not use is taken back. */
+  readonly agentIdleDays: number
 }
 
 type Routes = (router: Router, deps: AccountPagesRouteDeps, area: AccountArea) => void
@@ -185,7 +188,7 @@ const sessions: Routes = (router, { acts, clock }, { gate, show, done, form, red
   })
 }
 
-const clients: Routes = (router, { acts }, { gate, show, done, form }) => {
+const clients: Routes = (router, { acts, clock, agentIdleDays }, { gate, show, done, form }) => {
   router.get('/account/clients', async (ctx) => {
     const me = await gate.enter(ctx, '/account/clients')
     if (me === undefined) return
@@ -193,9 +196,14 @@ const clients: Routes = (router, { acts }, { gate, show, done, form }) => {
     const rows = (await acts.clients(me.accountId)).map((row) => ({
       ...row,
       since: dayIn(locale, row.since),
+      used: row.usedAt === undefined ? '' : agoIn(locale, row.usedAt, clock.now()),
+      until: row.client.agent === undefined ? '' : dayIn(locale, new Date(row.client.agent.expiresAt)),
       action: `/account/clients/${encodeURIComponent(row.client.clientId)}/revoke`,
     }))
-    show(ctx, me, 'clients', { clients: rows })
+    const isAgent = ({ client }: { client: ClientView }) => client.agent !== undefined
+    show(ctx, me, 'clients', {
+      ...{ agents: rows.filter(isAgent), clients: rows.filter((row) => !isAgent(row)), idleDays: agentIdleDays },
+    })
   })
   router.post('/account/clients/:clientId/revoke', async (ctx) => {
     await form(ctx)

@@ -206,13 +206,14 @@ function sessionActs({ sessions, clients, ownClientId }: AccountPagesDeps) {
   }
 }
 
-function clientActs({ sessions, consents, clients, ownClientId }: AccountPagesDeps) {
+function clientActs({ sessions, consents, clients, agents, ownClientId }: AccountPagesDeps) {
   return {
     /** Every client that may do something: agreed to, or holding a grant. */
     async clients(accountId: string): Promise<ClientRow[]> {
-      const [agreed, connected] = await Promise.all([
+      const [agreed, connected, uses] = await Promise.all([
         consents.listByAccount(accountId),
         sessions.connectedClients(accountId),
+        agents.lastUses(accountId),
       ])
       const ids = new Set([...agreed, ...connected].map(({ clientId }) => clientId))
       ids.delete(ownClientId)
@@ -222,7 +223,14 @@ function clientActs({ sessions, consents, clients, ownClientId }: AccountPagesDe
         const client = (await clients.view(clientId)) ?? { clientId, name: clientId, firstParty: false }
         const agreement = consent ?? { scopes: grant?.scopes ?? [], claims: [], resources: {} }
         const since = consent?.grantedAt ?? grant?.since ?? new Date(0)
-        return { client, permissions: consents.permissionsOf(agreement), offline: grant?.offline ?? false, since }
+        const usedAt = client.agent === undefined ? undefined : uses.get(clientId)
+        return {
+          client,
+          permissions: consents.permissionsOf(agreement),
+          offline: grant?.offline ?? false,
+          since,
+          usedAt,
+        }
       })
       return (await Promise.all(rows)).sort((a, b) => a.client.name.localeCompare(b.client.name))
     },

@@ -80,6 +80,7 @@ export interface AccountPagesDeps {
     permissionsOf(agreement: Agreement): Permission[]
   }
   readonly clients: { view(clientId: string): Promise<ClientView | undefined> }
+  readonly agents: { lastUses(accountId: string): Promise<ReadonlyMap<string, Date>> }
 }
 
 /** What a person says on the profile page; all else in a form is dropped (A87). `undefined` removes the claim. */
@@ -94,4 +95,6 @@ export interface ClientRow {
   readonly permissions: readonly Permission[]
   readonly offline: boolean
   readonly since: Date
+  /** When an agent last acted; undefined for other clients, and for one that has not acted yet. */
+  readonly usedAt: Date | undefined
 }

@@ -40,6 +40,7 @@ export function createConsentStep({ consents, accounts }: ConsentStepDeps): Step
         accountLocale: account?.locale,
         clientHost: hostOf(state.params.redirect_uri),
         ...permissionsShown(state, before),
+        agentUntil: agentUntil(state),
         hadConsent: before !== undefined,
       }
     },
@@ -58,6 +59,14 @@ export function createConsentStep({ consents, accounts }: ConsentStepDeps): Step
       return { ok: true, finish: { consent: await consents.allow(accountId, state.client.clientId, asked, grantId) } }
     },
   }
+}
+
+/** The day on which an agent's time is over, when it may act for so long; empty when the next sign-out ends it before. */
+function agentUntil({ client, params, locale }: FlowState): string {
+  const isOffline = String(params.scope ?? '')
+    .split(' ')
+    .includes('offline_access')
+  return client.agent === undefined || !isOffline ? '' : dayIn(locale, new Date(client.agent.expiresAt))
 }
 
 /** What was verified is told by who verified it, and when. */

@@ -209,7 +209,7 @@ function revocations(deps: SessionDeps, { act, state }: Teller) {
   const { repository, consents, clock } = deps
   return {
     /** Takes back all that the account gave one client: the consent and every grant. False when there was nothing. */
-    async revokeClient(accountId: string, clientId: string): Promise<boolean> {
+    async revokeClient(accountId: string, clientId: string, reason = 'revoked_by_account', tx?: Tx): Promise<boolean> {
       let found = false
       await act(async (tx) => {
         const now = clock.now()
@@ -217,8 +217,8 @@ function revocations(deps: SessionDeps, { act, state }: Teller) {
         const links = await repository.cutLinks({ accountId, clientId }, false, now, tx)
         found = revoked || links.length > 0
         const consent: SessionFact[] = revoked ? [{ type: 'consent.revoked', accountId, clientId }] : []
-        return state({ sessions: [], links }, true, [...consent, ...grantFacts(links, 'revoked_by_account')], tx)
-      })
+        return state({ sessions: [], links }, true, [...consent, ...grantFacts(links, reason)], tx)
+      }, tx)
       return found
     },
 

@@ -155,6 +155,7 @@ describe('account pages', () => {
     const area = createAccountArea({ issuer, gate: signIn.gate, pages, csrf, idleSeconds: 28_800 })
     const router = createAccountRouter({
       ...{ acts, area, pages, clock: { now: () => new Date(now) }, passwordMinLength: 8 },
+      agentIdleDays: 90,
       languages,
     })
     const failed = { error: () => {}, warn: () => {} }

@@ -71,6 +71,7 @@ describe('acts of the account pages', () => {
       clock: { now: () => NOW },
       notices: fakeNotices({ now: () => NOW }, facts),
       ownClientId: 'genkan-account',
+      agents: { lastUses: async () => new Map() },
       kv: {
         get: async (key) => stored.get(key),
         set: async (key, value) => void stored.set(key, value),
