@@ -11,13 +11,13 @@ import { onceARequest } from './platform/request_scope.ts'
 type Rooms = ReturnType<typeof createRooms>
 
 /** The middleware that answers for JWT access tokens at introspection. */
-export function introspectionOf({ config, clock, personal }: Foundation, { keys, clients, accounts }: Rooms) {
+export function introspectionOf({ config, clock, personal }: Foundation, { keys, accounts, findClient }: Rooms) {
   return createJwtIntrospection({
     pairwise: createPairwise(personal),
     issuer: config.issuer,
     now: () => clock.now(),
     publicKeys: () => keys.service.current(clock.now()),
-    findClient: clients.service.find,
+    findClient,
     accountState: accounts.service.state,
   })
 }
@@ -32,7 +32,6 @@ export async function createEngine(foundation: Foundation, rooms: Rooms, parts: 
   const { createProvider } = await import('./oidc/provider.ts')
   const { config, clock, oidcStore, secretBox, personal, unavailable, http, metrics } = foundation
   const { clients, accounts, sessions, consents, realms } = rooms
-  const metadata = async (clientId: string) => (await clients.service.find(clientId))?.metadata
   const provider = createProvider({
     ...parts,
     pairwise: createPairwise(personal),
@@ -43,7 +42,7 @@ export async function createEngine(foundation: Foundation, rooms: Rooms, parts: 
     unavailable,
     fetch: http.fetch,
     dpopNonceSecret: secretBox.derive('dpop_nonce', 32),
-    findClient: metadata,
+    findClient: rooms.findClient,
     secretMatches: clients.service.secretMatches,
     accountState: onceARequest(accounts.service.state),
     confinedTo: async (accountId) => {
@@ -75,8 +74,10 @@ export async function createEngine(foundation: Foundation, rooms: Rooms, parts: 
     sessionSeen: (uid) => sessions.service.touch(uid, clock.now()),
     absoluteSessionSeconds: config.sessions.absoluteSeconds,
     graceSeconds: async (clientId) =>
-      (clientId === undefined ? undefined : (await metadata(clientId))?.refresh_grace_seconds) ??
-      config.tokens.refreshGraceSeconds,
+      Number(
+        (clientId === undefined ? undefined : (await rooms.findClient(clientId))?.refresh_grace_seconds) ??
+          config.tokens.refreshGraceSeconds,
+      ),
     successorOf: (token) => secretBox.mac(token, 'refresh_successor'),
   })
   provider.on('grant.success', (ctx) => metrics.token(String((ctx.oidc.params as { grant_type?: string }).grant_type)))

@@ -2,6 +2,7 @@
  * The rooms, wired: each gets exactly the functions it asks for. Read it top-down: a room is made after those it uses, and
  * what is made later (the engine) is reached through a function.
  */
+import { admissionOf } from './admission.ts'
 import { createUpstreamRooms, leadingAway } from './byoi.ts'
 import { ConfigError } from './config.ts'
 import type { Feature } from './feature.ts'
@@ -52,7 +53,7 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   const shared = { database, transaction, outbox, clock, newId, warn, mac }
 
   const brands = createBrands({ ...shared, invalidation, wording: foundation.views })
-  const clients = clientsOf(foundation, shared, brands.service)
+  const { clients, clientRegistrations, findClient } = clientsOf(foundation, shared, brands.service)
   const verifySeconds = config.sessions.absoluteSeconds + VERIFY_GRACE_SECONDS
   const keys = createKeys({ ...shared, invalidation, secretBox, verifySeconds })
   const consents = createConsents({
@@ -104,7 +105,7 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   const factors = createFactors(foundation, { ...credentials, accounts, sessions, brands, notices })
   const safety = createSafety(foundation, accounts, sessions, notices, factors)
   const byoi = createUpstreamRooms(foundation, { ...credentials, accounts, sessions, notices, readEmail })
-  const first = { brands, clients, keys, consents, sessions, identifiers, accounts }
+  const first = { brands, clients, clientRegistrations, keys, consents, sessions, identifiers, accounts }
   const rooms = { ...first, ...credentials, ...factors, ...byoi }
   // Without recovery nobody gets past a factor but the operator.
   const optional = config.modules.recovery ? [safety.lostFactors] : []
@@ -112,7 +113,7 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     ...Object.values(rooms).filter((room) => room !== undefined),
     ...[notices, safety.devices, ...optional, mails],
   ]
-  return { ...rooms, ...safety, notices, all }
+  return { ...rooms, ...safety, notices, findClient, all }
 }
 
 /** A person waits for it. */
@@ -153,11 +154,12 @@ function abuseOf(foundation: Foundation, isKnownDevice: IsKnownDevice) {
 }
 
 function clientsOf(
-  { config, invalidation, views }: Foundation,
+  foundation: Foundation,
   shared: Pick<Parameters<typeof createClients>[0], 'database' | 'outbox' | 'clock' | 'mac'>,
   brands: BrandsFeature['service'],
 ) {
-  return createClients({
+  const { config, invalidation, views } = foundation
+  const clients = createClients({
     ...shared,
     invalidation,
     brandExists: brands.exists,
@@ -169,6 +171,7 @@ function clientsOf(
     acrs: config.levels.map(({ acr }) => acr),
     abilities: { legacy: config.legacyProfile, mtls: config.mtls !== undefined },
   })
+  return { clients, ...admissionOf(foundation, clients) }
 }
 
 function identifiersOf({ database, outbox, keyValue, secretBox, metrics }: Foundation) {

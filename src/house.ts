@@ -77,7 +77,7 @@ export function createHouse(foundation: Foundation) {
     pages,
     csrf,
     languages,
-    ...{ clients: rooms.clients.service, keys: rooms.keys.service },
+    ...{ clients: rooms.clients.service, findClient: rooms.findClient, keys: rooms.keys.service },
     introspectJwt: introspectionOf(foundation, rooms),
     documented: discoveryOf(foundation, rooms),
     rooms,
@@ -112,8 +112,12 @@ export function createHouse(foundation: Foundation) {
   }
 }
 
-function discoveryOf({ config: { issuer, mtls } }: Foundation, rooms: Rooms) {
-  return createDiscovery({ issuer, mtlsOrigin: mtls?.origin, verified: () => verifiedMetadata(rooms) })
+function discoveryOf({ config: { issuer, mtls, ...config } }: Foundation, rooms: Rooms) {
+  const admits = {
+    registration: config.clientRegistration !== undefined,
+    documents: config.clientDocuments !== undefined,
+  }
+  return createDiscovery({ issuer, mtlsOrigin: mtls?.origin, admits, verified: () => verifiedMetadata(rooms) })
 }
 
 /** For people who work on pages. */

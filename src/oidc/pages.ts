@@ -75,14 +75,11 @@ function stayUrl(registered: string | undefined, state: unknown): string | undef
 /** What pages may show of a client. */
 export async function viewOf(client: Client, brandOf: BrandOf): Promise<ClientView> {
   const brand = await brandOf(client.brand as string | undefined)
+  const name = client.clientName ?? client.clientId
   return {
     clientId: client.clientId,
-    name: client.clientName ?? client.clientId,
     firstParty: client.first_party === true,
-    logoUri: client.logoUri,
-    policyUri: client.policyUri,
-    tosUri: client.tosUri,
-    clientUri: client.clientUri,
+    ...(client.unverified === true ? unverifiedView(client.clientId, name) : { name, ...linksOf(client) }),
     initiateLoginUri: client.start_uri as string | undefined,
     registrationFields: client.registration_fields as ClientView['registrationFields'],
     defaultLocale: client.default_locale as string | undefined,
@@ -91,6 +88,19 @@ export async function viewOf(client: Client, brandOf: BrandOf): Promise<ClientVi
     upstreams: (client.upstreams as ClientView['upstreams']) ?? brand.upstreams,
     brand,
   }
+}
+
+function linksOf({ logoUri, policyUri, tosUri, clientUri }: Client) {
+  return { logoUri, policyUri, tosUri, clientUri }
+}
+
+/**
+ * Nothing that the client chose is loaded or linked to (A73). One that is a document goes by its host: a name that it gives
+ * itself could be anybody's.
+ */
+function unverifiedView(clientId: string, name: string) {
+  const host = /^https?:/.test(clientId) ? new URL(clientId).host : undefined
+  return host === undefined ? { name, unverified: true } : { name: host, selfName: name, unverified: true }
 }
 
 /** What a client wants of accounts that have no second factor. */

@@ -58,7 +58,14 @@ export type ClientsService = ReturnType<typeof createClientsService>
 
 export function createClientsService(deps: ClientsDeps) {
   const write = createWriter(deps)
-  return { ...lookups(deps), ...registrations(deps, write), ...switches(deps, write), ...declarations(deps) }
+  const check = (given: Declaration): ClientMetadata => checkedMetadata(given, deps.known)
+  return {
+    ...lookups(deps),
+    ...registrations(deps, write),
+    ...switches(deps, write),
+    ...declarations(deps),
+    check,
+  }
 }
 
 /** Reads on the path of requests. */
