@@ -22,17 +22,17 @@ export interface RegistrationRoutes {
 
 export function createRegistrationRouter({ service, kv, perAddress }: RegistrationRoutes): Router {
   const router = new Router()
-  router.use(limited(kv, perAddress), answering)
-  router.post('/reg', async (ctx) => {
+  const limit = limited(kv, perAddress)
+  router.post('/reg', limit, answering, async (ctx) => {
     tell(ctx, 201, await service.register(bearer(ctx), () => readJson(ctx)))
   })
-  router.get('/reg/:clientId', async (ctx) => {
+  router.get('/reg/:clientId', limit, answering, async (ctx) => {
     tell(ctx, 200, await service.read(ctx.params.clientId ?? '', bearer(ctx)))
   })
-  router.put('/reg/:clientId', async (ctx) => {
+  router.put('/reg/:clientId', limit, answering, async (ctx) => {
     tell(ctx, 200, await service.replace(ctx.params.clientId ?? '', bearer(ctx), () => readJson(ctx)))
   })
-  router.delete('/reg/:clientId', async (ctx) => {
+  router.delete('/reg/:clientId', limit, answering, async (ctx) => {
     await service.remove(ctx.params.clientId ?? '', bearer(ctx))
     ctx.status = 204
   })
