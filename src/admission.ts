@@ -1,8 +1,10 @@
 /** Clients that no operator declared, wired: those that register themselves, and those that are a document at their own address. */
+import { type Config, ConfigError } from './config.ts'
 import { createClientRegistrations } from './features/client_registrations/index.ts'
 import { registrationRepository } from './features/client_registrations/repository.ts'
 import type { createClients } from './features/clients/index.ts'
 import type { Foundation } from './foundation.ts'
+import { SCOPES } from './oidc/claims.ts'
 import { createDocumentClients, DOCUMENT_BYTES, DOCUMENT_MS, type DocumentClients } from './oidc/client_id_metadata.ts'
 import { networkOf } from './platform/client_network.ts'
 import { createHttpClient } from './platform/http_client.ts'
@@ -14,6 +16,9 @@ type Clients = ReturnType<typeof createClients>
 
 /** What is there by the settings, and how a client is found by its id, whether it is a row or a document. */
 export function admissionOf(foundation: Foundation, clients: Clients) {
+  const { config } = foundation
+  const problems = unknownScopes(config)
+  if (problems.length > 0) throw new ConfigError(problems)
   const documents = documentsOf(foundation, clients)
   return {
     clientRegistrations: registrationsOf(foundation, clients),
@@ -36,6 +41,20 @@ function registrationsOf({ config, database, outbox, clock, http, keyValue }: Fo
     readStatement: createStatements({ issuers, fetch: http.fetch, now: () => clock.now() }),
     kv: keyValue,
     perAddress: requestsPerAddress,
+  })
+}
+
+/** A policy with a scope that does not exist would refuse every client that names none. */
+function unknownScopes({ resources, clientRegistration, clientDocuments }: Config): string[] {
+  const known: readonly string[] = [...SCOPES, ...resources.flatMap(({ scopes }) => scopes)]
+  const policies = Object.entries(clientRegistration?.policies ?? {})
+  const named = [
+    ...policies.map(([name, { scope }]) => [`client_registration.policies.${name}`, scope] as const),
+    ['client_id_metadata_documents', clientDocuments?.scope ?? ''] as const,
+  ]
+  return named.flatMap(([at, scope]) => {
+    const unknown = scope.split(' ').filter((name) => name !== '' && !known.includes(name))
+    return unknown.map((name) => `${at}.scope: ${name} is not a scope of this provider`)
   })
 }
 

@@ -114,6 +114,7 @@ export const FACT_CLASSES: { readonly [type: string]: FactClass | 'permanent' } 
   'initial_token.created': 'administration',
   'initial_token.used': 'administration',
   'initial_token.revoked': 'administration',
+  'registration_token.renewed': 'administration',
   'registration_token.revoked': 'security',
   'brand.created': 'administration',
   'brand.updated': 'administration',

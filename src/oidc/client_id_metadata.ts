@@ -82,7 +82,8 @@ export function createDocumentClients(deps: DocumentDeps): DocumentClients {
   }
   const read = async (clientId: string, before: Kept | undefined): Promise<Members | undefined> => {
     const at = now().getTime()
-    if (!(await deps.mayFetch())) return undefined
+    const isRecent = before !== undefined && at - before.readAt < MOST_SECONDS * 1000
+    if (!(await deps.mayFetch())) return isRecent ? before.metadata : undefined
     try {
       const { text, seconds } = await download(deps, clientId)
       const same = before?.metadata !== undefined && before.text === text
@@ -91,8 +92,7 @@ export function createDocumentClients(deps: DocumentDeps): DocumentClients {
     } catch (error) {
       deps.refused(error, new URL(clientId).host)
       // A host that is away takes nobody's tokens: what it last said counts for a day.
-      const stands = isAway(error) && before !== undefined && at - before.readAt < MOST_SECONDS * 1000
-      const last = stands ? before : { metadata: undefined, text: '', readAt: at }
+      const last = isRecent && isAway(error) ? before : { metadata: undefined, text: '', readAt: at }
       return keep(clientId, { ...last, until: at + LEAST_SECONDS * 1000 })
     }
   }

@@ -90,6 +90,9 @@ export async function viewOf(client: Client, brandOf: BrandOf): Promise<ClientVi
   }
 }
 
+/** Longer ones say more than a name. */
+const SELF_NAME = 60
+
 function linksOf({ logoUri, policyUri, tosUri, clientUri }: Client) {
   return { logoUri, policyUri, tosUri, clientUri }
 }
@@ -100,7 +103,10 @@ function linksOf({ logoUri, policyUri, tosUri, clientUri }: Client) {
  */
 function unverifiedView(clientId: string, name: string) {
   const host = /^https?:/.test(clientId) ? new URL(clientId).host : undefined
-  return host === undefined ? { name, unverified: true } : { name: host, selfName: name, unverified: true }
+  if (host === undefined) return { name, unverified: true }
+  // The page puts it in quotation marks, which it must not close to go on in the page's own voice.
+  const selfName = name.replace(/["'“”„‟«»「」『』‘’‹›]/g, '').slice(0, SELF_NAME)
+  return { name: host, selfName, unverified: true }
 }
 
 /** What a client wants of accounts that have no second factor. */

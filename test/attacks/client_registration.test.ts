@@ -146,6 +146,17 @@ describe('A71 what a client makes of itself', () => {
     expect((await register({})).status).toBe(201)
   })
 
+  it('is settled before the server serves: a policy of a scope that there is not starts nothing', async () => {
+    const policies = { web: { ...POLICIES.web, scope: 'openid nothing:here' } }
+    const wrong = await startServer({ settings: { ...SETTINGS, client_registration: { policies } }, wait: false })
+    try {
+      expect(await wrong.exited()).toBe(1)
+      expect(wrong.logs().join('\n')).toContain('policies.web.scope: nothing:here is not a scope of this provider')
+    } finally {
+      await wrong.close()
+    }
+  })
+
   it('never a client that was declared, and none that may do more than its policy', async () => {
     const ours: Metadata = {
       ...{ first_party: true, unverified: false, profile: 'legacy', brand: 'acme', upstreams: ['google'] },

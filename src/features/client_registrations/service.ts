@@ -211,6 +211,8 @@ function managing(deps: RegistrationDeps) {
         const made = await clients.replace({ record, metadata, renews: keeps === undefined, expiresAt }, tx)
         const accessToken = deps.newToken()
         await repository.update(clientId, deps.sha256(accessToken), softwareStatement, tx)
+        const renewed = { type: 'registration_token.renewed', clientId, actor: `client:${clientId}` } as const
+        await deps.outbox.record([renewed], tx)
         const secret = made ?? (metadata.token_endpoint_auth_method.startsWith('client_secret_') ? keeps : undefined)
         return information(deps.issuer, {
           metadata,

@@ -1,7 +1,9 @@
 /** OAuth Client ID Metadata Document (draft 02), as MCP 2026-07-28 prefers it. PROTOCOL.md E 39. */
+import { generateKeyPairSync } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { type Canary, startCanary } from '../../support/canary.ts'
 import { type DocumentAnswer, type DocumentSite, startDocumentSite } from '../../support/document_site.ts'
+import { es256With, jws } from '../../support/forged_jwts.ts'
 import { API, allow, SETTINGS } from '../../support/journeys.ts'
 import { mailFolder } from '../../support/mailbox.ts'
 import { authorizationRequest, newPerson, type Person, stepOf } from '../../support/people.ts'
@@ -126,10 +128,35 @@ describe('a client that is a document', () => {
     )
     const page = await person.browser.get(authorizationRequest(server.issuer, bold, parameters()).url)
     expect([stepOf(page), page.text.includes('nobody has checked')]).toEqual(['consent', true])
+    const quoting = site.put(
+      '/quote.json',
+      document({ client_name: `Bank”. Genkan has checked it. “${'x'.repeat(60)}` }),
+    )
+    const { text } = await person.browser.get(authorizationRequest(server.issuer, quoting, parameters()).url)
+    expect(text).toMatch(/calls itself “Bank\. Genkan has checked it\. x{30,40}”, and nobody has checked/)
     expect(await knows(bold)).toBe(true)
     expect(
       (await postForm(`${server.issuer}/token`, { grant_type: 'client_credentials' }, basic(bold, 'x'))).status,
     ).toBe(401)
+  })
+
+  it('shows its key where it has one (private_key_jwt), and nobody else does', async () => {
+    const pair = () => generateKeyPairSync('ec', { namedCurve: 'P-256' })
+    const [own, other] = [pair(), pair()]
+    const jwks = { keys: [{ ...own.publicKey.export({ format: 'jwk' }), kid: 'k', alg: 'ES256' }] }
+    const id = site.put('/keyed.json', document({ token_endpoint_auth_method: 'private_key_jwt', jwks }))
+    const errorBy = async ({ privateKey }: typeof own) => {
+      const now = Math.floor(Date.now() / 1000)
+      const claims = { iss: id, sub: id, aud: server.issuer, jti: `${now}-${addresses++}`, iat: now, exp: now + 60 }
+      const fields = {
+        ...{ grant_type: 'authorization_code', code: 'x', redirect_uri: redirect(), code_verifier: 'x'.repeat(43) },
+        client_assertion: jws({ alg: 'ES256', kid: 'k' }, claims, es256With(privateKey)),
+        client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+      }
+      return (await postForm(`${server.issuer}/token`, fields, elsewhere())).body.error
+    }
+    expect([await errorBy(own), await errorBy(other)]).toEqual(['invalid_grant', 'invalid_client'])
+    expect(await knows(id)).toBe(false)
   })
 
   it('may be a page of the same origin, which reads its own answers and no other does', async () => {

@@ -211,6 +211,9 @@ describe.each(sampleKinds(['embedded', 'postgres and redis'] as const, import.me
         expect(await client.register(mcp, MCP_CLIENT)).toMatchObject({ status: 403, body: { error: 'access_denied' } })
         expect((await client.remove(first.id, first.token)).status).toBe(204)
         expect((await client.register(mcp, MCP_CLIENT)).status).toBe(201)
+        const other = await initialToken(server, 'mcp')
+        const answers = await Promise.all(Array.from({ length: 10 }, () => client.register(other, MCP_CLIENT)))
+        expect(answers.map(({ status }) => status).sort()).toEqual([201, 201, ...Array.from({ length: 8 }, () => 403)])
       })
 
       it('end when an operator revokes them, are listed without themselves, and are facts', async () => {

@@ -2,10 +2,9 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { API, SETTINGS } from '../../support/journeys.ts'
 import { mailFolder } from '../../support/mailbox.ts'
-import { authorizationRequest, newPerson, OFFLINE, type Person, stepOf } from '../../support/people.ts'
+import { authorizationRequest, newPerson, OFFLINE } from '../../support/people.ts'
 import {
   initialToken,
-  MCP_CLIENT,
   type Metadata,
   POLICIES,
   type RegisteredClient,
@@ -74,6 +73,9 @@ describe.each(sampleKinds(['embedded', 'postgres and redis'] as const, import.me
       expect(answer.token).not.toBe(token)
       expectRefused(await client.read(id, token))
       expect((await client.read(id, answer.token)).body).toMatchObject({ client_name: 'Planner' })
+      const { stdout } = await server.run('audit', 'list', '--client', id, '--json')
+      for (const type of ['client.updated', 'registration_token.renewed']) expect(stdout).toContain(type)
+      for (const secretly of [token, answer.token, secret]) expect(stdout).not.toContain(secretly)
     })
 
     it('leaves a client the secret that it sends, and gives another to one that has lost it', async () => {
