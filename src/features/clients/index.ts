@@ -1,8 +1,9 @@
 /**
  * Clients (OpenID Connect Dynamic Registration 1.0 §2 metadata, RFC 7591, RFC 8252 redirect URIs, RFC 9700): declared in the
- * configuration file or made by commands, their overlapping secrets, and the cache the engine reads them through.
- * Owns the tables `clients` and `client_secrets`. Hands off: authenticating a request and redirect matching to the engine
- * (`oidc/`), consent to `consents`, what a disabled client's grants may do to the engine, which finds no client any more.
+ * configuration file, made by commands or registered by themselves, their overlapping secrets, and the cache the engine reads them
+ * through.
+ * Owns the tables `clients` and `client_secrets`. Hands off: who may register, and how, to `client_registrations`; authenticating
+ * a request and redirect matching to the engine (`oidc/`), consent to `consents`, what a disabled client's grants may do to the engine, which finds no client any more.
  */
 import { isDeepStrictEqual } from 'node:util'
 import type { Feature } from '../../feature.ts'
