@@ -90,6 +90,7 @@ function program(terminal: Terminal, serve: Serve, exit: { code: number }): Prog
 function groupOf(root: Program, name: string): Program {
   const descriptions: { readonly [group: string]: string } = {
     clients: 'applications that may ask for tokens',
+    'registration-token': 'tokens by which clients may register themselves',
     brands: 'how pages and mails look',
     upstreams: 'whom people may come from',
     realms: 'e-mail domains whose people sign in by a provider',
@@ -107,10 +108,9 @@ function groupOf(root: Program, name: string): Program {
 }
 
 function addCommand(root: Program, command: Command, terminal: Terminal, exit: { code: number }): void {
-  const [first = '', verb] = command.name.split(' ')
-  const line = (verb === undefined ? root.command(first) : groupOf(root, first).command(verb)).description(
-    command.summary,
-  )
+  const groups = command.name.split(' ')
+  const verb = groups.pop() ?? ''
+  const line = groups.reduce(groupOf, root).command(verb).description(command.summary)
   for (const { name, description } of command.arguments ?? []) line.argument(`<${name}>`, description)
   for (const { flags, description } of command.options ?? []) line.option(flags, description)
   line.option(...CONFIG)

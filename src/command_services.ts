@@ -23,6 +23,7 @@ export function commandServices(foundation: Foundation, house: House): CommandSe
     captcha: captchaOf(foundation),
     now: () => clock.now(),
     clients: house.clients,
+    registrationTokens: house.rooms.clientRegistrations?.service.tokens,
     brands: house.rooms.brands.service,
     upstreams: {
       ...upstreams.service,

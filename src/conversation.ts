@@ -32,6 +32,7 @@ import type { InteractionHints } from './interaction/hints.ts'
 import { createInteraction } from './interaction/index.ts'
 import type { Levels } from './interaction/levels.ts'
 import type { Step } from './interaction/step.ts'
+import { documentView } from './oidc/client_id_metadata.ts'
 import type { RedeemedCode } from './oidc/first_party_code.ts'
 import type { EngineInteractions } from './oidc/interactions.ts'
 import { canonicalEmail } from './platform/email_address.ts'
@@ -198,7 +199,8 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
     kv: foundation.sealedKeyValue,
     sessions: sessions.service,
     consents: consents.service,
-    clients: { view: engine.client },
+    // Of a document its address says enough: this page waits for nobody else's server.
+    clients: { view: async (clientId) => documentView(clientId) ?? engine.client(clientId) },
     agents: rooms.agents.service,
     agentIdleDays: config.agents.idleDays,
     area,

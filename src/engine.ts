@@ -17,13 +17,13 @@ import { onceARequest } from './platform/request_scope.ts'
 type Rooms = ReturnType<typeof createRooms>
 
 /** The middleware that answers for JWT access tokens at introspection. */
-export function introspectionOf({ config, clock, personal }: Foundation, { keys, clients, accounts }: Rooms) {
+export function introspectionOf({ config, clock, personal }: Foundation, { keys, accounts, findClient }: Rooms) {
   return createJwtIntrospection({
     pairwise: createPairwise(personal),
     issuer: config.issuer,
     now: () => clock.now(),
     publicKeys: () => keys.service.current(clock.now()),
-    findClient: clients.service.find,
+    findClient,
     accountState: accounts.service.state,
   })
 }
@@ -60,12 +60,25 @@ function deviceAnswers({ keyValue, database, outbox }: Foundation) {
   }
 }
 
+/** What is to be known of each token that was given: by which grant, to whom, and whether an agent acts. */
+function noteUses(provider: Engine, { logger, metrics, clock }: Foundation, { clients, agents }: Rooms): void {
+  provider.on('grant.success', ({ oidc }) => {
+    const { AccessToken } = oidc.entities
+    if (oidc.client === undefined) return
+    const { clientId, agent } = oidc.client
+    clients.used(clientId).catch((error: unknown) => logger.warn({ err: error }, 'the use of a client was not noted'))
+    if (agent !== undefined && AccessToken?.accountId !== undefined) {
+      agents.service.used(AccessToken.accountId, clientId, clock.now())
+    }
+  })
+  provider.on('grant.success', (ctx) => metrics.token(String((ctx.oidc.params as { grant_type?: string }).grant_type)))
+}
+
 /** The engine's modules are imported here: no command needs them. */
 export async function createEngine(foundation: Foundation, rooms: Rooms, parts: EngineParts): Promise<Engine> {
   const { createProvider } = await import('./oidc/provider.ts')
-  const { config, clock, oidcStore, secretBox, personal, unavailable, http, metrics } = foundation
+  const { config, clock, oidcStore, secretBox, personal, unavailable, http } = foundation
   const { clients, accounts, sessions, consents, realms } = rooms
-  const metadata = async (clientId: string) => (await clients.service.find(clientId))?.metadata
   const provider = createProvider({
     ...parts,
     pairwise: createPairwise(personal),
@@ -76,7 +89,7 @@ export async function createEngine(foundation: Foundation, rooms: Rooms, parts: 
     unavailable,
     fetch: http.fetch,
     dpopNonceSecret: secretBox.derive('dpop_nonce', 32),
-    findClient: metadata,
+    findClient: rooms.findClient,
     secretMatches: clients.service.secretMatches,
     accountState: onceARequest(accounts.service.state),
     confinedTo: async (accountId) => {
@@ -109,24 +122,15 @@ export async function createEngine(foundation: Foundation, rooms: Rooms, parts: 
     sessionSeen: (uid) => sessions.service.touch(uid, clock.now()),
     absoluteSessionSeconds: config.sessions.absoluteSeconds,
     graceSeconds: async (clientId) =>
-      (clientId === undefined ? undefined : (await metadata(clientId))?.refresh_grace_seconds) ??
-      config.tokens.refreshGraceSeconds,
+      Number(
+        (clientId === undefined ? undefined : (await rooms.findClient(clientId))?.refresh_grace_seconds) ??
+          config.tokens.refreshGraceSeconds,
+      ),
     successorOf: (token) => secretBox.mac(token, 'refresh_successor'),
     publicKeys: () => rooms.keys.service.current(clock.now()),
     ...grantParts(foundation, rooms),
   })
-  provider.on('grant.success', ({ oidc }) => {
-    const { AccessToken } = oidc.entities
-    if (oidc.client === undefined) return
-    const { clientId, agent } = oidc.client
-    clients
-      .used(clientId)
-      .catch((error: unknown) => foundation.logger.warn({ err: error }, 'the use of a client was not noted'))
-    if (agent !== undefined && AccessToken?.accountId !== undefined) {
-      rooms.agents.service.used(AccessToken.accountId, clientId, clock.now())
-    }
-  })
-  provider.on('grant.success', (ctx) => metrics.token(String((ctx.oidc.params as { grant_type?: string }).grant_type)))
+  noteUses(provider, foundation, rooms)
   logProtocolErrors(provider, { logger: foundation.logger, clock })
   provider.on('server_error', (ctx, error) => foundation.logger.error({ err: error, path: ctx.path }, 'engine failed'))
   return provider

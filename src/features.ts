@@ -2,6 +2,7 @@
  * The rooms, wired: each gets exactly the functions it asks for. Read it top-down: a room is made after those it uses, and
  * what is made later (the engine) is reached through a function.
  */
+import { admissionOf } from './admission.ts'
 import { createUpstreamRooms, leadingAway, trustedIssuers } from './byoi.ts'
 import { ConfigError } from './config.ts'
 import type { Feature } from './feature.ts'
@@ -54,7 +55,7 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   const shared = { database, transaction, outbox, clock, newId, warn, mac }
 
   const brands = createBrands({ ...shared, invalidation, wording: foundation.views })
-  const clients = clientsOf(foundation, shared, brands.service)
+  const { clients, clientRegistrations, findClient } = clientsOf(foundation, shared, brands.service)
   const verifySeconds = config.sessions.absoluteSeconds + VERIFY_GRACE_SECONDS
   const keys = createKeys({ ...shared, invalidation, secretBox, verifySeconds })
   const consents = createConsents({
@@ -106,7 +107,7 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   const factors = createFactors(foundation, { ...credentials, accounts, sessions, brands, notices })
   const safety = createSafety(foundation, accounts, sessions, notices, factors)
   const byoi = createUpstreamRooms(foundation, { ...credentials, accounts, sessions, notices, readEmail })
-  const first = { brands, clients, keys, consents, sessions, identifiers, accounts }
+  const first = { brands, clients, clientRegistrations, keys, consents, sessions, identifiers, accounts }
   const rooms = { ...first, ...credentials, ...factors, ...byoi, agents: agentsOf(foundation, sessions) }
   // Without recovery nobody gets past a factor but the operator.
   const optional = config.modules.recovery ? [safety.lostFactors] : []
@@ -114,7 +115,7 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     ...Object.values(rooms).filter((room) => room !== undefined),
     ...[notices, safety.devices, ...optional, mails],
   ]
-  return { ...rooms, ...safety, notices, all }
+  return { ...rooms, ...safety, notices, findClient, all }
 }
 
 /** A person waits for it. */
@@ -155,11 +156,12 @@ function abuseOf(foundation: Foundation, isKnownDevice: IsKnownDevice) {
 }
 
 function clientsOf(
-  { config, invalidation, views }: Foundation,
+  foundation: Foundation,
   shared: Pick<Parameters<typeof createClients>[0], 'database' | 'outbox' | 'clock' | 'mac'>,
   brands: BrandsFeature['service'],
 ) {
-  return createClients({
+  const { config, invalidation, views } = foundation
+  const clients = createClients({
     ...shared,
     invalidation,
     brandExists: brands.exists,
@@ -172,6 +174,7 @@ function clientsOf(
     abilities: { legacy: config.legacyProfile, mtls: config.mtls !== undefined },
     assertionIssuers: trustedIssuers(config),
   })
+  return { clients, ...admissionOf(foundation, clients) }
 }
 
 function agentsOf({ config, database, outbox }: Foundation, sessions: ReturnType<typeof createSessions>) {

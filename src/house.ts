@@ -79,7 +79,7 @@ export function createHouse(foundation: Foundation) {
     pages,
     csrf,
     languages,
-    ...{ clients: rooms.clients.service, keys: rooms.keys.service },
+    ...{ clients: rooms.clients.service, findClient: rooms.findClient, keys: rooms.keys.service },
     introspectJwt: introspectionOf(foundation, rooms),
     documented: discoveryOf(foundation, rooms),
     rooms,
@@ -114,8 +114,12 @@ export function createHouse(foundation: Foundation) {
   }
 }
 
-function discoveryOf({ config: { issuer, mtls } }: Foundation, rooms: Rooms) {
-  return createDiscovery({ issuer, mtlsOrigin: mtls?.origin, verified: () => verifiedMetadata(rooms) })
+function discoveryOf({ config: { issuer, mtls, ...config } }: Foundation, rooms: Rooms) {
+  const admits = {
+    registration: config.clientRegistration !== undefined,
+    documents: config.clientDocuments !== undefined,
+  }
+  return createDiscovery({ issuer, mtlsOrigin: mtls?.origin, admits, verified: () => verifiedMetadata(rooms) })
 }
 
 function deviceFlowOf(

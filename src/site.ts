@@ -16,6 +16,7 @@ import { createRequestContext, refuseAbsoluteTarget } from './http/request_conte
 import { createSecurityHeaders } from './http/security_headers.ts'
 import type { Engine } from './oidc/provider.ts'
 import { explainResponseType } from './oidc/response_type_errors.ts'
+import { hostMatches } from './platform/client_admission.ts'
 import { CLIENT_PATHS, createObserver, createWeb, DOCUMENTS, FORM_PATHS } from './web.ts'
 
 const DOCUMENT_SECONDS = 300
@@ -67,19 +68,23 @@ async function noTypeWithoutContent(ctx: Context, next: Next): Promise<void> {
 }
 
 /** Origins of clients. While the store is away, those last seen: a browser app must be able to read the 503. */
-function originsOf({ unavailable }: Foundation, { clients }: House) {
+function originsOf({ config, unavailable }: Foundation, { clients, findClient }: House) {
   let known: ReadonlySet<string> = new Set()
+  // A client that is a document may be a page of the same origin; a preflight names no client.
+  const { hosts = [] } = config.clientDocuments ?? {}
+  const isOfDocument = (origin: string) => URL.canParse(origin) && hostMatches(hosts, new URL(origin).host)
   const knownOrigin = async (origin: string) => {
     try {
       known = await clients.origins()
     } catch (error) {
       if (!unavailable(error)) throw error
     }
-    return known.has(origin)
+    return known.has(origin) || isOfDocument(origin)
   }
   const clientOrigin = async (clientId: string, origin: string) => {
     try {
-      return (await clients.find(clientId))?.metadata.cors_origins?.includes(origin) === true
+      const { cors_origins: origins } = (await findClient(clientId)) ?? {}
+      return Array.isArray(origins) && origins.includes(origin)
     } catch (error) {
       if (!unavailable(error)) throw error
       return known.has(origin)

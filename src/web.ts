@@ -72,6 +72,7 @@ const OWN_ROUTES = [
   'account',
   'upstream',
   'proofings',
+  'reg',
   'language',
   'assets',
   'brands',

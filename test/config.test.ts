@@ -288,8 +288,34 @@ describe('loadConfig', () => {
     ['- a\n', /not a mapping/],
     ['a: b: c\n', /genkan\.yaml/],
     ['clients:\n  - client_id: a\n  - client_id: a\n', /declared twice/],
+    [
+      'client_registration: { policies: { a: { resources: ["https://x.example"] } } }',
+      /policies\.a\.resources: .*not a/,
+    ],
+    ['client_registration: { policies: { a: { software_statement: required } } }', /needs software_statement_issuers/],
+    ['client_registration: { policies: { a: { profile: legacy } } }', /policies\.a\.profile/],
+    ['client_registration: { policies: { a: { redirect_hosts: ["*.*.example"] } } }', /redirect_hosts\.0/],
+    ['client_registration: { policies: { a: { redirect_schemes: [javascript] } } }', /redirect_schemes\.0/],
+    ['client_registration: { policies: { a: { scopes: openid } } }', /policies\.a\.scopes: unknown key/],
+    [
+      'client_registration: { policies: {}, software_statement_issuers: [{ issuer: a, jwks: { keys: [] }, jwks_uri: "https://a.example" }] }',
+      /either jwks or jwks_uri/,
+    ],
+    ['client_id_metadata_documents: { hosts: [] }', /hosts/],
+    ['client_id_metadata_documents: { hosts: ["https://a.example"] }', /hosts\.0/],
   ])('refuses %j', (text, reason) => {
     expect(problemsOf({ GENKAN_CONFIG: yaml(text) }).join()).toMatch(reason)
+  })
+
+  it('closes registration and documents until they are asked for, and then allows little', () => {
+    const load = (text: string) => loadConfig({ DATA_DIR: directory(), GENKAN_CONFIG: yaml(text) })
+    expect(load('{}')).toMatchObject({ clientRegistration: undefined, clientDocuments: undefined })
+    expect(load('client_registration: { policies: { a: {} } }').clientRegistration?.policies.a).toEqual({
+      ...{ grantTypes: ['authorization_code', 'refresh_token'], authMethods: ['none', 'private_key_jwt'] },
+      ...{ scope: 'openid', resources: [], redirectHosts: [], redirectSchemes: [], loopbackRedirects: false },
+      ...{ profile: 'oauth21', clientsPerToken: 10, clientDays: undefined },
+      ...{ softwareStatement: 'optional', unverifiedBanner: true },
+    })
   })
 
   it('lets people join without a password unless told otherwise', () => {

@@ -5,6 +5,7 @@
 import type { Config } from '../config.ts'
 import { AppError } from '../errors.ts'
 import type { BrandRecord, LogoVariant } from '../features/brands/types.ts'
+import type { RegistrationTokens } from '../features/client_registrations/types.ts'
 import type { ClientRecord } from '../features/clients/types.ts'
 import type { KeyAlg, SigningKey } from '../features/keys/types.ts'
 import type { Approved } from '../features/lost_factors/types.ts'
@@ -63,6 +64,8 @@ export interface CommandServices {
     enable(clientId: string, reason?: string): Promise<boolean | undefined>
     list(): Promise<readonly ClientRecord[]>
   }
+  /** Absent without `client_registration`. */
+  readonly registrationTokens?: RegistrationTokens | undefined
   readonly brands: {
     list(): Promise<readonly BrandRecord[]>
     show(id: string): Promise<BrandRecord | undefined>

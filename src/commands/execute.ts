@@ -15,12 +15,14 @@ import { mailCommands } from './mail.ts'
 import { migrate } from './migrate.ts'
 import { proofingCommands } from './proofings.ts'
 import { realmCommands } from './realms.ts'
+import { registrationTokenCommands } from './registration_tokens.ts'
 import { supportCommands, supportKey } from './support.ts'
 import { upstreamCommands } from './upstreams.ts'
 
 export const COMMANDS: readonly Command[] = [
   migrate,
   ...clientCommands,
+  ...registrationTokenCommands,
   ...brandCommands,
   ...upstreamCommands,
   ...realmCommands,

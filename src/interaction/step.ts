@@ -56,6 +56,10 @@ export interface ClientView {
   readonly clientId: string
   readonly name: string
   readonly firstParty: boolean
+  /** Nobody has checked who is behind it. */
+  readonly unverified?: boolean | undefined
+  /** What it calls itself, where `name` is the host of the document that it is. */
+  readonly selfName?: string | undefined
   readonly logoUri?: string | undefined
   readonly policyUri?: string | undefined
   readonly tosUri?: string | undefined

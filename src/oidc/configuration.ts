@@ -68,6 +68,7 @@ const CLIENT_METADATA = [
   'profile',
   'require_dpop_nonce',
   'first_party',
+  'unverified',
   'brand',
   'upstreams',
   'verified_claims',

@@ -11,12 +11,14 @@ export interface DiscoveryDeps {
   readonly issuer: string
   /** Where certificates of clients are asked for, when that is elsewhere. */
   readonly mtlsOrigin: string | undefined
+  /** Whether clients may register themselves (RFC 7591), and whether they may be documents at their own address. */
+  readonly admits: { readonly registration: boolean; readonly documents: boolean }
   /** Providers of identification come and go while the engine stays. */
   readonly verified: () => Promise<VerifiedMetadata | undefined>
 }
 
 /** Builds the middleware in front of the engine that completes both metadata documents. */
-export function createDiscovery({ issuer, mtlsOrigin, verified }: DiscoveryDeps): Middleware {
+export function createDiscovery({ issuer, mtlsOrigin, admits, verified }: DiscoveryDeps): Middleware {
   return async (ctx, next) => {
     await next()
     const { oidc, body } = ctx as { oidc?: { route?: string }; body: unknown }
@@ -28,6 +30,8 @@ export function createDiscovery({ issuer, mtlsOrigin, verified }: DiscoveryDeps)
       ...(said === undefined
         ? { claims_supported: claims.filter((claim) => claim !== VERIFIED_CLAIMS) }
         : { verified_claims_supported: true, ...said }),
+      ...(admits.registration && { registration_endpoint: `${issuer}/reg` }),
+      ...(admits.documents && { client_id_metadata_document_supported: true }),
       ...(mtlsOrigin !== undefined && { mtls_endpoint_aliases: endpointAliases(body, issuer, mtlsOrigin) }),
     }
     ctx.body = Object.fromEntries(Object.entries(document).filter(([, value]) => !isEmpty(value)))

@@ -75,14 +75,11 @@ function stayUrl(registered: string | undefined, state: unknown): string | undef
 /** What pages may show of a client. */
 export async function viewOf(client: Client, brandOf: BrandOf): Promise<ClientView> {
   const brand = await brandOf(client.brand as string | undefined)
+  const name = client.clientName ?? client.clientId
   return {
     clientId: client.clientId,
-    name: client.clientName ?? client.clientId,
     firstParty: client.first_party === true,
-    logoUri: client.logoUri,
-    policyUri: client.policyUri,
-    tosUri: client.tosUri,
-    clientUri: client.clientUri,
+    ...(client.unverified === true ? unverifiedView(client.clientId, name) : { name, ...linksOf(client) }),
     initiateLoginUri: client.start_uri as string | undefined,
     registrationFields: client.registration_fields as ClientView['registrationFields'],
     defaultLocale: client.default_locale as string | undefined,
@@ -98,6 +95,25 @@ function agentOf({ agent }: Client): ClientView['agent'] {
   if (agent === undefined) return undefined
   const { owner, purpose, expires_at: expiresAt } = agent as Record<'owner' | 'purpose' | 'expires_at', string>
   return { owner, purpose, expiresAt }
+}
+
+/** Longer ones say more than a name. */
+const SELF_NAME = 60
+
+function linksOf({ logoUri, policyUri, tosUri, clientUri }: Client) {
+  return { logoUri, policyUri, tosUri, clientUri }
+}
+
+/**
+ * Nothing that the client chose is loaded or linked to (A73). One that is a document goes by its host: a name that it gives
+ * itself could be anybody's.
+ */
+function unverifiedView(clientId: string, name: string) {
+  const host = /^https?:/.test(clientId) ? new URL(clientId).host : undefined
+  if (host === undefined) return { name, unverified: true }
+  // The page puts it in quotation marks, which it must not close to go on in the page's own voice.
+  const selfName = name.replace(/["'“”„‟«»「」『』‘’‹›]/g, '').slice(0, SELF_NAME)
+  return { name: host, selfName, unverified: true }
 }
 
 /** What a client wants of accounts that have no second factor. */

@@ -29,7 +29,7 @@ describe('commands', () => {
   it('have names, summaries and no option twice', () => {
     expect(new Set(COMMANDS.map(({ name }) => name)).size).toBe(COMMANDS.length)
     for (const { name, summary, options = [] } of COMMANDS) {
-      expect(name).toMatch(/^[a-z]+( [a-z-]+)?$/)
+      expect(name).toMatch(/^[a-z]+( [a-z-]+){0,2}$/)
       expect(summary).not.toBe('')
       expect(new Set(options.map(({ flags }) => flags)).size).toBe(options.length)
     }

@@ -1,9 +1,11 @@
 /**
  * Clients (OpenID Connect Dynamic Registration 1.0 §2 metadata, RFC 7591, RFC 8252 redirect URIs, RFC 9700): declared in the
- * configuration file or made by commands, their overlapping secrets, and the cache the engine reads them through.
- * Owns the tables `clients` and `client_secrets`. Hands off: authenticating a request and redirect matching to the engine
- * (`oidc/`), consent to `consents`, what a disabled client's grants may do to the engine, which finds no client any more.
+ * configuration file, made by commands or registered by themselves, their overlapping secrets, and the cache the engine reads them
+ * through.
+ * Owns the tables `clients` and `client_secrets`. Hands off: who may register, and how, to `client_registrations`; authenticating
+ * a request and redirect matching to the engine (`oidc/`), consent to `consents`, what a disabled client's grants may do to the engine, which finds no client any more.
  */
+import { isDeepStrictEqual } from 'node:util'
 import type { Feature } from '../../feature.ts'
 import type { Abilities } from '../../platform/client_protocol.ts'
 import type { GrantTargets } from '../../platform/grant_policies.ts'
@@ -12,14 +14,28 @@ import { createLastUses } from '../../platform/last_uses.ts'
 import type { Database, Tx } from '../../platform/postgres.ts'
 import { clientError } from './errors.ts'
 import { clientRepository } from './repository.ts'
-import type { Declaration } from './rules.ts'
+import { type Declaration, hasSecrets } from './rules.ts'
+import { isClientId } from './schema.ts'
 import { type ClientsDeps, type ClientsService, createClientsService } from './service.ts'
-import { ACCOUNT_CLIENT_ID } from './types.ts'
+import {
+  ACCOUNT_CLIENT_ID,
+  CLIENTS_TOPIC,
+  type ClientMetadata,
+  changed,
+  created,
+  fact,
+  liveSecrets,
+  newSecret,
+  type RegisteredClients,
+  switched,
+  updated,
+} from './types.ts'
 
 export interface ClientsFeature extends Feature {
   readonly service: ClientsService
   /** Notes that a client was given a token, where its rights lapse without. */
   used(clientId: string): Promise<void>
+  readonly registered: RegisteredClients
 }
 
 export type ClientsFeatureDeps = Pick<ClientsDeps, 'outbox' | 'invalidation' | 'clock' | 'mac'> & {
@@ -95,6 +111,7 @@ export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
       const record = await service.find(clientId)
       if (record?.metadata.agent?.idle_days !== undefined) agentUses.note(clientId, clock.now())
     },
+    registered: ofRegistered({ repository, outbox, invalidation, clock, mac, newId, newToken, sha256 }, service.check),
     jobs: [
       { name: 'clients.secret_uses', everySeconds: USES_SECONDS, atStop: true, run: uses.flush },
       { name: 'clients.agent_uses', everySeconds: USES_SECONDS, atStop: true, run: agentUses.flush },
@@ -107,6 +124,61 @@ export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
         },
       },
     ],
+  }
+}
+
+type RowDeps = Pick<ClientsDeps, 'repository' | 'outbox' | 'invalidation' | 'clock' | 'mac'> &
+  Pick<ClientsDeps, 'newId' | 'newToken' | 'sha256'>
+
+/** Clients that manage themselves. Each change names the client as who made it. */
+function ofRegistered(deps: RowDeps, check: RegisteredClients['check']): RegisteredClients {
+  const { repository, outbox, invalidation, clock } = deps
+  const find = async (clientId: string, tx?: Tx) => {
+    const record = isClientId(clientId) ? await repository.find(clientId, tx) : undefined
+    return record?.managed === 'registered' ? record : undefined
+  }
+  const addSecret = async (metadata: ClientMetadata, expiresAt: Date | undefined, tx: Tx) => {
+    if (!hasSecrets(metadata)) return undefined
+    const secret = deps.newToken()
+    await repository.insertSecret(metadata.client_id, { ...newSecret(deps, secret, 'registered'), expiresAt }, tx)
+    return secret
+  }
+  return {
+    check,
+    find,
+    async insert(metadata, expiresAt, tx) {
+      await repository.insert({ metadata, managed: 'registered', now: clock.now() }, tx)
+      await outbox.record([created(deps, metadata, `client:${metadata.client_id}`)], tx)
+      return addSecret(metadata, expiresAt, tx)
+    },
+    async replace({ record, metadata, renews, expiresAt }, tx) {
+      const { clientId, secrets } = record
+      const isNew = !isDeepStrictEqual(record.metadata, metadata)
+      if (isNew) await repository.updateMetadata(metadata, clock.now(), tx)
+      const replaces = renews || !hasSecrets(metadata) || liveSecrets(record, clock.now()).length === 0
+      const before = secrets.map(({ id }) => id)
+      if (replaces) await repository.deleteSecrets(before, tx)
+      const secret = replaces ? await addSecret(metadata, expiresAt, tx) : undefined
+      const data = changed(deps, { secrets: before }, { secrets: [] })
+      const facts = [
+        ...(isNew ? [updated(deps, record.metadata, metadata, `client:${clientId}`)] : []),
+        ...(replaces && before.length > 0 ? [fact('client.secret_rotated', clientId, `client:${clientId}`, data)] : []),
+      ]
+      if (facts.length > 0) await outbox.record(facts, tx)
+      return secret
+    },
+    async remove({ clientId, metadata }, tx) {
+      await repository.delete(clientId, tx)
+      await outbox.record([fact('client.deleted', clientId, `client:${clientId}`, changed(deps, metadata, {}))], tx)
+    },
+    async expire(clientId, tx) {
+      if (await repository.updateDisabled(clientId, true, clock.now(), tx)) {
+        await outbox.record([switched(deps, clientId, true, 'system', 'registration_expired')], tx)
+      }
+    },
+    async announce(clientIds) {
+      for (const clientId of clientIds) await invalidation.publish(CLIENTS_TOPIC, clientId)
+    },
   }
 }
 

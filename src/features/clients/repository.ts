@@ -90,6 +90,9 @@ export function clientRepository(db: Knex) {
       return rows.length > 0
     },
 
+    /** With its secrets. */
+    delete: (clientId: string, tx: Tx): Promise<number> => tx('clients').where({ id: clientId }).delete(),
+
     async insertSecret(clientId: string, secret: ClientSecret, tx: Tx): Promise<void> {
       await tx('client_secrets').insert({
         id: secret.id,

@@ -74,6 +74,8 @@ export const metadataSchema = z.strictObject({
   organization_id: z.string().regex(CLIENT_ID, ID_PROBLEM).optional(),
   cors_origins: unique(checkedUri(originProblem), 50),
   first_party: z.boolean(),
+  /** Nobody has checked who is behind it: the consent page says so, and shows none of its pictures and links. */
+  unverified: z.boolean().optional(),
   /** The brand of its pages and mails; without one, the default brand. */
   brand: z.string().min(1).max(40).optional(),
   require_pkce: z.boolean(),

@@ -8,7 +8,7 @@ import type { Tx } from '../../platform/postgres.ts'
 import { createRowCache } from '../../platform/row_cache.ts'
 import { clientError } from './errors.ts'
 import type { ClientRepository } from './repository.ts'
-import { type Declaration, type Declared, hasSecrets, type Known, parseDeclarations, parseMetadata } from './rules.ts'
+import { checkedMetadata, type Declaration, type Declared, hasSecrets, type Known, parseDeclarations } from './rules.ts'
 import { isClientId } from './schema.ts'
 import {
   ACCOUNT_CLIENT_ID,
@@ -59,7 +59,14 @@ export type ClientsService = ReturnType<typeof createClientsService>
 
 export function createClientsService(deps: ClientsDeps) {
   const write = createWriter(deps)
-  return { ...lookups(deps), ...registrations(deps, write), ...switches(deps, write), ...declarations(deps) }
+  const check = (given: Declaration): ClientMetadata => checkedMetadata(given, deps.known)
+  return {
+    ...lookups(deps),
+    ...registrations(deps, write),
+    ...switches(deps, write),
+    ...declarations(deps),
+    check,
+  }
 }
 
 /** Reads on the path of requests. */
@@ -300,12 +307,4 @@ function declarations(deps: ClientsDeps) {
       for (const clientId of clientIds) await deps.invalidation.publish(CLIENTS_TOPIC, clientId)
     },
   }
-}
-
-function checkedMetadata(given: Declaration, known: Known): ClientMetadata {
-  const parsed = parseMetadata(given, known)
-  if (!parsed.ok) throw clientError('invalid_client_metadata', parsed.problems.join('\n'))
-  // A chosen secret would be weaker than ours and would have been seen by others.
-  if (parsed.secrets.length > 0) throw clientError('invalid_client_metadata', 'client_secret: is made by the provider')
-  return parsed.metadata
 }

@@ -3,14 +3,40 @@ import type { z } from 'zod'
 import type { Fact } from '../../events.ts'
 import { type Changes, changesOf, type Values } from '../../platform/changes.ts'
 import { lacking } from '../../platform/client_protocol.ts'
+import type { Tx } from '../../platform/postgres.ts'
 import type { Known } from './rules.ts'
 import type { metadataSchema } from './schema.ts'
 
 /** Checked metadata: OpenID Connect Dynamic Registration names, plus ours. Deep frozen in records. */
 export type ClientMetadata = Readonly<z.output<typeof metadataSchema>>
 
-/** Who may change a client: the configuration file or the command line. */
-export type Managed = 'file' | 'command'
+/** Who may change a client: the configuration file, the command line, or the client itself, which registered (RFC 7592). */
+export type Managed = 'file' | 'command' | 'registered'
+
+/** What the room of registrations does to clients that registered themselves, in its own transactions. */
+export interface RegisteredClients {
+  /** Metadata with defaults filled in. @throws AppError invalid_client_metadata with every problem, one a line */
+  check(given: { readonly client_id: string; readonly [member: string]: unknown }): ClientMetadata
+  /** The client, when it is one that registered itself. */
+  find(clientId: string, tx?: Tx): Promise<ClientRecord | undefined>
+  /** Returns its secret, when it has one: the only time that it is seen. */
+  insert(metadata: ClientMetadata, expiresAt: Date | undefined, tx: Tx): Promise<string | undefined>
+  /** Puts the metadata in the place of the record's; `renews` (or a new need of one) replaces its secrets by a new one. */
+  replace(change: Replacement, tx: Tx): Promise<string | undefined>
+  remove(record: ClientRecord, tx: Tx): Promise<void>
+  /** Disables one whose time is over. */
+  expire(clientId: string, tx: Tx): Promise<void>
+  /** Tells all instances that these have changed, after the commit. */
+  announce(clientIds: readonly string[]): Promise<void>
+}
+
+export interface Replacement {
+  readonly record: ClientRecord
+  readonly metadata: ClientMetadata
+  readonly renews: boolean
+  /** Of a new secret. */
+  readonly expiresAt: Date | undefined
+}
 
 /** A stored secret: never the secret itself. */
 export interface ClientSecret {

@@ -5,10 +5,12 @@
  */
 import type { Feature } from '../../feature.ts'
 import type { Step } from '../../interaction/step.ts'
+import type { Outbox, Reaction } from '../../platform/outbox.ts'
 import { type ConsentDeps, type ConsentService, createConsentService } from './service.ts'
 import { type ConsentStepDeps, createConsentStep } from './step.ts'
 
-export type ConsentFeatureDeps = ConsentDeps & Pick<ConsentStepDeps, 'accounts'>
+export type ConsentFeatureDeps = ConsentDeps &
+  Pick<ConsentStepDeps, 'accounts'> & { readonly outbox: Pick<Outbox, 'record'> }
 
 /** The feature and its service: `service` is what other rooms get as narrow functions. */
 export function createConsents(deps: ConsentFeatureDeps): Feature & { readonly service: ConsentService } {
@@ -16,6 +18,20 @@ export function createConsents(deps: ConsentFeatureDeps): Feature & { readonly s
   return {
     name: 'consents',
     service,
+    reacts: [endWithClient(deps, service)],
     steps: [createConsentStep({ consents: service, accounts: deps.accounts }) as Step],
+  }
+}
+
+/** Nobody agrees to anything with a client that is deleted. */
+function endWithClient({ outbox, clock }: ConsentFeatureDeps, { revokeAll }: ConsentService): Reaction {
+  return {
+    types: ['client.deleted'],
+    async handle({ clientId, actor }, tx) {
+      if (clientId === undefined) return
+      const accounts = await revokeAll(clientId, clock.now(), tx)
+      const facts = accounts.map((accountId) => ({ type: 'consent.revoked', accountId, clientId, actor }) as const)
+      if (facts.length > 0) await outbox.record(facts, tx)
+    },
   }
 }

@@ -60,6 +60,13 @@ export function consentRepository(db: Knex) {
       const where = { account_id: accountId, client_id: clientId }
       return (await tx('consents').where(where).whereNull('revoked_at').update({ revoked_at: now }, ['id'])).length > 0
     },
+
+    /** Of every account; returns the accounts. */
+    async revokeAll(clientId: string, now: Date, tx: Tx): Promise<string[]> {
+      const live = tx('consents').where({ client_id: clientId }).whereNull('revoked_at')
+      const rows: { account_id: string }[] = await live.update({ revoked_at: now }, ['account_id'])
+      return rows.map((row) => row.account_id)
+    },
   }
 }
 

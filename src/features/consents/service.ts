@@ -30,6 +30,9 @@ export function createConsentService({ repository, outbox, clock, newId, grantFo
     revoke: (accountId: string, clientId: string, now: Date, tx: Tx): Promise<boolean> =>
       repository.revoke(accountId, clientId, now, tx),
 
+    /** Takes back every account's agreement with a client that ends. */
+    revokeAll: (clientId: string, now: Date, tx: Tx): Promise<string[]> => repository.revokeAll(clientId, now, tx),
+
     /**
      * Stores the agreement with its fact, then makes the engine's Grant from all that is agreed, or extends `grantId`.
      * In this order a crash leaves an agreement without a Grant, which `loadExistingGrant` mends; never the reverse.

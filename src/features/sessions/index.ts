@@ -5,6 +5,7 @@
  */
 import type { RecordedFact } from '../../events.ts'
 import type { Feature, Job, Subscription } from '../../feature.ts'
+import type { Reaction } from '../../platform/outbox.ts'
 import type { SessionRepository } from './repository.ts'
 import { createSessionService, type SessionDeps, type SessionService } from './service.ts'
 import { SEALED_IP, SEALED_USER_AGENT } from './types.ts'
@@ -36,7 +37,25 @@ export function createSessions(deps: SessionFeatureDeps): Feature & { readonly s
     service,
     jobs: [purge(deps, deps.repository, service)],
     subscribe: [repeatEffects(deps), backchannelLogout(deps)],
+    reacts: [endWithClient(deps)],
     personal: [SEALED_IP, SEALED_USER_AGENT],
+  }
+}
+
+/** A client that is deleted holds nothing of anybody any more, and there is nobody left to be told. */
+function endWithClient({ repository, outbox, clock }: SessionFeatureDeps): Reaction {
+  return {
+    types: ['client.deleted'],
+    async handle({ clientId, actor }, tx) {
+      if (clientId === undefined) return
+      const links = await repository.cutLinks({ everybodyAt: clientId }, false, clock.now(), tx)
+      const grants = new Map(links.map(({ grantId, accountId }) => [grantId, accountId]))
+      const data = (grantId: string) => ({ grantId, reason: 'client_deleted' })
+      const facts = [...grants].map(([grantId, accountId]) => ({
+        ...({ type: 'grant.revoked', accountId, clientId, actor, data: data(grantId) } as const),
+      }))
+      if (facts.length > 0) await outbox.record(facts, tx)
+    },
   }
 }
 

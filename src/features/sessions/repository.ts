@@ -277,6 +277,7 @@ function purges(db: Knex) {
 function selected(query: Knex.QueryBuilder, selector: LinkSelector): Knex.QueryBuilder {
   if ('sessionUids' in selector) return query.whereIn('session_uid', [...selector.sessionUids])
   if ('grantId' in selector) return query.where({ grant_id: selector.grantId })
+  if ('everybodyAt' in selector) return query.where({ client_id: selector.everybodyAt })
   if ('clientId' in selector) return query.where({ account_id: selector.accountId, client_id: selector.clientId })
   return query.where({ account_id: selector.accountId }).whereNot('session_uid', selector.exceptUid ?? '')
 }

@@ -55,6 +55,7 @@ export type LinkSelector =
   | { readonly sessionUids: readonly string[] }
   | { readonly accountId: string; readonly exceptUid?: string | undefined }
   | { readonly accountId: string; readonly clientId: string }
+  | { readonly everybodyAt: string }
   | { readonly grantId: string }
 
 /** Whose sessions an upstream provider's word opened: those from a session of its own (by hash), or an account's. */
