@@ -3,6 +3,12 @@
  * do it has to ask for. RFC 9728, RFC 8707, RFC 9207, RFC 6750 §3.1, MCP authorization (2026-07-28).
  */
 import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { createBrowser } from '../support/browser.ts'
@@ -11,6 +17,7 @@ import { mailFolder } from '../support/mailbox.ts'
 import { newPerson, type Person } from '../support/people.ts'
 import { type Server, startServer } from '../support/server.ts'
 import { entrust, freePorts } from '../support/services.ts'
+import { startTlsProxy } from '../support/tls_proxy.ts'
 import { basic, payloadOf, postForm, tokensOf } from '../support/token_requests.ts'
 
 const root = new URL('../../', import.meta.url).pathname
@@ -35,21 +42,27 @@ beforeAll(async () => {
   server = await startServer({
     settings: {
       ...SETTINGS,
-      resources: [
-        ...SETTINGS.resources,
-        { identifier: resource(), scopes: ['orders:read', 'orders:write'], access_token_format: 'jwt' },
-      ],
+      resources: [...SETTINGS.resources, ...resources(resource())],
       clients: [...SETTINGS.clients.filter(({ client_id: id }) => id !== 'machine'), agent, machine],
     },
   })
   ann = await newPerson(server.issuer, mailFolder(server.dataDir), 'ann@example.com')
-  mcp = await start('server.ts', { ISSUER: server.issuer, BASE_URL: `http://localhost:${base}` })
-  for (let tries = 0; tries < 100 && !(await fetch(resource()).catch(() => undefined)); tries++) await sleep(50)
+  mcp = await startMcp(server.issuer)
 })
 afterAll(async () => {
   mcp?.child.kill()
   await server?.close()
 })
+
+const resources = (identifier: string) => [
+  { identifier, scopes: ['orders:read', 'orders:write'], access_token_format: 'jwt' },
+]
+
+async function startMcp(issuer: string) {
+  const started = await start('server.ts', { ISSUER: issuer, BASE_URL: `http://localhost:${base}` })
+  for (let tries = 0; tries < 100 && !(await fetch(resource()).catch(() => undefined)); tries++) await sleep(50)
+  return started
+}
 
 async function start(program: string, env: { [name: string]: string }) {
   const child: ChildProcess = spawn(process.execPath, [`examples/mcp/${program}`], {
@@ -111,6 +124,55 @@ describe('an agent with a stock client', () => {
     expect(lines.filter((line) => line.startsWith('  '))).toEqual(['  list_orders', '  place_order'])
     expect(agent.output()).toContain('indoor slippers')
     expect(agent.output()).toContain('Tea for two')
+  })
+})
+
+describe('an agent that nobody registered', () => {
+  it('is a document at its own address: the person sees the host, and the stock client needs nothing else', async () => {
+    const site = createServer((_request, response) => {
+      response.setHeader('content-type', 'application/json')
+      response.end(JSON.stringify(document))
+    }).listen(0, '127.0.0.1')
+    await once(site, 'listening')
+    const front = await startTlsProxy({ target: `http://127.0.0.1:${(site.address() as AddressInfo).port}` })
+    const id = `${front.origin}/agent.json`
+    const document = {
+      ...{ client_id: id, client_name: 'Demo agent', application_type: 'native', token_endpoint_auth_method: 'none' },
+      redirect_uris: ['http://127.0.0.1/callback'],
+    }
+    const folder = mkdtempSync(join(tmpdir(), 'genkan-mcp-'))
+    writeFileSync(join(folder, 'ca.pem'), front.ca)
+    const documents = { hosts: [new URL(id).host], scope: 'openid orders:read orders:write', loopback_redirects: true }
+    const own = await startServer({
+      process: 'own',
+      env: { NODE_EXTRA_CA_CERTS: join(folder, 'ca.pem') },
+      settings: {
+        ...SETTINGS,
+        resources: [...SETTINGS.resources, ...resources(resource())],
+        client_id_metadata_documents: { ...documents, resources: [resource()] },
+      },
+    })
+    mcp.child.kill()
+    await mcp.ended
+    mcp = await startMcp(own.issuer)
+    try {
+      const ben = await newPerson(own.issuer, mailFolder(own.dataDir), 'ben@example.com')
+      const agent = await start('agent.ts', { MCP_SERVER: resource(), CLIENT_ID: id, PORT: String(base + 1) })
+      const browser = createBrowser()
+      for (const index of [0, 1]) {
+        const opened = await browser.get(await asked(agent, index))
+        const page = index === 0 ? await signIn(browser, opened, ben.email) : opened
+        expect(page.text).toContain(new URL(id).host)
+        expect((await allow(browser, page)).text).toContain('Back to the agent')
+      }
+      await agent.ended
+      expect(agent.output()).toContain('Tea for two')
+    } finally {
+      await own.close()
+      await front.stop()
+      site.close()
+      rmSync(folder, { recursive: true, force: true })
+    }
   })
 })
 
