@@ -1,11 +1,14 @@
 /** Every opaque value that a person or client can hold, at every place that redeems one: only its own place takes it (A27). */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Answer, Browser, Page } from '../support/browser.ts'
+import { DEVICE_CLIENTS, device, typeCode } from '../support/devices.ts'
 import { ACCESS_TOKEN, ID_JAG, ID_TOKEN, REFRESH_TOKEN, TOKEN_EXCHANGE } from '../support/exchange_room.ts'
 import { API, authorization, choose, PASSWORD, SECRET, SETTINGS } from '../support/journeys.ts'
 import { codeFrom } from '../support/mailbox.ts'
+import { initialToken, POLICIES, registered, registrar, WEB_CLIENT } from '../support/registrations.ts'
 import { sample, sampleTitle } from '../support/sample.ts'
 import { CALLBACK, type Member, startTarget, type Target } from '../support/target.ts'
+import { ENGINE_MODELS, installedModels, makingFiles, OWN_MAKERS, registeredKinds } from '../support/token_registry.ts'
 
 const EXCHANGING = {
   grant_types: ['authorization_code', 'refresh_token', TOKEN_EXCHANGE],
@@ -20,10 +23,14 @@ const CLIENT = { ...FORM, origin: '', accept: 'application/json' }
 const basic = (client: string, secret: string) =>
   `Basic ${Buffer.from(`${client}:${encodeURIComponent(secret)}`).toString('base64')}`
 
-/** The client of the matrix may also exchange what it holds. */
+/** The client of the matrix may also exchange what it holds; there is a device, and clients may register. */
 const settings = {
   ...SETTINGS,
-  clients: SETTINGS.clients.map((client) => (client.client_id === 'own' ? { ...client, ...EXCHANGING } : client)),
+  client_registration: { requests_per_address: 10_000, policies: POLICIES },
+  clients: [
+    ...SETTINGS.clients.map((client) => (client.client_id === 'own' ? { ...client, ...EXCHANGING } : client)),
+    ...DEVICE_CLIENTS,
+  ],
 }
 
 let target: Target
@@ -41,6 +48,7 @@ beforeAll(async () => {
 afterAll(() => target?.close())
 
 interface Held {
+  readonly registeredId: string
   readonly values: { readonly [kind: string]: string }
   readonly verifier: string
   readonly verifying: { readonly browser: Browser; readonly page: Page }
@@ -95,7 +103,17 @@ async function collect(): Promise<Held> {
   await leaving.send(`${target.issuer}/account`)
   const machine = await token('machine', { grant_type: 'client_credentials', scope: 'orders:read', resource: API })
   const logout = await browser.get(`${target.issuer}/session/end`)
+  const { deviceCode, userCode } = await device(target.issuer, 'tv').ask()
+  const initial = await initialToken(target.server, 'web')
+  const registeredClient = registered(await registrar(target.issuer).register(initial, WEB_CLIENT))
+  const posted = await browser.send(`${target.issuer}/auth`, {
+    ...{ method: 'POST', headers: FORM },
+    body: new URLSearchParams({ client_id: 'own', state: 'x'.repeat(9000) }).toString(),
+  })
   const found: { [kind: string]: string } = {
+    ...{ device_code: deviceCode, user_code: userCode },
+    ...{ initial_access_token: initial, registration_access_token: registeredClient.token },
+    posted_request_uri: new URL(posted.headers.location ?? '', target.issuer).searchParams.get('request_uri') ?? '',
     state: again.checks.expectedState,
     nonce: again.checks.expectedNonce,
     verifier: again.checks.pkceCodeVerifier,
@@ -132,7 +150,17 @@ async function collect(): Promise<Held> {
     })
     found.request_uri = (JSON.parse(answer.body) as { request_uri: string }).request_uri
   }
-  return { values: found, verifier: again.checks.pkceCodeVerifier, verifying, recovering, coding, open, profile }
+  const registeredId = registeredClient.id
+  return {
+    registeredId,
+    values: found,
+    verifier: again.checks.pkceCodeVerifier,
+    verifying,
+    recovering,
+    coding,
+    open,
+    profile,
+  }
 }
 
 async function tokens(scope: string): Promise<{ access_token: string; refresh_token: string; id_token: string }> {
@@ -177,7 +205,7 @@ function withCookie(path: string, cookie: string): Promise<Answer> {
 }
 
 /** Where values are redeemed: which kinds are good there, and whether a given value was taken. */
-function redeemers({ verifier, verifying, recovering, coding, open, profile }: Held): typeof places {
+function redeemers({ registeredId, verifier, verifying, recovering, coding, open, profile }: Held): typeof places {
   const own = { ...FORM }
   const submit = async (
     { browser, page }: { browser: Browser; page: Page },
@@ -337,6 +365,25 @@ function redeemers({ verifier, verifying, recovering, coding, open, profile }: H
       takes: ['refresh_token'],
       try: async (value) => 'access_token' in (await exchanged(value, REFRESH_TOKEN, ID_JAG)),
     },
+    'device code at the token endpoint': {
+      takes: [],
+      try: async (value) => (await device(target.issuer, 'tv').poll(value)).status === 200,
+    },
+    'page for codes of devices': {
+      takes: ['user_code'],
+      try: async (value) => {
+        const page = await typeCode(target.person(), `${target.issuer}/device`, value)
+        return page.status === 200 && page.text.includes('Connect a device to')
+      },
+    },
+    registration: {
+      takes: ['initial_access_token'],
+      try: async (value) => (await registrar(target.issuer).register(header(value), WEB_CLIENT)).status === 201,
+    },
+    'management of a registered client': {
+      takes: ['registration_access_token'],
+      try: async (value) => (await registrar(target.issuer).read(registeredId, header(value))).status === 200,
+    },
     'request URI': {
       takes: ['request_uri'],
       try: async (value) => {
@@ -355,6 +402,20 @@ function redeemers({ verifier, verifying, recovering, coding, open, profile }: H
     },
   }
 }
+
+/** What can stand in a header. */
+const header = (value: string) => value.replace(/[^\x21-\x7e]/g, '') || 'nothing'
+
+describe('A27: the registry of kinds', () => {
+  it('names every model of the engine and every file of ours that makes something for somebody to hold', () => {
+    expect(Object.keys(ENGINE_MODELS).sort()).toEqual(installedModels())
+    expect(Object.keys(OWN_MAKERS).sort()).toEqual(makingFiles())
+  })
+
+  it('is held by the matrix whole', () => {
+    expect(registeredKinds().filter((kind) => !values[kind])).toEqual([])
+  })
+})
 
 describe(sampleTitle('A27: purposes'), () => {
   /** How many six-digit codes of other purposes were tried at each place. */
