@@ -180,12 +180,14 @@ function adaptClient(provider: Provider, { secretMatches, findClient }: ModelDep
  * only its own scopes in `scope`: those of resource servers go beside it.
  */
 function engineMetadata(metadata: { [key: string]: unknown }): object {
-  const { scope, token_endpoint_auth_method: method, initiate_login_uri: startUri, ...rest } = metadata
+  const { scope, token_endpoint_auth_method: method, initiate_login_uri: startUri, jwks, ...rest } = metadata
   const allowed = typeof scope === 'string' ? scope.split(' ') : undefined
   const own = allowed?.filter((name) => (SCOPES as readonly string[]).includes(name))
   return {
     ...rest,
     token_endpoint_auth_method: method,
+    // It writes thumbprints of certificates into the keys; our records are frozen.
+    ...(jwks === undefined ? {} : { jwks: structuredClone(jwks) }),
     // Under another name, since the engine refuses http here even for a loopback development client.
     ...(startUri === undefined ? {} : { start_uri: startUri }),
     ...(own === undefined || own.length === 0 ? {} : { scope: own.join(' ') }),

@@ -107,7 +107,7 @@ export interface Spoken extends Readonly<Partial<Omit<Members, 'profile' | 'resp
   readonly grant_types: readonly string[]
   readonly redirect_uris: readonly string[]
   readonly require_pkce: boolean
-  readonly jwks?: unknown
+  readonly jwks?: { readonly keys: readonly { readonly x5c?: unknown }[] } | undefined
   readonly jwks_uri?: string | undefined
 }
 
@@ -202,6 +202,10 @@ const KEY_RULES: readonly Rule[] = [
       ? undefined
       : ['jwks', `or jwks_uri is needed for ${why}`]
   },
+  (m) =>
+    m.token_endpoint_auth_method === 'self_signed_tls_client_auth' && m.jwks?.keys.every(({ x5c }) => x5c === undefined)
+      ? ['jwks', 'must have a key with x5c, the certificate, for self_signed_tls_client_auth']
+      : undefined,
   (m) =>
     m.dpop_bound_access_tokens === true && m.tls_client_certificate_bound_access_tokens === true
       ? ['dpop_bound_access_tokens', 'cannot be true together with tls_client_certificate_bound_access_tokens']

@@ -10,6 +10,7 @@ const known = (abilities: Abilities) => ({
   ...abilities,
 })
 const jwks = { keys: [{ kty: 'EC', crv: 'P-256', x: 'a', y: 'b' }] }
+const certified = { keys: jwks.keys.map((key) => ({ ...key, x5c: ['MIIB'] })) }
 const web = { client_id: 'web', redirect_uris: ['https://web.example/callback'] }
 
 function problems(given: object, abilities = ALL): readonly string[] {
@@ -119,6 +120,18 @@ const ROWS: readonly (readonly [string, refused: object, member: string, taken: 
   ['fapi2 without keys', { profile: 'fapi2' }, 'jwks', { profile: 'fapi2', jwks_uri: 'https://web.example/jwks' }],
   ['self-signed without keys', { token_endpoint_auth_method: 'self_signed_tls_client_auth' }, 'jwks', { ...BY_CA }],
   [
+    'self-signed without a certificate',
+    { token_endpoint_auth_method: 'self_signed_tls_client_auth', jwks },
+    'jwks',
+    { token_endpoint_auth_method: 'self_signed_tls_client_auth', jwks: certified },
+  ],
+  [
+    'a certificate that is none',
+    { jwks: { keys: [{ ...jwks.keys[0], x5c: [7] }] } },
+    'jwks.keys.0.x5c.0',
+    { jwks: certified },
+  ],
+  [
     'signed requests without keys',
     { require_signed_request_object: true },
     'jwks',
@@ -205,7 +218,7 @@ describe('what the server must be set up for', () => {
     ['token_endpoint_auth_method', BY_CA, { legacy: false, mtls: true }],
     [
       'token_endpoint_auth_method',
-      { token_endpoint_auth_method: 'self_signed_tls_client_auth', jwks },
+      { token_endpoint_auth_method: 'self_signed_tls_client_auth', jwks: certified },
       { legacy: false, mtls: true },
     ],
     ['tls_client_certificate_bound_access_tokens', CERT_BOUND, { legacy: false, mtls: true }],

@@ -91,7 +91,7 @@ describe('a request object', () => {
   })
 
   it('signed by PS256', async () => {
-    const { alg: _alg, ...header } = { ...headerOf(bank.requestObject(fields())), kid: 'rsa' }
+    const header = { typ: 'oauth-authz-req+jwt', kid: 'rsa' }
     const claims = payloadOf(bank.requestObject(fields()))
     expect((await pushSigned(signJwt(rsa.privateKey, claims, { ...header, alg: 'PS256' }))).status).toBe(201)
     const refused = await pushSigned(signJwt(rsa.privateKey, claims, { ...header, alg: 'RS256' }))
@@ -189,8 +189,9 @@ describe('a response (JARM)', () => {
     const page = await opened(await pushSigned(bank.requestObject(fields({ response_mode: 'form_post.jwt' }))))
     const [form] = page.forms
     expect(form?.action).toBe(redirectUri('bank'))
-    const named = form?.fields.filter(({ name }) => name !== '').map(({ name, value }) => [name, value]) ?? []
-    expect(await responseOf(new URLSearchParams(named))).toHaveProperty('code')
+    const named = form?.fields.filter(({ name }) => name !== '') ?? []
+    const posted = Object.fromEntries(named.map(({ name, value }) => [name, value]))
+    expect(await responseOf(new URLSearchParams(posted))).toHaveProperty('code')
   })
 
   it.each([
