@@ -5,7 +5,7 @@
  */
 import { createLocalJWKSet, type JSONWebKeySet, type JWTPayload, jwtVerify } from 'jose'
 import type { Context, Middleware, Next } from 'koa'
-import type { Client, KoaContextWithOIDC } from 'oidc-provider'
+import type { Client, errors, KoaContextWithOIDC } from 'oidc-provider'
 import type { AccountState } from './adapter/adapter.ts'
 import { isCompactJws } from './compact_jws.ts'
 import { createIntrospectionPolicy } from './introspection_policy.ts'
@@ -62,8 +62,20 @@ async function answer(ctx: Context, { client, provider }: KoaContextWithOIDC['oi
   }
   const token = new IdToken({}, { ctx })
   token.extra = { token_introspection: told, aud: told.aud }
-  ctx.body = await token.issue({ use: 'introspection' })
-  ctx.type = `${SIGNED}; charset=utf-8`
+  try {
+    ctx.body = await token.issue({ use: 'introspection' })
+    ctx.type = `${SIGNED}; charset=utf-8`
+  } catch (error) {
+    // The client has no key that fits what it has said; the engine no longer stands between this and the error page.
+    if (!isProtocolError(error)) throw error
+    ctx.status = error.statusCode
+    ctx.body = { error: error.error, error_description: error.error_description }
+  }
+}
+
+/** By its members: commands read this file, and none needs the engine. */
+function isProtocolError(error: unknown): error is errors.OIDCProviderError {
+  return error instanceof Error && 'error_description' in error && 'statusCode' in error
 }
 
 interface SignedAnswer {

@@ -20,6 +20,10 @@ const CLIENTS = [
   { ...shop, first_party: true, scope: 'openid orders:read ledger:read', resources: [API, LEDGER] },
   reader('plain', {}),
   reader('rs256', { introspection_signed_response_alg: 'RS256' }),
+  reader('misfit', {
+    introspection_encrypted_response_alg: 'RSA-OAEP-256',
+    jwks: { keys: [{ ...key.jwk, use: 'enc' }] },
+  }),
   reader('sealed', {
     introspection_encrypted_response_alg: 'ECDH-ES+A256KW',
     introspection_encrypted_response_enc: 'A256GCM',
@@ -94,6 +98,11 @@ describe.each(KINDS)('of a token that is %s', (kind) => {
     const { payload } = await jwtVerify(new TextDecoder().decode(plaintext), keySet, { issuer: server.issuer })
     expect(payload.token_introspection).toMatchObject({ active: true, client_id: 'web' })
   })
+})
+
+it.each(KINDS)('who has no key that fits gets an error of the protocol, for a token that is %s', async (kind) => {
+  const answer = await ask('misfit', tokens[kind] ?? '', TYPE)
+  expect([answer.status, answer.body.error]).toEqual([400, 'invalid_client_metadata'])
 })
 
 it.each(['nonsense', 'a.b.c', ''])('what is no token (%j) is inactive under a signature too', async (token) => {
