@@ -187,13 +187,17 @@ function engineMetadata(metadata: { [key: string]: unknown }, issuer: string): o
     ...rest,
     token_endpoint_auth_method: method,
     // It writes thumbprints of certificates into the keys; our records are frozen.
-    ...(jwks === undefined ? {} : { jwks: structuredClone(jwks) }),
+    ...(jwks === undefined ? {} : { jwks: { keys: (jwks as Jwks).keys.map((key) => ({ ...key })) } }),
     // Under another name, since the engine refuses http here even for a loopback development client.
     ...(typeof startUri === 'string' ? { start_uri: withIssuer(startUri, issuer) } : {}),
     ...(own === undefined || own.length === 0 ? {} : { scope: own.join(' ') }),
     ...(allowed === undefined ? {} : { resource_scopes: allowed.filter((name) => !own?.includes(name)) }),
     ...(String(method).startsWith('client_secret_') ? { client_secret: 'stored hashed' } : {}),
   }
+}
+
+interface Jwks {
+  readonly keys: readonly object[]
 }
 
 /** OIDC Core §4: who is sent to a client to sign in brings along by whom. Our own pages know. */

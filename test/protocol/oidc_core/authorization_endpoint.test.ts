@@ -79,7 +79,7 @@ describe('errors that the client hears of', () => {
       { request_uri: 'https://web.test.example/request.jwt' },
       'request_uri_not_supported',
     ],
-    ['oidcc-unsigned-request-object', { request: 'eyJhbGciOiJub25lIn0.e30.' }, 'request_not_supported'],
+    ['oidcc-unsigned-request-object', { request: 'eyJhbGciOiJub25lIn0.e30.' }, 'invalid_request_object'],
     ['registration', { registration: '{}' }, 'registration_not_supported'],
     ['a scope that the client may not have', { scope: 'openid phone' }, 'invalid_scope'],
     ['a scope with characters that none has', { scope: 'openid "x"' }, 'invalid_scope'],
