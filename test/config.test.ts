@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { describe, expect, it } from '@jest/globals'
 import { ConfigError, loadConfig } from '../src/config.ts'
 import { FACT_CLASSES } from '../src/events.ts'
+import { makeCertificate } from './support/certificates.ts'
 
 const KEY = Buffer.alloc(32, 7).toString('base64')
 
@@ -44,6 +45,49 @@ describe('loadConfig', () => {
   it('is frozen to its depths', () => {
     const config = loadConfig({ DATA_DIR: directory() })
     expect(() => Object.assign(config.tokens, { codeSeconds: 1 })).toThrow(TypeError)
+  })
+
+  describe('certificates of clients', () => {
+    const { cert } = makeCertificate({ subject: '/CN=a', ca: true })
+    const pem = JSON.stringify(cert + makeCertificate({ subject: '/CN=b', ca: true }).cert)
+    const on = (mtls: string, proxies = '[10.0.0.0/8]') => ({
+      GENKAN_CONFIG: yaml(`trusted_proxies: ${proxies}\nmtls: ${mtls}\n`),
+    })
+
+    it('are off, as is the profile legacy', () => {
+      expect(loadConfig({ DATA_DIR: directory() })).toMatchObject({ mtls: undefined, legacyProfile: false })
+    })
+
+    it('come by a header of trusted proxies, issued by any of several authorities', () => {
+      const good = on(`{ certificate_header: Client-Cert, trusted_ca: ${pem}, origin: "https://mtls.id.example/" }`)
+      const { mtls } = loadConfig({ DATA_DIR: directory(), ...good })
+      expect(mtls).toMatchObject({ certificateHeader: 'client-cert', origin: 'https://mtls.id.example' })
+      expect(mtls?.trustedCa).toHaveLength(2)
+    })
+
+    it.each([
+      ['no proxies', on('{ certificate_header: Client-Cert }', '[]'), 'mtls: needs trusted_proxies'],
+      ['no header', on('{}'), 'mtls.certificate_header'],
+      ['a header that is none', on('{ certificate_header: "a b" }'), 'mtls.certificate_header'],
+      [
+        'no certificate',
+        on('{ certificate_header: C, trusted_ca: x }'),
+        'mtls.trusted_ca: must be certificates in PEM',
+      ],
+      [
+        'a certificate that is none',
+        on(`{ certificate_header: C, trusted_ca: ${JSON.stringify(cert.replace(/\n.{8}/, '\nAAAAAAAA'))} }`),
+        'mtls.trusted_ca: must be certificates in PEM',
+      ],
+      [
+        'a path',
+        on('{ certificate_header: C, origin: "https://mtls.id.example/x" }'),
+        'mtls.origin: must be an origin',
+      ],
+      ['an unknown member', on('{ certificate_header: C, trust: all }'), 'mtls'],
+    ])('with %s are refused', (_name, env, problem) => {
+      expect(problemsOf(env)).toContainEqual(expect.stringContaining(problem))
+    })
   })
 
   describe('text messages', () => {

@@ -26,6 +26,9 @@ export interface RequestContextDeps {
 /** User-assigned codes by which proxies and databases say that they do not know (ISO 3166-1 §8.1.3). */
 const UNKNOWN_COUNTRIES = ['XX', 'ZZ']
 
+/** Endpoints of programs: the only ones where the name of the other origin counts. */
+const ALIASED = /^\/(?:token|request|me|reg|device\/auth|backchannel)(?:[/?]|$)/
+
 const FORWARDED = [
   'forwarded',
   'x-forwarded-host',
@@ -59,8 +62,10 @@ export function createRequestContext({
     for (const name of FORWARDED) delete req.headers[name]
     // A certificate is believed from a trusted proxy alone: anybody else would write down another's.
     if (!vouched && mtls !== undefined) delete req.headers[mtls.certificateHeader]
-    // The one other host is the operator's own word too: proofs of DPoP name the address that was asked.
-    req.headers.host = aliasHost !== undefined && req.headers.host === aliasHost ? aliasHost : host
+    // The one other host is the operator's own word too: proofs of DPoP name the address that was asked. Pages and documents
+    // are the issuer's at either.
+    const atAlias = aliasHost !== undefined && req.headers.host === aliasHost && ALIASED.test(req.url ?? '')
+    req.headers.host = atAlias ? aliasHost : host
     req.headers['x-forwarded-proto'] = protocol.slice(0, -1)
     req.headers['x-forwarded-for'] = ip
     const requestId = newId()

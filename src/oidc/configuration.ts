@@ -97,6 +97,9 @@ const CLIENT_METADATA = [
   'refresh_grace_seconds',
 ]
 
+/** RFC 7523bis §3; a request object or a proof of the same key is no assertion (A27). */
+const ASSERTION_TYPES = ['jwt', 'client-authentication+jwt', 'application/client-authentication+jwt']
+
 const number = (client: Client | undefined, name: string) => client?.[name] as number | undefined
 
 /** Builds the engine's configuration. */
@@ -164,10 +167,12 @@ function clientRules({ config, pairwise }: ConfigurationDeps) {
     assertJwtClientAuthClaimsAndHeader: async (
       ctx: KoaContextWithOIDC,
       { aud }: { aud?: unknown },
-      { alg }: { alg?: unknown },
+      { alg, typ }: { alg?: unknown; typ?: unknown },
       client: Client,
     ) => {
       if (!isCompactJws(ctx.oidc.params?.client_assertion)) throw new errors.InvalidClientAuth('not a compact JWS')
+      if (typ !== undefined && !ASSERTION_TYPES.includes(String(typ).toLowerCase()))
+        throw new errors.InvalidClientAuth('the typ of another kind of token')
       if (isFapi(client.profile) && !FAPI_ALGS.includes(String(alg))) {
         throw new errors.InvalidClientAuth(`${alg} is not allowed with profile ${client.profile}`)
       }

@@ -4,7 +4,7 @@
  * as their audience would verify them, once the engine has authenticated the asker, and the same rule tells who may ask.
  */
 import type { Context, Middleware, Next } from 'koa'
-import type { Client, KoaContextWithOIDC } from 'oidc-provider'
+import type { Client, errors, KoaContextWithOIDC } from 'oidc-provider'
 import type { AccountState } from './adapter/adapter.ts'
 import { createIntrospectionPolicy } from './introspection_policy.ts'
 import { accountOf, type OwnTokenDeps, readAccessToken } from './own_tokens.ts'
@@ -70,8 +70,20 @@ async function answer(ctx: Context, { client, provider }: KoaContextWithOIDC['oi
   }
   const token = new IdToken({}, { ctx })
   token.extra = { token_introspection: told, aud: told.aud }
-  ctx.body = await token.issue({ use: 'introspection' })
-  ctx.type = `${SIGNED}; charset=utf-8`
+  try {
+    ctx.body = await token.issue({ use: 'introspection' })
+    ctx.type = `${SIGNED}; charset=utf-8`
+  } catch (error) {
+    // The client has no key that fits what it has said; the engine no longer stands between this and the error page.
+    if (!isProtocolError(error)) throw error
+    ctx.status = error.statusCode
+    ctx.body = { error: error.error, error_description: error.error_description }
+  }
+}
+
+/** By its members: commands read this file, and none needs the engine. */
+function isProtocolError(error: unknown): error is errors.OIDCProviderError {
+  return error instanceof Error && 'error_description' in error && 'statusCode' in error
 }
 
 interface SignedAnswer {

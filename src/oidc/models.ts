@@ -169,7 +169,7 @@ function adaptClient(provider: Provider, { secretMatches, findClient }: ModelDep
     const known = clients.get(metadata)
     if (known !== undefined) return known
     const Client = provider.Client as unknown as new (metadata: object) => object
-    const client = new Client(engineMetadata(metadata))
+    const client = new Client(engineMetadata(metadata, provider.issuer))
     clients.set(metadata, client)
     return client
   }
@@ -179,19 +179,32 @@ function adaptClient(provider: Provider, { secretMatches, findClient }: ModelDep
  * Metadata as the engine takes it. It wants a secret where one is used (ours are compared in `compareClientSecret`), and
  * only its own scopes in `scope`: those of resource servers go beside it.
  */
-function engineMetadata(metadata: { [key: string]: unknown }): object {
-  const { scope, token_endpoint_auth_method: method, initiate_login_uri: startUri, ...rest } = metadata
+function engineMetadata(metadata: { [key: string]: unknown }, issuer: string): object {
+  const { scope, token_endpoint_auth_method: method, initiate_login_uri: startUri, jwks, ...rest } = metadata
   const allowed = typeof scope === 'string' ? scope.split(' ') : undefined
   const own = allowed?.filter((name) => (SCOPES as readonly string[]).includes(name))
   return {
     ...rest,
     token_endpoint_auth_method: method,
+    // It writes thumbprints of certificates into the keys; our records are frozen.
+    ...(jwks === undefined ? {} : { jwks: { keys: (jwks as Jwks).keys.map((key) => ({ ...key })) } }),
     // Under another name, since the engine refuses http here even for a loopback development client.
-    ...(startUri === undefined ? {} : { start_uri: startUri }),
+    ...(typeof startUri === 'string' ? { start_uri: withIssuer(startUri, issuer) } : {}),
     ...(own === undefined || own.length === 0 ? {} : { scope: own.join(' ') }),
     ...(allowed === undefined ? {} : { resource_scopes: allowed.filter((name) => !own?.includes(name)) }),
     ...(String(method).startsWith('client_secret_') ? { client_secret: 'stored hashed' } : {}),
   }
+}
+
+interface Jwks {
+  readonly keys: readonly object[]
+}
+
+/** OIDC Core §4: who is sent to a client to sign in brings along by whom. Our own pages know. */
+function withIssuer(uri: string, issuer: string): string {
+  const { origin, searchParams } = new URL(uri)
+  if (origin === issuer || searchParams.has('iss')) return uri
+  return `${uri}${uri.includes('?') ? '&' : '?'}iss=${encodeURIComponent(issuer)}`
 }
 
 interface BrowserToken {
@@ -268,6 +281,10 @@ function confineToRealm(provider: Provider, { confinedTo }: ModelDeps): void {
   }
 }
 
+interface Validated {
+  readonly header: { readonly typ?: unknown }
+}
+
 function adaptTokens(provider: Provider, { store, successorOf, now }: ModelDeps): void {
   const refresh = provider.RefreshToken as unknown as Loose
   const random = refresh.prototype.generateTokenId as (this: unknown) => string
@@ -275,12 +292,15 @@ function adaptTokens(provider: Provider, { store, successorOf, now }: ModelDeps)
     const rotated = Provider.ctx?.oidc.entities.RotatedRefreshToken
     return rotated === undefined ? random.call(this) : successorOf(rotated.jti)
   } as never
-  const { IdToken } = provider as unknown as { IdToken: { validate(jwt: string, client: object): Promise<unknown> } }
+  const { IdToken } = provider as unknown as { IdToken: { validate(jwt: string, client: object): Promise<Validated> } }
   const validate = IdToken.validate
-  // Of an `id_token_hint`, as of every JWS shown to us, there is one spelling (A68).
+  // Of an `id_token_hint`, as of every JWS shown to us, there is one spelling (A68). A logout token of the same client and
+  // person is another kind, which its type tells (A27).
   IdToken.validate = async (jwt, client) => {
     if (!isCompactJws(jwt)) throw new Error('not a compact JWS')
-    return validate.call(IdToken, jwt, client)
+    const validated = await validate.call(IdToken, jwt, client)
+    if (validated.header.typ !== undefined) throw new Error('another kind of token')
+    return validated
   }
   // Find-then-save lets parallel replays through: one conditional write decides (RFC 7523 §3, RFC 9449 §11.1).
   ;(provider.ReplayDetection as unknown as Loose).unique = async (iss: string, jti: string, exp: number) => {

@@ -38,8 +38,9 @@ export function createPairwise({ index }: PairwiseDeps): Pairwise {
       return Buffer.concat([iv, text]).toString('base64url')
     },
     async accountOf(subject, sector) {
-      if (!SUBJECT.test(subject)) return undefined
       const whole = Buffer.from(subject, 'base64url')
+      // Another spelling of the same bytes is no subject (A68).
+      if (!SUBJECT.test(subject) || whole.toString('base64url') !== subject) return undefined
       const iv = whole.subarray(0, BYTES)
       const accountId = (await applied(whole.subarray(BYTES), iv, sector)).toString('base64url')
       return timingSafeEqual(await ivOf(accountId, sector), iv) ? accountId : undefined

@@ -4,7 +4,9 @@ import { FAPI_ALGS, isFapi } from '../platform/client_protocol.ts'
 import { isCompactJws } from './compact_jws.ts'
 
 /** RFC 9101 §10.8: explicit typing, or none at all; a token of another kind is no request (A69). */
-const TYPES: readonly unknown[] = [undefined, 'oauth-authz-req+jwt', 'application/oauth-authz-req+jwt', 'JWT']
+const TYPES = ['oauth-authz-req+jwt', 'application/oauth-authz-req+jwt', 'jwt']
+/** RFC 9126 §2.2. */
+const PUSHED = 'urn:ietf:params:oauth:request_uri:'
 /** FAPI 2.0 Message Signing §5.3.1: seconds from `nbf` to `exp`, and how far back `nbf` may be. */
 const MOST_SECONDS = 3600
 
@@ -20,11 +22,16 @@ export async function assertRequestObject(
   { alg, typ }: { readonly alg?: unknown; readonly typ?: unknown },
   client: Client,
 ): Promise<void> {
-  // The engine keeps a pushed request as an object of its own making, checked when it was pushed.
-  if ('PushedAuthorizationRequest' in ctx.oidc.entities) return
+  const { PushedAuthorizationRequest: pushed } = ctx.oidc.entities
+  if (pushed !== undefined) {
+    // The engine reads no further than the first repetition, so one request would have many names (A68).
+    if (ctx.oidc.params?.request_uri === `${PUSHED}${pushed.jti}`) return
+    throw new errors.InvalidRequestUri('request_uri is not as it was given')
+  }
   const refuse = (why: string) => new errors.InvalidRequestObject(`the request object ${why}`)
   if (!isCompactJws(ctx.oidc.params?.request)) throw refuse('is not a compact JWS')
-  if (!TYPES.includes(typ)) throw refuse('has the typ of another kind of token')
+  if (typ !== undefined && !TYPES.includes(String(typ).toLowerCase()))
+    throw refuse('has the typ of another kind of token')
   if (!isFapi(client.profile)) return
   if (!FAPI_ALGS.includes(String(alg))) throw refuse(`must not be signed by ${alg} with profile ${client.profile}`)
   if (typeof exp !== 'number' || typeof nbf !== 'number') throw refuse('lacks exp or nbf')

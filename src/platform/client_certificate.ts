@@ -3,43 +3,46 @@
  * client has registered. Whether the header may be believed was decided before (`http/request_context`).
  */
 import { X509Certificate } from 'node:crypto'
+import { isIP } from 'node:net'
 import type { CERTIFICATE_SUBJECTS } from './client_protocol.ts'
 
 /** What no certificate of a client is longer than; the rest is not looked at. */
 const MOST_CHARACTERS = 16_384
-/** Certificates between the client's and one that nobody else issued. */
-const MOST_ISSUERS = 8
+const PEM = /-----BEGIN CERTIFICATE-----([^-]+)-----END CERTIFICATE-----/
 
 /**
  * The certificate in a header: base64 of DER between colons (RFC 9440 `Client-Cert`), or PEM, as it is, in base64 alone, or
- * with percent escapes (nginx `$ssl_client_escaped_cert`, HAProxy `ssl_c_der`, Traefik, Apache). undefined for anything else.
+ * with percent escapes (nginx `$ssl_client_escaped_cert`, HAProxy `ssl_c_der`, Traefik, Apache), or the member `Cert` of
+ * Envoy's `X-Forwarded-Client-Cert`. Of a chain in PEM it is the first. undefined for anything else, and for two headers in
+ * one: the first of them would be the sender's own.
  */
 export function readCertificate(header: string): X509Certificate | undefined {
   if (header === '' || header.length > MOST_CHARACTERS) return undefined
   try {
-    const text = header.includes('%') ? decodeURIComponent(header) : header
-    const base64 = text.replace(/-----(BEGIN|END) CERTIFICATE-----/g, '').replace(/^:|:$|\s/g, '')
-    return /^[A-Za-z0-9+/]+=*$/.test(base64) ? new X509Certificate(Buffer.from(base64, 'base64')) : undefined
+    const value = header.includes('Cert="') ? envoyMember(header) : header
+    const text = value.includes('%') ? decodeURIComponent(value) : value
+    const base64 = (PEM.exec(text)?.[1] ?? text).replace(/^:|:$|\s/g, '')
+    if (text.includes(',') || !/^[A-Za-z0-9+/]+=*$/.test(base64)) return undefined
+    const der = Buffer.from(base64, 'base64')
+    const certificate = new X509Certificate(der)
+    return certificate.raw.equals(der) ? certificate : undefined
   } catch {
     return undefined
   }
 }
 
+/** One proxy only is believed, so only one certificate is. */
+function envoyMember(header: string): string {
+  const found = [...header.matchAll(/(?:^|[;,])Cert="([^"]*)"/g)]
+  return found.length === 1 ? (found[0]?.[1] ?? '') : ''
+}
+
 /**
- * Whether the certificate is good now and was issued by one of the trusted ones, or by one that they issued which is in
- * the same list (RFC 8705 §2.1). Asks nobody: revocation is the proxy's or the authority's to say.
+ * Whether the certificate is good now and was issued by one of the trusted ones (RFC 8705 §2.1): each of them, whoever has
+ * issued it, was named by the operator. Asks nobody: revocation is the proxy's or the authority's to say.
  */
 export function isIssuedBy(certificate: X509Certificate, trusted: readonly X509Certificate[], now: Date): boolean {
-  let subject = certificate
-  for (let step = 0; step < MOST_ISSUERS; step++) {
-    if (!isGood(subject, now)) return false
-    const issuer = trusted.find((each) => issued(each, subject))
-    if (issuer === undefined) return false
-    // An authority that the operator has named is believed by itself.
-    if (!trusted.some((each) => each !== issuer && issued(each, issuer))) return isGood(issuer, now)
-    subject = issuer
-  }
-  return false
+  return isGood(certificate, now) && trusted.some((issuer) => isGood(issuer, now) && issued(issuer, certificate))
 }
 
 function issued(issuer: X509Certificate, subject: X509Certificate): boolean {
@@ -64,7 +67,7 @@ export function hasSubject(certificate: X509Certificate, member: Subject, expect
     case 'tls_client_auth_san_uri':
       return names(certificate, 'URI').includes(expected)
     case 'tls_client_auth_san_ip':
-      return certificate.checkIP(expected) !== undefined
+      return isIP(expected) !== 0 && certificate.checkIP(expected) !== undefined
   }
 }
 
@@ -79,8 +82,8 @@ function names({ subjectAltName }: X509Certificate, kind: string): string[] {
 type Names = readonly (readonly [type: string, value: string])[]
 
 /** Node writes one name a line, the most general first; names of several values are on one line, between plus signs. */
-function subjectNames({ subject }: X509Certificate): Names {
-  return subject.split('\n').reverse().flatMap(relativeName)
+function subjectNames({ subject }: { readonly subject?: string }): Names {
+  return (subject ?? '').split('\n').reverse().flatMap(relativeName)
 }
 
 /** RFC 4514: the most special first. */
@@ -114,10 +117,10 @@ function typeOf(spelling: string): string {
 
 /** `\\,` and `\\2C` are a comma; of blanks in a row one counts (RFC 4517 §4.2.11), capital letters do not. */
 function unescaped(value: string): string {
-  const bytes = value.replace(/(?:\\[0-9a-fA-F]{2})+/g, (hex) =>
-    Buffer.from(hex.replaceAll('\\', ''), 'hex').toString(),
+  const text = value.replace(/((?:\\[0-9a-fA-F]{2})+)|\\(.)/g, (_whole, hex?: string, plain = '') =>
+    hex === undefined ? plain : Buffer.from(hex.replaceAll('\\', ''), 'hex').toString(),
   )
-  return bytes.replace(/\\(.)/g, '$1').replace(/ +/g, ' ').trim().toLowerCase()
+  return text.replace(/ +/g, ' ').trim().toLowerCase()
 }
 
 function sameNames(a: Names, b: Names): boolean {

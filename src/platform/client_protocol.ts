@@ -2,6 +2,7 @@
  * What a client says of the protocol it speaks: its profile, and the members of its metadata by which requests, responses
  * and tokens are signed, encrypted, pushed or bound to a key. Shared by the room that keeps clients and the engine's side.
  */
+import { isIP } from 'node:net'
 import { z } from 'zod'
 import { checkedUri, webUriProblem } from './uri_rules.ts'
 
@@ -58,6 +59,10 @@ export const CERTIFICATE_SUBJECTS = [
 const ENCRYPTED = ['id_token', 'userinfo', 'introspection', 'authorization'] as const
 
 const subject = z.string().min(1).max(500).optional()
+const address = z
+  .string()
+  .refine((value) => isIP(value) !== 0, 'must be an IP address')
+  .optional()
 const signing = z.enum(SIGNING_ALGS).optional()
 const encryption = z.enum(ENCRYPTION_ALGS).optional()
 const content = z.enum(ENCRYPTION_ENCS).optional()
@@ -79,7 +84,7 @@ export const protocolMembers = {
   require_dpop_nonce: z.boolean().optional(),
   tls_client_certificate_bound_access_tokens: z.boolean().optional(),
   ...{ tls_client_auth_subject_dn: subject, tls_client_auth_san_dns: subject, tls_client_auth_san_uri: subject },
-  ...{ tls_client_auth_san_ip: subject, tls_client_auth_san_email: subject },
+  ...{ tls_client_auth_san_ip: address, tls_client_auth_san_email: subject },
   subject_type: z.enum(['public', 'pairwise']).optional(),
   sector_identifier_uri: checkedUri(webUriProblem).optional(),
   id_token_signed_response_alg: z.enum(SIGNING_ALGS),
@@ -102,12 +107,12 @@ export interface Spoken extends Readonly<Partial<Omit<Members, 'profile' | 'resp
   readonly grant_types: readonly string[]
   readonly redirect_uris: readonly string[]
   readonly require_pkce: boolean
-  readonly jwks?: unknown
+  readonly jwks?: { readonly keys: readonly { readonly x5c?: unknown }[] } | undefined
   readonly jwks_uri?: string | undefined
 }
 
 type ProtocolProblem = readonly [
-  field: keyof Members | 'token_endpoint_auth_method' | 'grant_types' | 'jwks',
+  field: keyof Members | 'token_endpoint_auth_method' | 'grant_types' | 'require_pkce' | 'jwks',
   message: string,
 ]
 type Rule = (m: Spoken) => ProtocolProblem | undefined
@@ -139,6 +144,15 @@ const signed =
   (m) =>
     m.profile === 'fapi2-message-signing' ? rule(m) : undefined
 
+const SIGNED_BY = [
+  'id_token_signed_response_alg',
+  'userinfo_signed_response_alg',
+  'introspection_signed_response_alg',
+  'authorization_signed_response_alg',
+  'request_object_signing_alg',
+  'token_endpoint_auth_signing_alg',
+] as const
+
 /** FAPI 2.0 Security Profile §5.3.2, §5.4.1; Message Signing §5.3, §5.4. */
 const PROFILE_RULES: readonly Rule[] = [
   (m) =>
@@ -163,10 +177,9 @@ const PROFILE_RULES: readonly Rule[] = [
           `or tls_client_certificate_bound_access_tokens must be true with profile ${m.profile}`,
         ],
   ),
+  fapi((m) => (m.require_pkce ? undefined : ['require_pkce', `must be true with profile ${m.profile}`])),
   fapi((m) =>
-    (
-      [m.id_token_signed_response_alg, m.request_object_signing_alg, m.authorization_signed_response_alg] as const
-    ).includes('RS256') || m.token_endpoint_auth_signing_alg === 'RS256'
+    SIGNED_BY.some((member) => m[member] === 'RS256')
       ? ['profile', `${m.profile} does not allow RS256, neither for answers nor for what the client signs`]
       : undefined,
   ),
@@ -189,6 +202,10 @@ const KEY_RULES: readonly Rule[] = [
       ? undefined
       : ['jwks', `or jwks_uri is needed for ${why}`]
   },
+  (m) =>
+    m.token_endpoint_auth_method === 'self_signed_tls_client_auth' && m.jwks?.keys.every(({ x5c }) => x5c === undefined)
+      ? ['jwks', 'must have a key with x5c, the certificate, for self_signed_tls_client_auth']
+      : undefined,
   (m) =>
     m.dpop_bound_access_tokens === true && m.tls_client_certificate_bound_access_tokens === true
       ? ['dpop_bound_access_tokens', 'cannot be true together with tls_client_certificate_bound_access_tokens']

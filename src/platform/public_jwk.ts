@@ -7,6 +7,8 @@ export const publicJwk = z
     kty: z.enum(['EC', 'RSA', 'OKP']),
     kid: z.string().min(1).optional(),
     use: z.enum(['sig', 'enc']).optional(),
+    /** The certificate of the key first (RFC 7517 §4.7). */
+    x5c: z.array(z.base64().min(1)).min(1).max(8).optional(),
   })
   .superRefine((key, context) => {
     const secret = ['d', 'p', 'q', 'dp', 'dq', 'qi', 'oth', 'k'].find((name) => name in key)

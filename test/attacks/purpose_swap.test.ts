@@ -1,13 +1,14 @@
 /** Every opaque value that a person or client can hold, at every place that redeems one: only its own place takes it (A27). */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Answer, Browser, Page } from '../support/browser.ts'
+import { assertionClaims, createKey, seconds } from '../support/client_keys.ts'
 import { DEVICE_CLIENTS, device, typeCode } from '../support/devices.ts'
 import { ACCESS_TOKEN, ID_JAG, ID_TOKEN, REFRESH_TOKEN, TOKEN_EXCHANGE } from '../support/exchange_room.ts'
 import { API, authorization, choose, PASSWORD, SECRET, SETTINGS } from '../support/journeys.ts'
 import { codeFrom } from '../support/mailbox.ts'
 import { initialToken, POLICIES, registered, registrar, WEB_CLIENT } from '../support/registrations.ts'
 import { sample, sampleTitle } from '../support/sample.ts'
-import { CALLBACK, type Member, startTarget, type Target } from '../support/target.ts'
+import { CALLBACK, type Member, OWN, startTarget, type Target } from '../support/target.ts'
 import { ENGINE_MODELS, installedModels, makingFiles, OWN_MAKERS, registeredKinds } from '../support/token_registry.ts'
 
 const EXCHANGING = {
@@ -23,13 +24,24 @@ const CLIENT = { ...FORM, origin: '', accept: 'application/json' }
 const basic = (client: string, secret: string) =>
   `Basic ${Buffer.from(`${client}:${encodeURIComponent(secret)}`).toString('base64')}`
 
+/** A client with a key of its own, which signs assertions and requests by it. */
+const key = createKey('key')
+const KEYED = {
+  ...{ client_id: 'keyed', token_endpoint_auth_method: 'private_key_jwt', first_party: true },
+  ...{ jwks: { keys: [key.jwk] }, redirect_uris: [`${OWN}/keyed`], scope: 'openid offline_access' },
+}
+const LONG = () => seconds() + 600
+
 /** The client of the matrix may also exchange what it holds; there is a device, and clients may register. */
 const settings = {
   ...SETTINGS,
   client_registration: { requests_per_address: 10_000, policies: POLICIES },
   clients: [
-    ...SETTINGS.clients.map((client) => (client.client_id === 'own' ? { ...client, ...EXCHANGING } : client)),
+    ...SETTINGS.clients.map((client) =>
+      client.client_id === 'own' ? { ...client, ...EXCHANGING, userinfo_signed_response_alg: 'ES256' } : client,
+    ),
     ...DEVICE_CLIENTS,
+    KEYED,
   ],
 }
 
@@ -136,6 +148,14 @@ async function collect(): Promise<Held> {
     sub: member.sub,
     client_secret: SECRET,
     id_jag: String((await exchanged(first.id_token, ID_TOKEN, ID_JAG)).access_token),
+    ...signedKinds(),
+    jarm_response:
+      (
+        await browser.get((await authorization(target.client, CALLBACK, { prompt: 'none', response_mode: 'jwt' })).url)
+      ).params.get('response') ?? '',
+    signed_userinfo: (
+      await target.person().send(`${target.issuer}/me`, { headers: { authorization: `Bearer ${first.access_token}` } })
+    ).body,
   }
   const discovery = JSON.parse((await browser.send(`${target.issuer}/.well-known/openid-configuration`)).body) as {
     [name: string]: string
@@ -160,6 +180,19 @@ async function collect(): Promise<Held> {
     coding,
     open,
     profile,
+  }
+}
+
+/** What the client with the key signs by it. Each says all that another of them would have to say, but its type. */
+function signedKinds(): { readonly [kind: string]: string } {
+  const claims = { ...assertionClaims(target.issuer, 'keyed'), exp: LONG() }
+  const request = {
+    ...{ client_id: 'keyed', response_type: 'code', redirect_uri: `${OWN}/keyed`, scope: 'openid' },
+    ...{ code_challenge: 'E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM', code_challenge_method: 'S256' },
+  }
+  return {
+    client_assertion: key.sign({ ...request, ...claims, jti: 'a' }, { typ: 'client-authentication+jwt' }),
+    request_object: key.sign({ ...request, ...claims, jti: 'b' }, { typ: 'oauth-authz-req+jwt' }),
   }
 }
 
@@ -332,20 +365,27 @@ function redeemers({ registeredId, verifier, verifying, recovering, coding, open
       },
     },
     'client assertion': {
-      takes: [],
+      takes: ['client_assertion'],
       try: async (assertion) => {
         const body = new URLSearchParams({
-          ...{ grant_type: 'client_credentials', client_id: 'machine', client_assertion: assertion },
+          ...{ token: 'unknown', client_id: 'keyed', client_assertion: assertion },
           client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
         }).toString()
-        return (
-          (await target.person().send(`${target.issuer}/token`, { method: 'POST', headers: CLIENT, body })).status ===
-          200
-        )
+        const request = { method: 'POST', headers: CLIENT, body }
+        return (await target.person().send(`${target.issuer}/token/introspection`, request)).status === 200
       },
     },
+    'request object': {
+      takes: ['request_object'],
+      try: async (request) => {
+        const query = new URLSearchParams({ client_id: 'keyed', response_type: 'code', scope: 'openid', request })
+        const { headers } = await target.person().send(`${target.issuer}/auth?${query}`)
+        return /^\/interaction\//.test(headers.location ?? '')
+      },
+    },
+    // Signed userinfo says the same of the same person to the same client.
     'ID token as a hint': {
-      takes: ['id_token'],
+      takes: ['id_token', 'signed_userinfo'],
       try: async (hint) => {
         const { status } = await target
           .person()

@@ -141,6 +141,16 @@ describe('oidcc-backchannel-rp-initiated-logout', () => {
     expect(await there.signedIn()).toBe(true)
   })
 
+  it('is no id_token_hint, though signed by the same key for the same client (A27)', async () => {
+    const person = await ann.elsewhere()
+    const { id } = await person.tokens('rp-a')
+    await signOut(person)
+    const [told] = await tokensHeard(1)
+    const hinted = (hint: string) => ann.authorize('rp-a', { prompt: 'none', id_token_hint: hint })
+    expect((await hinted(told?.token ?? '')).params.get('error')).toBe('invalid_request')
+    expect((await hinted(id)).params.has('code')).toBe(true)
+  })
+
   it('a client that did not ask for sid gets sub alone', async () => {
     const person = await ann.elsewhere()
     await person.tokens('rp-sub')

@@ -35,6 +35,9 @@ const atClient = (page: Page, clientId: string) =>
   page.url.startsWith(`${redirectUri(clientId)}?`) && page.params.has('code')
 
 /** An error page of ours with one way to go on. */
+/** Third-party-initiated login (§4): with the issuer. */
+const startOf = (clientId: string) => `https://${clientId}.test.example/start?iss=${encodeURIComponent(server.issuer)}`
+
 function expectRestart(page: Page, href: string) {
   expect(page.status).toBe(400)
   expect(page.url.startsWith(server.issuer)).toBe(true)
@@ -54,10 +57,10 @@ describe('pages that have had their time', () => {
     // The browser has dropped the cookies by then, or still sends them: the same page either way.
     await server.shiftDate(3700)
     const expired = await browser.get(page.url)
-    expectRestart(expired, 'https://web.test.example/start')
+    expectRestart(expired, startOf('web'))
     expect(expired.text).toContain('The web shop')
     const submitted = await browser.submit(page, { identifier: 'ann@example.com' }, { form: '/identifier' })
-    expectRestart(submitted, 'https://web.test.example/start')
+    expectRestart(submitted, startOf('web'))
     await server.shiftDate(0)
   })
 
@@ -72,7 +75,7 @@ describe('pages that have had their time', () => {
   it('a bookmark opened later, in a browser that knows nothing', async () => {
     const page = await open(clientBrowser(), 'web')
     await server.shiftDate(120)
-    expectRestart(await clientBrowser().get(page.url), 'https://web.test.example/start')
+    expectRestart(await clientBrowser().get(page.url), startOf('web'))
     await server.shiftDate(0)
   })
 
@@ -81,7 +84,7 @@ describe('pages that have had their time', () => {
     const answer = await browser.send(authorizationRequest(server.issuer, 'web').url)
     browser.jar.clear()
     const page = await browser.get(new URL(answer.headers.location ?? '', server.issuer).href)
-    expectRestart(page, 'https://web.test.example/start')
+    expectRestart(page, startOf('web'))
     expect(page.text).toMatch(/cookie/i)
   })
 
@@ -100,11 +103,8 @@ describe('pages that have had their time', () => {
     const page = await open(browser, 'own', { login_hint: 'ann@example.com' })
     const end = await signIn(browser, page, 'ann@example.com')
     expect(atClient(end, 'own')).toBe(true)
-    expectRestart(await browser.get(page.url), 'https://own.test.example/start')
-    expectRestart(
-      await browser.submit(page, { password: PASSWORD }, { form: '/password' }),
-      'https://own.test.example/start',
-    )
+    expectRestart(await browser.get(page.url), startOf('own'))
+    expectRestart(await browser.submit(page, { password: PASSWORD }, { form: '/password' }), startOf('own'))
     for (const url of end.visited.filter((each) => each.includes('/auth/'))) {
       const resumed = await browser.get(url)
       expect(resumed.status).toBe(400)
@@ -173,7 +173,7 @@ describe('two tabs', () => {
     await person.browser.submit(page, {}, { button: 'yes' })
     const late = await allow(person.browser, consent)
     expect(late.params.has('code')).toBe(false)
-    expectRestart(late, 'https://web.test.example/start')
+    expectRestart(late, startOf('web'))
     expect(late.text).toContain('The web shop')
   })
 
