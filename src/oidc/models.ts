@@ -1,11 +1,12 @@
 /** What we change in the engine's models, all in one place; each change says which attack or trap it answers. */
-import { hash } from 'node:crypto'
-import Provider, { errors } from 'oidc-provider'
+import { hash, type X509Certificate } from 'node:crypto'
+import Provider, { errors, type KoaContextWithOIDC } from 'oidc-provider'
 import { browserOf } from '../http/csrf.ts'
 import { type Levels, wishesOf } from '../interaction/levels.ts'
 import type { Proof, SessionLimits } from '../interaction/step.ts'
 import type { OidcStore } from './adapter/store.ts'
 import { SCOPES } from './claims.ts'
+import { type KeyedClient, keepClientKeys } from './client_keys.ts'
 import { isCompactJws } from './compact_jws.ts'
 import { proofsOf } from './session_proofs.ts'
 
@@ -15,6 +16,8 @@ export interface ModelDeps {
   readonly findClient: (clientId: string) => Promise<{ [key: string]: unknown } | undefined>
   readonly successorOf: (refreshToken: string) => string
   readonly now: () => Date
+  /** The certificate that a request shows, where such are asked for. */
+  readonly certificateOf: (ctx: KoaContextWithOIDC) => X509Certificate | undefined
   readonly levels: Pick<Levels, 'worth'>
   /** The kind of browser that a user agent names; empty when it names none. */
   readonly deviceSignal: (userAgent: string) => string
@@ -143,7 +146,7 @@ function adaptSession(provider: Provider, deps: ModelDeps): void {
   } as never
 }
 
-function adaptClient(provider: Provider, { secretMatches, findClient }: ModelDeps): void {
+function adaptClient(provider: Provider, { secretMatches, findClient, now, certificateOf }: ModelDeps): void {
   const model = provider.Client as unknown as Loose
   // Secrets are stored hashed and several may overlap, so the engine's comparison with one plain value cannot serve.
   model.prototype.compareClientSecret = function (this: { clientId: string }, secret: string) {
@@ -170,6 +173,7 @@ function adaptClient(provider: Provider, { secretMatches, findClient }: ModelDep
     if (known !== undefined) return known
     const Client = provider.Client as unknown as new (metadata: object) => object
     const client = new Client(engineMetadata(metadata))
+    keepClientKeys(client as KeyedClient, metadata, { now, certificateOf })
     clients.set(metadata, client)
     return client
   }

@@ -19,12 +19,18 @@ const ALIASED = [
   'registration_endpoint',
 ]
 
+/** Reads the certificate that a request shows. */
+export function createCertificateOf(mtls: Config['mtls']) {
+  // `http/request_context` has taken the header away from everybody but trusted proxies.
+  return (ctx: Pick<KoaContextWithOIDC, 'get'>): X509Certificate | undefined =>
+    mtls && readCertificate(ctx.get(mtls.certificateHeader))
+}
+
 /** `mTLS` of the engine; off without the setting. */
 export function createMutualTls(mtls: Config['mtls'], now: () => Date) {
   if (mtls === undefined) return { enabled: false }
   const trusted = mtls.trustedCa.map((pem) => new X509Certificate(pem))
-  // `http/request_context` has taken the header away from everybody but trusted proxies.
-  const certificateOf = (ctx: KoaContextWithOIDC) => readCertificate(ctx.get(mtls.certificateHeader))
+  const certificateOf = createCertificateOf(mtls)
   return {
     enabled: true,
     certificateBoundAccessTokens: true,

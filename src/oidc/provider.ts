@@ -9,11 +9,12 @@ import { createAvailability } from './availability.ts'
 import { type ConfigurationDeps, createConfiguration } from './configuration.ts'
 import { createLoadExistingGrant, type FindConsent } from './grants.ts'
 import { adaptModels, type ModelDeps } from './models.ts'
+import { createCertificateOf } from './mutual_tls.ts'
 
 export type OidcDeps = Omit<ConfigurationDeps, 'adapter' | 'findAccount' | 'loadExistingGrant' | 'now'> &
   AdapterDeps &
   AccountDeps &
-  Omit<ModelDeps, 'now'> & { readonly findConsent: FindConsent }
+  Omit<ModelDeps, 'now' | 'certificateOf'> & { readonly findConsent: FindConsent }
 
 /** The engine: the one name that rooms outside of `oidc/` know it by. */
 export type Engine = Provider
@@ -48,6 +49,6 @@ export function createProvider(given: OidcDeps): Provider {
   )
   // `http/request_context` has pinned Host and X-Forwarded-* to the issuer before the engine reads them.
   provider.proxy = true
-  adaptModels(provider, { ...deps, now })
+  adaptModels(provider, { ...deps, now, certificateOf: createCertificateOf(config.mtls) })
   return provider
 }
