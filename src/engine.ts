@@ -30,7 +30,7 @@ type EngineParts = Pick<
 /** The engine's modules are imported here: no command needs them. */
 export async function createEngine(foundation: Foundation, rooms: Rooms, parts: EngineParts): Promise<Engine> {
   const { createProvider } = await import('./oidc/provider.ts')
-  const { config, clock, oidcStore, secretBox, personal, unavailable, http, metrics } = foundation
+  const { config, clock, oidcStore, secretBox, personal, unavailable, http, metrics, keyValue } = foundation
   const { clients, accounts, sessions, consents, realms } = rooms
   const metadata = async (clientId: string) => (await clients.service.find(clientId))?.metadata
   const provider = createProvider({
@@ -41,6 +41,7 @@ export async function createEngine(foundation: Foundation, rooms: Rooms, parts: 
     clock,
     store: oidcStore,
     unavailable,
+    hit: keyValue.hit,
     fetch: http.fetch,
     dpopNonceSecret: secretBox.derive('dpop_nonce', 32),
     findClient: metadata,

@@ -118,6 +118,17 @@ function createFetching(store: ClientKeyStore, known: Known, seconds: () => numb
   }
 }
 
+/** Whether the request shows a certificate of this client's keys. */
+export async function hasKnownCertificate(
+  client: KeyedClient,
+  certificate: X509Certificate | undefined,
+): Promise<boolean> {
+  if (certificate === undefined) return false
+  const store = client.asymmetricKeyStore as ClientKeyStore
+  await store.refresh()
+  return holds(store, certificate)
+}
+
 /** A certificate that the set does not hold is a key that is not known (RFC 8705 §2.2). */
 function knowsCertificate(
   { clientAuthMethod }: KeyedClient,
@@ -127,8 +138,11 @@ function knowsCertificate(
   const { ctx } = Provider
   if (clientAuthMethod !== 'self_signed_tls_client_auth' || ctx === undefined) return true
   const certificate = certificateOf(ctx)
-  if (certificate === undefined) return true
-  const thumbprint = hash('sha256', certificate.raw, 'base64url')
+  return certificate === undefined || holds(store, certificate)
+}
+
+function holds(store: ClientKeyStore, { raw }: X509Certificate): boolean {
+  const thumbprint = hash('sha256', raw, 'base64url')
   return [...store].some((key) => key['x5t#S256'] === thumbprint)
 }
 

@@ -75,6 +75,8 @@ const CLIENT_METADATA = [
   'default_locale',
   'resource_server_for',
   'organization_id',
+  'rate_limit',
+  'quota',
   'minimum_acr',
   'second_factor',
   'second_factor_grace',

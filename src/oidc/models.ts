@@ -190,6 +190,8 @@ function engineMetadata(metadata: { [key: string]: unknown }): object {
   return {
     ...rest,
     token_endpoint_auth_method: method,
+    // The engine notes the thumbprints of certificates in its keys; records are frozen.
+    ...(rest.jwks === undefined ? {} : { jwks: JSON.parse(JSON.stringify(rest.jwks)) }),
     // Under another name, since the engine refuses http here even for a loopback development client.
     ...(startUri === undefined ? {} : { start_uri: startUri }),
     ...(own === undefined || own.length === 0 ? {} : { scope: own.join(' ') }),

@@ -6,15 +6,17 @@ import Provider from 'oidc-provider'
 import { type AccountDeps, createFindAccount } from './account.ts'
 import { type AdapterDeps, createAdapterFactory } from './adapter/adapter.ts'
 import { createAvailability } from './availability.ts'
+import { type ClientLimitDeps, limitClients } from './client_limits.ts'
 import { type ConfigurationDeps, createConfiguration } from './configuration.ts'
 import { createLoadExistingGrant, type FindConsent } from './grants.ts'
 import { adaptModels, type ModelDeps } from './models.ts'
-import { createCertificateOf } from './mutual_tls.ts'
+import { createCertificateOf, createCertificateProof } from './mutual_tls.ts'
 
 export type OidcDeps = Omit<ConfigurationDeps, 'adapter' | 'findAccount' | 'loadExistingGrant' | 'now'> &
   AdapterDeps &
   AccountDeps &
-  Omit<ModelDeps, 'now' | 'certificateOf'> & { readonly findConsent: FindConsent }
+  Omit<ModelDeps, 'now' | 'certificateOf'> &
+  Pick<ClientLimitDeps, 'hit'> & { readonly findConsent: FindConsent }
 
 /** The engine: the one name that rooms outside of `oidc/` know it by. */
 export type Engine = Provider
@@ -33,6 +35,7 @@ export function createProvider(given: OidcDeps): Provider {
     verifiedOf: guard(given.verifiedOf),
     interactionOpened: guard(given.interactionOpened),
     pairwise: { ...given.pairwise, subjectOf: guard(given.pairwise.subjectOf) },
+    hit: guard(given.hit),
     deviceChanged: guard(given.deviceChanged),
   }
   const { config, clock } = deps
@@ -49,6 +52,12 @@ export function createProvider(given: OidcDeps): Provider {
   )
   // `http/request_context` has pinned Host and X-Forwarded-* to the issuer before the engine reads them.
   provider.proxy = true
-  adaptModels(provider, { ...deps, now, certificateOf: createCertificateOf(config.mtls) })
+  const certificateOf = createCertificateOf(config.mtls)
+  adaptModels(provider, { ...deps, now, certificateOf })
+  const isRegisteredCertificate = createCertificateProof(config.mtls, now)
+  limitClients(provider, {
+    ...{ hit: deps.hit, now, certificateOf, isRegisteredCertificate },
+    defaults: config.limits.client,
+  })
   return provider
 }

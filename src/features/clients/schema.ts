@@ -63,6 +63,11 @@ export const metadataSchema = z.strictObject({
   resource_server_for: unique(z.url(), 50).optional(),
   /** The organization that a machine acts for: claim `org_id` of its own tokens. */
   organization_id: z.string().regex(CLIENT_ID, ID_PROBLEM).optional(),
+  /** Requests that it may make as itself, and tokens that it may ask for (calendar, UTC); else the server's limits hold. */
+  rate_limit: z
+    .strictObject({ requests: z.int().min(1).max(1_000_000), seconds: z.int().min(1).max(86_400) })
+    .optional(),
+  quota: z.strictObject({ tokens: z.int().min(1).max(1_000_000_000), per: z.enum(['day', 'month']) }).optional(),
   cors_origins: unique(checkedUri(originProblem), 50),
   first_party: z.boolean(),
   /** The brand of its pages and mails; without one, the default brand. */
