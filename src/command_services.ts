@@ -21,6 +21,7 @@ export function commandServices(foundation: Foundation, house: House): CommandSe
     captcha: captchaOf(foundation),
     now: () => clock.now(),
     clients: house.clients,
+    refusals: house.rooms.refusals.service,
     brands: house.rooms.brands.service,
     upstreams: {
       ...upstreams.service,

@@ -3,15 +3,17 @@ import { enrolmentPolicy } from './enrolment_policy.ts'
 import { deviceOf } from './features/sessions/types.ts'
 import type { createRooms } from './features.ts'
 import type { Foundation } from './foundation.ts'
+import { createGlobalRevocation } from './oidc/global_revocation.ts'
 import { createJwtIntrospection } from './oidc/jwt_introspection.ts'
 import { createPairwise } from './oidc/pairwise.ts'
 import type { createProvider, Engine } from './oidc/provider.ts'
+import { refusalOf } from './oidc/refusals.ts'
 import { onceARequest } from './platform/request_scope.ts'
 
 type Rooms = ReturnType<typeof createRooms>
 
 /** The middleware that answers for JWT access tokens at introspection. */
-export function introspectionOf({ config, clock, personal }: Foundation, { keys, clients, accounts }: Rooms) {
+export function introspectionOf({ config, clock, personal }: Foundation, { keys, clients, accounts, refusals }: Rooms) {
   return createJwtIntrospection({
     pairwise: createPairwise(personal),
     issuer: config.issuer,
@@ -19,6 +21,23 @@ export function introspectionOf({ config, clock, personal }: Foundation, { keys,
     publicKeys: () => keys.service.current(clock.now()),
     findClient: clients.service.find,
     accountState: accounts.service.state,
+    introspectionDenied: (ctx) => refusals.service.note(refusalOf(ctx, '', 'wrong_audience')),
+  })
+}
+
+/** The endpoint by which a client ends everything of an account. */
+export function globalRevocationOf({ config, personal }: Foundation, { accounts, sessions, refusals }: Rooms) {
+  return createGlobalRevocation({
+    issuer: config.issuer,
+    pairwise: createPairwise(personal),
+    noteRefusal: refusals.service.note,
+    async revokeAll(subject, clientId) {
+      const { find, findByIdentifier, publish } = accounts.service
+      const account = 'email' in subject ? await findByIdentifier(subject.email) : await find(subject.accountId)
+      if (account === undefined) return
+      await sessions.service.endAll(account.id, 'revoked_by_client', { actor: `client:${clientId}` })
+      await publish(account.id)
+    },
   })
 }
 
@@ -46,6 +65,8 @@ export async function createEngine(foundation: Foundation, rooms: Rooms, parts: 
     dpopNonceSecret: secretBox.derive('dpop_nonce', 32),
     findClient: metadata,
     secretMatches: clients.service.secretMatches,
+    secretHasExpired: clients.service.secretHasExpired,
+    noteRefusal: rooms.refusals.service.note,
     accountState: onceARequest(accounts.service.state),
     confinedTo: async (accountId) => {
       if (!(await realms.service.closesAny())) return undefined

@@ -20,6 +20,7 @@ import { createKeys } from './features/keys/index.ts'
 import { createMails } from './features/mails/index.ts'
 import { createPasswords } from './features/passwords/index.ts'
 import { passwordRepository } from './features/passwords/repository.ts'
+import { createRefusals } from './features/refusals/index.ts'
 import { createSessions } from './features/sessions/index.ts'
 import { sessionRepository } from './features/sessions/repository.ts'
 import type { Foundation } from './foundation.ts'
@@ -104,7 +105,7 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   const factors = createFactors(foundation, { ...credentials, accounts, sessions, brands, notices })
   const safety = createSafety(foundation, accounts, sessions, notices, factors)
   const byoi = createUpstreamRooms(foundation, { ...credentials, accounts, sessions, notices, readEmail })
-  const first = { brands, clients, keys, consents, sessions, identifiers, accounts }
+  const first = { refusals: refusalsOf(foundation), brands, clients, keys, consents, sessions, identifiers, accounts }
   const rooms = { ...first, ...credentials, ...factors, ...byoi }
   // Without recovery nobody gets past a factor but the operator.
   const optional = config.modules.recovery ? [safety.lostFactors] : []
@@ -113,6 +114,13 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
     ...[notices, safety.devices, ...optional, mails],
   ]
   return { ...rooms, ...safety, notices, all }
+}
+
+function refusalsOf({ database, clock, logger }: Foundation) {
+  return createRefusals({
+    ...{ database, clock, requestId: () => currentRequest()?.requestId },
+    log: (fields, message) => logger.info(fields, message),
+  })
 }
 
 /** A person waits for it. */

@@ -39,6 +39,7 @@ export function createSite(foundation: Foundation, house: House, readiness: Read
     createPostAsGet({ paths: FORM_PATHS, keyValue: foundation.sealedKeyValue }),
     noTypeWithoutContent,
     createCors({ paths: CLIENT_PATHS, ...originsOf(foundation, house) }),
+    house.revokeGlobally,
     house.introspectJwt,
   ]
   return (provider: Engine): RequestListener => {

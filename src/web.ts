@@ -89,6 +89,7 @@ const ENGINE_ROUTES = [
   'pushed_authorization_request',
   'revocation',
   'introspection',
+  'global_token_revocation',
   'end_session',
   'end_session_confirm',
   'end_session_success',
@@ -98,7 +99,7 @@ const KNOWN = new Set(ROUTES)
 
 function routeOf(ctx: Context): string {
   const engine = (ctx as { oidc?: { route?: string } }).oidc?.route
-  const name = engine ?? segmentOf(ctx.path)
+  const name = (ctx.state as { endpoint?: string }).endpoint ?? engine ?? segmentOf(ctx.path)
   return KNOWN.has(name) ? name : 'other'
 }
 

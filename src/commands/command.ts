@@ -10,6 +10,7 @@ import type { KeyAlg, SigningKey } from '../features/keys/types.ts'
 import type { Approved } from '../features/lost_factors/types.ts'
 import type { ProofingDesk } from '../features/proofings/types.ts'
 import type { RealmState } from '../features/realms/types.ts'
+import type { Explanation } from '../features/refusals/types.ts'
 import type { Inspected, UpstreamState } from '../features/upstreams/types.ts'
 import type { ExportedFact, ExportFilter } from '../platform/audit_export.ts'
 import type { Brand } from '../platform/brand.ts'
@@ -63,6 +64,8 @@ export interface CommandServices {
     enable(clientId: string, reason?: string): Promise<boolean | undefined>
     list(): Promise<readonly ClientRecord[]>
   }
+  /** Why requests of clients were refused. */
+  readonly refusals: { explain(reference: string): Promise<Explanation | undefined> }
   readonly brands: {
     list(): Promise<readonly BrandRecord[]>
     show(id: string): Promise<BrandRecord | undefined>

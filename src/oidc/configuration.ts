@@ -25,7 +25,7 @@ import { CLAIMS, SCOPES } from './claims.ts'
 import { assertClaims } from './claims_parameter.ts'
 import { isCompactJws } from './compact_jws.ts'
 import { cookies } from './cookies.ts'
-import { createIntrospectionPolicy } from './introspection_policy.ts'
+import { createIntrospectionPolicy, type IntrospectionDenied } from './introspection_policy.ts'
 import { type SigningKey, toEngineKeys } from './keys.ts'
 import { createMutualTls } from './mutual_tls.ts'
 import { type Pairwise, sectorOf } from './pairwise.ts'
@@ -49,6 +49,7 @@ export interface ConfigurationDeps {
   readonly findClient: (clientId: string) => Promise<object | undefined>
   /** Told before the browser is sent to an interaction. */
   readonly interactionOpened: (uid: string, clientId: string) => Promise<void>
+  readonly introspectionDenied: IntrospectionDenied
   readonly renderError: (ctx: KoaContextWithOIDC, out: ErrorOut, error: Error) => Promise<void>
   readonly renderLogout: (ctx: KoaContextWithOIDC, form: string) => Promise<void>
   readonly renderLoggedOut: (ctx: KoaContextWithOIDC) => Promise<void>
@@ -77,6 +78,7 @@ const CLIENT_METADATA = [
   'organization_id',
   'rate_limit',
   'quota',
+  'global_revocation',
   'minimum_acr',
   'second_factor',
   'second_factor_grace',
@@ -273,7 +275,10 @@ function features(deps: ConfigurationDeps) {
     mTLS: createMutualTls(deps.config.mtls, deps.now),
     requestObjects: { enabled: true, assertJwtClaimsAndHeader: assertRequestObject },
     externalSigningSupport: { enabled: true, ack: 'experimental-01' },
-    introspection: { enabled: true, allowedPolicy: createIntrospectionPolicy(deps.findClient) },
+    introspection: {
+      enabled: true,
+      allowedPolicy: createIntrospectionPolicy(deps.findClient, deps.introspectionDenied),
+    },
     revocation: { enabled: true },
     resourceIndicators: createResourceServers(deps.config),
     rpInitiatedLogout: {

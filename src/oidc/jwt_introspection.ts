@@ -8,7 +8,7 @@ import type { Context, Middleware, Next } from 'koa'
 import type { Client, KoaContextWithOIDC } from 'oidc-provider'
 import type { AccountState } from './adapter/adapter.ts'
 import { isCompactJws } from './compact_jws.ts'
-import { createIntrospectionPolicy } from './introspection_policy.ts'
+import { createIntrospectionPolicy, type IntrospectionDenied } from './introspection_policy.ts'
 import { type Pairwise, sectorOf } from './pairwise.ts'
 
 export interface JwtIntrospectionDeps {
@@ -21,6 +21,7 @@ export interface JwtIntrospectionDeps {
   readonly findClient: (clientId: string) => Promise<object | undefined>
   readonly pairwise: Pick<Pairwise, 'accountOf'>
   readonly accountState: (accountId: string) => Promise<AccountState | undefined>
+  readonly introspectionDenied: IntrospectionDenied
 }
 
 const INACTIVE: Told = { active: false }
@@ -29,7 +30,7 @@ const TOLD = ['iss', 'sub', 'aud', 'client_id', 'scope', 'exp', 'iat', 'jti', 'c
 
 /** Builds the middleware in front of the engine: what it refused as a structured token is answered after all. */
 export function createJwtIntrospection(deps: JwtIntrospectionDeps): Middleware {
-  const allowed = createIntrospectionPolicy(deps.findClient)
+  const allowed = createIntrospectionPolicy(deps.findClient, deps.introspectionDenied)
   return async (ctx: Context, next: Next) => {
     await next()
     const { oidc } = ctx as unknown as KoaContextWithOIDC

@@ -13,6 +13,8 @@ import { proofsOf } from './session_proofs.ts'
 export interface ModelDeps {
   readonly store: OidcStore
   readonly secretMatches: (clientId: string, secret: string) => Promise<boolean>
+  /** Whether it was a secret of the client. */
+  readonly secretHasExpired: (clientId: string, secret: string) => Promise<boolean>
   readonly findClient: (clientId: string) => Promise<{ [key: string]: unknown } | undefined>
   readonly successorOf: (refreshToken: string) => string
   readonly now: () => Date
@@ -146,11 +148,15 @@ function adaptSession(provider: Provider, deps: ModelDeps): void {
   } as never
 }
 
-function adaptClient(provider: Provider, { secretMatches, findClient, now, certificateOf }: ModelDeps): void {
+function adaptClient(provider: Provider, deps: ModelDeps): void {
+  const { secretMatches, secretHasExpired, findClient, now, certificateOf } = deps
   const model = provider.Client as unknown as Loose
   // Secrets are stored hashed and several may overlap, so the engine's comparison with one plain value cannot serve.
-  model.prototype.compareClientSecret = function (this: { clientId: string }, secret: string) {
-    return secretMatches(this.clientId, secret)
+  model.prototype.compareClientSecret = async function (this: { clientId: string }, secret: string) {
+    if (await secretMatches(this.clientId, secret)) return true
+    // Only the detail differs, which no answer tells.
+    if (await secretHasExpired(this.clientId, secret)) throw new errors.InvalidClientAuth('the secret has expired')
+    return false
   } as never
   const grantTypeAllowed = model.prototype.grantTypeAllowed as (this: unknown, type: string) => boolean
   // A grant type the client may not use has a code of its own (RFC 6749 §5.2); the engine would say invalid_request.

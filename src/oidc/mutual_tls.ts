@@ -17,6 +17,7 @@ const ALIASED = [
   'backchannel_authentication_endpoint',
   'userinfo_endpoint',
   'registration_endpoint',
+  'global_token_revocation_endpoint',
 ]
 
 /** Reads the certificate that a request shows. */

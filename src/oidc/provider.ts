@@ -11,12 +11,16 @@ import { type ConfigurationDeps, createConfiguration } from './configuration.ts'
 import { createLoadExistingGrant, type FindConsent } from './grants.ts'
 import { adaptModels, type ModelDeps } from './models.ts'
 import { createCertificateOf, createCertificateProof } from './mutual_tls.ts'
+import { type NoteRefusal, refusalOf, watchRefusals } from './refusals.ts'
 
-export type OidcDeps = Omit<ConfigurationDeps, 'adapter' | 'findAccount' | 'loadExistingGrant' | 'now'> &
+export type OidcDeps = Omit<
+  ConfigurationDeps,
+  'adapter' | 'findAccount' | 'loadExistingGrant' | 'now' | 'introspectionDenied'
+> &
   AdapterDeps &
   AccountDeps &
   Omit<ModelDeps, 'now' | 'certificateOf'> &
-  Pick<ClientLimitDeps, 'hit'> & { readonly findConsent: FindConsent }
+  Pick<ClientLimitDeps, 'hit'> & { readonly findConsent: FindConsent; readonly noteRefusal: NoteRefusal }
 
 /** The engine: the one name that rooms outside of `oidc/` know it by. */
 export type Engine = Provider
@@ -28,6 +32,7 @@ export function createProvider(given: OidcDeps): Provider {
     ...given,
     findClient: guard(given.findClient),
     secretMatches: guard(given.secretMatches),
+    secretHasExpired: guard(given.secretHasExpired),
     accountState: guard(given.accountState),
     confinedTo: guard(given.confinedTo),
     accountClaims: guard(given.accountClaims),
@@ -45,6 +50,7 @@ export function createProvider(given: OidcDeps): Provider {
     createConfiguration({
       ...deps,
       now,
+      introspectionDenied: (ctx) => deps.noteRefusal(refusalOf(ctx, '', 'wrong_audience')),
       adapter: createAdapterFactory(deps),
       findAccount: createFindAccount(deps),
       loadExistingGrant: createLoadExistingGrant(deps),
@@ -59,5 +65,6 @@ export function createProvider(given: OidcDeps): Provider {
     ...{ hit: deps.hit, now, certificateOf, isRegisteredCertificate },
     defaults: config.limits.client,
   })
+  watchRefusals(provider, deps.noteRefusal)
   return provider
 }

@@ -40,6 +40,8 @@ export type ClientsFeatureDeps = Pick<ClientsDeps, 'outbox' | 'invalidation' | '
 
 /** How precise the last use of a secret is. */
 const USES_SECONDS = 30
+/** How long a secret that has ended is known as one. */
+const ENDED_DAYS = 14
 
 /** Builds the feature. Its jobs remove ended secrets and write when secrets were last used. */
 export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
@@ -87,8 +89,9 @@ export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
         name: 'clients.purge_secrets',
         everySeconds: 3600,
         run: async (now) => {
-          const yesterday = new Date(now.getTime() - 86_400_000)
-          await database.transaction((tx) => repository.deleteExpiredSecrets(yesterday, 1000, tx))
+          // Until then whoever still uses one can be told that it has ended.
+          const ended = new Date(now.getTime() - ENDED_DAYS * 86_400_000)
+          await database.transaction((tx) => repository.deleteExpiredSecrets(ended, 1000, tx))
         },
       },
     ],

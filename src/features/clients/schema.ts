@@ -68,6 +68,8 @@ export const metadataSchema = z.strictObject({
     .strictObject({ requests: z.int().min(1).max(1_000_000), seconds: z.int().min(1).max(86_400) })
     .optional(),
   quota: z.strictObject({ tokens: z.int().min(1).max(1_000_000_000), per: z.enum(['day', 'month']) }).optional(),
+  /** Whether it may end all sessions, grants and tokens of any account (Global Token Revocation). */
+  global_revocation: z.boolean().optional(),
   cors_origins: unique(checkedUri(originProblem), 50),
   first_party: z.boolean(),
   /** The brand of its pages and mails; without one, the default brand. */

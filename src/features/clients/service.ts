@@ -18,6 +18,7 @@ import {
   type ClientSecret,
   changed,
   created,
+  endedSecrets,
   fact,
   limitTo,
   liveSecrets,
@@ -111,6 +112,12 @@ function lookups(deps: ClientsDeps) {
       const matching = candidates.filter((known) => deps.equal(hash, known.hash))
       for (const { id } of matching) deps.secretUsed(id, now)
       return matching.length > 0
+    },
+
+    /** Whether `secret` was a secret of the client, and has ended: for its makers to know, not for the wire. */
+    async secretHasExpired(clientId: string, secret: string): Promise<boolean> {
+      const hash = deps.sha256(secret)
+      return endedSecrets(await find(clientId), deps.clock.now()).some((known) => deps.equal(hash, known.hash))
     },
   }
 }
