@@ -110,6 +110,7 @@ export const FACT_CLASSES: { readonly [type: string]: FactClass | 'permanent' } 
   'client.enabled': 'administration',
   'client.disabled': 'administration',
   'client.secret_rotated': 'administration',
+  'client.expiry_neared': 'administration',
   'brand.created': 'administration',
   'brand.updated': 'administration',
   'brand.enabled': 'administration',

@@ -10,6 +10,7 @@ import type { IsKnownDevice } from './features/abuse/types.ts'
 import { createAccounts } from './features/accounts/index.ts'
 import { accountRepository } from './features/accounts/repository.ts'
 import { type BrandsFeature, createBrands } from './features/brands/index.ts'
+import { createClientExpiries } from './features/client_expiries/index.ts'
 import { createClients } from './features/clients/index.ts'
 import { createConsents } from './features/consents/index.ts'
 import { consentRepository } from './features/consents/repository.ts'
@@ -111,9 +112,14 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   const optional = config.modules.recovery ? [safety.lostFactors] : []
   const all: readonly Feature[] = [
     ...Object.values(rooms).filter((room) => room !== undefined),
-    ...[notices, safety.devices, ...optional, mails],
+    ...[notices, safety.devices, ...optional, mails, expiriesOf(foundation, clients)],
   ]
   return { ...rooms, ...safety, notices, all }
+}
+
+function expiriesOf({ database, outbox, views }: Foundation, { service }: ReturnType<typeof createClients>) {
+  const { transaction } = database
+  return createClientExpiries({ transaction, outbox, clients: service, locale: views.pickLocale([]) })
 }
 
 function refusalsOf({ database, clock, logger }: Foundation) {

@@ -1,10 +1,10 @@
 /** RFC 6585 §4, draft-ietf-httpapi-ratelimit-headers, R25 (d): what one client may ask, on both stores. */
-import { execFileSync } from 'node:child_process'
-import { generateKeyPairSync, X509Certificate } from 'node:crypto'
+import { generateKeyPairSync } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
-import * as oauth from 'oauth4webapi'
+import * as oidc from 'openid-client'
 import { es256With, jws } from '../../support/forged_jwts.ts'
 import { API, SECRET, SETTINGS } from '../../support/journeys.ts'
+import { type SelfSigned, selfSigned } from '../../support/self_signed.ts'
 import { realStores, type Server, startServer } from '../../support/server.ts'
 import { basic, clientRequests, postForm, type TokenAnswer } from '../../support/token_requests.ts'
 
@@ -16,11 +16,7 @@ const keyed = {
   token_endpoint_auth_method: 'private_key_jwt',
   jwks: { keys: [{ ...publicKey.export({ format: 'jwk' }), kid: 'k' }] },
 }
-const words = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '30']
-const certificate = execFileSync('openssl', [...words, '-subj', '/CN=partner', '-keyout', '/dev/null'], {
-  stdio: 'pipe',
-})
-const { raw, publicKey: certified } = new X509Certificate(certificate)
+const certificate = selfSigned('partner')
 const RATE = { rate_limit: { requests: 3, seconds: 60 } }
 const CLIENTS = [
   ...['every', 'guessed', 'library'].map((client_id) => ({ ...machine, ...RATE, client_id })),
@@ -30,7 +26,7 @@ const CLIENTS = [
   { ...keyed, ...RATE, client_id: 'keyed' },
   {
     ...{ ...keyed, ...RATE, client_id: 'certified', token_endpoint_auth_method: 'self_signed_tls_client_auth' },
-    jwks: { keys: [{ ...certified.export({ format: 'jwk' }), x5c: [raw.toString('base64')] }] },
+    jwks: { keys: [certificate.jwk] },
   },
   {
     ...{ ...keyed, ...RATE, client_id: 'issued', jwks: undefined, token_endpoint_auth_method: 'tls_client_auth' },
@@ -47,7 +43,7 @@ describe.each(['Redis', 'embedded'] as const)('with %s', (kind) => {
 
   beforeAll(async () => {
     const stores = kind === 'Redis' ? await realStores() : 'embedded'
-    const mtls = { certificate_header: 'client-cert', trusted_ca: String(certificate) }
+    const mtls = { certificate_header: 'client-cert', trusted_ca: certificate.pem }
     const settings = { ...SETTINGS, mtls, trusted_proxies: ['127.0.0.1'], clients: [...SETTINGS.clients, ...CLIENTS] }
     server = await startServer({ stores, settings })
     as = clientRequests(server.issuer)
@@ -118,15 +114,9 @@ describe.each(['Redis', 'embedded'] as const)('with %s', (kind) => {
   it.each(['certified', 'issued'])(
     'counts certificates too, and no other than the right one: %s',
     async (client_id) => {
-      const other = execFileSync('openssl', [...words, '-subj', '/CN=partner', '-keyout', '/dev/null'], {
-        stdio: 'pipe',
-      })
-      const show = (shown: Buffer) =>
-        postForm(
-          `${server.issuer}/token`,
-          { ...ASKS, client_id },
-          { 'client-cert': `:${new X509Certificate(shown).raw.toString('base64')}:` },
-        )
+      const show = ({ header }: SelfSigned) =>
+        postForm(`${server.issuer}/token`, { ...ASKS, client_id }, { 'client-cert': header })
+      const other = selfSigned('partner')
       expect(new Set(statuses(await times(5, () => show(other))))).toEqual(new Set([401]))
       expect(statuses(await times(5, () => show(certificate)))).toEqual([200, 200, 200, 429, 429])
     },
@@ -151,18 +141,14 @@ describe.each(['Redis', 'embedded'] as const)('with %s', (kind) => {
   })
 
   it('a library reads it as an OAuth error with its status', async () => {
-    const issuer: oauth.AuthorizationServer = { issuer: server.issuer, token_endpoint: `${server.issuer}/token` }
-    const ask = async () => {
-      const client = { client_id: 'library' }
-      const options = { [oauth.allowInsecureRequests]: true }
-      const auth = oauth.ClientSecretBasic(SECRET)
-      const answer = await oauth.clientCredentialsGrantRequest(issuer, client, auth, { resource: API }, options)
-      return oauth.processClientCredentialsResponse(issuer, client, answer)
-    }
+    const auth = oidc.ClientSecretBasic(SECRET)
+    const options = { execute: [oidc.allowInsecureRequests] }
+    const config = await oidc.discovery(new URL(server.issuer), 'library', undefined, auth, options)
+    const ask = () => oidc.clientCredentialsGrant(config, { resource: API })
     for (let i = 0; i < 3; i++) expect((await ask()).access_token).toBeDefined()
     const error = await ask().catch((thrown: unknown) => thrown)
-    expect(error).toBeInstanceOf(oauth.ResponseBodyError)
-    const { status, error: code, response } = error as oauth.ResponseBodyError
+    expect(error).toBeInstanceOf(oidc.ResponseBodyError)
+    const { status, error: code, response } = error as oidc.ResponseBodyError
     expect([status, code]).toEqual([429, 'temporarily_unavailable'])
     expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(0)
   })

@@ -1,6 +1,5 @@
 /** RFC 7523 §3, RFC 8705 §2.2, OIDC Core §10.1.1: keys of clients by `jwks_uri`: cached, rotated, away; attack A70. */
-import { execFileSync } from 'node:child_process'
-import { generateKeyPairSync, type KeyObject, X509Certificate } from 'node:crypto'
+import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
@@ -8,6 +7,7 @@ import { type Canary, startCanary } from '../../support/canary.ts'
 import { es256With, jws } from '../../support/forged_jwts.ts'
 import { API, SETTINGS } from '../../support/journeys.ts'
 import { type KeySite, startKeySite } from '../../support/key_site.ts'
+import { type SelfSigned, selfSigned } from '../../support/self_signed.ts'
 import { type Server, startServer } from '../../support/server.ts'
 import { scratchFolder } from '../../support/services.ts'
 import { postForm } from '../../support/token_requests.ts'
@@ -184,27 +184,17 @@ describe('while the address fails', () => {
 })
 
 describe('a self-signed certificate (RFC 8705 §2.2)', () => {
-  const made = (name: string) => {
-    const words = ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '30']
-    return new X509Certificate(
-      execFileSync('openssl', [...words, '-subj', `/CN=${name}`, '-keyout', '/dev/null'], { stdio: 'pipe' }),
-    )
-  }
-  const jwkOf = (certificate: X509Certificate) => ({
-    ...certificate.publicKey.export({ format: 'jwk' }),
-    x5c: [certificate.raw.toString('base64')],
-  })
-  const show = async (certificate: X509Certificate) => {
-    const headers = { 'client-cert': `:${certificate.raw.toString('base64')}:` }
+  const show = async ({ header }: SelfSigned) => {
+    const headers = { 'client-cert': header }
     return (await postForm(`${server.issuer}/token`, { ...ASKS, client_id: 'certified' }, headers)).status
   }
 
   it('is known by the set, found in a new one, and refused when it left', async () => {
-    const [now, next] = [made('now'), made('next')]
-    site.answer({ keys: [jwkOf(now)] })
+    const [now, next] = [selfSigned('now'), selfSigned('next')]
+    site.answer({ keys: [now.jwk] })
     expect(await show(now)).toBe(200)
     expect(await show(next)).toBe(401)
-    site.answer({ keys: [jwkOf(next)] })
+    site.answer({ keys: [next.jwk] })
     await later(11)
     expect(await show(next)).toBe(200)
     expect(await show(now)).toBe(401)
