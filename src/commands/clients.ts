@@ -163,12 +163,16 @@ const rotateSecret: Command<Needs> = {
       flags: '--overlap <duration>',
       description: 'how long the present secrets go on, such as 24h (default: 0, at once)',
     },
+    { flags: '--expires-in <duration>', description: 'how long the new one lasts, such as 90d (default: for good)' },
     JSON_OPTION,
   ],
   async run({ clients }, input, out) {
     const clientId = argument(input, 0)
     const overlap = duration(textOption(input, 'overlap') ?? '0', '--overlap')
-    const secret = found(await clients.rotateSecret(clientId, overlap), clientId)
+    const life = textOption(input, 'expiresIn')
+    const seconds = life === undefined ? undefined : duration(life, '--expires-in')
+    if (seconds !== undefined && seconds <= overlap) throw failure('--expires-in: must be longer than --overlap')
+    const secret = found(await clients.rotateSecret(clientId, overlap, seconds), clientId)
     show(input, out, { client_id: clientId, client_secret: secret }, () => `secret (shown only now): ${secret}`)
   },
 }

@@ -58,7 +58,8 @@ export interface CommandServices {
     /** The rest answer undefined when there is no such client. */
     update(clientId: string, changes: { readonly [member: string]: unknown }): Promise<true | undefined>
     show(clientId: string): Promise<ClientRecord | undefined>
-    rotateSecret(clientId: string, overlapSeconds: number): Promise<string | undefined>
+    /** Without `lifeSeconds` the new one does not end. */
+    rotateSecret(clientId: string, overlapSeconds: number, lifeSeconds?: number): Promise<string | undefined>
     /** Whether it changed. `reason` is stated with the fact. */
     disable(clientId: string, reason?: string): Promise<boolean | undefined>
     enable(clientId: string, reason?: string): Promise<boolean | undefined>

@@ -5,6 +5,7 @@
 import { z } from 'zod'
 import { type Abilities, lacking, PROTOCOL_RULES, profileDefaults } from '../../platform/client_protocol.ts'
 import { nativeUriProblem, webUriProblem } from '../../platform/uri_rules.ts'
+import { clientError } from './errors.ts'
 import { type Metadata, metadataSchema, YEAR } from './schema.ts'
 
 export type Problem = readonly [field: keyof Metadata, message: string]
@@ -227,4 +228,13 @@ export function parseDeclarations(
     } else wanted.push(parsed)
   }
   return { wanted, problems }
+}
+
+/** The same for one that a command makes. @throws AppError invalid_client_metadata with every problem, one a line */
+export function checkedMetadata(given: Declaration, known: Known): Metadata {
+  const parsed = parseMetadata(given, known)
+  if (!parsed.ok) throw clientError('invalid_client_metadata', parsed.problems.join('\n'))
+  // A chosen secret would be weaker than ours and would have been seen by others.
+  if (parsed.secrets.length > 0) throw clientError('invalid_client_metadata', 'client_secret: is made by the provider')
+  return parsed.metadata
 }

@@ -8,7 +8,7 @@ import type { Tx } from '../../platform/postgres.ts'
 import { createRowCache } from '../../platform/row_cache.ts'
 import { clientError } from './errors.ts'
 import type { ClientRepository } from './repository.ts'
-import { type Declaration, type Declared, hasSecrets, type Known, parseDeclarations, parseMetadata } from './rules.ts'
+import { checkedMetadata, type Declaration, type Declared, hasSecrets, type Known, parseDeclarations } from './rules.ts'
 import { isClientId } from './schema.ts'
 import {
   ACCOUNT_CLIENT_ID,
@@ -141,9 +141,9 @@ function createWriter({ repository, transaction, invalidation }: ClientsDeps) {
 /** Registering and changing. */
 function registrations(deps: ClientsDeps, write: ReturnType<typeof createWriter>) {
   const { repository, outbox, clock } = deps
-  const addSecret = async (clientId: string, tx: Tx): Promise<{ id: string; secret: string }> => {
+  const addSecret = async (clientId: string, tx: Tx, expiresAt?: Date): Promise<{ id: string; secret: string }> => {
     const secret = deps.newToken()
-    const made = newSecret(deps, secret, 'command')
+    const made = { ...newSecret(deps, secret, 'command'), expiresAt }
     await repository.insertSecret(clientId, made, tx)
     return { id: made.id, secret }
   }
@@ -183,10 +183,10 @@ function registrations(deps: ClientsDeps, write: ReturnType<typeof createWriter>
     },
 
     /**
-     * Adds a secret and lets the others end after `overlapSeconds` (0: at once). @returns the new secret, seen only now;
-     * undefined when there is no such client
+     * Adds a secret, for so many seconds or for good, and lets the others end after `overlapSeconds` (0: at once).
+     * @returns the new secret, seen only now; undefined when there is no such client
      */
-    rotateSecret(clientId: string, overlapSeconds: number): Promise<string | undefined> {
+    rotateSecret(clientId: string, overlapSeconds: number, lifeSeconds?: number): Promise<string | undefined> {
       return write(clientId, async (tx, record) => {
         if (record === undefined) return undefined
         if (!hasSecrets(record.metadata)) {
@@ -200,9 +200,13 @@ function registrations(deps: ClientsDeps, write: ReturnType<typeof createWriter>
         }
         const ids = live.map(({ id }) => id)
         await repository.updateSecretExpiry(ids, new Date(now.getTime() + overlapSeconds * 1000), tx)
-        const added = await addSecret(clientId, tx)
+        const added = await addSecret(
+          clientId,
+          tx,
+          lifeSeconds ? new Date(now.getTime() + lifeSeconds * 1000) : undefined,
+        )
         const secrets = [...(overlapSeconds > 0 ? ids : []), added.id]
-        const data = { overlapSeconds, ...changed(deps, { secrets: ids }, { secrets }) }
+        const data = { overlapSeconds, lifeSeconds, ...changed(deps, { secrets: ids }, { secrets }) }
         await outbox.record([fact('client.secret_rotated', clientId, 'operator', data)], tx)
         return added.secret
       })
@@ -303,12 +307,4 @@ function declarations(deps: ClientsDeps) {
       for (const clientId of clientIds) await deps.invalidation.publish(CLIENTS_TOPIC, clientId)
     },
   }
-}
-
-function checkedMetadata(given: Declaration, known: Known): ClientMetadata {
-  const parsed = parseMetadata(given, known)
-  if (!parsed.ok) throw clientError('invalid_client_metadata', parsed.problems.join('\n'))
-  // A chosen secret would be weaker than ours and would have been seen by others.
-  if (parsed.secrets.length > 0) throw clientError('invalid_client_metadata', 'client_secret: is made by the provider')
-  return parsed.metadata
 }

@@ -5,7 +5,7 @@ import * as oidc from 'openid-client'
 import { es256With, jws } from '../../support/forged_jwts.ts'
 import { API, SECRET, SETTINGS } from '../../support/journeys.ts'
 import { type SelfSigned, selfSigned } from '../../support/self_signed.ts'
-import { realStores, type Server, startServer } from '../../support/server.ts'
+import { realStores, type Server, startPair, startServer } from '../../support/server.ts'
 import { basic, clientRequests, postForm, type TokenAnswer } from '../../support/token_requests.ts'
 
 const machine = { client_secret: SECRET, grant_types: ['client_credentials'], scope: 'orders:read', resources: [API] }
@@ -152,6 +152,18 @@ describe.each(['Redis', 'embedded'] as const)('with %s', (kind) => {
     expect([status, code]).toEqual([429, 'temporarily_unavailable'])
     expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(0)
   })
+})
+
+it('two instances count together', async () => {
+  const pair = await startPair({ settings: { ...SETTINGS, clients: [...SETTINGS.clients, CLIENTS[3]] } })
+  try {
+    const { token } = clientRequests(pair.issuer)
+    const answers = await Promise.all(Array.from({ length: 50 }, () => token('crowded', ASKS)))
+    expect(answers.filter(({ status }) => status === 200)).toHaveLength(7)
+    expect(answers.filter(({ status }) => status === 429)).toHaveLength(43)
+  } finally {
+    await pair.close()
+  }
 })
 
 describe("the server's own limits", () => {
