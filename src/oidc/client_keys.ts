@@ -70,7 +70,11 @@ export function keepClientKeys(client: KeyedClient, record: object, { now, certi
 
   Object.assign(store, {
     // What verifies looks here first: nothing is named while the set is to be renewed, or can no longer be believed.
-    selectForVerify: (options: object) => ((isDue() && mayFetch()) || !isUsable() ? [] : select(options)),
+    selectForVerify(options: object) {
+      if (isDue() && mayFetch()) return []
+      if (!isUsable()) throw new Error(KEYS_UNAVAILABLE)
+      return select(options)
+    },
     // Asked when no key has fitted: only what is not fresh is fetched, to look once more.
     fresh() {
       const isFetched = mayFetch()

@@ -2,6 +2,7 @@
 import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { type Canary, startCanary } from '../../support/canary.ts'
 import { es256With, jws } from '../../support/forged_jwts.ts'
@@ -155,6 +156,14 @@ describe('while the address fails', () => {
       })
       expect([name, calls]).toEqual([name, 1])
     }
+    // The engine is built anew for new signing keys of ours; what was fetched stays.
+    const published = async () =>
+      ((await (await fetch(`${server.issuer}/jwks`)).json()) as { keys: unknown[] }).keys.length
+    const before = await published()
+    expect((await server.run('keys', 'rotate')).code).toBe(0)
+    for (let tries = 0; (await published()) === before && tries < 100; tries++) await sleep(50)
+    expect(await published()).toBeGreaterThan(before)
+    expect(await statusOf('away', first)).toBe(200)
     await later(86_400)
     expect(await statusOf('away', first)).toBe(401)
     site.answer(setOf(first))
