@@ -22,7 +22,7 @@ export function commandServices(foundation: Foundation, house: House): CommandSe
     database,
     captcha: captchaOf(foundation),
     now: () => clock.now(),
-    clients: house.clients,
+    ...{ clients: house.clients, refusals: house.rooms.refusals.service },
     registrationTokens: house.rooms.clientRegistrations?.service.tokens,
     brands: house.rooms.brands.service,
     upstreams: {

@@ -412,6 +412,9 @@ const schema = z.strictObject({
       requests_in_all: z.coerce.number().int().positive().default(6000),
       challenge_at_percent: z.coerce.number().int().min(1).max(100).default(50),
       window_seconds: seconds(600),
+      client_requests: z.coerce.number().int().positive().optional(),
+      client_seconds: seconds(60).pipe(z.number().max(86_400)),
+      client_tokens_per_day: z.coerce.number().int().positive().optional(),
     })
     .prefault({}),
   levels: z.array(level).min(1).prefault(LEVELS),
@@ -551,6 +554,12 @@ export interface Config {
     readonly signIn: Budgets & { readonly identifier: number; readonly device: number }
     /** Registrations, and recoveries. */
     readonly request: Budgets
+    /** What a client may ask that has no limits of its own; without a number, as much as it likes. */
+    readonly client: {
+      readonly requests: number | undefined
+      readonly seconds: number
+      readonly tokensPerDay: number | undefined
+    }
   }
   /** Levels of authentication, weakest first; each set of methods reaches its level. */
   readonly levels: readonly {
@@ -1169,6 +1178,7 @@ function limitsOf(s: Settings['limits']): Config['limits'] {
       client: s.requests_per_client,
       all: s.requests_in_all,
     },
+    client: { requests: s.client_requests, seconds: s.client_seconds, tokensPerDay: s.client_tokens_per_day },
   }
 }
 

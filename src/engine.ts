@@ -6,10 +6,11 @@ import { deviceOf } from './features/sessions/types.ts'
 import type { createRooms } from './features.ts'
 import type { Foundation } from './foundation.ts'
 import type { DeviceAnswer } from './oidc/adapter/single_use.ts'
-import { logProtocolErrors } from './oidc/error_log.ts'
+import { createGlobalRevocation } from './oidc/global_revocation.ts'
 import { createJwtIntrospection } from './oidc/jwt_introspection.ts'
 import { createPairwise } from './oidc/pairwise.ts'
 import type { createProvider, Engine } from './oidc/provider.ts'
+import { refusalOf } from './oidc/refusals.ts'
 import { keysOf } from './platform/assertion_issuers.ts'
 import { sha256 } from './platform/ids.ts'
 import { onceARequest } from './platform/request_scope.ts'
@@ -17,7 +18,10 @@ import { onceARequest } from './platform/request_scope.ts'
 type Rooms = ReturnType<typeof createRooms>
 
 /** The middleware that answers for JWT access tokens at introspection. */
-export function introspectionOf({ config, clock, personal }: Foundation, { keys, accounts, findClient }: Rooms) {
+export function introspectionOf(
+  { config, clock, personal }: Foundation,
+  { keys, accounts, findClient, refusals }: Rooms,
+) {
   return createJwtIntrospection({
     pairwise: createPairwise(personal),
     issuer: config.issuer,
@@ -25,6 +29,23 @@ export function introspectionOf({ config, clock, personal }: Foundation, { keys,
     publicKeys: () => keys.service.current(clock.now()),
     findClient,
     accountState: accounts.service.state,
+    introspectionDenied: (ctx) => refusals.service.note(refusalOf(ctx, '', 'wrong_audience')),
+  })
+}
+
+/** The endpoint by which a client ends everything of an account. */
+export function globalRevocationOf({ config, personal }: Foundation, { accounts, sessions, refusals }: Rooms) {
+  return createGlobalRevocation({
+    issuer: config.issuer,
+    pairwise: createPairwise(personal),
+    noteRefusal: refusals.service.note,
+    async revokeAll(subject, clientId) {
+      const { find, findByIdentifier, publish } = accounts.service
+      const account = 'email' in subject ? await findByIdentifier(subject.email) : await find(subject.accountId)
+      if (account === undefined) return
+      await sessions.service.endAll(account.id, 'revoked_by_client', { actor: `client:${clientId}` })
+      await publish(account.id)
+    },
   })
 }
 
@@ -77,7 +98,7 @@ function noteUses(provider: Engine, { logger, metrics, clock }: Foundation, { cl
 /** The engine's modules are imported here: no command needs them. */
 export async function createEngine(foundation: Foundation, rooms: Rooms, parts: EngineParts): Promise<Engine> {
   const { createProvider } = await import('./oidc/provider.ts')
-  const { config, clock, oidcStore, secretBox, personal, unavailable, http } = foundation
+  const { config, clock, oidcStore, secretBox, personal, unavailable, http, keyValue } = foundation
   const { clients, accounts, sessions, consents, realms } = rooms
   const provider = createProvider({
     ...parts,
@@ -87,10 +108,13 @@ export async function createEngine(foundation: Foundation, rooms: Rooms, parts: 
     clock,
     store: oidcStore,
     unavailable,
+    hit: keyValue.hit,
     fetch: http.fetch,
     dpopNonceSecret: secretBox.derive('dpop_nonce', 32),
     findClient: rooms.findClient,
     secretMatches: clients.service.secretMatches,
+    secretHasExpired: clients.secretHasExpired,
+    noteRefusal: rooms.refusals.service.note,
     accountState: onceARequest(accounts.service.state),
     confinedTo: async (accountId) => {
       if (!(await realms.service.closesAny())) return undefined
@@ -131,13 +155,12 @@ export async function createEngine(foundation: Foundation, rooms: Rooms, parts: 
     ...grantParts(foundation, rooms),
   })
   noteUses(provider, foundation, rooms)
-  logProtocolErrors(provider, { logger: foundation.logger, clock })
   provider.on('server_error', (ctx, error) => foundation.logger.error({ err: error, path: ctx.path }, 'engine failed'))
   return provider
 }
 
 /** What the custom grants ask the rooms. */
-function grantParts({ config, http, clock, database, outbox, logger }: Foundation, rooms: Rooms) {
+function grantParts({ config, http, clock, database, outbox }: Foundation, rooms: Rooms) {
   const { sessions, upstreams, identities } = rooms
   const entries = [...trustedIssuers(config)].map(
     ([issuer, trusted]) => [issuer, { trusted, keys: keysOf(trusted, { http, clock }) }] as const,
@@ -154,6 +177,5 @@ function grantParts({ config, http, clock, database, outbox, logger }: Foundatio
       return { accountId: identity.accountId, acr: upstream?.levelOf(of.acr) }
     },
     state: (fact: Fact) => database.transaction((tx) => outbox.record([fact], tx)),
-    refused: (refused: object) => logger.warn(refused, 'grant refused'),
   }
 }

@@ -122,6 +122,7 @@ export const FACT_CLASSES: { readonly [type: string]: FactClass | 'permanent' } 
   'initial_token.revoked': 'administration',
   'registration_token.renewed': 'administration',
   'registration_token.revoked': 'security',
+  'client.expiry_neared': 'administration',
   'brand.created': 'administration',
   'brand.updated': 'administration',
   'brand.enabled': 'administration',

@@ -13,6 +13,7 @@ import { accountRepository } from './features/accounts/repository.ts'
 import { createAgents } from './features/agents/index.ts'
 import { agentRepository } from './features/agents/repository.ts'
 import { type BrandsFeature, createBrands } from './features/brands/index.ts'
+import { createClientExpiries } from './features/client_expiries/index.ts'
 import { createClients } from './features/clients/index.ts'
 import { createConsents } from './features/consents/index.ts'
 import { consentRepository } from './features/consents/repository.ts'
@@ -23,6 +24,7 @@ import { createKeys } from './features/keys/index.ts'
 import { createMails } from './features/mails/index.ts'
 import { createPasswords } from './features/passwords/index.ts'
 import { passwordRepository } from './features/passwords/repository.ts'
+import { createRefusals } from './features/refusals/index.ts'
 import { createSessions } from './features/sessions/index.ts'
 import { sessionRepository } from './features/sessions/repository.ts'
 import type { Foundation } from './foundation.ts'
@@ -108,14 +110,26 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   const safety = createSafety(foundation, accounts, sessions, notices, factors)
   const byoi = createUpstreamRooms(foundation, { ...credentials, accounts, sessions, notices, readEmail })
   const first = { brands, clients, clientRegistrations, keys, consents, sessions, identifiers, accounts }
-  const rooms = { ...first, ...credentials, ...factors, ...byoi, agents: agentsOf(foundation, sessions) }
+  const rooms = { ...first, ...credentials, ...factors, ...byoi, ...behindOf(foundation, sessions) }
   // Without recovery nobody gets past a factor but the operator.
   const optional = config.modules.recovery ? [safety.lostFactors] : []
   const all: readonly Feature[] = [
     ...Object.values(rooms).filter((room) => room !== undefined),
-    ...[notices, safety.devices, ...optional, mails],
+    ...[notices, safety.devices, ...optional, mails, expiriesOf(foundation, clients)],
   ]
   return { ...rooms, ...safety, notices, findClient, all }
+}
+
+function expiriesOf({ database, outbox, views }: Foundation, { service }: ReturnType<typeof createClients>) {
+  const { transaction } = database
+  return createClientExpiries({ transaction, outbox, clients: service, locale: views.pickLocale([]) })
+}
+
+function refusalsOf({ database, clock, logger }: Foundation) {
+  return createRefusals({
+    ...{ database, clock, requestId: () => currentRequest()?.requestId },
+    log: (fields, message) => logger.info(fields, message),
+  })
 }
 
 /** A person waits for it. */
@@ -177,12 +191,15 @@ function clientsOf(
   return { clients, ...admissionOf(foundation, clients) }
 }
 
-function agentsOf({ config, database, outbox }: Foundation, sessions: ReturnType<typeof createSessions>) {
-  return createAgents({
+/** What goes on behind the others. */
+function behindOf(foundation: Foundation, sessions: ReturnType<typeof createSessions>) {
+  const { config, database, outbox } = foundation
+  const agents = createAgents({
     ...{ repository: agentRepository(database.db), transaction: database.transaction, outbox },
     revokeClient: sessions.service.revokeClient,
     idleDays: config.agents.idleDays,
   })
+  return { refusals: refusalsOf(foundation), agents }
 }
 
 function identifiersOf({ database, outbox, keyValue, secretBox, metrics }: Foundation) {

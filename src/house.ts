@@ -5,7 +5,7 @@
 import type Router from '@koa/router'
 import { verifiedMetadata } from './byoi.ts'
 import { createConversation } from './conversation.ts'
-import { createEngine, introspectionOf } from './engine.ts'
+import { createEngine, globalRevocationOf, introspectionOf } from './engine.ts'
 import type { Feature, Job } from './feature.ts'
 import { PERSONAL as ACCOUNT_PERSONAL } from './features/accounts/types.ts'
 import { ACCOUNT_CLIENT_ID } from './features/clients/types.ts'
@@ -80,8 +80,7 @@ export function createHouse(foundation: Foundation) {
     csrf,
     languages,
     ...{ clients: rooms.clients.service, findClient: rooms.findClient, keys: rooms.keys.service },
-    introspectJwt: introspectionOf(foundation, rooms),
-    documented: discoveryOf(foundation, rooms),
+    ...endpointsOf(foundation, rooms),
     rooms,
     sealing,
     routers: [
@@ -111,6 +110,15 @@ export function createHouse(foundation: Foundation) {
       return engine
     },
     ...work,
+  }
+}
+
+/** What stands in front of the engine's endpoints, or beside them. */
+function endpointsOf(foundation: Foundation, rooms: Rooms) {
+  return {
+    introspectJwt: introspectionOf(foundation, rooms),
+    revokeGlobally: globalRevocationOf(foundation, rooms),
+    documented: discoveryOf(foundation, rooms),
   }
 }
 

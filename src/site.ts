@@ -46,6 +46,7 @@ export function createSite(foundation: Foundation, house: House, readiness: Read
     }),
     noTypeWithoutContent,
     createCors({ paths: CLIENT_PATHS, ...originsOf(foundation, house) }),
+    house.revokeGlobally,
     house.introspectJwt,
     explainResponseType,
   ]

@@ -90,6 +90,7 @@ const ENGINE_ROUTES = [
   'pushed_authorization_request',
   'revocation',
   'introspection',
+  'global_token_revocation',
   'end_session',
   'device_authorization',
   'code_verification',
@@ -102,7 +103,7 @@ const KNOWN = new Set(ROUTES)
 
 function routeOf(ctx: Context): string {
   const engine = (ctx as { oidc?: { route?: string } }).oidc?.route
-  const name = engine ?? segmentOf(ctx.path)
+  const name = (ctx.state as { endpoint?: string }).endpoint ?? engine ?? segmentOf(ctx.path)
   return KNOWN.has(name) ? name : 'other'
 }
 

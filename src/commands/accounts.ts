@@ -88,7 +88,7 @@ const enable: Command<Accounts> = {
 
 const endSessions: Command<Needs> = {
   name: 'accounts end-sessions',
-  summary: 'end all sessions and grants of an account within a second and tell its clients',
+  summary: 'end all sessions, grants and tokens of an account within a second and tell its clients',
   arguments: WHO,
   async run({ accounts, sessions }, input, out) {
     const { id } = await resolve(accounts, input)

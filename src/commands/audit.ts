@@ -1,9 +1,19 @@
 /** `genkan audit …`: read and prove the audit ledger. */
 import type { ExportedFact } from '../platform/audit_export.ts'
 import type { ListedFact } from '../platform/outbox_list.ts'
-import { type Command, type CommandServices, count, failure, JSON_OPTION, show, table, textOption } from './command.ts'
+import {
+  argument,
+  type Command,
+  type CommandServices,
+  count,
+  failure,
+  JSON_OPTION,
+  show,
+  table,
+  textOption,
+} from './command.ts'
 
-type Needs = Pick<CommandServices, 'facts'>
+type Needs = Pick<CommandServices, 'facts' | 'refusals'>
 
 const verify: Command<Needs> = {
   name: 'audit verify',
@@ -85,7 +95,40 @@ const exportAll: Command<Needs> = {
   },
 }
 
-export const auditCommands: readonly Command<Needs>[] = [verify, list, exportAll]
+const explain: Command<Needs> = {
+  name: 'audit explain',
+  summary: 'tell why a request of a client was refused',
+  arguments: [{ name: 'reference', description: 'X-Request-Id of the answer, or the reference that its page shows' }],
+  options: [JSON_OPTION],
+  async run({ refusals }, input, out) {
+    const reference = argument(input, 0)
+    const found = await refusals.explain(reference)
+    if (found === undefined) {
+      throw failure(
+        'no refusal is known by that reference: it is older than two weeks, one of very many like it, or no refusal',
+      )
+    }
+    const { reason, meaning, hint, error, endpoint, clientId, minute, count } = found
+    const rows = {
+      reason,
+      meaning,
+      hint,
+      answer: error,
+      endpoint,
+      client: clientId,
+      minute: minute.toISOString(),
+      count,
+    }
+    show(input, out, { reference, ...rows }, () =>
+      table(
+        ['FIELD', 'VALUE'],
+        Object.entries(rows).map(([name, value]) => [name, String(value ?? '') || '-']),
+      ),
+    )
+  },
+}
+
+export const auditCommands: readonly Command<Needs>[] = [verify, list, exportAll, explain]
 
 /** Characters that a terminal could obey are written as escapes of JSON: they read back as they were, and hashes hold. */
 function jsonLine(fact: ExportedFact): string {

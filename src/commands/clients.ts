@@ -1,5 +1,6 @@
 /** `genkan clients …`: register clients and change what commands may change. */
 import { parse } from 'yaml'
+import { expiringOf } from '../features/client_expiries/types.ts'
 import type { ClientRecord } from '../features/clients/types.ts'
 import {
   argument,
@@ -18,7 +19,7 @@ import {
   textOption,
 } from './command.ts'
 
-type Needs = Pick<CommandServices, 'clients'>
+type Needs = Pick<CommandServices, 'clients' | 'now'>
 const ID = { name: 'client-id', description: 'the client' } as const
 
 /** Flags for the members one sets most; everything else comes through `--metadata`. */
@@ -107,7 +108,7 @@ const list: Command<Needs> = {
   name: 'clients list',
   summary: 'list clients',
   options: [JSON_OPTION],
-  async run({ clients }, input, out) {
+  async run({ clients, now }, input, out) {
     const records = await clients.list()
     const row = ({ clientId, metadata, managed, disabledAt }: ClientRecord) => [
       clientId,
@@ -117,10 +118,13 @@ const list: Command<Needs> = {
       disabledAt === undefined ? 'enabled' : 'disabled',
     ]
     const secrets = records.flatMap((record) => secretRows(record).map((cells) => [record.clientId, ...cells]))
-    show(input, out, records.map(view), () =>
+    const keys = records.flatMap((record) => keyRows(record, now()).map((cells) => [record.clientId, ...cells]))
+    const views = records.map((record) => view(record, now()))
+    show(input, out, views, () =>
       [
         table(['CLIENT', 'NAME', 'AUTH', 'MANAGED', 'STATE'], records.map(row)),
         ...(secrets.length === 0 ? [] : ['', table(['CLIENT', ...SECRET_COLUMNS], secrets)]),
+        ...(keys.length === 0 ? [] : ['', table(['CLIENT', ...KEY_COLUMNS], keys)]),
       ].join('\n'),
     )
   },
@@ -131,17 +135,21 @@ const showOne: Command<Needs> = {
   summary: 'show a client',
   arguments: [ID],
   options: [JSON_OPTION],
-  async run({ clients }, input, out) {
+  async run({ clients, now }, input, out) {
     const record = found(await clients.show(argument(input, 0)), argument(input, 0))
-    show(input, out, view(record), () => {
-      const { metadata, secrets, ...rest } = view(record)
+    show(input, out, view(record, now()), () => {
+      const { metadata, secrets, keys, ...rest } = view(record, now())
       const rows = Object.entries({ ...metadata, ...rest }).filter(([, value]) => value !== undefined)
       const text = (value: unknown) => (typeof value === 'string' ? value : JSON.stringify(value))
       const members = table(
         ['MEMBER', 'VALUE'],
         rows.map(([name, value]) => [name, text(value)]),
       )
-      return secrets.length === 0 ? members : `${members}\n\n${table(SECRET_COLUMNS, secretRows(record))}`
+      return [
+        members,
+        ...(secrets.length === 0 ? [] : [table(SECRET_COLUMNS, secretRows(record))]),
+        ...(keys.length === 0 ? [] : [table(KEY_COLUMNS, keyRows(record, now()))]),
+      ].join('\n\n')
     })
   },
 }
@@ -155,12 +163,16 @@ const rotateSecret: Command<Needs> = {
       flags: '--overlap <duration>',
       description: 'how long the present secrets go on, such as 24h (default: 0, at once)',
     },
+    { flags: '--expires-in <duration>', description: 'how long the new one lasts, such as 90d (default: for good)' },
     JSON_OPTION,
   ],
   async run({ clients }, input, out) {
     const clientId = argument(input, 0)
     const overlap = duration(textOption(input, 'overlap') ?? '0', '--overlap')
-    const secret = found(await clients.rotateSecret(clientId, overlap), clientId)
+    const life = textOption(input, 'expiresIn')
+    const seconds = life === undefined ? undefined : duration(life, '--expires-in')
+    if (seconds !== undefined && seconds <= overlap) throw failure('--expires-in: must be longer than --overlap')
+    const secret = found(await clients.rotateSecret(clientId, overlap, seconds), clientId)
     show(input, out, { client_id: clientId, client_secret: secret }, () => `secret (shown only now): ${secret}`)
   },
 }
@@ -241,8 +253,20 @@ function secretRows({ secrets }: ClientRecord): string[][] {
   ])
 }
 
+/** Certificates and keys in `jwks` that end. */
+const KEY_COLUMNS = ['KEY', 'KIND', 'EXPIRES']
+
+function endingKeys(record: ClientRecord, now: Date) {
+  return expiringOf(record, now).filter(({ kind }) => kind !== 'secret')
+}
+
+function keyRows(record: ClientRecord, now: Date): string[][] {
+  return endingKeys(record, now).map(({ id, kind, expiresAt }) => [id, kind, expiresAt.toISOString()])
+}
+
 /** What may be shown of a client: never a secret's hash. */
-function view({ clientId, metadata, managed, disabledAt, createdAt, updatedAt, lastUsedAt, secrets }: ClientRecord) {
+function view(record: ClientRecord, now: Date) {
+  const { clientId, metadata, managed, disabledAt, createdAt, updatedAt, lastUsedAt, secrets } = record
   return {
     client_id: clientId,
     managed,
@@ -257,5 +281,6 @@ function view({ clientId, metadata, managed, disabledAt, createdAt, updatedAt, l
       expires_at: secret.expiresAt?.toISOString(),
       last_used_at: secret.lastUsedAt?.toISOString(),
     })),
+    keys: endingKeys(record, now).map(({ id, kind, expiresAt }) => ({ id, kind, expires_at: expiresAt.toISOString() })),
   }
 }

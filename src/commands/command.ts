@@ -11,6 +11,7 @@ import type { KeyAlg, SigningKey } from '../features/keys/types.ts'
 import type { Approved } from '../features/lost_factors/types.ts'
 import type { ProofingDesk } from '../features/proofings/types.ts'
 import type { RealmState } from '../features/realms/types.ts'
+import type { Explanation } from '../features/refusals/types.ts'
 import type { Inspected, UpstreamState } from '../features/upstreams/types.ts'
 import type { ExportedFact, ExportFilter } from '../platform/audit_export.ts'
 import type { Brand } from '../platform/brand.ts'
@@ -58,7 +59,8 @@ export interface CommandServices {
     /** The rest answer undefined when there is no such client. */
     update(clientId: string, changes: { readonly [member: string]: unknown }): Promise<true | undefined>
     show(clientId: string): Promise<ClientRecord | undefined>
-    rotateSecret(clientId: string, overlapSeconds: number): Promise<string | undefined>
+    /** Without `lifeSeconds` the new one does not end. */
+    rotateSecret(clientId: string, overlapSeconds: number, lifeSeconds?: number): Promise<string | undefined>
     /** Whether it changed. `reason` is stated with the fact. */
     disable(clientId: string, reason?: string): Promise<boolean | undefined>
     enable(clientId: string, reason?: string): Promise<boolean | undefined>
@@ -66,6 +68,8 @@ export interface CommandServices {
   }
   /** Absent without `client_registration`. */
   readonly registrationTokens?: RegistrationTokens | undefined
+  /** Why requests of clients were refused. */
+  readonly refusals: { explain(reference: string): Promise<Explanation | undefined> }
   readonly brands: {
     list(): Promise<readonly BrandRecord[]>
     show(id: string): Promise<BrandRecord | undefined>

@@ -14,6 +14,7 @@ export interface CorsDeps {
 }
 
 const SECONDS = '3600'
+const EXPOSED = 'WWW-Authenticate, Retry-After, RateLimit, RateLimit-Policy, DPoP-Nonce, X-Request-Id'
 
 /** Builds the middleware; it stands in front of the engine and has the last word on its headers. */
 export function createCors({ paths, knownOrigin, clientOrigin }: CorsDeps): Middleware {
@@ -32,7 +33,7 @@ export function createCors({ paths, knownOrigin, clientOrigin }: CorsDeps): Midd
     const allowed = clientId === undefined ? await knownOrigin(origin) : await clientOrigin(clientId, origin)
     if (!allowed) return ctx.remove('Access-Control-Allow-Origin')
     ctx.set('Access-Control-Allow-Origin', origin)
-    ctx.set('Access-Control-Expose-Headers', 'WWW-Authenticate, Retry-After, DPoP-Nonce, X-Request-Id')
+    ctx.set('Access-Control-Expose-Headers', EXPOSED)
   }
 }
 

@@ -28,7 +28,7 @@ import { cookies } from './cookies.ts'
 import { type IssuedToken, personClaims } from './delegation.ts'
 import type { createDeviceFlow } from './device_flow.ts'
 import { idJagMetadata } from './id_jag.ts'
-import { createIntrospectionPolicy } from './introspection_policy.ts'
+import { createIntrospectionPolicy, type IntrospectionDenied } from './introspection_policy.ts'
 import { type SigningKey, toEngineKeys } from './keys.ts'
 import { createMutualTls } from './mutual_tls.ts'
 import { type Pairwise, sectorOf } from './pairwise.ts'
@@ -52,6 +52,7 @@ export interface ConfigurationDeps {
   readonly findClient: (clientId: string) => Promise<object | undefined>
   /** Told before the browser is sent to an interaction. */
   readonly interactionOpened: (uid: string, clientId: string) => Promise<void>
+  readonly introspectionDenied: IntrospectionDenied
   readonly renderError: (ctx: KoaContextWithOIDC, out: ErrorOut, error: Error) => Promise<void>
   readonly renderLogout: (ctx: KoaContextWithOIDC, form: string) => Promise<void>
   readonly renderLoggedOut: (ctx: KoaContextWithOIDC) => Promise<void>
@@ -85,6 +86,9 @@ const CLIENT_METADATA = [
   'assertion_issuers',
   'may_act',
   'agent',
+  'rate_limit',
+  'quota',
+  'global_revocation',
   'minimum_acr',
   'second_factor',
   'second_factor_grace',
@@ -293,7 +297,10 @@ function features(deps: ConfigurationDeps) {
     mTLS: createMutualTls(deps.config.mtls, deps.now),
     requestObjects: { enabled: true, assertJwtClaimsAndHeader: assertRequestObject },
     externalSigningSupport: { enabled: true, ack: 'experimental-01' },
-    introspection: { enabled: true, allowedPolicy: createIntrospectionPolicy(deps.findClient) },
+    introspection: {
+      enabled: true,
+      allowedPolicy: createIntrospectionPolicy(deps.findClient, deps.introspectionDenied),
+    },
     revocation: { enabled: true },
     resourceIndicators: createResourceServers(deps.config),
     rpInitiatedLogout: {

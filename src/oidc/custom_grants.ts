@@ -4,20 +4,20 @@
  */
 import type { JWTVerifyGetKey } from 'jose'
 import type Provider from 'oidc-provider'
+import type { KoaContextWithOIDC } from 'oidc-provider'
 import type { Config } from '../config.ts'
 import type { TrustedIssuer } from '../platform/assertion_issuers.ts'
 import { JWT_BEARER, TOKEN_EXCHANGE } from '../platform/grant_policies.ts'
 import { hangOnRoots } from './delegation.ts'
+import { refusal } from './grant_refusals.ts'
 import { ACCESS_TOKEN, textOf } from './grant_requests.ts'
 import { ID_JAG, type IdJagDeps, issueIdJag, nameSessions } from './id_jag.ts'
 import { grantByAssertion, type JwtBearerDeps } from './jwt_bearer.ts'
-import { type Handler, type Refused, refusal, telling } from './refusals.ts'
 import { exchangeAccessToken } from './token_exchange.ts'
 
 export type CustomGrantDeps = Omit<IdJagDeps & JwtBearerDeps, 'issuer'> & {
   readonly config: Pick<Config, 'issuer' | 'resources' | 'tokens'>
   readonly assertionIssuers: ReadonlyMap<string, { readonly trusted: TrustedIssuer; readonly keys: JWTVerifyGetKey }>
-  readonly refused: (refused: Refused) => void
 }
 
 const TARGETS = ['resource', 'audience']
@@ -31,18 +31,13 @@ export function registerCustomGrants(provider: Provider, given: CustomGrantDeps)
   const deps = { ...given, issuer: given.config.issuer }
   hangOnRoots(provider)
   nameSessions(provider.Client)
-  const exchange: Handler = (ctx) => {
+  const exchange = (ctx: KoaContextWithOIDC): Promise<void> => {
     const requested = textOf(ctx, 'requested_token_type') ?? ACCESS_TOKEN
     if (requested === ACCESS_TOKEN) return exchangeAccessToken(deps, ctx)
     if (requested === ID_JAG) return issueIdJag(deps, ctx)
     return Promise.reject(refusal('requested_token_type'))
   }
-  const assertion: Handler = (ctx) => grantByAssertion(deps, ctx)
-  provider.registerGrantType(TOKEN_EXCHANGE, telling(exchange, deps.refused), EXCHANGE_PARAMETERS, TARGETS)
-  provider.registerGrantType(
-    JWT_BEARER,
-    telling(assertion, deps.refused),
-    ['assertion', 'scope', 'resource'],
-    ['resource'],
-  )
+  const assertion = (ctx: KoaContextWithOIDC): Promise<void> => grantByAssertion(deps, ctx)
+  provider.registerGrantType(TOKEN_EXCHANGE, exchange, EXCHANGE_PARAMETERS, TARGETS)
+  provider.registerGrantType(JWT_BEARER, assertion, ['assertion', 'scope', 'resource'], ['resource'])
 }

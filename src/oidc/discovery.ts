@@ -1,6 +1,7 @@
 /** What the discovery document says beside the engine's own words. */
 import type { Middleware } from 'koa'
 import { VERIFIED_CLAIMS } from '../interaction/verified_claims.ts'
+import { GLOBAL_REVOCATION_PATH } from './global_revocation.ts'
 import { endpointAliases } from './mutual_tls.ts'
 import { isObject } from './verified_claims.ts'
 
@@ -25,14 +26,16 @@ export function createDiscovery({ issuer, mtlsOrigin, admits, verified }: Discov
     if (oidc?.route !== 'discovery' || !isObject(body)) return
     const said = await verified()
     const claims = (body.claims_supported ?? []) as readonly string[]
+    const revocation = `${issuer}${GLOBAL_REVOCATION_PATH}`
+    const engine = { ...body, global_token_revocation_endpoint: revocation }
     const document = {
-      ...body,
+      ...engine,
       ...(said === undefined
         ? { claims_supported: claims.filter((claim) => claim !== VERIFIED_CLAIMS) }
         : { verified_claims_supported: true, ...said }),
       ...(admits.registration && { registration_endpoint: `${issuer}/reg` }),
       ...(admits.documents && { client_id_metadata_document_supported: true }),
-      ...(mtlsOrigin !== undefined && { mtls_endpoint_aliases: endpointAliases(body, issuer, mtlsOrigin) }),
+      ...(mtlsOrigin !== undefined && { mtls_endpoint_aliases: endpointAliases(engine, issuer, mtlsOrigin) }),
     }
     ctx.body = Object.fromEntries(Object.entries(document).filter(([, value]) => !isEmpty(value)))
   }

@@ -4,9 +4,9 @@ import type { Config } from '../config.ts'
 import type { Fact } from '../events.ts'
 import type { AccountState } from './adapter/adapter.ts'
 import { type ShownKeys, tokenResponse } from './engine_internals.ts'
+import { refusal } from './grant_refusals.ts'
 import type { OwnTokenDeps } from './own_tokens.ts'
 import type { Pairwise } from './pairwise.ts'
-import { refusal } from './refusals.ts'
 import { serverFor } from './resource_servers.ts'
 
 export interface GrantDeps extends OwnTokenDeps {

@@ -9,6 +9,7 @@ import type { IdentityAssertionRow } from '../platform/grant_policies.ts'
 import { newId } from '../platform/ids.ts'
 import { isAlive, type Root } from './delegation.ts'
 import { type ShownKeys, shownKeys, signJwt, spendProof, tokenResponse } from './engine_internals.ts'
+import { refusal } from './grant_refusals.ts'
 import {
   clientOf,
   type GrantDeps,
@@ -21,7 +22,6 @@ import {
 } from './grant_requests.ts'
 import { accountOf, readIdToken } from './own_tokens.ts'
 import { sectorOf } from './pairwise.ts'
-import { refusal } from './refusals.ts'
 
 export const ID_JAG: TokenType = 'urn:ietf:params:oauth:token-type:id-jag'
 export const ID_JAG_TYP = 'oauth-id-jag+jwt'

@@ -12,6 +12,7 @@ import { temporarilyUnavailable } from './availability.ts'
 import { isCompactJws } from './compact_jws.ts'
 import { carry, mayActOf } from './delegation.ts'
 import { clockTolerance, type ShownKeys, shownKeys, spendProof } from './engine_internals.ts'
+import { refusal } from './grant_refusals.ts'
 import {
   aim,
   answerWith,
@@ -26,7 +27,6 @@ import {
   valuesOf,
 } from './grant_requests.ts'
 import { ID_JAG_TYP } from './id_jag.ts'
-import { refusal } from './refusals.ts'
 
 /** A person here whom an issuer's subject names. */
 export interface AssertedPerson {

@@ -6,7 +6,7 @@
 import type { Context, Middleware, Next } from 'koa'
 import type { Client, errors, KoaContextWithOIDC } from 'oidc-provider'
 import type { AccountState } from './adapter/adapter.ts'
-import { createIntrospectionPolicy } from './introspection_policy.ts'
+import { createIntrospectionPolicy, type IntrospectionDenied } from './introspection_policy.ts'
 import { accountOf, type OwnTokenDeps, readAccessToken } from './own_tokens.ts'
 import type { Pairwise } from './pairwise.ts'
 
@@ -14,6 +14,7 @@ export interface JwtIntrospectionDeps extends OwnTokenDeps {
   readonly findClient: (clientId: string) => Promise<object | undefined>
   readonly pairwise: Pick<Pairwise, 'accountOf'>
   readonly accountState: (accountId: string) => Promise<AccountState | undefined>
+  readonly introspectionDenied: IntrospectionDenied
 }
 
 const INACTIVE: Told = { active: false }
@@ -37,7 +38,7 @@ const TOLD = [
 
 /** Builds the middleware in front of the engine: what it refused as a structured token is answered after all. */
 export function createJwtIntrospection(deps: JwtIntrospectionDeps): Middleware {
-  const allowed = createIntrospectionPolicy(deps.findClient)
+  const allowed = createIntrospectionPolicy(deps.findClient, deps.introspectionDenied)
   return async (ctx: Context, next: Next) => {
     await next()
     const { oidc } = ctx as unknown as KoaContextWithOIDC

@@ -5,16 +5,13 @@ import { browserOf } from '../http/csrf.ts'
 import { type Levels, wishesOf } from '../interaction/levels.ts'
 import type { Proof, SessionLimits } from '../interaction/step.ts'
 import type { OidcStore } from './adapter/store.ts'
-import { SCOPES } from './claims.ts'
+import { adaptClient, type ClientModelDeps } from './client_model.ts'
 import { isCompactJws } from './compact_jws.ts'
 import { proofsOf } from './session_proofs.ts'
 
-export interface ModelDeps {
+export interface ModelDeps extends ClientModelDeps {
   readonly store: OidcStore
-  readonly secretMatches: (clientId: string, secret: string) => Promise<boolean>
-  readonly findClient: (clientId: string) => Promise<{ [key: string]: unknown } | undefined>
   readonly successorOf: (refreshToken: string) => string
-  readonly now: () => Date
   readonly levels: Pick<Levels, 'worth'>
   /** The kind of browser that a user agent names; empty when it names none. */
   readonly deviceSignal: (userAgent: string) => string
@@ -141,70 +138,6 @@ function adaptSession(provider: Provider, deps: ModelDeps): void {
     }
     loginAccount.call(this, details)
   } as never
-}
-
-function adaptClient(provider: Provider, { secretMatches, findClient }: ModelDeps): void {
-  const model = provider.Client as unknown as Loose
-  // Secrets are stored hashed and several may overlap, so the engine's comparison with one plain value cannot serve.
-  model.prototype.compareClientSecret = function (this: { clientId: string }, secret: string) {
-    return secretMatches(this.clientId, secret)
-  } as never
-  const grantTypeAllowed = model.prototype.grantTypeAllowed as (this: unknown, type: string) => boolean
-  // A grant type the client may not use has a code of its own (RFC 6749 §5.2); the engine would say invalid_request.
-  model.prototype.grantTypeAllowed = function (this: unknown, type: string) {
-    if (grantTypeAllowed.call(this, type)) return true
-    const { route, params } = Provider.ctx?.oidc ?? {}
-    if (route !== 'token' || params?.grant_type !== type) return false
-    throw new errors.UnauthorizedClient('requested grant type is not allowed for this client')
-  } as never
-  // Logouts are enqueued with the end of the session (`sessionEnded`); inline delivery would make the person wait.
-  model.deliverLogout = model.prototype.backchannelLogout
-  model.prototype.backchannelLogout = (async () => {}) as never
-  // The engine hashes a client's whole metadata at each request; our records stay identical while unchanged.
-  const clients = new WeakMap<object, unknown>()
-  model.find = async (id: unknown) => {
-    if (typeof id !== 'string' || id.length === 0) return undefined
-    const metadata = await findClient(id)
-    if (metadata === undefined) return undefined
-    const known = clients.get(metadata)
-    if (known !== undefined) return known
-    const Client = provider.Client as unknown as new (metadata: object) => object
-    const client = new Client(engineMetadata(metadata, provider.issuer))
-    clients.set(metadata, client)
-    return client
-  }
-}
-
-/**
- * Metadata as the engine takes it. It wants a secret where one is used (ours are compared in `compareClientSecret`), and
- * only its own scopes in `scope`: those of resource servers go beside it.
- */
-function engineMetadata(metadata: { [key: string]: unknown }, issuer: string): object {
-  const { scope, token_endpoint_auth_method: method, initiate_login_uri: startUri, jwks, ...rest } = metadata
-  const allowed = typeof scope === 'string' ? scope.split(' ') : undefined
-  const own = allowed?.filter((name) => (SCOPES as readonly string[]).includes(name))
-  return {
-    ...rest,
-    token_endpoint_auth_method: method,
-    // It writes thumbprints of certificates into the keys; our records are frozen.
-    ...(jwks === undefined ? {} : { jwks: { keys: (jwks as Jwks).keys.map((key) => ({ ...key })) } }),
-    // Under another name, since the engine refuses http here even for a loopback development client.
-    ...(typeof startUri === 'string' ? { start_uri: withIssuer(startUri, issuer) } : {}),
-    ...(own === undefined || own.length === 0 ? {} : { scope: own.join(' ') }),
-    ...(allowed === undefined ? {} : { resource_scopes: allowed.filter((name) => !own?.includes(name)) }),
-    ...(String(method).startsWith('client_secret_') ? { client_secret: 'stored hashed' } : {}),
-  }
-}
-
-interface Jwks {
-  readonly keys: readonly object[]
-}
-
-/** OIDC Core §4: who is sent to a client to sign in brings along by whom. Our own pages know. */
-function withIssuer(uri: string, issuer: string): string {
-  const { origin, searchParams } = new URL(uri)
-  if (origin === issuer || searchParams.has('iss')) return uri
-  return `${uri}${uri.includes('?') ? '&' : '?'}iss=${encodeURIComponent(issuer)}`
 }
 
 interface BrowserToken {

@@ -6,16 +6,23 @@ import Provider from 'oidc-provider'
 import { type AccountDeps, createFindAccount } from './account.ts'
 import { type AdapterDeps, createAdapterFactory } from './adapter/adapter.ts'
 import { createAvailability } from './availability.ts'
+import { type ClientLimitDeps, limitClients } from './client_limits.ts'
 import { type ConfigurationDeps, createConfiguration } from './configuration.ts'
 import { type CustomGrantDeps, registerCustomGrants } from './custom_grants.ts'
 import { createLoadExistingGrant, type FindConsent } from './grants.ts'
 import { adaptModels, type ModelDeps } from './models.ts'
+import { createCertificateOf, createCertificateProof } from './mutual_tls.ts'
+import { type NoteRefusal, refusalOf, watchRefusals } from './refusals.ts'
 
-export type OidcDeps = Omit<ConfigurationDeps, 'adapter' | 'findAccount' | 'loadExistingGrant' | 'now'> &
+export type OidcDeps = Omit<
+  ConfigurationDeps,
+  'adapter' | 'findAccount' | 'loadExistingGrant' | 'now' | 'introspectionDenied'
+> &
   AdapterDeps &
   AccountDeps &
   Omit<CustomGrantDeps, 'now'> &
-  Omit<ModelDeps, 'now'> & { readonly findConsent: FindConsent }
+  Omit<ModelDeps, 'now' | 'certificateOf'> &
+  Pick<ClientLimitDeps, 'hit'> & { readonly findConsent: FindConsent; readonly noteRefusal: NoteRefusal }
 
 /** The engine: the one name that rooms outside of `oidc/` know it by. */
 export type Engine = Provider
@@ -27,6 +34,7 @@ export function createProvider(given: OidcDeps): Provider {
     ...given,
     findClient: guard(given.findClient),
     secretMatches: guard(given.secretMatches),
+    secretHasExpired: guard(given.secretHasExpired),
     accountState: guard(given.accountState),
     confinedTo: guard(given.confinedTo),
     accountClaims: guard(given.accountClaims),
@@ -34,6 +42,7 @@ export function createProvider(given: OidcDeps): Provider {
     verifiedOf: guard(given.verifiedOf),
     interactionOpened: guard(given.interactionOpened),
     pairwise: { ...given.pairwise, subjectOf: guard(given.pairwise.subjectOf) },
+    hit: guard(given.hit),
     deviceChanged: guard(given.deviceChanged),
     publicKeys: guard(given.publicKeys),
     signInOf: guard(given.signInOf),
@@ -47,6 +56,7 @@ export function createProvider(given: OidcDeps): Provider {
     createConfiguration({
       ...deps,
       now,
+      introspectionDenied: (ctx) => deps.noteRefusal(refusalOf(ctx, '', 'wrong_audience')),
       adapter: createAdapterFactory(deps),
       findAccount: createFindAccount(deps),
       loadExistingGrant: createLoadExistingGrant(deps),
@@ -54,7 +64,14 @@ export function createProvider(given: OidcDeps): Provider {
   )
   // `http/request_context` has pinned Host and X-Forwarded-* to the issuer before the engine reads them.
   provider.proxy = true
-  adaptModels(provider, { ...deps, now })
+  const certificateOf = createCertificateOf(config.mtls)
+  adaptModels(provider, { ...deps, now, certificateOf })
   registerCustomGrants(provider, { ...deps, now })
+  const isRegisteredCertificate = createCertificateProof(config.mtls, now)
+  limitClients(provider, {
+    ...{ hit: deps.hit, now, certificateOf, isRegisteredCertificate },
+    defaults: config.limits.client,
+  })
+  watchRefusals(provider, deps.noteRefusal)
   return provider
 }

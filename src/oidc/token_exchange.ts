@@ -7,6 +7,7 @@ import type { Client, KoaContextWithOIDC } from 'oidc-provider'
 import type { ExchangeRow } from '../platform/grant_policies.ts'
 import { type Act, actingNow, actorsIn, carry, isAlive, mayAct, type Root } from './delegation.ts'
 import { type ShownKeys, shownKeys, spendProof } from './engine_internals.ts'
+import { refusal } from './grant_refusals.ts'
 import {
   ACCESS_TOKEN,
   aim,
@@ -23,7 +24,6 @@ import {
   valuesOf,
 } from './grant_requests.ts'
 import { accountOf, readAccessToken } from './own_tokens.ts'
-import { refusal } from './refusals.ts'
 
 /** An access token that somebody has shown, whatever its form. */
 interface ShownToken {

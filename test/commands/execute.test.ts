@@ -201,7 +201,7 @@ describe('commands', () => {
     for (const options of [{}, { json: true }]) {
       const result = await run(
         { command: 'clients show', args: ['web'], options },
-        { clients: { show: async () => record } },
+        { clients: { show: async () => record }, now: () => new Date(0) },
       )
       expect(result.output).toContain('s1')
       expect(result.output).not.toContain('the-hash')

@@ -23,6 +23,7 @@ import {
   type ClientMetadata,
   changed,
   created,
+  endedSecrets,
   fact,
   liveSecrets,
   newSecret,
@@ -35,6 +36,8 @@ export interface ClientsFeature extends Feature {
   readonly service: ClientsService
   /** Notes that a client was given a token, where its rights lapse without. */
   used(clientId: string): Promise<void>
+  /** Whether `secret` was a secret of the client, and has ended: for its makers to know, not for the wire. */
+  secretHasExpired(clientId: string, secret: string): Promise<boolean>
   readonly registered: RegisteredClients
 }
 
@@ -61,6 +64,8 @@ export type ClientsFeatureDeps = Pick<ClientsDeps, 'outbox' | 'invalidation' | '
 
 /** How precise last uses are. */
 const USES_SECONDS = 30
+/** How long a secret that has ended is known as one. */
+const ENDED_DAYS = 14
 
 /** Builds the feature. Its jobs remove ended secrets and write when secrets were last used. */
 export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
@@ -111,6 +116,10 @@ export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
       const record = await service.find(clientId)
       if (record?.metadata.agent?.idle_days !== undefined) agentUses.note(clientId, clock.now())
     },
+    async secretHasExpired(clientId, secret) {
+      const hash = sha256(secret)
+      return endedSecrets(await service.find(clientId), clock.now()).some((known) => equal(hash, known.hash))
+    },
     registered: ofRegistered({ repository, outbox, invalidation, clock, mac, newId, newToken, sha256 }, service.check),
     jobs: [
       { name: 'clients.secret_uses', everySeconds: USES_SECONDS, atStop: true, run: uses.flush },
@@ -119,8 +128,9 @@ export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
         name: 'clients.purge_secrets',
         everySeconds: 3600,
         run: async (now) => {
-          const yesterday = new Date(now.getTime() - 86_400_000)
-          await database.transaction((tx) => repository.deleteExpiredSecrets(yesterday, 1000, tx))
+          // Until then whoever still uses one can be told that it has ended.
+          const ended = new Date(now.getTime() - ENDED_DAYS * 86_400_000)
+          await database.transaction((tx) => repository.deleteExpiredSecrets(ended, 1000, tx))
         },
       },
     ],

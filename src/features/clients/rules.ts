@@ -75,6 +75,17 @@ const RULES: readonly ((m: Metadata) => Problem | undefined)[] = [
     m.organization_id !== undefined && !uses(m, 'client_credentials')
       ? ['organization_id', 'is for client_credentials: tokens of people do not carry it']
       : undefined,
+  ...(['rate_limit', 'quota'] as const).map(
+    (member) =>
+      (m: Metadata): Problem | undefined =>
+        isPublic(m) && m[member] !== undefined
+          ? [member, 'is for clients that authenticate: anybody could use up that of a public one']
+          : undefined,
+  ),
+  (m) =>
+    isPublic(m) && m.global_revocation === true
+      ? ['global_revocation', 'is for clients that authenticate (token_endpoint_auth_method other than none)']
+      : undefined,
   // RFC 9700 §2.1.1: a public client without PKCE loses its codes to whoever intercepts them.
   (m) => (isPublic(m) && !m.require_pkce ? ['require_pkce', 'can be false for confidential clients only'] : undefined),
   (m) =>

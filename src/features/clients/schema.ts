@@ -72,6 +72,13 @@ export const metadataSchema = z.strictObject({
   resource_server_for: unique(z.url(), 50).optional(),
   /** The organization that a machine acts for: claim `org_id` of its own tokens. */
   organization_id: z.string().regex(CLIENT_ID, ID_PROBLEM).optional(),
+  /** Requests that it may make as itself, and tokens that it may ask for (calendar, UTC); else the server's limits hold. */
+  rate_limit: z
+    .strictObject({ requests: z.int().min(1).max(1_000_000), seconds: z.int().min(1).max(86_400) })
+    .optional(),
+  quota: z.strictObject({ tokens: z.int().min(1).max(1_000_000_000), per: z.enum(['day', 'month']) }).optional(),
+  /** Whether it may end all sessions, grants and tokens of any account (Global Token Revocation). */
+  global_revocation: z.boolean().optional(),
   cors_origins: unique(checkedUri(originProblem), 50),
   first_party: z.boolean(),
   /** Nobody has checked who is behind it: the consent page says so, and shows none of its pictures and links. */

@@ -145,9 +145,10 @@ function createWriter({ repository, transaction, invalidation }: ClientsDeps) {
 /** Registering and changing. */
 function registrations(deps: ClientsDeps, write: ReturnType<typeof createWriter>) {
   const { repository, outbox, clock } = deps
-  const addSecret = async (clientId: string, tx: Tx): Promise<{ id: string; secret: string }> => {
+  const addSecret = async (clientId: string, tx: Tx, lifeSeconds = 0): Promise<{ id: string; secret: string }> => {
     const secret = deps.newToken()
-    const made = newSecret(deps, secret, 'command')
+    const expiresAt = lifeSeconds === 0 ? undefined : new Date(clock.now().getTime() + lifeSeconds * 1000)
+    const made = { ...newSecret(deps, secret, 'command'), expiresAt }
     await repository.insertSecret(clientId, made, tx)
     return { id: made.id, secret }
   }
@@ -187,10 +188,10 @@ function registrations(deps: ClientsDeps, write: ReturnType<typeof createWriter>
     },
 
     /**
-     * Adds a secret and lets the others end after `overlapSeconds` (0: at once). @returns the new secret, seen only now;
-     * undefined when there is no such client
+     * Adds a secret, for so many seconds or for good, and lets the others end after `overlapSeconds` (0: at once).
+     * @returns the new secret, seen only now; undefined when there is no such client
      */
-    rotateSecret(clientId: string, overlapSeconds: number): Promise<string | undefined> {
+    rotateSecret(clientId: string, overlapSeconds: number, lifeSeconds?: number): Promise<string | undefined> {
       return write(clientId, async (tx, record) => {
         if (record === undefined) return undefined
         if (!hasSecrets(record.metadata)) {
@@ -204,9 +205,9 @@ function registrations(deps: ClientsDeps, write: ReturnType<typeof createWriter>
         }
         const ids = live.map(({ id }) => id)
         await repository.updateSecretExpiry(ids, new Date(now.getTime() + overlapSeconds * 1000), tx)
-        const added = await addSecret(clientId, tx)
+        const added = await addSecret(clientId, tx, lifeSeconds)
         const secrets = [...(overlapSeconds > 0 ? ids : []), added.id]
-        const data = { overlapSeconds, ...changed(deps, { secrets: ids }, { secrets }) }
+        const data = { overlapSeconds, lifeSeconds, ...changed(deps, { secrets: ids }, { secrets }) }
         await outbox.record([fact('client.secret_rotated', clientId, 'operator', data)], tx)
         return added.secret
       })

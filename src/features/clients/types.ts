@@ -93,6 +93,11 @@ export function liveSecrets(record: ClientRecord, now: Date): ClientSecret[] {
   return record.secrets.filter(({ expiresAt }) => expiresAt === undefined || expiresAt > now)
 }
 
+/** Those that have ended, and are known as such for some days. */
+export function endedSecrets(record: ClientRecord | undefined, now: Date): ClientSecret[] {
+  return record?.secrets.filter(({ expiresAt }) => expiresAt !== undefined && expiresAt <= now) ?? []
+}
+
 interface SecretMaking {
   readonly newId: () => string
   readonly sha256: (value: string) => string

@@ -11,6 +11,7 @@ import {
   type Cutoffs,
   deviceOf,
   END_REASONS,
+  type EndAllOptions,
   type Ended,
   type EndReason,
   isOver,
@@ -160,10 +161,8 @@ function teller(deps: SessionDeps): Teller {
 
 interface Endings {
   end(uid: string, reason: EndReason, tx?: Tx): Promise<AfterCommit>
-  endAll(accountId: string, reason: EndReason, options?: Except, tx?: Tx): Promise<AfterCommit>
+  endAll(accountId: string, reason: EndReason, options?: EndAllOptions, tx?: Tx): Promise<AfterCommit>
 }
-
-type Except = { readonly exceptUid?: string | undefined }
 
 function endings(deps: SessionDeps, { act, state }: Teller): Endings {
   const { repository, accounts, clock } = deps
@@ -186,7 +185,7 @@ function endings(deps: SessionDeps, { act, state }: Teller): Endings {
      * Ends every session of the account and revokes every grant, offline ones and those of sessions long ended too.
      * With `exceptUid` that session and its grants live on and the epoch stands.
      */
-    endAll(accountId, reason, { exceptUid } = {}, tx) {
+    endAll(accountId, reason, { exceptUid, actor } = {}, tx) {
       return act(async (tx) => {
         const now = clock.now()
         const sessions = await repository.endAll(accountId, exceptUid, reason, now, tx)
@@ -197,7 +196,7 @@ function endings(deps: SessionDeps, { act, state }: Teller): Endings {
         return state(
           changes,
           END_REASONS[reason].notifies,
-          [{ type: 'sessions.ended', accountId, data, sealed: effectsOf(changes) }],
+          [{ type: 'sessions.ended', accountId, actor, data, sealed: effectsOf(changes) }],
           tx,
         )
       }, tx)

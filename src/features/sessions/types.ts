@@ -167,6 +167,7 @@ export const END_REASONS = {
   upstream_logout: { keepsOffline: true, notifies: true },
   ended_by_account: { keepsOffline: false, notifies: true },
   ended_by_operator: { keepsOffline: false, notifies: true },
+  revoked_by_client: { keepsOffline: false, notifies: true },
   password_changed: { keepsOffline: false, notifies: true },
   disowned: { keepsOffline: false, notifies: true },
   email_restored: { keepsOffline: false, notifies: true },
@@ -178,6 +179,13 @@ export const END_REASONS = {
 } as const satisfies Record<string, { keepsOffline: boolean; notifies: boolean }>
 
 export type EndReason = keyof typeof END_REASONS
+
+export interface EndAllOptions {
+  /** The session that lives on. */
+  readonly exceptUid?: string | undefined
+  /** Who does it, when it is not the account. */
+  readonly actor?: string | undefined
+}
 
 /** Repeats in the OIDC state what the transaction has stated. Only to be called after the commit; never throws. */
 export type AfterCommit = () => Promise<void>
