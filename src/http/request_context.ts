@@ -26,8 +26,8 @@ export interface RequestContextDeps {
 /** User-assigned codes by which proxies and databases say that they do not know (ISO 3166-1 §8.1.3). */
 const UNKNOWN_COUNTRIES = ['XX', 'ZZ']
 
-/** Endpoints of programs: the only ones where the name of the other origin counts. */
-const ALIASED = /^\/(?:token|request|me|reg|device\/auth|backchannel)(?:[/?]|$)/
+/** Endpoints of programs that look at proofs and answer without addresses: only there the name of the other origin counts. */
+const ALIASED = /^\/(?:token|request|me|backchannel)(?:[/?]|$)/
 
 const FORWARDED = [
   'forwarded',
