@@ -1,4 +1,5 @@
 /** The engine with the rooms behind it, and what completes its answers. */
+import { detailTypesOf } from './admission.ts'
 import { trustedIssuers } from './byoi.ts'
 import { enrolmentPolicy } from './enrolment_policy.ts'
 import type { Fact } from './events.ts'
@@ -17,7 +18,10 @@ import { onceARequest } from './platform/request_scope.ts'
 type Rooms = ReturnType<typeof createRooms>
 
 /** The middleware that answers for JWT access tokens at introspection. */
-export function introspectionOf({ config, clock, personal }: Foundation, { keys, accounts, findClient }: Rooms) {
+export function introspectionOf(
+  { config, clock, personal }: Foundation,
+  { keys, accounts, consents, findClient }: Rooms,
+) {
   return createJwtIntrospection({
     pairwise: createPairwise(personal),
     issuer: config.issuer,
@@ -25,6 +29,7 @@ export function introspectionOf({ config, clock, personal }: Foundation, { keys,
     publicKeys: () => keys.service.current(clock.now()),
     findClient,
     accountState: accounts.service.state,
+    ...{ detailTypes: detailTypesOf(config), findDetails: consents.service.liveDetails },
   })
 }
 
@@ -103,6 +108,7 @@ export async function createEngine(foundation: Foundation, rooms: Rooms, parts: 
     accountClaims: accounts.service.claims,
     verifiedOf: rooms.identifications.service.current,
     findConsent: consents.service.find,
+    ...{ detailTypes: detailTypesOf(config), findDetails: consents.service.liveDetails },
     linkClient: sessions.service.linkClient,
     grantRevoked: async (grantId, reason) => {
       await sessions.service.revokeGrant(grantId, reason)

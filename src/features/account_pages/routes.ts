@@ -196,6 +196,10 @@ const clients: Routes = (router, { acts, clock, agentIdleDays }, { gate, show, d
     const rows = (await acts.clients(me.accountId)).map((row) => ({
       ...row,
       since: dayIn(locale, row.since),
+      details: row.details.map(({ text, locale: language, grantedAt, expiresAt }) => ({
+        ...{ text, language, day: dayIn(locale, grantedAt) },
+        until: expiresAt === undefined ? '' : dayIn(locale, expiresAt),
+      })),
       used: row.usedAt === undefined ? '' : agoIn(locale, row.usedAt, clock.now()),
       until: row.client.agent === undefined ? '' : dayIn(locale, new Date(row.client.agent.expiresAt)),
       action: `/account/clients/${encodeURIComponent(row.client.clientId)}/revoke`,

@@ -22,7 +22,7 @@ describe.each(['embedded', 'postgres'] as const)('consent repository on %s', (ki
 
   beforeAll(async () => {
     database = await freshDatabase(kind)
-    consents = consentRepository(database.db)
+    consents = consentRepository(database.db, testPersonal)
     const rows = ['a', 'b', 'c', 'd'].map((id) => ({
       id,
       ...accountColumns(id, `${id}@example.com`),

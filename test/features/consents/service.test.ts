@@ -117,7 +117,7 @@ describe('step consent', () => {
       },
     })
     const accounts = { view: async () => ({ email: 'ann@example.com', active: true }) }
-    return { step: createConsentStep({ consents: service, accounts }), log, facts }
+    return { step: createConsentStep({ consents: service, accounts, detailTypes: [] }), log, facts }
   }
 
   it('is needed for the prompt consent only', () => {
@@ -150,7 +150,7 @@ describe('step consent', () => {
     })
     const asked = { scopes: ['openid', 'email'], claims: [], resources: { 'https://api.example': ['read'] } }
     expect(log).toEqual([
-      ['stored', 'ann', 'web', asked],
+      ['stored', 'ann', 'web', { ...asked, details: [] }],
       [
         'grant',
         { ...asked, accountId: 'ann', clientId: 'web', scopes: ['phone', 'openid', 'email'], grantId: undefined },
@@ -172,7 +172,7 @@ describe('step consent', () => {
       ],
     })
     await step.submit({ action: 'allow' }, state, REQUEST)
-    expect(log[0]).toEqual(['stored', 'ann', 'web', { ...agreed, scopes: ['openid', 'email'] }])
+    expect(log[0]).toEqual(['stored', 'ann', 'web', { ...agreed, scopes: ['openid', 'email'], details: [] }])
     const none = stateOf({ prompt: { ...state.prompt, details: { ...details, agreed: null } } })
     expect(await step.show(none, REQUEST)).toMatchObject({ hadConsent: false })
   })
