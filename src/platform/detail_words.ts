@@ -1,7 +1,7 @@
 /** Authorization details (RFC 9396) in words: what a person reads before they agree, and what is kept of it. */
 import { IntlMessageFormat } from 'intl-messageformat'
 import type { Detail, DetailType } from './authorization_details.ts'
-import { dayIn, listIn, pickLocale } from './locales.ts'
+import { dayIn, directionOf, listIn, pickLocale } from './locales.ts'
 
 /** A piece of a sentence; a value is the client's, the rest the operator's. */
 export interface Part {
@@ -14,6 +14,8 @@ export interface DetailWords {
   readonly resource: string
   /** The language of the text, where it is not that of the page. */
   readonly locale: string
+  /** Its own, not the page's: else an English sentence on an Arabic page would have its values in another order. */
+  readonly direction: 'ltr' | 'rtl'
   readonly parts: readonly Part[]
   /** Values that the text does not say. */
   readonly more: readonly { readonly label: string; readonly value: string }[]
@@ -36,7 +38,7 @@ export function wordsOf(type: DetailType, detail: Detail, pageLocale: string): D
   const pieces = message.formatToParts(Object.fromEntries(values.map((value) => [value.name, value])))
   const named = new Set<unknown>(pieces.map(({ value }) => value))
   return {
-    ...{ type: type.type, resource: type.resource, locale },
+    ...{ type: type.type, resource: type.resource, locale, direction: directionOf(locale) },
     parts: pieces.map(({ value }) => {
       const of = values.find((each) => each === (value as unknown))
       return of === undefined ? { text: String(value), isValue: false } : { text: of.text, isValue: true }

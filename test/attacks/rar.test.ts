@@ -65,6 +65,10 @@ describe(sampleTitle('A73: a hostile value is text'), () => {
     expect(errorOf(await open(asking({ ...PAYMENT, payee: 'x'.repeat(71) })))).toBe(REFUSED)
     const page = await open(asking({ ...PAYMENT, payee: 'متجر 100' }))
     expect(page.html).toContain('<strong><bdi>متجر 100</bdi></strong>')
+    // A sentence runs in its own direction on a page of the other: else "A pays B" would read as "B pays A".
+    const arabic = await open({ ...asking(PAYMENT), ui_locales: 'ar' })
+    expect(arabic.html).toMatch(/<html[^>]* dir="rtl"/)
+    expect(arabic.html).toMatch(/<div lang="en" dir="ltr">\s*<p>Pay /)
   })
 })
 

@@ -51,6 +51,17 @@ describe.each(sampleKinds(['embedded', 'postgres and redis'] as const, import.me
     })
   })
 
+  it('does not start with types that cannot be shown or are for nobody', async () => {
+    const wrong = DETAIL_TYPES.map((type) => ({ ...type, resource: 'https://no.example', text: { en: '{payer}' } }))
+    const started = startServer({
+      settings: { ...DETAIL_SETTINGS, authorization_details_types: wrong },
+      stores: 'embedded',
+    })
+    await expect(started).rejects.toThrow(
+      /types\.0\.resource: is not a resource server[\s\S]+types\.2\.text\.en: has the placeholder \{payer\}/,
+    )
+  })
+
   it('says each detail in words of the page’s language, and keeps nothing unsaid (§7)', async () => {
     const page = await open('bank', asking(PAYMENT, BALANCES))
     expect(page.text).toContain('Pay 1,249.90 EUR to Harbour Books')
