@@ -20,7 +20,7 @@ export async function up(db: Knex): Promise<void> {
       revoked_at timestamptz
     )
   `)
-  await db.raw('create index consent_details_account_id on consent_details (account_id, client_id, granted_at)')
+  await db.raw('create index consent_details_account_id on consent_details (account_id, client_id, digest)')
   await db.raw('create index consent_details_client_id on consent_details (client_id) where revoked_at is null')
 }
 

@@ -18,8 +18,12 @@ export interface LiveDetail {
   readonly expiresAt: Date | undefined
 }
 
-/** What of an account's agreements with a client was neither taken back nor is over. */
-export type FindDetails = (accountId: string, clientId: string) => Promise<readonly LiveDetail[]>
+/** What of these an account has agreed to for a client, neither taken back nor over. */
+export type FindDetails = (
+  accountId: string,
+  clientId: string,
+  digests: readonly string[],
+) => Promise<readonly LiveDetail[]>
 
 export interface DetailRules {
   readonly detailTypes: readonly DetailType[]
@@ -54,7 +58,8 @@ export function createRichRequests({ detailTypes, findDetails }: DetailRules) {
   const byName = new Map(detailTypes.map((type) => [type.type, type]))
   const live = async ({ accountId, clientId }: Bearing, details: readonly Detail[] = []): Promise<Detail[]> => {
     if (details.length === 0 || accountId === undefined || clientId === undefined) return []
-    const digests = new Set((await findDetails(accountId, clientId)).map(({ digest }) => digest))
+    const found = await findDetails(accountId, clientId, details.map(detailDigest))
+    const digests = new Set(found.map(({ digest }) => digest))
     return details.filter((detail) => byName.has(detail.type) && digests.has(detailDigest(detail)))
   }
   const resourceOf = ({ type }: Detail) => byName.get(type)?.resource
@@ -136,7 +141,8 @@ export async function detailsToAsk(ctx: KoaContextWithOIDC, rules: DetailRules):
   if (asked.length === 0) return []
   const { details: agreed = [] } = (result?.consent ?? {}) as { details?: readonly string[] }
   const accountId = session?.accountId
-  const found = accountId === undefined ? [] : await rules.findDetails(accountId, client?.clientId ?? '')
+  const found =
+    accountId === undefined ? [] : await rules.findDetails(accountId, client?.clientId ?? '', asked.map(detailDigest))
   const lasting = new Set(found.filter(({ expiresAt }) => expiresAt !== undefined).map(({ digest }) => digest))
   const lasts = new Set(rules.detailTypes.filter((type) => type.expires_days !== undefined).map(({ type }) => type))
   return asked.filter((detail) => {

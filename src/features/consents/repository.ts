@@ -85,10 +85,11 @@ export function consentRepository(db: Knex, personal: PersonalData) {
         .update({ grant_id: grantId })
     },
 
-    /** Digests of what was agreed to in detail, was not taken back and is not over. */
-    async liveDetails(accountId: string, clientId: string, now: Date) {
+    /** Which of the digests were agreed to, were not taken back and are not over. */
+    async liveDetails({ accountId, clientId, digests }: Looked, now: Date) {
       const rows: Pick<DetailRow, 'digest' | 'expires_at'>[] = await counting(now)
         .where({ account_id: accountId, client_id: clientId })
+        .whereIn('digest', [...digests])
         .select('digest', 'expires_at')
       return rows.map(({ digest, expires_at }) => ({ digest, expiresAt: expires_at ?? undefined }))
     },
@@ -117,6 +118,12 @@ export function consentRepository(db: Knex, personal: PersonalData) {
       return rows.map((row) => row.account_id)
     },
   }
+}
+
+interface Looked {
+  readonly accountId: string
+  readonly clientId: string
+  readonly digests: readonly string[]
 }
 
 /** More than anybody reads. */

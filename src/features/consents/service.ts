@@ -33,8 +33,9 @@ export function createConsentService({ repository, outbox, clock, newId, grantFo
   return {
     find: (accountId: string, clientId: string): Promise<Consent | undefined> => repository.find(accountId, clientId),
     listByAccount: (accountId: string): Promise<Consent[]> => repository.listByAccount(accountId),
-    /** What of the details that an account agreed to counts now (RFC 9396). */
-    liveDetails: (accountId: string, clientId: string) => repository.liveDetails(accountId, clientId, clock.now()),
+    /** Which of these details, by digest, an account has agreed to so that it counts now (RFC 9396). */
+    liveDetails: (accountId: string, clientId: string, digests: readonly string[]) =>
+      repository.liveDetails({ accountId, clientId, digests }, clock.now()),
     detailsByAccount: (accountId: string): Promise<StoredDetail[]> => repository.listDetails(accountId, clock.now()),
     permissionsOf,
 

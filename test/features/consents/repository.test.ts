@@ -105,6 +105,8 @@ describe.each(['embedded', 'postgres'] as const)('consent repository on %s', (ki
       ...{ id, type: 'pay', digest: `digest-${id}`, detail: { type: 'pay', amount: '1' }, text: 'Pay 1 to Ann' },
       ...{ locale: 'en', expiresAt },
     })
+    const live = (accountId: string, now: Date, digests = ['digest-x', 'digest-y']) =>
+      consents.liveDetails({ accountId, clientId: 'pay', digests }, now)
     const statements: string[] = []
     const listen = (query: { sql: string }) => statements.push(query.sql)
     const added = { scopes: ['openid'], claims: [], resources: {}, details: [detail('x'), detail('y', LATER)] }
@@ -120,15 +122,16 @@ describe.each(['embedded', 'postgres'] as const)('consent repository on %s', (ki
       { digest: 'digest-x', expiresAt: undefined },
       { digest: 'digest-y', expiresAt: LATER },
     ]
-    expect(await consents.liveDetails('a', 'pay', NOW)).toEqual(expect.arrayContaining(both))
-    expect(await consents.liveDetails('a', 'pay', LATER)).toEqual([both[0]])
-    expect(await consents.liveDetails('b', 'pay', NOW)).toEqual([])
+    expect(await live('a', NOW)).toEqual(expect.arrayContaining(both))
+    expect(await live('a', LATER)).toEqual([both[0]])
+    expect(await live('b', NOW)).toEqual([])
+    expect(await live('a', NOW, ['digest-z'])).toEqual([])
     expect(await consents.listDetails('a', NOW)).toEqual([
       { ...detail('x'), clientId: 'pay', grantId: 'grant-1', grantedAt: NOW, revokedAt: undefined },
       { ...detail('y', LATER), clientId: 'pay', grantId: 'grant-1', grantedAt: NOW, revokedAt: undefined },
     ])
     await database.transaction((tx) => consents.revoke('a', 'pay', FAR, tx))
-    expect(await consents.liveDetails('a', 'pay', NOW)).toEqual([])
+    expect(await live('a', NOW)).toEqual([])
     expect(await database.db('consent_details').where({ client_id: 'pay', revoked_at: FAR })).toHaveLength(2)
     const again = outbox.insert([{ type: 'consent.granted', accountId: 'a', clientId: 'pay' }])
     await consents.grant('id-pay-2', 'a', 'pay', { ...added, details: [detail('z')] }, NOW, again)
