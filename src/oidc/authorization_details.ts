@@ -2,7 +2,7 @@
  * Rich Authorization Requests (RFC 9396): which objects a request may hold, when a person is asked, and which of what was
  * agreed to a token carries. An object is granted whole or not at all, and only by a person who has seen it.
  */
-import { type Client, errors, type KoaContextWithOIDC } from 'oidc-provider'
+import { errors, type KoaContextWithOIDC } from 'oidc-provider'
 import {
   type Detail,
   type DetailType,
@@ -63,10 +63,10 @@ export function createRichRequests({ detailTypes, findDetails }: DetailRules) {
     return details.filter((detail) => byName.has(detail.type) && digests.has(detailDigest(detail)))
   }
   const resourceOf = ({ type }: Detail) => byName.get(type)?.resource
-  const validate = async (ctx: KoaContextWithOIDC, detail: { readonly [name: string]: unknown }, client: Client) => {
+  const validate = async (ctx: KoaContextWithOIDC, detail: { readonly [name: string]: unknown }) => {
     const type = byName.get(String(detail.type))
     if (type === undefined) throw invalid('the type is not known')
-    assertAsked(ctx, type, client)
+    assertAsked(ctx, type)
     const problem = detailProblem(type, detail)
     if (problem !== undefined) throw invalid(`${type.type}: ${problem}`)
   }
@@ -106,8 +106,8 @@ export function createRichRequests({ detailTypes, findDetails }: DetailRules) {
   }
 }
 
-/** Where details may be asked for at all: with a person in front of a page, for a client that is allowed the type. */
-function assertAsked(ctx: KoaContextWithOIDC, type: DetailType, client: Client): void {
+/** Where details may be asked for at all: with a person in front of a page. The engine keeps clients to their own types. */
+function assertAsked(ctx: KoaContextWithOIDC, type: DetailType): void {
   const { authorization_details: parameter = '', resource, grant_type: grant } = paramsOf(ctx)
   const { route } = ctx.oidc
   const isPersonal = route === 'token' ? grant === 'authorization_code' || grant === 'refresh_token' : true
@@ -116,8 +116,6 @@ function assertAsked(ctx: KoaContextWithOIDC, type: DetailType, client: Client):
   }
   const problem = parameterProblem(parameter)
   if (problem !== undefined) throw invalid(`authorization_details ${problem}`)
-  const allowed = (client.authorizationDetailsTypes ?? []) as readonly string[]
-  if (!allowed.includes(type.type)) throw invalid(`authorization details type ${type.type} is not allowed`)
   if (resource !== undefined && ![resource].flat().includes(type.resource)) {
     throw invalid(`${type.type}: is for the resource ${type.resource}, which the request does not name`)
   }
