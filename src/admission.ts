@@ -1,4 +1,4 @@
-/** Clients that no operator declared, wired: those that register themselves, and those that are a document at their own address. */
+/** Clients that no operator declared, and what clients may ask in detail, wired: those that register themselves, and those that are a document at their own address. */
 import { type Config, ConfigError } from './config.ts'
 import { createClientRegistrations } from './features/client_registrations/index.ts'
 import { registrationRepository } from './features/client_registrations/repository.ts'
@@ -6,6 +6,7 @@ import type { createClients } from './features/clients/index.ts'
 import type { Foundation } from './foundation.ts'
 import { SCOPES } from './oidc/claims.ts'
 import { createDocumentClients, DOCUMENT_BYTES, DOCUMENT_MS, type DocumentClients } from './oidc/client_id_metadata.ts'
+import { type DetailType, readDetailTypes } from './platform/authorization_details.ts'
 import { networkOf } from './platform/client_network.ts'
 import { createHttpClient } from './platform/http_client.ts'
 import { equal, newId, newToken, sha256 } from './platform/ids.ts'
@@ -42,6 +43,14 @@ function registrationsOf({ config, database, outbox, clock, http, keyValue }: Fo
     kv: keyValue,
     perAddress: requestsPerAddress,
   })
+}
+
+/** The types of authorization details (RFC 9396). @throws ConfigError with every problem of every type */
+export function detailTypesOf({ detailTypes, resources, levels }: Config): readonly DetailType[] {
+  const known = { resources: resources.map(({ identifier }) => identifier), acrs: levels.map(({ acr }) => acr) }
+  const { types, problems } = readDetailTypes(detailTypes, known)
+  if (problems.length > 0) throw new ConfigError(problems)
+  return types
 }
 
 /** A policy with a scope that does not exist would refuse every client that names none. */

@@ -275,6 +275,9 @@ const proofingDeclaration = z.looseObject({ name: z.string().min(1) })
 /** `platform/assertion_issuers` checks the rest. */
 const assertionIssuerDeclaration = z.looseObject({ issuer: z.string().min(1) })
 
+/** `platform/authorization_details` checks the rest. */
+const detailTypeDeclaration = z.looseObject({ type: z.string().min(1) })
+
 /** An address, with a port where it is not 53. */
 const dnsServer = z
   .string()
@@ -463,6 +466,7 @@ const schema = z.strictObject({
   dev_pages: z.stringbool().or(z.boolean()).default(false),
   templates_dir: z.string().optional(),
   resources: z.array(resource).default([]),
+  authorization_details_types: z.array(detailTypeDeclaration).max(50).default([]),
   clients: z.array(clientDeclaration).default([]),
   brands: z.array(brandDeclaration).default([]),
   upstreams: z.array(upstreamDeclaration).default([]),
@@ -602,6 +606,8 @@ export interface Config {
   /** The path that people are led to when no client is: the account pages, or the front page without them. */
   readonly home: '/account' | '/'
   readonly resources: readonly ResourceDeclaration[]
+  /** What clients may ask people for in detail (RFC 9396), as declared. */
+  readonly detailTypes: Settings['authorization_details_types']
   readonly clients: readonly ClientDeclaration[]
   /** Shows every page and mail at /dev/pages, from fixtures. On a loopback issuer only. */
   readonly devPages: boolean
@@ -1087,6 +1093,7 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     modules: modulesOf(s),
     home: s.modules.account_pages ? '/account' : '/',
     resources: s.resources,
+    detailTypes: s.authorization_details_types,
     clients: s.clients,
     devPages: s.dev_pages,
     ...{ upstreams: s.upstreams, realms: s.realms, proofings: s.proofings, dnsServers: s.dns_servers },

@@ -1,4 +1,5 @@
 /** The engine with the rooms behind it, and what completes its answers. */
+import { detailTypesOf } from './admission.ts'
 import { trustedIssuers } from './byoi.ts'
 import { enrolmentPolicy } from './enrolment_policy.ts'
 import type { Fact } from './events.ts'
@@ -20,7 +21,7 @@ type Rooms = ReturnType<typeof createRooms>
 /** The middleware that answers for JWT access tokens at introspection. */
 export function introspectionOf(
   { config, clock, personal }: Foundation,
-  { keys, accounts, findClient, refusals }: Rooms,
+  { keys, accounts, consents, findClient, refusals }: Rooms,
 ) {
   return createJwtIntrospection({
     pairwise: createPairwise(personal),
@@ -30,6 +31,7 @@ export function introspectionOf(
     findClient,
     accountState: accounts.service.state,
     introspectionDenied: (ctx) => refusals.service.note(refusalOf(ctx, '', 'wrong_audience')),
+    ...{ detailTypes: detailTypesOf(config), findDetails: consents.service.liveDetails },
   })
 }
 
@@ -127,6 +129,7 @@ export async function createEngine(foundation: Foundation, rooms: Rooms, parts: 
     accountClaims: accounts.service.claims,
     verifiedOf: rooms.identifications.service.current,
     findConsent: consents.service.find,
+    ...{ detailTypes: detailTypesOf(config), findDetails: consents.service.liveDetails },
     linkClient: sessions.service.linkClient,
     grantRevoked: async (grantId, reason) => {
       await sessions.service.revokeGrant(grantId, reason)

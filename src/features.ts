@@ -2,7 +2,7 @@
  * The rooms, wired: each gets exactly the functions it asks for. Read it top-down: a room is made after those it uses, and
  * what is made later (the engine) is reached through a function.
  */
-import { admissionOf } from './admission.ts'
+import { admissionOf, detailTypesOf } from './admission.ts'
 import { createUpstreamRooms, leadingAway, trustedIssuers } from './byoi.ts'
 import { ConfigError } from './config.ts'
 import type { Feature } from './feature.ts'
@@ -62,7 +62,7 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   const keys = createKeys({ ...shared, invalidation, secretBox, verifySeconds })
   const consents = createConsents({
     ...shared,
-    repository: consentRepository(db),
+    ...{ repository: consentRepository(db, personal), detailTypes: detailTypesOf(config) },
     grantFor: (consent) => engine.grantFor(consent),
     accounts: { view: (accountId) => accounts.service.view(accountId) },
   })
@@ -183,7 +183,7 @@ function clientsOf(
     accountPages: config.modules.accountPages,
     scopes: SCOPES,
     locales: views.locales,
-    resources: config.resources,
+    ...{ resources: config.resources, detailTypes: detailTypesOf(config) },
     acrs: config.levels.map(({ acr }) => acr),
     abilities: { legacy: config.legacyProfile, mtls: config.mtls !== undefined },
     assertionIssuers: trustedIssuers(config),

@@ -3,6 +3,7 @@
  * command line asks it for services.
  */
 import type Router from '@koa/router'
+import { detailTypesOf } from './admission.ts'
 import { verifiedMetadata } from './byoi.ts'
 import { createConversation } from './conversation.ts'
 import { createEngine, globalRevocationOf, introspectionOf } from './engine.ts'
@@ -28,6 +29,7 @@ import { createEngineInteractions } from './oidc/interactions.ts'
 import { createEnginePages } from './oidc/pages.ts'
 import type { Engine } from './oidc/provider.ts'
 import { createAuditRetention } from './platform/audit_retention.ts'
+import { levelsOfDetails } from './platform/authorization_details.ts'
 import { createDeliveries } from './platform/deliveries.ts'
 import { createDispatcher } from './platform/dispatcher.ts'
 import { newId } from './platform/ids.ts'
@@ -65,7 +67,7 @@ export function createHouse(foundation: Foundation) {
   )
   const hints = createInteractionHints({ kv: keyValue, clock })
   const rooms = createRooms(foundation, interactions, current)
-  const levels = createLevels(config.levels, config.scopeLevels)
+  const levels = createLevels(config.levels, config.scopeLevels, levelsOfDetails(detailTypesOf(config)))
   const redeem = createRedeemCode(current, ACCOUNT_CLIENT_ID)
   const features = [
     ...rooms.all,

@@ -40,8 +40,11 @@ const SET_UP_MS = 300_000
 const LEVEL = 'acr:'
 const reaching = (acr: string) => `${LEVEL}${acr}`
 
-/** The table, weakest level first; `ofScopes` names the level that a scope demands. */
-export function createLevels(table: readonly Level[], ofScopes: { readonly [scope: string]: string } = {}) {
+/** The level that a name demands, of those that demand one. */
+type Demanded = { readonly [name: string]: string }
+
+/** The table, weakest level first; `ofScopes` and `ofDetails` name the level that a scope, and a type of details, demands. */
+export function createLevels(table: readonly Level[], ofScopes: Demanded = {}, ofDetails: Demanded = {}) {
   const indexOf = (acr: string | undefined) => table.findIndex((level) => level.acr === acr)
   /** A demanded level that has left the table demands the highest: nothing fails open. */
   const leastOf = (acr: string | undefined) => {
@@ -75,7 +78,11 @@ export function createLevels(table: readonly Level[], ofScopes: { readonly [scop
         [wished.length === 0 ? 0 : Math.min(...wished), 'request'],
         [leastOf(minimumAcr), 'client'],
         [
-          Math.max(0, ...scopes.map((scope) => leastOf(Object.hasOwn(ofScopes, scope) ? ofScopes[scope] : undefined))),
+          Math.max(
+            ...demandedBy(ofScopes, scopes).map(leastOf),
+            ...demandedBy(ofDetails, typesIn(params)).map(leastOf),
+            0,
+          ),
           'scope',
         ],
       ]
@@ -151,6 +158,15 @@ export function wishesOf({ acr_values: values, claims }: Params): Wishes {
   const acrs = named.filter((value) => typeof value === 'string')
   if (acrs.length > 0) return { acrs, essential: acr?.essential === true }
   return { acrs: typeof values === 'string' ? values.split(' ').filter(Boolean) : [], essential: false }
+}
+
+const demandedBy = (demanded: Demanded, names: readonly string[]) =>
+  names.filter((name) => Object.hasOwn(demanded, name)).map((name) => demanded[name])
+
+/** Types of the authorization details that a request asks for (RFC 9396 §2), which was validated before. */
+function typesIn({ authorization_details: details }: Params): string[] {
+  const parsed: unknown = typeof details === 'string' ? JSON.parse(details) : undefined
+  return Array.isArray(parsed) ? parsed.map((detail: { type?: unknown }) => String(detail.type)) : []
 }
 
 /** Whether what the demand asks for has been shown. */

@@ -21,6 +21,7 @@ import {
   RESPONSE_TYPES,
   SIGNING_ALGS,
 } from '../platform/client_protocol.ts'
+import { createRichRequests } from './authorization_details.ts'
 import { CLAIMS, SCOPES } from './claims.ts'
 import { assertClaims } from './claims_parameter.ts'
 import { isCompactJws } from './compact_jws.ts'
@@ -44,6 +45,8 @@ export interface ConfigurationDeps {
   readonly accountState: LevelDeps['accountState']
   readonly wantsSecondFactor: LevelDeps['wantsSecondFactor']
   readonly confinedTo: LevelDeps['confinedTo']
+  readonly detailTypes: LevelDeps['detailTypes']
+  readonly findDetails: LevelDeps['findDetails']
   /** Languages of the pages. */
   readonly locales: readonly string[]
   readonly adapter: (model: string) => Adapter
@@ -302,7 +305,8 @@ function features(deps: ConfigurationDeps) {
       allowedPolicy: createIntrospectionPolicy(deps.findClient, deps.introspectionDenied),
     },
     revocation: { enabled: true },
-    resourceIndicators: createResourceServers(deps.config),
+    resourceIndicators: createResourceServers(deps.config, deps.detailTypes),
+    richAuthorizationRequests: createRichRequests(deps),
     rpInitiatedLogout: {
       enabled: true,
       logoutSource: deps.renderLogout,

@@ -6,11 +6,12 @@
 import type { Context, Middleware, Next } from 'koa'
 import type { Client, errors, KoaContextWithOIDC } from 'oidc-provider'
 import type { AccountState } from './adapter/adapter.ts'
+import { createRichRequests, type DetailRules } from './authorization_details.ts'
 import { createIntrospectionPolicy, type IntrospectionDenied } from './introspection_policy.ts'
 import { accountOf, type OwnTokenDeps, readAccessToken } from './own_tokens.ts'
 import type { Pairwise } from './pairwise.ts'
 
-export interface JwtIntrospectionDeps extends OwnTokenDeps {
+export interface JwtIntrospectionDeps extends OwnTokenDeps, DetailRules {
   readonly findClient: (clientId: string) => Promise<object | undefined>
   readonly pairwise: Pick<Pairwise, 'accountOf'>
   readonly accountState: (accountId: string) => Promise<AccountState | undefined>
@@ -107,13 +108,26 @@ async function introspect(
   const clientId = claims?.client_id
   if (claims === undefined || typeof clientId !== 'string') return INACTIVE
   if (!(await allowed(ctx, asker, { clientId, aud: claims.aud }))) return INACTIVE
+  let details: object = {}
   // A machine's token is about the machine itself (RFC 9068 §2.2).
   if (claims.sub !== clientId) {
     const account = await accountOf(deps.pairwise, String(claims.sub), await ctx.oidc.provider.Client.find(clientId))
     if (account === undefined || (await deps.accountState(account))?.active !== true) return INACTIVE
+    details = await detailsTold(deps, ctx, { accountId: account, clientId, rar: claims.authorization_details })
   }
   const told = TOLD.flatMap((name) => (claims[name] === undefined ? [] : [[name, claims[name]] as const]))
-  return { active: true, ...Object.fromEntries(told), token_type: tokenType(claims.cnf) }
+  return { active: true, ...Object.fromEntries(told), ...details, token_type: tokenType(claims.cnf) }
+}
+
+/** RFC 9396 §9.2: a token that cannot be taken back still says no more than what counts now. */
+async function detailsTold(
+  rules: DetailRules,
+  ctx: KoaContextWithOIDC,
+  { rar, ...of }: { readonly accountId: string; readonly clientId: string; readonly rar: unknown },
+): Promise<object> {
+  if (!Array.isArray(rar)) return {}
+  const details = await createRichRequests(rules).authorizationDetailsForIntrospection(ctx, { ...of, rar })
+  return details.length === 0 ? {} : { authorization_details: details }
 }
 
 /** A token that is bound to a certificate is a Bearer token that needs more (RFC 8705 §3.2). */

@@ -3,6 +3,7 @@ import { errors, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provide
 import type { Config } from '../config.ts'
 import { type Levels, met, wishesOf } from '../interaction/levels.ts'
 import type { EnrolmentPolicy } from '../interaction/step.ts'
+import { type DetailRules, detailsToAsk } from './authorization_details.ts'
 import { claimsAsked, consentIn, verifiedIn } from './grants.ts'
 import { secondFactorOf } from './pages.ts'
 import { type Pairwise, sectorOf } from './pairwise.ts'
@@ -28,6 +29,8 @@ export function createPolicy(extra: readonly string[], deps: LevelDeps) {
   const consent = policy.get('consent')
   consent?.checks.remove('op_claims_missing')
   consent?.checks.add(claimsMissing())
+  consent?.checks.remove('rar_prompt')
+  consent?.checks.add(detailsMissing(deps))
   if (consent !== undefined) consent.details = (ctx) => ({ agreed: consentIn(ctx), verified: verifiedIn(ctx) })
   for (const name of extra) policy.add(new Prompt({ name, requestable: true }), 0)
   return policy
@@ -48,6 +51,13 @@ function claimsMissing() {
     'consent_required',
     (ctx) => (missing(ctx).length > 0 ? Check.REQUEST_PROMPT : Check.NO_NEED_TO_PROMPT),
     (ctx) => ({ missingOIDCClaims: missing(ctx) }),
+  )
+}
+
+/** As the engine's own, but by what was agreed to, and not by whether some page was answered. */
+function detailsMissing(rules: DetailRules) {
+  return new Check('rar_prompt', 'authorization_details were requested', 'consent_required', async (ctx) =>
+    (await detailsToAsk(ctx, rules)).length > 0 ? Check.REQUEST_PROMPT : Check.NO_NEED_TO_PROMPT,
   )
 }
 
@@ -88,7 +98,7 @@ function subjectOf(idToken: string): unknown {
   return (JSON.parse(Buffer.from(payload, 'base64url').toString()) as { sub?: unknown }).sub
 }
 
-export interface LevelDeps {
+export interface LevelDeps extends DetailRules {
   readonly levels: Levels
   readonly now: () => Date
   readonly pairwise: Pick<Pairwise, 'subjectOf'>

@@ -40,6 +40,7 @@ export function createProvider(given: OidcDeps): Provider {
     accountClaims: guard(given.accountClaims),
     findConsent: guard(given.findConsent),
     verifiedOf: guard(given.verifiedOf),
+    findDetails: guard(given.findDetails),
     interactionOpened: guard(given.interactionOpened),
     pairwise: { ...given.pairwise, subjectOf: guard(given.pairwise.subjectOf) },
     hit: guard(given.hit),

@@ -1,16 +1,25 @@
 /** Which resource servers a client may ask tokens for (RFC 8707) and in which form (RFC 9068). */
 import { type Client, errors, type KoaContextWithOIDC, type ResourceServer } from 'oidc-provider'
 import type { Config, ResourceDeclaration } from '../config.ts'
+import type { DetailType } from '../platform/authorization_details.ts'
+import { resourcesOfDetails } from './authorization_details.ts'
 
 /** `resourceIndicators` of the engine: only declared resources, only those the client is allowed, only its scopes. */
-export function createResourceServers(config: Pick<Config, 'resources' | 'tokens'>) {
+export function createResourceServers(
+  config: Pick<Config, 'resources' | 'tokens'>,
+  detailTypes: readonly DetailType[] = [],
+) {
   const declared = new Map(config.resources.map((resource) => [resource.identifier, resource]))
   return {
     enabled: true,
     // Without one, a person's token is for userinfo. A machine's would be for nobody and everybody: it gets the one resource
     // server that its client may use, and has to choose when there are several.
     defaultResource: ({ oidc }: KoaContextWithOIDC, client: Client) => {
-      if (!machineAsks(oidc)) return undefined as unknown as string
+      if (!machineAsks(oidc)) {
+        const { authorization_details: details } = (oidc.params ?? {}) as { authorization_details?: unknown }
+        const [first, ...more] = resourcesOfDetails(detailTypes, details) ?? []
+        return (more.length === 0 ? first : [first, ...more]) as string
+      }
       const [only, ...others] = (client.resources ?? []) as readonly string[]
       if (only === undefined || others.length > 0) {
         throw new errors.InvalidTarget(

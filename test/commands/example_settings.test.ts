@@ -7,6 +7,7 @@ import { parseDeclarations } from '../../src/features/clients/rules.ts'
 import { readProofings } from '../../src/features/proofings/schema.ts'
 import { readSettings } from '../../src/features/upstreams/schema.ts'
 import { SCOPES } from '../../src/oidc/claims.ts'
+import { readDetailTypes } from '../../src/platform/authorization_details.ts'
 import { createViews } from '../../src/platform/views.ts'
 
 const views = createViews({ viewsDir: 'views' })
@@ -37,12 +38,16 @@ describe('settings that people copy', () => {
     const { wanted, problems } = parseDeclarations(config.clients, {
       scopes: new Set([...SCOPES, ...config.resources.flatMap(({ scopes }) => scopes)]),
       resources: new Set(config.resources.map(({ identifier }) => identifier)),
+      detailTypes: new Set(config.detailTypes.map(({ type }) => type)),
       locales: new Set(['en', 'fi']),
       acrs: new Set(config.levels.map(({ acr }) => acr)),
       scopesOf: new Map(config.resources.map(({ identifier, scopes }) => [identifier, scopes])),
       ...{ legacy: config.legacyProfile, mtls: config.mtls !== undefined },
     })
     expect(problems).toEqual([])
+    const acrs = config.levels.map(({ acr }) => acr)
+    const resources = config.resources.map(({ identifier }) => identifier)
+    expect(readDetailTypes(config.detailTypes, { resources, acrs }).problems).toEqual([])
     expect(wanted.length).toBeGreaterThan(3)
     for (const { name, ...settings } of config.upstreams) {
       expect([name, readSettings(settings)]).toEqual([name, { settings: expect.anything() }])
@@ -60,6 +65,7 @@ describe('settings that people copy', () => {
     const {
       clients: _,
       resources: __,
+      detailTypes: _details,
       brands: _brands,
       upstreams: _upstreams,
       ...shown
@@ -67,6 +73,7 @@ describe('settings that people copy', () => {
     const {
       clients: ___,
       resources: ____,
+      detailTypes: __details,
       brands: _____,
       upstreams: ______,
       ...defaults

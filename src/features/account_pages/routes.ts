@@ -4,7 +4,7 @@ import type { Context } from 'koa'
 import { AppError } from '../../errors.ts'
 import type { Languages } from '../../http/language.ts'
 import type { ClientView } from '../../interaction/step.ts'
-import { agoIn, countryIn, dayIn } from '../../platform/locales.ts'
+import { agoIn, countryIn, dayIn, directionOf } from '../../platform/locales.ts'
 import { type AccountArea, requestOf } from '../account_area/types.ts'
 import type { SignedIn } from '../account_sign_in/types.ts'
 import { OWN_CLAIMS } from '../accounts/types.ts'
@@ -196,6 +196,10 @@ const clients: Routes = (router, { acts, clock, agentIdleDays }, { gate, show, d
     const rows = (await acts.clients(me.accountId)).map((row) => ({
       ...row,
       since: dayIn(locale, row.since),
+      details: row.details.map(({ text, locale: language, grantedAt, expiresAt }) => ({
+        ...{ text, language, direction: directionOf(language), day: dayIn(locale, grantedAt) },
+        until: expiresAt === undefined ? '' : dayIn(locale, expiresAt),
+      })),
       used: row.usedAt === undefined ? '' : agoIn(locale, row.usedAt, clock.now()),
       until: row.client.agent === undefined ? '' : dayIn(locale, new Date(row.client.agent.expiresAt)),
       action: `/account/clients/${encodeURIComponent(row.client.clientId)}/revoke`,

@@ -210,8 +210,9 @@ function clientActs({ sessions, consents, clients, agents, ownClientId }: Accoun
   return {
     /** Every client that may do something: agreed to, or holding a grant. */
     async clients(accountId: string): Promise<ClientRow[]> {
-      const [agreed, connected, uses] = await Promise.all([
+      const [agreed, details, connected, uses] = await Promise.all([
         consents.listByAccount(accountId),
+        consents.detailsByAccount(accountId),
         sessions.connectedClients(accountId),
         agents.lastUses(accountId),
       ])
@@ -227,6 +228,7 @@ function clientActs({ sessions, consents, clients, agents, ownClientId }: Accoun
         return {
           client,
           permissions: consents.permissionsOf(agreement),
+          details: details.filter((detail) => detail.clientId === clientId),
           offline: grant?.offline ?? false,
           since,
           usedAt,

@@ -5,7 +5,7 @@ import type { KeyValue } from '../../platform/key_value.ts'
 import type { Checked } from '../../platform/one_time_codes.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { OwnClaim } from '../accounts/types.ts'
-import type { Agreement, Consent, Permission } from '../consents/types.ts'
+import type { Agreement, Consent, Permission, StoredDetail } from '../consents/types.ts'
 import type { CodeRequest, CodeTarget } from '../email_codes/types.ts'
 import type { ReadEmail } from '../identifiers/types.ts'
 import type { Tell } from '../notices/types.ts'
@@ -78,6 +78,7 @@ export interface AccountPagesDeps {
   readonly consents: {
     listByAccount(accountId: string): Promise<Consent[]>
     permissionsOf(agreement: Agreement): Permission[]
+    detailsByAccount(accountId: string): Promise<StoredDetail[]>
   }
   readonly clients: { view(clientId: string): Promise<ClientView | undefined> }
   readonly agents: { lastUses(accountId: string): Promise<ReadonlyMap<string, Date>> }
@@ -93,6 +94,8 @@ export type SessionRow = SessionView & { readonly clients: readonly string[] }
 export interface ClientRow {
   readonly client: ClientView
   readonly permissions: readonly Permission[]
+  /** What was agreed to in detail, newest first. */
+  readonly details: readonly StoredDetail[]
   readonly offline: boolean
   readonly since: Date
   /** When an agent last acted; undefined for other clients, and for one that has not acted yet. */

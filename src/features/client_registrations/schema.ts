@@ -10,7 +10,15 @@ export type Members = { readonly [member: string]: unknown }
 const OURS: ReadonlySet<string> = new Set([
   ...['token_exchange', 'identity_assertions', 'assertion_issuers', 'may_act', 'agent'],
   ...['profile', 'first_party', 'unverified', 'brand', 'upstreams', 'verified_claims', 'registration_fields'],
-  ...['resources', 'resource_server_for', 'organization_id', 'cors_origins', 'require_pkce', 'require_dpop_nonce'],
+  ...[
+    'resources',
+    'authorization_details_types',
+    'resource_server_for',
+    'organization_id',
+    'cors_origins',
+    'require_pkce',
+    'require_dpop_nonce',
+  ],
   ...['minimum_acr', 'second_factor', 'second_factor_grace', 'default_locale', 'access_token_format'],
   ...['access_token_seconds', 'jwt_access_token_seconds'],
   ...['refresh_idle_seconds', 'refresh_absolute_seconds', 'refresh_grace_seconds'],

@@ -60,6 +60,8 @@ export type ClientsFeatureDeps = Pick<ClientsDeps, 'outbox' | 'invalidation' | '
   readonly assertionIssuers?: GrantTargets['assertionIssuers']
   /** Configured resource servers; their scopes are known too. */
   readonly resources: readonly { readonly identifier: string; readonly scopes: readonly string[] }[]
+  /** Types of authorization details that there are. */
+  readonly detailTypes?: readonly { readonly type: string }[]
 }
 
 /** How precise last uses are. */
@@ -97,6 +99,7 @@ export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
     known: {
       scopes: new Set([...scopes, ...resources.flatMap((resource) => resource.scopes)]),
       resources: new Set(resources.map((resource) => resource.identifier)),
+      detailTypes: new Set(deps.detailTypes?.map(({ type }) => type)),
       locales: new Set(locales),
       acrs: new Set(acrs),
       scopesOf: new Map(resources.map((resource) => [resource.identifier, resource.scopes])),

@@ -150,7 +150,7 @@ function isPublic(metadata: Metadata): boolean {
 /** What of its kind this provider knows; any other name would fail in the engine at the first request. */
 export type Known = Readonly<Record<'scopes' | 'resources' | 'locales' | 'acrs', ReadonlySet<string>>> &
   Abilities &
-  GrantTargets
+  GrantTargets & { readonly detailTypes?: ReadonlySet<string> | undefined }
 
 /** A secret given in a declaration: as long as a random one, since it is hashed without salt or stretching. */
 const secretSchema = z.string().regex(/^[\x21-\x7E]{32,200}$/)
@@ -208,6 +208,9 @@ function unknownNames(metadata: Metadata, known: Known): Problem[] {
     ...levels.map(
       ([field, acr]): Problem => [field, `${JSON.stringify(acr)} is none of ${[...known.acrs].join(', ')}`],
     ),
+    ...(metadata.authorization_details_types ?? [])
+      .filter((name) => known.detailTypes?.has(name) !== true)
+      .map((name): Problem => ['authorization_details_types', `${JSON.stringify(name)} is not a configured type`]),
     ...scopes.map((name): Problem => ['scope', `${JSON.stringify(name)} is not a scope of this provider`]),
     ...servers.map(
       ({ field, name }): Problem => [field, `${JSON.stringify(name)} is not a configured resource server`],

@@ -70,6 +70,8 @@ export const metadataSchema = z.strictObject({
   /** Resource servers it may ask tokens for (RFC 8707), and those it answers for: it may introspect tokens meant for them. */
   resources: unique(z.url(), 50),
   resource_server_for: unique(z.url(), 50).optional(),
+  /** What it may ask people for in detail (RFC 9396 §10); without, nothing. */
+  authorization_details_types: unique(z.string(), 50).optional(),
   /** The organization that a machine acts for: claim `org_id` of its own tokens. */
   organization_id: z.string().regex(CLIENT_ID, ID_PROBLEM).optional(),
   /** Requests that it may make as itself, and tokens that it may ask for (calendar, UTC); else the server's limits hold. */

@@ -142,7 +142,7 @@ export function switched(deps: Macs, clientId: string, disabled: boolean, actor:
 }
 
 /**
- * Drops scopes, resource servers and default levels that have left the configuration: the engine would refuse the whole
+ * Drops scopes, resource servers, types of details and default levels that have left the configuration: the engine would refuse the whole
  * client for one. A `minimum_acr` stays: of a level that is not there any more the highest one takes the place.
  * @returns undefined for a client that this server is no longer set up to serve
  */
@@ -152,10 +152,12 @@ export function limitTo<R extends { readonly metadata: ClientMetadata }>(record:
   const scopes = metadata.scope.split(' ').filter((name) => known.scopes.has(name))
   const resources = metadata.resources.filter((name) => known.resources.has(name))
   const acrs = metadata.default_acr_values?.filter((name) => known.acrs.has(name))
+  const details = metadata.authorization_details_types?.filter((name) => known.detailTypes?.has(name))
   const isSame =
     scopes.join(' ') === metadata.scope &&
     resources.length === metadata.resources.length &&
-    acrs?.length === metadata.default_acr_values?.length
+    acrs?.length === metadata.default_acr_values?.length &&
+    details?.length === metadata.authorization_details_types?.length
   if (isSame) return record
   // An empty scope would mean "unlimited" to the engine.
   const limited = {
@@ -163,6 +165,7 @@ export function limitTo<R extends { readonly metadata: ClientMetadata }>(record:
     scope: scopes.join(' ') || 'openid',
     resources,
     ...(acrs && { default_acr_values: acrs }),
+    ...(details && { authorization_details_types: details }),
   }
   return Object.freeze({ ...record, metadata: Object.freeze(limited) })
 }

@@ -5,7 +5,7 @@ import { permissionsIn, readVerifiedPermission, type VerifiedOffer } from '../..
 import type { Statement } from '../../platform/outbox.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { ConsentRepository } from './repository.ts'
-import type { Agreement, Consent, Permission, ResourceScopes } from './types.ts'
+import type { AgreedDetail, Agreement, Consent, Permission, ResourceScopes, StoredDetail } from './types.ts'
 
 export interface ConsentDeps {
   readonly repository: ConsentRepository
@@ -18,12 +18,25 @@ export interface ConsentDeps {
   ) => Promise<string>
 }
 
+/** What is agreed to on one page. */
+type Asked = Agreement & { readonly details?: readonly Omit<AgreedDetail, 'id'>[] }
+
+/** For the engine: the Grant, and the digests of what was agreed to in detail, for this request and no other. */
+export interface Allowed {
+  readonly grantId: string
+  readonly details?: readonly string[]
+}
+
 export type ConsentService = ReturnType<typeof createConsentService>
 
 export function createConsentService({ repository, outbox, clock, newId, grantFor }: ConsentDeps) {
   return {
     find: (accountId: string, clientId: string): Promise<Consent | undefined> => repository.find(accountId, clientId),
     listByAccount: (accountId: string): Promise<Consent[]> => repository.listByAccount(accountId),
+    /** Which of these details, by digest, an account has agreed to so that it counts now (RFC 9396). */
+    liveDetails: (accountId: string, clientId: string, digests: readonly string[]) =>
+      repository.liveDetails({ accountId, clientId, digests }, clock.now()),
+    detailsByAccount: (accountId: string): Promise<StoredDetail[]> => repository.listDetails(accountId, clock.now()),
     permissionsOf,
 
     /** Takes back the agreement. Revoking the grants made from it is `sessions.revokeClient`, which calls this. */
@@ -37,13 +50,22 @@ export function createConsentService({ repository, outbox, clock, newId, grantFo
      * Stores the agreement with its fact, then makes the engine's Grant from all that is agreed, or extends `grantId`.
      * In this order a crash leaves an agreement without a Grant, which `loadExistingGrant` mends; never the reverse.
      */
-    async allow(accountId: string, clientId: string, asked: Agreement, grantId?: string): Promise<{ grantId: string }> {
-      const data = { scopes: [...asked.scopes], claims: [...asked.claims], resources: { ...asked.resources } }
+    async allow(accountId: string, clientId: string, asked: Asked, grantId?: string): Promise<Allowed> {
+      const details = (asked.details ?? []).map((detail): AgreedDetail => ({ id: newId(), ...detail }))
+      const digests = details.map(({ digest }) => digest)
+      const data = {
+        ...{ scopes: [...asked.scopes], claims: [...asked.claims], resources: { ...asked.resources } },
+        ...(digests.length > 0 && { details: digests }),
+      }
       const facts = outbox.insert([{ type: 'consent.granted', accountId, clientId, data }])
-      const consent = await repository.grant(newId(), accountId, clientId, asked, clock.now(), facts)
+      const consent = await repository.grant(newId(), accountId, clientId, { ...asked, details }, clock.now(), facts)
       outbox.wake()
       const { scopes, claims, resources } = consent
-      return { grantId: await grantFor({ accountId, clientId, scopes, claims, resources, grantId }) }
+      const made = await grantFor({ accountId, clientId, scopes, claims, resources, grantId })
+      if (details.length === 0) return { grantId: made }
+      const ids = details.map(({ id }) => id)
+      await repository.bindDetails(ids, made)
+      return { grantId: made, details: digests }
     },
   }
 }

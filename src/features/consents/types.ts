@@ -1,4 +1,5 @@
 /** What other rooms may know of consents. */
+import type { Detail } from '../../platform/authorization_details.ts'
 
 /** Scopes of a resource server by its identifier (RFC 8707). */
 export type ResourceScopes = { readonly [resource: string]: readonly string[] }
@@ -11,6 +12,28 @@ export interface Agreement {
   readonly claims: readonly string[]
   readonly resources: ResourceScopes
 }
+
+/** What was agreed to in detail (RFC 9396): an object of the request, in the words that the page had. */
+export interface AgreedDetail {
+  readonly id: string
+  readonly type: string
+  readonly digest: string
+  readonly detail: Detail
+  readonly text: string
+  readonly locale: string
+  readonly expiresAt: Date | undefined
+}
+
+/** The same as it was stored. */
+export interface StoredDetail extends AgreedDetail {
+  readonly clientId: string
+  readonly grantId: string | undefined
+  readonly grantedAt: Date
+  readonly revokedAt: Date | undefined
+}
+
+/** What of it is sealed: the object and its words name people and accounts. */
+export const SEALED_DETAIL = { table: 'consent_details', key: 'id', column: 'sealed_detail' } as const
 
 /** The one live agreement of an account with a client. */
 export interface Consent extends Agreement {

@@ -101,6 +101,7 @@ describe('account pages', () => {
         { name: 'openid', isNew: false, resource: '' },
         { name: 'orders:read', isNew: false, resource: 'https://api.example' },
       ],
+      details: [],
       ...{ offline: true, since: new Date('2026-11-01T00:00:00.000Z') },
     },
   ]

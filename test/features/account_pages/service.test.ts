@@ -144,6 +144,7 @@ describe('acts of the account pages', () => {
             ...{ grantedAt: new Date('2026-10-01T00:00:00.000Z'), updatedAt: NOW },
           },
         ],
+        detailsByAccount: async () => [],
         permissionsOf: ({ scopes }) => scopes.map((name) => ({ name, isNew: true, resource: '' })),
       },
       clients: {

@@ -32,6 +32,7 @@ describe('metadata that was accepted is taken by the engine', () => {
       levels: DEFAULT_LEVELS,
       now: () => new Date(),
       locales: ['en'],
+      detailTypes: [],
       keys: [
         { kid: 'a', alg: 'ES256', privateJwk: key() },
         {

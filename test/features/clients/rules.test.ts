@@ -19,6 +19,16 @@ const problems = (given: object) => {
 }
 const jwk = { kty: 'EC', crv: 'P-256', x: 'a', y: 'b' }
 
+it('types of authorization details are those of the settings', () => {
+  const details = { ...known, detailTypes: new Set(['pay']) }
+  expect(parseMetadata({ ...web, authorization_details_types: ['pay'] }, details).ok).toBe(true)
+  const [refused, none] = [['pay', 'rob'], ['pay']].map((names, i) =>
+    parseMetadata({ ...web, authorization_details_types: names }, i === 0 ? details : known),
+  )
+  expect(refused).toEqual({ ok: false, problems: ['authorization_details_types: "rob" is not a configured type'] })
+  expect(none).toEqual({ ok: false, problems: ['authorization_details_types: "pay" is not a configured type'] })
+})
+
 describe('defaults of client metadata', () => {
   it('demands PKCE, a secret and consent of a client that says nothing', () => {
     const parsed = parse({})

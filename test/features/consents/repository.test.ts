@@ -22,7 +22,7 @@ describe.each(['embedded', 'postgres'] as const)('consent repository on %s', (ki
 
   beforeAll(async () => {
     database = await freshDatabase(kind)
-    consents = consentRepository(database.db)
+    consents = consentRepository(database.db, testPersonal)
     const rows = ['a', 'b', 'c', 'd'].map((id) => ({
       id,
       ...accountColumns(id, `${id}@example.com`),
@@ -97,6 +97,46 @@ describe.each(['embedded', 'postgres'] as const)('consent repository on %s', (ki
     expect(await consents.find('c', 'web')).toBeUndefined()
     expect((await grant('c', 'web', { scopes: ['openid'] }, LATER)).scopes).toEqual(['openid'])
     expect(await consents.find('d', 'web')).toBeUndefined()
+  })
+
+  it('keeps details sealed, with their fact, until they are over or taken back', async () => {
+    const FAR = new Date('2026-12-01T12:00:00.000Z')
+    const detail = (id: string, expiresAt?: Date) => ({
+      ...{ id, type: 'pay', digest: `digest-${id}`, detail: { type: 'pay', amount: '1' }, text: 'Pay 1 to Ann' },
+      ...{ locale: 'en', expiresAt },
+    })
+    const live = (accountId: string, now: Date, digests = ['digest-x', 'digest-y']) =>
+      consents.liveDetails({ accountId, clientId: 'pay', digests }, now)
+    const statements: string[] = []
+    const listen = (query: { sql: string }) => statements.push(query.sql)
+    const added = { scopes: ['openid'], claims: [], resources: {}, details: [detail('x'), detail('y', LATER)] }
+    database.db.on('query', listen)
+    const facts = outbox.insert([{ type: 'consent.granted', accountId: 'a', clientId: 'pay' }])
+    await consents.grant('id-pay', 'a', 'pay', added, NOW, facts)
+    database.db.removeListener('query', listen)
+    expect(statements).toHaveLength(1)
+    await consents.bindDetails(['x', 'y'], 'grant-1')
+    const rows = await database.db('consent_details').where({ client_id: 'pay' })
+    expect(JSON.stringify(rows)).not.toContain('Ann')
+    const both = [
+      { digest: 'digest-x', expiresAt: undefined },
+      { digest: 'digest-y', expiresAt: LATER },
+    ]
+    expect(await live('a', NOW)).toEqual(expect.arrayContaining(both))
+    expect(await live('a', LATER)).toEqual([both[0]])
+    expect(await live('b', NOW)).toEqual([])
+    expect(await live('a', NOW, ['digest-z'])).toEqual([])
+    expect(await consents.listDetails('a', NOW)).toEqual([
+      { ...detail('x'), clientId: 'pay', grantId: 'grant-1', grantedAt: NOW, revokedAt: undefined },
+      { ...detail('y', LATER), clientId: 'pay', grantId: 'grant-1', grantedAt: NOW, revokedAt: undefined },
+    ])
+    await database.transaction((tx) => consents.revoke('a', 'pay', FAR, tx))
+    expect(await live('a', NOW)).toEqual([])
+    expect(await database.db('consent_details').where({ client_id: 'pay', revoked_at: FAR })).toHaveLength(2)
+    const again = outbox.insert([{ type: 'consent.granted', accountId: 'a', clientId: 'pay' }])
+    await consents.grant('id-pay-2', 'a', 'pay', { ...added, details: [detail('z')] }, NOW, again)
+    await database.transaction((tx) => consents.revokeAll('pay', FAR, tx))
+    expect(await consents.listDetails('a', NOW)).toEqual([])
   })
 
   it('lists the live consents of one account', async () => {

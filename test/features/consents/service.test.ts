@@ -5,7 +5,13 @@ import { askedBy, createConsentService, permissionsOf } from '../../../src/featu
 import { createConsentStep } from '../../../src/features/consents/step.ts'
 import type { Agreement, Consent } from '../../../src/features/consents/types.ts'
 import type { FlowState, RequestFacts } from '../../../src/interaction/step.ts'
+import { detailDigest, readDetailTypes } from '../../../src/platform/authorization_details.ts'
+import { ACCOUNTS, asking, BALANCES, DETAIL_TYPES, PAYMENT, PAYMENTS } from '../../support/details.ts'
 
+const { types: detailTypes } = readDetailTypes(DETAIL_TYPES, {
+  resources: [PAYMENTS, ACCOUNTS],
+  acrs: ['urn:genkan:acr:mfa'],
+})
 const NOW = new Date('2026-11-01T12:00:00.000Z')
 const REQUEST: RequestFacts = { ip: '192.0.2.1', userAgent: 'Test/1', locale: 'en', requestId: 'r' }
 
@@ -99,6 +105,7 @@ describe('step consent', () => {
         log.push(['stored', accountId, clientId, added])
         return consentOf({ ...added, scopes: [...new Set([...(before?.scopes ?? []), ...added.scopes])] })
       },
+      bindDetails: async (ids: readonly string[], grantId: string) => log.push(['bound', ids, grantId]),
     } as unknown as ConsentRepository
     const service = createConsentService({
       repository,
@@ -117,8 +124,46 @@ describe('step consent', () => {
       },
     })
     const accounts = { view: async () => ({ email: 'ann@example.com', active: true }) }
-    return { step: createConsentStep({ consents: service, accounts }), log, facts }
+    return { step: createConsentStep({ consents: service, accounts, detailTypes }), log, facts }
   }
+
+  it('agrees to details in the words of the page, and says their digests to the engine and the ledger', async () => {
+    const { step, log, facts } = build()
+    const state = stateOf({ params: asking(PAYMENT, BALANCES), now: NOW.getTime() })
+    const { shown, details } = (await step.show(state, REQUEST)) as { shown: string; details: { until: string }[] }
+    expect(details.map(({ until }) => until)).toEqual(['', 'January 30, 2027'])
+    expect(await step.submit({ action: 'allow' }, state, REQUEST)).toEqual({ ok: false, code: 'consent_changed' })
+    expect([log, facts]).toEqual([[], []])
+    const digests = [PAYMENT, BALANCES].map(detailDigest)
+    expect(await step.submit({ action: 'allow', shown }, state, REQUEST)).toEqual({
+      ok: true,
+      finish: { consent: { grantId: 'grant-1', details: digests } },
+    })
+    expect(log[0]).toMatchObject([
+      'stored',
+      'ann',
+      'web',
+      {
+        details: [
+          { digest: digests[0], detail: PAYMENT, expiresAt: undefined, locale: 'en' },
+          { digest: digests[1], detail: BALANCES, expiresAt: new Date('2027-01-30T12:00:00.000Z') },
+        ],
+      },
+    ])
+    expect(log.at(-1)).toEqual(['bound', ['id', 'id'], 'grant-1'])
+    expect(facts).toMatchObject([{ type: 'consent.granted', data: { details: digests } }])
+  })
+
+  it('grants nothing that the settings have no words for any more', async () => {
+    const { step, log } = build()
+    const state = stateOf({ params: asking(PAYMENT, { type: 'gone' }) })
+    const { shown } = (await step.show(state, REQUEST)) as { shown: string }
+    expect(await step.submit({ action: 'allow', shown }, state, REQUEST)).toEqual({
+      ok: false,
+      code: 'consent_changed',
+    })
+    expect(log).toEqual([])
+  })
 
   it('is needed for the prompt consent only', () => {
     const { step } = build()
@@ -150,7 +195,7 @@ describe('step consent', () => {
     })
     const asked = { scopes: ['openid', 'email'], claims: [], resources: { 'https://api.example': ['read'] } }
     expect(log).toEqual([
-      ['stored', 'ann', 'web', asked],
+      ['stored', 'ann', 'web', { ...asked, details: [] }],
       [
         'grant',
         { ...asked, accountId: 'ann', clientId: 'web', scopes: ['phone', 'openid', 'email'], grantId: undefined },
@@ -172,7 +217,7 @@ describe('step consent', () => {
       ],
     })
     await step.submit({ action: 'allow' }, state, REQUEST)
-    expect(log[0]).toEqual(['stored', 'ann', 'web', { ...agreed, scopes: ['openid', 'email'] }])
+    expect(log[0]).toEqual(['stored', 'ann', 'web', { ...agreed, scopes: ['openid', 'email'], details: [] }])
     const none = stateOf({ prompt: { ...state.prompt, details: { ...details, agreed: null } } })
     expect(await step.show(none, REQUEST)).toMatchObject({ hadConsent: false })
   })
