@@ -168,7 +168,7 @@ describe(sampleTitle('A97: no payload runs in any variable of a page'), () => {
         [...SCRIPT_PAYLOADS.entries()].map(([index, payload]) => ({ ...mail, index, payload })),
       )
       for (const { template, state, values, index, payload } of sample(every)) {
-        const context = { ...(poisoned(values, payload) as object), event: values.event }
+        const context = { ...(poisoned(values, payload) as object), event: values.event, kind: values.kind }
         const { html, subject } = views.mail(template, 'en', context, { ...PLAIN_BRAND, name: payload('brand.name') })
         await load(html, undefined)
         expect({ state, index, ran, dialogs }).toEqual({ state, index, ran: [], dialogs: [] })

@@ -29,7 +29,7 @@ beforeAll(async () => {
     // The same provider without any levels, and as one that cannot let people show it again.
     others: [
       { name: 'plain', trusted_domains: ['acme.example'] },
-      { name: 'lasting', trusted_domains: ['acme.example'], proves_freshness: false },
+      { name: 'unfresh', trusted_domains: ['acme.example'], proves_freshness: false },
     ],
     settings: {
       scope_levels: { 'orders:write': MFA },
@@ -204,11 +204,11 @@ describe('whoever must show it again', () => {
     ['max_age', { max_age: '3600' }],
   ])('by %s finds no button of a provider that cannot let them', async (_, parameters) => {
     const browser = room.person()
-    expect(providersOn(await room.target.open(browser))).toEqual(['acme', 'plain', 'lasting'])
+    expect(providersOn(await room.target.open(browser))).toEqual(['acme', 'plain', 'unfresh'])
     const page = await room.target.open(browser, parameters)
     expect(providersOn(page)).toEqual(['acme', 'plain'])
     const form = page.forms.findIndex(({ fields }) => fields.some(({ value }) => value === 'plain'))
-    const forged = await browser.submit(page, { provider: 'lasting' }, { form })
+    const forged = await browser.submit(page, { provider: 'unfresh' }, { form })
     expect([forged.status, stepOf(forged)]).toEqual([400, 'upstream'])
   })
 
@@ -226,9 +226,9 @@ describe('whoever must show it again', () => {
     const browser = room.person()
     const member = await room.target.signUp('linker@acme.example')
     const page = await openAccount(room.target, browser, '/account/identities', { email: member.email, clock })
-    expect(providersOn(page)).toContain('lasting')
+    expect(providersOn(page)).toContain('unfresh')
     await room.fake.tell({ account: 'linker', claims: {} })
-    const linked = await room.through(browser, page, 'lasting')
+    const linked = await room.through(browser, page, 'unfresh')
     expect([linked.status, linked.url]).toEqual([200, expect.stringContaining('/account/identities')])
     expect((await asked())?.max_age).toBeUndefined()
     await clock.later(600)
