@@ -458,6 +458,7 @@ const schema = z.strictObject({
     })
     .prefault({}),
   dev_pages: z.stringbool().or(z.boolean()).default(false),
+  conformance: z.strictObject({ ciba_hook: z.boolean().default(false) }).prefault({}),
   templates_dir: z.string().optional(),
   resources: z.array(resource).default([]),
   clients: z.array(clientDeclaration).default([]),
@@ -596,6 +597,8 @@ export interface Config {
   readonly clients: readonly ClientDeclaration[]
   /** Shows every page and mail at /dev/pages, from fixtures. On a loopback issuer only. */
   readonly devPages: boolean
+  /** What only the conformance suite may do: answer what clients ask of people. On a loopback issuer, or with CONFORMANCE=1. */
+  readonly conformance: { readonly cibaHook: boolean }
   /** Their files by absolute path. */
   readonly brands: readonly BrandDeclaration[]
   readonly upstreams: readonly UpstreamDeclaration[]
@@ -726,7 +729,7 @@ const VARIABLES: { readonly [name: string]: string } = {
   GENKAN_TEMPLATES_DIR: 'templates_dir',
 }
 /** Read by this file or by the command line, but not settings of the schema. */
-const OTHER_VARIABLES = ['GENKAN_CONFIG', 'GENKAN_EMBEDDED', 'NODE_ENV']
+const OTHER_VARIABLES = ['GENKAN_CONFIG', 'GENKAN_EMBEDDED', 'NODE_ENV', 'CONFORMANCE']
 
 /**
  * Reads, checks and freezes the configuration. `file` stands in front of GENKAN_CONFIG.
@@ -872,6 +875,12 @@ function crossChecks(settings: Settings, env: Environment): string[] {
   }
   if (settings.dev_pages && !LOOPBACK.has(new URL(settings.issuer).hostname)) {
     problems.push('GENKAN_DEV_PAGES: is for a loopback issuer only')
+  }
+  const isLoopback = LOOPBACK.has(new URL(settings.issuer).hostname)
+  if (settings.conformance.ciba_hook && !isLoopback && env.CONFORMANCE !== '1') {
+    problems.push(
+      'conformance.ciba_hook: answers in the place of people: for a loopback issuer, or with CONFORMANCE=1 in the environment',
+    )
   }
   if (settings.mtls !== undefined && settings.trusted_proxies.length === 0) {
     problems.push('mtls: needs trusted_proxies; anybody else could put a certificate into the header')
@@ -1080,6 +1089,7 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     resources: s.resources,
     clients: s.clients,
     devPages: s.dev_pages,
+    conformance: { cibaHook: s.conformance.ciba_hook },
     ...{ upstreams: s.upstreams, realms: s.realms, proofings: s.proofings, dnsServers: s.dns_servers },
     assertionIssuers: s.assertion_issuers,
     clientRegistration: registrationOf(s),

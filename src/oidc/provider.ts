@@ -33,12 +33,14 @@ export function createProvider(given: OidcDeps): Provider {
     findConsent: guard(given.findConsent),
     verifiedOf: guard(given.verifiedOf),
     interactionOpened: guard(given.interactionOpened),
-    pairwise: { ...given.pairwise, subjectOf: guard(given.pairwise.subjectOf) },
+    pairwise: { subjectOf: guard(given.pairwise.subjectOf), accountOf: guard(given.pairwise.accountOf) },
     deviceChanged: guard(given.deviceChanged),
     publicKeys: guard(given.publicKeys),
     signInOf: guard(given.signInOf),
     personOf: guard(given.personOf),
     state: guard(given.state),
+    accountNamed: guard(given.accountNamed),
+    backchannelAsked: guard(given.backchannelAsked),
   }
   const { config, clock } = deps
   const now = () => clock.now()

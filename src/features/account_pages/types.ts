@@ -80,6 +80,7 @@ export interface AccountPagesDeps {
     permissionsOf(agreement: Agreement): Permission[]
   }
   readonly clients: { view(clientId: string): Promise<ClientView | undefined> }
+  readonly approvals: { countOpen(accountId: string): Promise<number> }
   readonly agents: { lastUses(accountId: string): Promise<ReadonlyMap<string, Date>> }
 }
 
