@@ -38,6 +38,7 @@ export function approvalsOf(
     linkClient: sessions.service.linkClient,
     answer: (answer) => answerRequest(provider(), levels, answer),
     deliverPing: (clientId, authReqId) => deliverPing(provider(), clientId, authReqId),
+    limits: { ...config.approvals, windowSeconds: config.limits.windowSeconds },
     hook: config.conformance.cibaHook,
   })
 }

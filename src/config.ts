@@ -433,6 +433,12 @@ const schema = z.strictObject({
   sms: sms.optional(),
   captcha: captcha.optional(),
   agents: z.strictObject({ idle_days: days(90) }).prefault({}),
+  approvals: z
+    .strictObject({
+      open_per_account: z.coerce.number().int().positive().default(3),
+      requests_per_client: z.coerce.number().int().positive().default(6),
+    })
+    .prefault({}),
   retention: z
     .strictObject({
       ip_days: z.coerce.number().int().positive().default(30),
@@ -582,6 +588,8 @@ export interface Config {
   readonly captcha: Captcha | undefined
   /** Days after which a right that an agent does not use is taken back. */
   readonly agents: { readonly idleDays: number }
+  /** What waits for an account's answer at once, and how often a client reaches one account in a window of the limits. */
+  readonly approvals: { readonly openPerAccount: number; readonly requestsPerClient: number }
   readonly retention: {
     readonly ipDays: number
     readonly pendingAccountDays: number
@@ -1083,13 +1091,13 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     sms: smsOf(s, env),
     captcha: s.captcha === undefined ? undefined : captchaOf(s.captcha),
     agents: { idleDays: s.agents.idle_days },
+    ...backchannelOf(s),
     retention: retentionOf(s),
     modules: modulesOf(s),
     home: s.modules.account_pages ? '/account' : '/',
     resources: s.resources,
     clients: s.clients,
     devPages: s.dev_pages,
-    conformance: { cibaHook: s.conformance.ciba_hook },
     ...{ upstreams: s.upstreams, realms: s.realms, proofings: s.proofings, dnsServers: s.dns_servers },
     assertionIssuers: s.assertion_issuers,
     clientRegistration: registrationOf(s),
@@ -1097,6 +1105,11 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     brands: s.brands.map((brand) => withAbsoluteFiles(brand, dirname(settingsPath(env) ?? '.'))),
     templatesDir: s.templates_dir === undefined ? undefined : resolve(s.templates_dir),
   }
+}
+
+function backchannelOf({ approvals, conformance }: Settings): Pick<Config, 'approvals' | 'conformance'> {
+  const { open_per_account: openPerAccount, requests_per_client: requestsPerClient } = approvals
+  return { approvals: { openPerAccount, requestsPerClient }, conformance: { cibaHook: conformance.ciba_hook } }
 }
 
 function modulesOf({ modules }: Settings): Config['modules'] {

@@ -20,6 +20,12 @@ export interface ApprovalDeps {
   readonly clock: { now(): Date }
   readonly newId: () => string
   readonly kv: Pick<KeyValue, 'hit' | 'add' | 'delete'>
+  /** Whoever is asked again and again says yes in the end, to have peace. */
+  readonly limits: {
+    readonly openPerAccount: number
+    readonly requestsPerClient: number
+    readonly windowSeconds: number
+  }
   readonly warn: (error: unknown, message: string) => void
   readonly issuer: string
   /** The language of mails to accounts that have chosen none. */
@@ -46,10 +52,6 @@ export interface ApprovalDeps {
 
 export type ApprovalService = ReturnType<typeof createApprovalService>
 
-/** Whoever is asked again and again says yes in the end, to have peace. */
-const OPEN_AT_ONCE = 3
-const ASKED_IN_WINDOW = 6
-const WINDOW_SECONDS = 600
 /** Longer than the engine needs to be told. */
 const TELLING_SECONDS = 15
 
@@ -119,16 +121,20 @@ function decider(deps: ApprovalDeps, tell: (id: string) => Promise<void>) {
 }
 
 async function ask(deps: ApprovalDeps, asked: Asked): Promise<void> {
-  const { repository, outbox, clock, newId } = deps
+  const { repository, outbox, clock, newId, limits } = deps
   const account = await deps.accounts.view(asked.accountId)
   const isAskable = account?.active === true && account.emailVerified && !(await deps.isClosed(account))
   const { allowed } = await deps.kv.hit([
-    { key: `approvals:${asked.clientId}:${asked.accountId}`, limit: ASKED_IN_WINDOW, windowSeconds: WINDOW_SECONDS },
+    {
+      key: `approvals:${asked.clientId}:${asked.accountId}`,
+      limit: limits.requestsPerClient,
+      windowSeconds: limits.windowSeconds,
+    },
   ])
   await deps.transaction(async (tx) => {
     const now = clock.now()
     const isThere = await repository.lockAccount(asked.accountId, tx)
-    const hasRoom = (await repository.countOpen(asked.accountId, now, tx)) < OPEN_AT_ONCE
+    const hasRoom = (await repository.countOpen(asked.accountId, now, tx)) < limits.openPerAccount
     const reached = isThere && isAskable && allowed && hasRoom ? account : undefined
     const id = newId()
     await repository.insert({ ...asked, id, accountId: reached?.accountId, askedAt: now }, tx)

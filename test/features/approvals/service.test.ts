@@ -60,6 +60,7 @@ describe.each(['embedded', 'postgres'] as const)('approvals on %s', (kind) => {
       },
       warn: (_error, message) => void told.push(message),
       ...{ issuer: 'https://id.example', locale: 'en' },
+      limits: { openPerAccount: 3, requestsPerClient: 6, windowSeconds: 600 },
       notices: { tell: async (event, { email }) => void told.push(`${event} ${email}`) },
       accounts: { view: async (id) => accounts.get(id) },
       isClosed: async () => isClosed,
