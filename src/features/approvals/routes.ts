@@ -51,7 +51,7 @@ export function createApprovalRouter({ approvals, area, amrOf, clock }: Approval
     const me = await gate.enterFresh(ctx, `${PAGE}/${id}`)
     if (me === undefined) return
     const context = await page(me, id, requestOf(ctx).locale)
-    if (context === undefined) return fail(ctx, me, 'approvals/gone', { code: 'approval_gone', status: 404 }, {})
+    if (context === undefined) return show(ctx, me, 'approvals/gone', {}, 404)
     ctx.state.brand = context.client.brand
     show(ctx, me, 'approvals/approval', context)
   })
@@ -67,7 +67,7 @@ export function createApprovalRouter({ approvals, area, amrOf, clock }: Approval
     const decided = await approvals.decide(id, await byOf(me), decision, answer === 'unexpected')
     if (decided === 'done') return done(ctx, PAGE, decision === 'granted' ? 'approval_granted' : 'approval_denied')
     const context = decided === 'level' ? await page(me, id, requestOf(ctx).locale) : undefined
-    if (context === undefined) return fail(ctx, me, 'approvals/gone', { code: 'approval_gone', status: 409 }, {})
+    if (context === undefined) return show(ctx, me, 'approvals/gone', {}, 409)
     ctx.state.brand = context.client.brand
     fail(ctx, me, 'approvals/approval', { code: 'approval_level', status: 403 }, context)
   })
