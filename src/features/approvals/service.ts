@@ -53,7 +53,7 @@ export interface ApprovalDeps {
 export type ApprovalService = ReturnType<typeof createApprovalService>
 
 /** Longer than the engine needs to be told. */
-const TELLING_SECONDS = 15
+const TELLING_SECONDS = 60
 
 export function createApprovalService(deps: ApprovalDeps) {
   const { repository, clock } = deps
