@@ -1,12 +1,12 @@
 /** Clients that ask for people who are elsewhere (CIBA Core 1.0), and what these do with the question. */
 import type { Browser, Page } from './browser.ts'
-import { PASSWORD, SECRET } from './journeys.ts'
+import { API, PASSWORD, SECRET } from './journeys.ts'
 import type { Person } from './people.ts'
 import { basic, type Fields, postForm, type TokenAnswer } from './token_requests.ts'
 
 export const CIBA = 'urn:openid:params:grant-type:ciba'
 
-/** `till` polls, and `other-till` does, too; `mfa-till` wants two factors. */
+/** All poll; `mfa-till` wants two factors, `warehouse` a token for the API. */
 export const CIBA_CLIENTS = [
   {
     ...{ client_id: 'till', client_name: 'Harbour till', client_secret: SECRET },
@@ -19,6 +19,10 @@ export const CIBA_CLIENTS = [
   {
     ...{ client_id: 'mfa-till', client_name: 'Strict till', client_secret: SECRET },
     ...{ grant_types: [CIBA], scope: 'openid', minimum_acr: 'urn:genkan:acr:mfa' },
+  },
+  {
+    ...{ client_id: 'warehouse', client_name: 'Warehouse', client_secret: SECRET },
+    ...{ grant_types: [CIBA], scope: 'openid orders:read', resources: [API] },
   },
 ] as const
 

@@ -5,7 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { allowLatest, answer, CIBA, CIBA_CLIENTS, openLatest, till, waiting } from '../../support/approvals.ts'
-import { SETTINGS } from '../../support/journeys.ts'
+import { API, SETTINGS } from '../../support/journeys.ts'
 import { mailFolder, type SmtpMailbox, startMailbox } from '../../support/mailbox.ts'
 import { newPerson, type Person } from '../../support/people.ts'
 import { sampleKinds } from '../../support/sample.ts'
@@ -165,6 +165,27 @@ describe.each(sampleKinds(['embedded', 'postgres and redis'] as const, import.me
       const id = await shop.ask({ id_token_hint: hint })
       expect((await allowLatest(ann, origin)).text).toContain('You have allowed it')
       expect(payloadOf(tokensOf(await shop.poll(id)).id).sub).toBe(payloadOf(hint).sub)
+    })
+
+    it('a token for a resource server says what was allowed, and how the person had signed in (RFC 8707, RFC 9068)', async () => {
+      const ann = await somebody()
+      const warehouse = till(origin, 'warehouse')
+      const id = await warehouse.ask({ login_hint: ann.email, scope: 'openid orders:read', resource: API })
+      const page = await openLatest(ann, origin)
+      expect(page.text).toContain('orders:read')
+      expect(page.text).toContain(API)
+      await answer(ann.browser, page, 'allow')
+      expect(payloadOf(tokensOf(await warehouse.poll(id)).access)).toMatchObject({
+        ...{ aud: API, client_id: 'warehouse', scope: 'orders:read', amr: ['pwd'] },
+        ...{ acr: expect.any(String), auth_time: expect.any(Number) },
+      })
+    })
+
+    it('of the levels that the request wishes for, the answer names the first that was reached', async () => {
+      const ann = await somebody()
+      const acrs = 'urn:genkan:acr:mfa urn:genkan:acr:basic'
+      const id = await answered(ann, 'allow', { acr_values: acrs })
+      expect(payloadOf(tokensOf(await shop.poll(id)).id).acr).toBe('urn:genkan:acr:basic')
     })
 
     it('the answer is fetched once, also by twenty at the same moment, and then its tokens are dead', async () => {
