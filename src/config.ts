@@ -439,6 +439,12 @@ const schema = z.strictObject({
   sms: sms.optional(),
   captcha: captcha.optional(),
   agents: z.strictObject({ idle_days: days(90) }).prefault({}),
+  approvals: z
+    .strictObject({
+      open_per_account: z.coerce.number().int().positive().default(3),
+      requests_per_client: z.coerce.number().int().positive().default(6),
+    })
+    .prefault({}),
   retention: z
     .strictObject({
       ip_days: z.coerce.number().int().positive().default(30),
@@ -464,6 +470,7 @@ const schema = z.strictObject({
     })
     .prefault({}),
   dev_pages: z.stringbool().or(z.boolean()).default(false),
+  conformance: z.strictObject({ ciba_hook: z.boolean().default(false) }).prefault({}),
   templates_dir: z.string().optional(),
   resources: z.array(resource).default([]),
   authorization_details_types: z.array(detailTypeDeclaration).max(50).default([]),
@@ -594,6 +601,8 @@ export interface Config {
   readonly captcha: Captcha | undefined
   /** Days after which a right that an agent does not use is taken back. */
   readonly agents: { readonly idleDays: number }
+  /** What waits for an account's answer at once, and how often a client reaches one account in a window of the limits. */
+  readonly approvals: { readonly openPerAccount: number; readonly requestsPerClient: number }
   readonly retention: {
     readonly ipDays: number
     readonly pendingAccountDays: number
@@ -611,6 +620,8 @@ export interface Config {
   readonly clients: readonly ClientDeclaration[]
   /** Shows every page and mail at /dev/pages, from fixtures. On a loopback issuer only. */
   readonly devPages: boolean
+  /** What only the conformance suite may do: answer what clients ask of people. On a loopback issuer, or with CONFORMANCE=1. */
+  readonly conformance: { readonly cibaHook: boolean }
   /** Their files by absolute path. */
   readonly brands: readonly BrandDeclaration[]
   readonly upstreams: readonly UpstreamDeclaration[]
@@ -741,7 +752,7 @@ const VARIABLES: { readonly [name: string]: string } = {
   GENKAN_TEMPLATES_DIR: 'templates_dir',
 }
 /** Read by this file or by the command line, but not settings of the schema. */
-const OTHER_VARIABLES = ['GENKAN_CONFIG', 'GENKAN_EMBEDDED', 'NODE_ENV']
+const OTHER_VARIABLES = ['GENKAN_CONFIG', 'GENKAN_EMBEDDED', 'NODE_ENV', 'CONFORMANCE']
 
 /**
  * Reads, checks and freezes the configuration. `file` stands in front of GENKAN_CONFIG.
@@ -887,6 +898,12 @@ function crossChecks(settings: Settings, env: Environment): string[] {
   }
   if (settings.dev_pages && !LOOPBACK.has(new URL(settings.issuer).hostname)) {
     problems.push('GENKAN_DEV_PAGES: is for a loopback issuer only')
+  }
+  const isLoopback = LOOPBACK.has(new URL(settings.issuer).hostname)
+  if (settings.conformance.ciba_hook && !isLoopback && env.CONFORMANCE !== '1') {
+    problems.push(
+      'conformance.ciba_hook: answers in the place of people: for a loopback issuer, or with CONFORMANCE=1 in the environment',
+    )
   }
   if (settings.mtls !== undefined && settings.trusted_proxies.length === 0) {
     problems.push('mtls: needs trusted_proxies; anybody else could put a certificate into the header')
@@ -1089,6 +1106,7 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     sms: smsOf(s, env),
     captcha: s.captcha === undefined ? undefined : captchaOf(s.captcha),
     agents: { idleDays: s.agents.idle_days },
+    ...backchannelOf(s),
     retention: retentionOf(s),
     modules: modulesOf(s),
     home: s.modules.account_pages ? '/account' : '/',
@@ -1103,6 +1121,11 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     brands: s.brands.map((brand) => withAbsoluteFiles(brand, dirname(settingsPath(env) ?? '.'))),
     templatesDir: s.templates_dir === undefined ? undefined : resolve(s.templates_dir),
   }
+}
+
+function backchannelOf({ approvals, conformance }: Settings): Pick<Config, 'approvals' | 'conformance'> {
+  const { open_per_account: openPerAccount, requests_per_client: requestsPerClient } = approvals
+  return { approvals: { openPerAccount, requestsPerClient }, conformance: { cibaHook: conformance.ciba_hook } }
 }
 
 function modulesOf({ modules }: Settings): Config['modules'] {

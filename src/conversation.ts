@@ -7,6 +7,7 @@ import type { AccountArea, SecurityRow } from './features/account_area/types.ts'
 import { createAccountPages } from './features/account_pages/index.ts'
 import { createAccountSignIn } from './features/account_sign_in/index.ts'
 import type { SignedIn } from './features/account_sign_in/types.ts'
+import { createApprovalPages } from './features/approvals/index.ts'
 import { ACCOUNT_CLIENT_ID } from './features/clients/types.ts'
 import { createDevicePages } from './features/devices/index.ts'
 import { createEnrolling, createSecurityPages } from './features/enrolment/index.ts'
@@ -201,7 +202,7 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
     consents: consents.service,
     // Of a document its address says enough: this page waits for nobody else's server.
     clients: { view: async (clientId) => documentView(clientId) ?? engine.client(clientId) },
-    agents: rooms.agents.service,
+    ...{ agents: rooms.agents.service, approvals: rooms.approvals.service },
     agentIdleDays: config.agents.idleDays,
     area,
     pages,
@@ -214,7 +215,11 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
     deviceCookie: createDeviceCookie(config),
     clock,
   })
-  return [signIn, own, listed, ...factors]
+  const asked = createApprovalPages({
+    ...{ approvals: rooms.approvals.service, area, clock },
+    amrOf: async (uid) => (await sessions.service.findLive(uid))?.amr ?? [],
+  })
+  return [signIn, own, listed, asked, ...factors]
 }
 
 /** What an account signs in with: a page for each method, and the page that lists them. */

@@ -60,7 +60,7 @@ type EngineParts = Pick<
 const POLL_SECONDS = 4
 const DEVICE_CODE_SECONDS = 600
 
-/** The first answer to a device's request, and how often the device may ask for it. */
+/** The first answer to a device's request, and how often it, or a client by the back channel, may ask for the answer. */
 function deviceAnswers({ keyValue, database, outbox }: Foundation) {
   return {
     async deviceDecided({ userCode, clientId, accountId, grantId, error }: DeviceAnswer): Promise<boolean> {
@@ -146,6 +146,8 @@ export async function createEngine(foundation: Foundation, rooms: Rooms, parts: 
       return foundation.database.transaction((tx) => foundation.outbox.record([fact], tx))
     },
     ...deviceAnswers(foundation),
+    accountNamed: async (email) => (await accounts.service.findByIdentifier(email))?.id,
+    backchannelAsked: rooms.approvals.service.ask,
     sessionSeen: (uid) => sessions.service.touch(uid, clock.now()),
     absoluteSessionSeconds: config.sessions.absoluteSeconds,
     graceSeconds: async (clientId) =>

@@ -76,6 +76,9 @@ export const FACT_CLASSES: { readonly [type: string]: FactClass | 'permanent' } 
   'device.connected': 'authentication',
   'device.refused': 'authentication',
   'agent.lapsed': 'consent',
+  'approval.requested': 'security',
+  'approval.granted': 'consent',
+  'approval.denied': 'security',
   'proofing.started': 'security',
   'proofing.referred': 'security',
   'proofing.viewed': 'security',
@@ -141,5 +144,6 @@ export const FACT_CLASSES: { readonly [type: string]: FactClass | 'permanent' } 
   'sms.requested': 'delivery',
   'sms.stopped': 'security',
   'logout.requested': 'delivery',
+  'ping.requested': 'delivery',
   'audit.erased': 'permanent',
 }

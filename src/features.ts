@@ -3,6 +3,7 @@
  * what is made later (the engine) is reached through a function.
  */
 import { admissionOf, detailTypesOf } from './admission.ts'
+import { approvalsOf } from './backchannel.ts'
 import { createUpstreamRooms, leadingAway, trustedIssuers } from './byoi.ts'
 import { ConfigError } from './config.ts'
 import type { Feature } from './feature.ts'
@@ -53,8 +54,7 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   const { config, database, outbox, clock, invalidation, secretBox, personal, keyValue, oidcStore, logger } = foundation
   const { db, transaction } = database
   const warn = (error: unknown, message: string) => logger.warn({ err: error }, message)
-  const mac = (value: string) => secretBox.mac(value, CHANGE_MAC)
-  const shared = { database, transaction, outbox, clock, newId, warn, mac }
+  const shared = { database, transaction, outbox, clock, newId, warn, mac: macOf(foundation) }
 
   const brands = createBrands({ ...shared, invalidation, wording: foundation.views })
   const { clients, clientRegistrations, findClient } = clientsOf(foundation, shared, brands.service)
@@ -110,7 +110,8 @@ export function createRooms(foundation: Foundation, engine: EngineInteractions, 
   const safety = createSafety(foundation, accounts, sessions, notices, factors)
   const byoi = createUpstreamRooms(foundation, { ...credentials, accounts, sessions, notices, readEmail })
   const first = { brands, clients, clientRegistrations, keys, consents, sessions, identifiers, accounts }
-  const rooms = { ...first, ...credentials, ...factors, ...byoi, ...behindOf(foundation, sessions) }
+  const approvals = approvalsOf(foundation, { ...first, ...byoi, notices }, engine, provider)
+  const rooms = { ...first, ...credentials, ...factors, ...byoi, ...behindOf(foundation, sessions), approvals }
   // Without recovery nobody gets past a factor but the operator.
   const optional = config.modules.recovery ? [safety.lostFactors] : []
   const all: readonly Feature[] = [
@@ -131,6 +132,10 @@ function refusalsOf({ database, clock, logger }: Foundation) {
     log: (fields, message) => logger.info(fields, message),
   })
 }
+const macOf =
+  ({ secretBox }: Foundation) =>
+  (value: string) =>
+    secretBox.mac(value, CHANGE_MAC)
 
 /** A person waits for it. */
 const CAPTCHA_MS = 2500
@@ -175,17 +180,18 @@ function clientsOf(
   brands: BrandsFeature['service'],
 ) {
   const { config, invalidation, views } = foundation
+  const { accountPages } = config.modules
   const clients = createClients({
     ...shared,
     invalidation,
     brandExists: brands.exists,
     issuer: config.issuer,
-    accountPages: config.modules.accountPages,
+    accountPages,
     scopes: SCOPES,
     locales: views.locales,
     ...{ resources: config.resources, detailTypes: detailTypesOf(config) },
     acrs: config.levels.map(({ acr }) => acr),
-    abilities: { legacy: config.legacyProfile, mtls: config.mtls !== undefined },
+    abilities: { legacy: config.legacyProfile, mtls: config.mtls !== undefined, approvals: accountPages },
     assertionIssuers: trustedIssuers(config),
   })
   return { clients, ...admissionOf(foundation, clients) }

@@ -265,6 +265,16 @@ describe('loadConfig', () => {
     expect(loadConfig({ DATA_DIR: directory(), GENKAN_ISSUER: `${issuer}/` }).issuer).toBe(issuer)
   })
 
+  it('lets somebody answer for people on a loopback issuer or with a word in the environment only', () => {
+    const hook = { GENKAN_CONFIG: yaml('conformance: { ciba_hook: true }\n') }
+    const open = { ...hook, GENKAN_ISSUER: 'https://id.example.com' }
+    expect(loadConfig({ DATA_DIR: directory(), ...hook }).conformance.cibaHook).toBe(true)
+    expect(problemsOf(open)).toEqual([expect.stringMatching(/^conformance\.ciba_hook: /)])
+    expect(problemsOf({ ...open, CONFORMANCE: '0' })).toHaveLength(1)
+    expect(problemsOf({ ...open, CONFORMANCE: '1' })).toEqual([])
+    expect(loadConfig({ DATA_DIR: directory() }).conformance.cibaHook).toBe(false)
+  })
+
   it('takes only origins as those that share passkeys', () => {
     const file = (origin: string) => ({
       DATA_DIR: directory(),

@@ -2,6 +2,8 @@
 import Provider, { type Account, type FindAccount } from 'oidc-provider'
 import { VERIFIED_CLAIMS } from '../interaction/verified_claims.ts'
 import type { AccountState } from './adapter/adapter.ts'
+import { hintedAccount } from './ciba.ts'
+import type { Pairwise } from './pairwise.ts'
 import { release, type VerifiedRecord } from './verified_claims.ts'
 
 export interface AccountDeps {
@@ -11,11 +13,14 @@ export interface AccountDeps {
   /** Identifications that count now, newest first. */
   readonly verifiedOf: (accountId: string) => Promise<readonly VerifiedRecord[]>
   readonly clock: { now(): Date }
+  readonly pairwise: Pairwise
 }
 
 /** `findAccount` of the engine: a disabled, deleted or just-ended account is not found. Reads SQL only for claims. */
-export function createFindAccount({ accountState, accountClaims, verifiedOf, clock }: AccountDeps): FindAccount {
+export function createFindAccount({ pairwise, ...deps }: AccountDeps): FindAccount {
+  const { accountState, accountClaims, verifiedOf, clock } = deps
   return async (ctx, sub) => {
+    if (ctx.oidc.route === 'backchannel_authentication') return hintedAccount(ctx, sub, pairwise)
     const state = await accountState(sub)
     if (state?.active !== true) return undefined
     // "End everything" between the last proof and this resume: the sign-in is void.

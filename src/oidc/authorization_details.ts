@@ -111,7 +111,8 @@ function assertAsked(ctx: KoaContextWithOIDC, type: DetailType): void {
   const { authorization_details: parameter = '', resource, grant_type: grant } = paramsOf(ctx)
   const { route } = ctx.oidc
   const isPersonal = route === 'token' ? grant === 'authorization_code' || grant === 'refresh_token' : true
-  if (!isPersonal || /^(code|device)_/.test(route) || route === 'device_authorization') {
+  const isElsewhere = /^(code|device)_/.test(route) || route === 'backchannel_authentication'
+  if (!isPersonal || isElsewhere) {
     throw invalid('authorization_details are for the authorization code flow only')
   }
   const problem = parameterProblem(parameter)

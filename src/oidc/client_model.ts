@@ -38,9 +38,12 @@ export function adaptClient(provider: Provider, deps: ClientModelDeps): void {
     if (route !== 'token' || params?.grant_type !== type) return false
     throw new errors.UnauthorizedClient('requested grant type is not allowed for this client')
   } as never
-  // Logouts are enqueued with the end of the session (`sessionEnded`); inline delivery would make the person wait.
+  // Logouts are enqueued with the end of the session (`sessionEnded`), pings with the person's answer; inline delivery would make
+  // the person wait.
   model.deliverLogout = model.prototype.backchannelLogout
   model.prototype.backchannelLogout = (async () => {}) as never
+  model.deliverPing = model.prototype.backchannelPing
+  model.prototype.backchannelPing = (async () => {}) as never
   // The engine hashes a client's whole metadata at each request; our records stay identical while unchanged.
   const clients = new WeakMap<object, unknown>()
   model.find = async (id: unknown) => {

@@ -22,6 +22,7 @@ import {
   SIGNING_ALGS,
 } from '../platform/client_protocol.ts'
 import { createRichRequests } from './authorization_details.ts'
+import { type CibaDeps, createCiba, requestSeconds } from './ciba.ts'
 import { CLAIMS, SCOPES } from './claims.ts'
 import { assertClaims } from './claims_parameter.ts'
 import { isCompactJws } from './compact_jws.ts'
@@ -37,7 +38,7 @@ import { createPolicy, extraPrompts, type LevelDeps } from './policy.ts'
 import { assertRequestObject } from './request_objects.ts'
 import { createResourceServers } from './resource_servers.ts'
 
-export interface ConfigurationDeps {
+export interface ConfigurationDeps extends CibaDeps {
   readonly config: Config
   readonly keys: readonly SigningKey[]
   readonly levels: LevelDeps['levels']
@@ -244,6 +245,7 @@ function tokenRules(config: Config) {
       IdToken: 3600,
       Interaction: tokens.interactionSeconds,
       DeviceCode: 600,
+      BackchannelAuthenticationRequest: requestSeconds,
       Grant: sessions.absoluteSeconds + tokens.refreshAbsoluteSeconds,
       RefreshToken: (_ctx: unknown, token: { totalLifetime(): number }, client: Client) => {
         const idle = number(client, 'refresh_idle_seconds') ?? tokens.refreshIdleSeconds
@@ -272,7 +274,8 @@ function machineClaims({ client }: KoaContextWithOIDC['oidc']) {
  * authentication that its family began with; it never becomes newer or stronger.
  */
 function authenticationClaims({ entities }: KoaContextWithOIDC['oidc']) {
-  const { acr, amr, authTime } = entities.AuthorizationCode ?? entities.RefreshToken ?? {}
+  const { AuthorizationCode, RefreshToken, BackchannelAuthenticationRequest } = entities
+  const { acr, amr, authTime } = AuthorizationCode ?? BackchannelAuthenticationRequest ?? RefreshToken ?? {}
   return { ...(acr && { acr }), ...(amr && { amr }), ...(authTime && { auth_time: authTime }) }
 }
 
@@ -280,6 +283,7 @@ function features(deps: ConfigurationDeps) {
   return {
     devInteractions: { enabled: false },
     backchannelLogout: { enabled: true },
+    ciba: createCiba(deps, deps.config.modules.accountPages),
     claimsParameter: { enabled: true, assertClaimsParameter: assertClaims },
     clientCredentials: { enabled: true },
     dPoP: {

@@ -33,6 +33,10 @@ export function createDiscovery({ issuer, mtlsOrigin, admits, verified }: Discov
       ...(said === undefined
         ? { claims_supported: claims.filter((claim) => claim !== VERIFIED_CLAIMS) }
         : { verified_claims_supported: true, ...said }),
+      // The engine says that it takes a parameter which we refuse.
+      ...(body.backchannel_user_code_parameter_supported === true && {
+        backchannel_user_code_parameter_supported: false,
+      }),
       ...(admits.registration && { registration_endpoint: `${issuer}/reg` }),
       ...(admits.documents && { client_id_metadata_document_supported: true }),
       ...(mtlsOrigin !== undefined && { mtls_endpoint_aliases: endpointAliases(engine, issuer, mtlsOrigin) }),

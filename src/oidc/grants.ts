@@ -99,7 +99,8 @@ function covers(grant: Grant, ctx: KoaContextWithOIDC): boolean {
   })
 }
 
-function requested(ctx: KoaContextWithOIDC): Agreed {
+/** All that this request asks for. */
+export function requested(ctx: KoaContextWithOIDC): Agreed {
   const { oidc } = ctx
   const scopes = [...oidc.requestParamScopes]
   return {

@@ -42,13 +42,15 @@ export function createProvider(given: OidcDeps): Provider {
     verifiedOf: guard(given.verifiedOf),
     findDetails: guard(given.findDetails),
     interactionOpened: guard(given.interactionOpened),
-    pairwise: { ...given.pairwise, subjectOf: guard(given.pairwise.subjectOf) },
+    pairwise: { subjectOf: guard(given.pairwise.subjectOf), accountOf: guard(given.pairwise.accountOf) },
     hit: guard(given.hit),
     deviceChanged: guard(given.deviceChanged),
     publicKeys: guard(given.publicKeys),
     signInOf: guard(given.signInOf),
     personOf: guard(given.personOf),
     state: guard(given.state),
+    accountNamed: guard(given.accountNamed),
+    backchannelAsked: guard(given.backchannelAsked),
   }
   const { config, clock } = deps
   const now = () => clock.now()

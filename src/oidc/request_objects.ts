@@ -13,12 +13,14 @@ const MOST_SECONDS = 3600
 interface Claims {
   readonly exp?: unknown
   readonly nbf?: unknown
+  readonly iat?: unknown
+  readonly jti?: unknown
 }
 
 /** `assertJwtClaimsAndHeader` of the engine. @throws errors.InvalidRequestObject */
 export async function assertRequestObject(
   ctx: KoaContextWithOIDC,
-  { exp, nbf }: Claims,
+  { exp, nbf, iat, jti }: Claims,
   { alg, typ }: { readonly alg?: unknown; readonly typ?: unknown },
   client: Client,
 ): Promise<void> {
@@ -32,8 +34,13 @@ export async function assertRequestObject(
   if (!isCompactJws(ctx.oidc.params?.request)) throw refuse('is not a compact JWS')
   if (typ !== undefined && !TYPES.includes(String(typ).toLowerCase()))
     throw refuse('has the typ of another kind of token')
-  if (!isFapi(client.profile)) return
-  if (!FAPI_ALGS.includes(String(alg))) throw refuse(`must not be signed by ${alg} with profile ${client.profile}`)
+  // CIBA Core 1.0 §7.1.1: all of these, of every client. FAPI-CIBA §5.2.2: an hour at the most.
+  const isBackchannel = ctx.oidc.route === 'backchannel_authentication'
+  if (isBackchannel && (typeof iat !== 'number' || typeof jti !== 'string' || jti === ''))
+    throw refuse('lacks iat or jti')
+  if (!isFapi(client.profile) && !isBackchannel) return
+  if (isFapi(client.profile) && !FAPI_ALGS.includes(String(alg)))
+    throw refuse(`must not be signed by ${alg} with profile ${client.profile}`)
   if (typeof exp !== 'number' || typeof nbf !== 'number') throw refuse('lacks exp or nbf')
   if (exp <= nbf || exp - nbf > MOST_SECONDS) throw refuse('is good for longer than an hour')
   if (nbf < Date.now() / 1000 - MOST_SECONDS) throw refuse('was made more than an hour ago')

@@ -132,6 +132,10 @@ export function profileDefaults(given: Readonly<Record<string, unknown>>): Recor
   }
 }
 
+/** Client-Initiated Backchannel Authentication; what is said of it is in `ciba.ts`. */
+export const CIBA = 'urn:openid:params:grant-type:ciba'
+export const usesCiba = ({ grant_types: grants }: Pick<Spoken, 'grant_types'>): boolean => grants.includes(CIBA)
+
 const inFront = (m: Spoken) => m.response_types.some((type) => type !== 'code')
 const isBound = (m: Spoken) =>
   m.dpop_bound_access_tokens === true || m.tls_client_certificate_bound_access_tokens === true
@@ -245,7 +249,7 @@ const SECTOR_RULES: readonly Rule[] = [
       ? ['sector_identifier_uri', 'is needed for pairwise subjects with redirect_uris of several hosts']
       : undefined,
   (m) =>
-    m.subject_type === 'pairwise' && m.redirect_uris.length === 0
+    m.subject_type === 'pairwise' && m.redirect_uris.length === 0 && !usesCiba(m)
       ? ['subject_type', 'pairwise needs redirect_uris, whose host is the sector']
       : undefined,
 ]
@@ -272,10 +276,15 @@ export interface Abilities {
   readonly legacy: boolean
   /** `mtls` of the settings. */
   readonly mtls: boolean
+  /** The account pages, on which people answer what is asked through the back channel. */
+  readonly approvals: boolean
 }
 
 /** What the metadata need that this server is not set up for: such a client cannot be served. */
-export function lacking(metadata: Spoken, { legacy, mtls }: Abilities): ProtocolProblem | undefined {
+export function lacking(metadata: Spoken, { legacy, mtls, approvals }: Abilities): ProtocolProblem | undefined {
+  if (!approvals && usesCiba(metadata)) {
+    return ['grant_types', 'backchannel authentication needs the account pages (modules.account_pages)']
+  }
   if (!legacy && metadata.profile === 'legacy') return ['profile', 'legacy needs legacy_profile: true in the settings']
   if (mtls) return undefined
   if (MTLS_AUTH_METHODS.includes(metadata.token_endpoint_auth_method)) {

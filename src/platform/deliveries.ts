@@ -66,7 +66,8 @@ const LEASE_SECONDS = 90
 export function createDeliveries(deps: Deps): Deliveries {
   const { database, clock } = deps
   // A lane for each consumer: a client that hangs at its logout address must not keep mail waiting.
-  const lanes = deps.subscriptions.map((subscription) => createLane(deps, subscription))
+  const inTurn = createTurns()
+  const lanes = deps.subscriptions.map((subscription) => createLane(deps, subscription, inTurn))
   return {
     async deliver() {
       const ends = await Promise.allSettled(lanes.map((lane) => lane.drain()))
@@ -102,8 +103,23 @@ export function createDeliveries(deps: Deps): Deliveries {
 
 type Subscription = Deps['subscriptions'][number]
 
+type Turns = ReturnType<typeof createTurns>
+
+/**
+ * One after another. There are as many consumers as connections: when the table is slow, lanes that claim at the same time would
+ * hold every connection that requests wait for.
+ */
+function createTurns() {
+  let last: Promise<unknown> = Promise.resolve()
+  return <T>(work: () => Promise<T>): Promise<T> => {
+    const mine = last.then(work)
+    last = mine.catch(() => {})
+    return mine
+  }
+}
+
 /** One consumer's worker: keeps up to eight deliveries in flight and claims one more whenever one ends or it is nudged. */
-function createLane(deps: Deps, subscription: Subscription) {
+function createLane(deps: Deps, subscription: Subscription, inTurn: Turns) {
   const { database, clock, leaseSeconds = LEASE_SECONDS } = deps
   const flights = new Set<Promise<void>>()
   let nudge = () => {}
@@ -123,7 +139,9 @@ function createLane(deps: Deps, subscription: Subscription) {
         again = false
         const room = stopped ? 0 : AT_ONCE - flights.size
         const claims =
-          room === 0 ? [] : await claimDue(database, subscription.consumer, clock.now(), leaseSeconds, room)
+          room === 0
+            ? []
+            : await inTurn(() => claimDue(database, subscription.consumer, clock.now(), leaseSeconds, room))
         for (const claim of claims) {
           const flight = attempt(deps, subscription, claim)
             .then((done) => {

@@ -1,5 +1,6 @@
 /** Every opaque value that a person or client can hold, at every place that redeems one: only its own place takes it (A27). */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { CIBA_CLIENTS, till } from '../support/approvals.ts'
 import type { Answer, Browser, Page } from '../support/browser.ts'
 import { assertionClaims, createKey, seconds } from '../support/client_keys.ts'
 import { DEVICE_CLIENTS, device, typeCode } from '../support/devices.ts'
@@ -41,6 +42,7 @@ const settings = {
       client.client_id === 'own' ? { ...client, ...EXCHANGING, userinfo_signed_response_alg: 'ES256' } : client,
     ),
     ...DEVICE_CLIENTS,
+    ...CIBA_CLIENTS,
     KEYED,
   ],
 }
@@ -124,6 +126,7 @@ async function collect(): Promise<Held> {
   })
   const found: { [kind: string]: string } = {
     ...{ device_code: deviceCode, user_code: userCode },
+    auth_req_id: await till(target.issuer).ask({ login_hint: member.email }),
     ...{ initial_access_token: initial, registration_access_token: registeredClient.token },
     posted_request_uri: new URL(posted.headers.location ?? '', target.issuer).searchParams.get('request_uri') ?? '',
     state: again.checks.expectedState,
@@ -408,6 +411,14 @@ function redeemers({ registeredId, verifier, verifying, recovering, coding, open
     'device code at the token endpoint': {
       takes: [],
       try: async (value) => (await device(target.issuer, 'tv').poll(value)).status === 200,
+    },
+    // Nobody has answered it; what its own client hears of it is not what it hears of others' values.
+    'request through the back channel': {
+      takes: ['auth_req_id'],
+      try: async (value) => {
+        const { status, body } = await till(target.issuer).poll(value)
+        return status === 200 || ['authorization_pending', 'slow_down'].includes(String(body.error))
+      },
     },
     'page for codes of devices': {
       takes: ['user_code'],

@@ -3,7 +3,7 @@
  * through our real pages in a browser without JavaScript.
  */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -13,8 +13,9 @@ import { newProfile } from '../support/chromium.ts'
 import { type BrowserOfClients, startBrowserOfClients } from '../support/client_site.ts'
 import { entrust, freePorts } from '../support/services.ts'
 import type { BrowserCommand, BrowserRule } from './browser_rules.ts'
+import { loadCredentials } from './credentials.ts'
 import { type FakeSuite, type Played, startFakeSuite } from './fake_suite.ts'
-import type { PlanConfig } from './plans.ts'
+import { createPlans, type PlanConfig } from './plans.ts'
 import type { Module } from './suite.ts'
 
 const TOKEN = 'a-token-for-the-suite'
@@ -210,6 +211,8 @@ describe('genkan serve --config test/conformance/genkan.yaml', () => {
       'fapi-dpop-first',
       'fapi-certified-mtls-second',
       'fapi-signing-second',
+      'ciba-poll-first',
+      'ciba-certified-ping-second',
     ])) {
       const parameters = { client_id: clientId, response_type: 'code', scope: 'openid' }
       const page = await text(`${issuer}/auth?${new URLSearchParams(parameters)}`)
@@ -217,6 +220,27 @@ describe('genkan serve --config test/conformance/genkan.yaml', () => {
       expect(page).not.toContain('invalid_client')
     }
     expect(await text(`${issuer}/auth?client_id=nobody&response_type=code&scope=openid`)).toContain('invalid_client')
+  })
+
+  it('answers for people where the plans say, and declares every client that they name', async () => {
+    const [account, credentials] = [{ email: 'a@example.com', password: 'x' }, loadCredentials(dataDir)]
+    const plans = createPlans({ issuer, credentials, account }).filter(({ id }) => id.startsWith('ciba-'))
+    expect(plans.map(({ id }) => id)).toEqual([
+      'ciba-poll-private-key',
+      'ciba-poll-mtls',
+      'ciba-ping-private-key',
+      'ciba-ping-mtls',
+    ])
+    const profile = readFileSync(join(root, 'test/conformance/genkan.yaml'), 'utf8')
+    for (const { config } of plans) {
+      for (const client of [config.client, config.client2] as { client_id: string; hint_value: string }[]) {
+        expect(profile).toContain(`client_id: ${client.client_id}\n`)
+        expect(client.hint_value).toBe(account.email)
+      }
+      const url = String(config.automated_ciba_approval_url).replace('{auth_req_id}', 'unknown')
+      expect(await text(url.replace('{action}', 'allow'))).toContain('not_found')
+      expect(await text(url.replace('{action}', 'perhaps'))).toContain('invalid_request')
+    }
   })
 })
 

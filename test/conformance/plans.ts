@@ -61,6 +61,14 @@ const FAPI: readonly (readonly [id: string, auth: string, constrain: string, cli
   ['mtls-mtls', 'mtls', 'mtls', 'fapi-certified-mtls'],
 ]
 
+/** How the client hears of the answer and authenticates, with the client that is set up so. */
+const CIBA: readonly (readonly [id: string, mode: string, auth: string, client: string])[] = [
+  ['poll-private-key', 'poll', 'private_key_jwt', 'ciba-poll'],
+  ['poll-mtls', 'poll', 'mtls', 'ciba-certified-poll'],
+  ['ping-private-key', 'ping', 'private_key_jwt', 'ciba-ping'],
+  ['ping-mtls', 'ping', 'mtls', 'ciba-certified-ping'],
+]
+
 /** All plans, in the order in which they are run. */
 export function createPlans(input: PlansInput): Plan[] {
   const { secret, first, second } = input.credentials
@@ -97,7 +105,30 @@ export function createPlans(input: PlansInput): Plan[] {
       ...{ ...common, client_auth_type: 'private_key_jwt', sender_constrain: 'dpop' },
       ...{ fapi_request_method: 'signed_non_repudiation', fapi_response_mode: 'jarm' },
     }),
+    ...CIBA.map(([id, mode, auth, client]) =>
+      withHints(
+        input,
+        fapi(`ciba-${id}`, 'fapi-ciba-id1-test-plan', client, {
+          ...{ fapi_ciba_profile: 'plain_fapi', ciba_mode: mode, client_auth_type: auth },
+          client_registration: 'static_client',
+        }),
+      ),
+    ),
   ]
+}
+
+/** Whom the suite asks, and where it answers in their place; it puts the id and `allow` or `deny` into the address. */
+function withHints({ issuer, account }: PlansInput, plan: Plan): Plan {
+  const hint = { hint_type: 'login_hint', hint_value: account.email }
+  const { client, client2 } = plan.config
+  return {
+    ...plan,
+    config: {
+      ...plan.config,
+      ...{ client: { ...client, ...hint }, client2: { ...client2, ...hint } },
+      automated_ciba_approval_url: `${issuer}/conformance/ciba?auth_req_id={auth_req_id}&action={action}`,
+    },
+  }
 }
 
 function base({ issuer, account }: PlansInput, id: string) {

@@ -27,6 +27,8 @@ const server = spawn(
     env: {
       ...process.env,
       ...environment(loadCredentials(dataDir), issuer, suite),
+      // The profile answers for people, which is for a loopback issuer otherwise.
+      CONFORMANCE: '1',
       ...{ DATA_DIR: dataDir, PORT: String(port), HOST: '127.0.0.1', MANAGEMENT_PORT: '0' },
       // The suite is mostly on this machine, and hears of logouts.
       GENKAN_OUTBOUND_PRIVATE_NETWORKS: process.env.GENKAN_OUTBOUND_PRIVATE_NETWORKS ?? '127.0.0.0/8,::1/128',

@@ -1,9 +1,12 @@
 /** What profiles and the members of the protocol demand of each other (FAPI 2.0 §5.3 and §5.4, RFC 8705, 9449, OIDC Core §8.1). */
 import { describe, expect, it } from '@jest/globals'
 import { parseMetadata } from '../../src/features/clients/rules.ts'
-import { type Abilities, lacking, PROFILES, type Spoken } from '../../src/platform/client_protocol.ts'
+import { type Abilities, CIBA, lacking, PROFILES, type Spoken } from '../../src/platform/client_protocol.ts'
 
-const ALL: Abilities = { legacy: true, mtls: true }
+const ALL: Abilities = { legacy: true, mtls: true, approvals: true }
+const NONE: Abilities = { legacy: false, mtls: false, approvals: false }
+/** Asks people through the back channel. */
+const BACKCHANNEL = { grant_types: [CIBA], redirect_uris: [], client_secret: 'k3Jx9-Zq7LmP2sVt8RwY4uBnC6dEfGhA' }
 const known = (abilities: Abilities) => ({
   scopes: new Set(['openid', 'profile', 'email', 'offline_access']),
   ...{ resources: new Set<string>(), locales: new Set(['en']), acrs: new Set<string>() },
@@ -214,20 +217,20 @@ describe('a rule', () => {
 
 describe('what the server must be set up for', () => {
   it.each([
-    ['profile', { profile: 'legacy' }, { legacy: true, mtls: false }],
-    ['token_endpoint_auth_method', BY_CA, { legacy: false, mtls: true }],
+    ['profile', { profile: 'legacy' }, { legacy: true }],
+    ['token_endpoint_auth_method', BY_CA, { mtls: true }],
     [
       'token_endpoint_auth_method',
       { token_endpoint_auth_method: 'self_signed_tls_client_auth', jwks: certified },
-      { legacy: false, mtls: true },
+      { mtls: true },
     ],
-    ['tls_client_certificate_bound_access_tokens', CERT_BOUND, { legacy: false, mtls: true }],
-  ] as const)('%s of %j', (member, given, enough) => {
-    const without = { legacy: !enough.legacy, mtls: !enough.mtls }
+    ['tls_client_certificate_bound_access_tokens', CERT_BOUND, { mtls: true }],
+    ['grant_types', BACKCHANNEL, { approvals: true }],
+  ])('%s of %j', (member, given, needed) => {
+    const enough = { ...NONE, ...needed }
+    const without = { ...ALL, ...Object.fromEntries(Object.keys(needed).map((name) => [name, false])) }
     expect(problems(given, enough)).toEqual([])
-    expect(problems(given, without)).toEqual([
-      expect.stringMatching(new RegExp(`^${member}: .*needs.* in the settings$`)),
-    ])
+    expect(problems(given, without)).toEqual([expect.stringMatching(new RegExp(`^${member}: .*needs `))])
     expect(lacking(metadata(given) as Spoken, without)?.[0]).toBe(member)
     expect(lacking(metadata(given) as Spoken, enough)).toBeUndefined()
   })

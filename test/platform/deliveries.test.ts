@@ -92,6 +92,33 @@ describe.each(['embedded', 'postgres'] as const)('deliveries on %s', (kind) => {
     expect(await rows()).toMatchObject([{ state: 'delivered', attempts: 1, delivered_at: new Date(start) }])
   })
 
+  // The embedded database has one connection.
+  if (kind === 'postgres') {
+    it('leaves requests their connections while its table is locked, however many consumers there are', async () => {
+      const consumers = Object.fromEntries(Array.from({ length: 30 }, (_, n) => [`consumer${n}`, async () => {}]))
+      const { deliver, seal } = setUp(async () => {}, consumers)
+      await record(mail(1))
+      await seal()
+      let release = () => {}
+      const released = new Promise<void>((resolve) => {
+        release = resolve
+      })
+      let lock: Promise<void> | undefined
+      await new Promise<void>((locked) => {
+        lock = database.transaction(async (tx) => {
+          await tx.raw('lock table deliveries in access exclusive mode')
+          locked()
+          await released
+        })
+      })
+      const delivering = deliver()
+      await Promise.all(Array.from({ length: 40 }, () => database.db.raw('select 1')))
+      release()
+      await lock
+      expect(await delivering).toBe(31)
+    })
+  }
+
   it('keeps the sealed part until the last consumer has it', async () => {
     let fail = true
     const { run } = setUp(async () => {}, {

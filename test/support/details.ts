@@ -69,6 +69,12 @@ export const DETAIL_SETTINGS = {
       redirect_uris: [],
       scope: 'openid',
     }),
+    web('till', {
+      authorization_details_types: ALL,
+      grant_types: ['urn:openid:params:grant-type:ciba'],
+      redirect_uris: [],
+      scope: 'openid',
+    }),
     server('payments', PAYMENTS),
     server('accounts', ACCOUNTS),
   ],

@@ -15,7 +15,7 @@ type Kinds = readonly [kind: string, ...more: string[]] | { readonly none: strin
 export const ENGINE_MODELS: { readonly [model: string]: Kinds } = {
   AccessToken: ['access_token'],
   AuthorizationCode: ['code'],
-  BackchannelAuthenticationRequest: { none: 'CIBA is off' },
+  BackchannelAuthenticationRequest: ['auth_req_id'],
   ClientCredentials: ['jwt_access_token'],
   DeviceCode: ['device_code', 'user_code'],
   Grant: { none: 'its id stays with the server' },

@@ -69,6 +69,8 @@ export const DONE_CODES = [
   'identity_linked',
   'identity_removed',
   'identification_removed',
+  'approval_granted',
+  'approval_denied',
 ] as const
 
 export type DoneCode = (typeof DONE_CODES)[number]

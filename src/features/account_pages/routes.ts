@@ -59,12 +59,13 @@ const overview: Routes = (router, { acts }, { gate, show, form, redirect, idleSe
   router.get('/account', async (ctx) => {
     const me = await gate.enter(ctx, '/account')
     if (me === undefined) return
-    const [live, connected, hasPassword] = await Promise.all([
+    const [live, connected, hasPassword, approvalCount] = await Promise.all([
       acts.sessions(me.accountId),
       acts.clients(me.accountId),
       acts.hasPassword(me),
+      acts.openApprovals(me.accountId),
     ])
-    show(ctx, me, 'overview', { sessionCount: live.length, clientCount: connected.length, hasPassword })
+    show(ctx, me, 'overview', { sessionCount: live.length, clientCount: connected.length, hasPassword, approvalCount })
   })
 }
 

@@ -54,6 +54,8 @@ function personal({ transaction, accounts }: AccountPagesDeps) {
 function passwordAct(deps: AccountPagesDeps) {
   const { transaction, outbox, passwords, sessions, notices } = deps
   return {
+    openApprovals: (accountId: string): Promise<number> => deps.approvals.countOpen(accountId),
+
     hasPassword: ({ accountId }: SignedIn): Promise<boolean> => passwords.isSet(accountId),
 
     /** The first password of an account that was signed in to by codes. */

@@ -81,6 +81,7 @@ export interface AccountPagesDeps {
     detailsByAccount(accountId: string): Promise<StoredDetail[]>
   }
   readonly clients: { view(clientId: string): Promise<ClientView | undefined> }
+  readonly approvals: { countOpen(accountId: string): Promise<number> }
   readonly agents: { lastUses(accountId: string): Promise<ReadonlyMap<string, Date>> }
 }
 

@@ -3,13 +3,14 @@
  * the member to mend, and names that this provider must know.
  */
 import { z } from 'zod'
-import { type Abilities, lacking, PROTOCOL_RULES, profileDefaults } from '../../platform/client_protocol.ts'
+import { CIBA_RULES, type CibaProblem } from '../../platform/ciba.ts'
+import { type Abilities, CIBA, lacking, PROTOCOL_RULES, profileDefaults } from '../../platform/client_protocol.ts'
 import { GRANT_RULES, type GrantProblem, type GrantTargets, unknownTargets } from '../../platform/grant_policies.ts'
 import { nativeUriProblem, webUriProblem } from '../../platform/uri_rules.ts'
 import { clientError } from './errors.ts'
 import { type Metadata, metadataSchema, YEAR } from './schema.ts'
 
-export type Problem = readonly [field: keyof Metadata, message: string] | GrantProblem
+export type Problem = readonly [field: keyof Metadata, message: string] | GrantProblem | CibaProblem
 
 const DEVICE_CODE = 'urn:ietf:params:oauth:grant-type:device_code'
 
@@ -17,7 +18,7 @@ const DEVICE_CODE = 'urn:ietf:params:oauth:grant-type:device_code'
 function withDefaults(given: Readonly<Record<string, unknown>>): Record<string, unknown> {
   const grants = Array.isArray(given.grant_types) ? given.grant_types : ['authorization_code', 'refresh_token']
   const browser = grants.includes('authorization_code')
-  const forPeople = browser || grants.includes(DEVICE_CODE)
+  const forPeople = browser || grants.includes(DEVICE_CODE) || grants.includes(CIBA)
   return {
     client_name: given.client_id,
     application_type: 'web',
@@ -29,6 +30,7 @@ function withDefaults(given: Readonly<Record<string, unknown>>): Record<string, 
     grant_types: grants,
     response_types: browser ? ['code'] : [],
     ...(forPeople || grants.includes('implicit') ? { scope: 'openid profile email' } : {}),
+    ...(grants.includes(CIBA) ? { backchannel_token_delivery_mode: 'poll' } : {}),
     resources: [],
     cors_origins: [],
     first_party: false,
@@ -64,8 +66,8 @@ const RULES: readonly ((m: Metadata) => Problem | undefined)[] = [
           : undefined,
   ),
   (m) =>
-    uses(m, 'refresh_token') && !uses(m, 'authorization_code') && !uses(m, DEVICE_CODE)
-      ? ['grant_types', 'refresh_token needs authorization_code or a device code']
+    uses(m, 'refresh_token') && !uses(m, 'authorization_code') && !uses(m, DEVICE_CODE) && !uses(m, CIBA)
+      ? ['grant_types', `refresh_token needs authorization_code, a device code or ${CIBA}`]
       : undefined,
   (m) =>
     uses(m, 'client_credentials') && isPublic(m)
@@ -111,6 +113,7 @@ const RULES: readonly ((m: Metadata) => Problem | undefined)[] = [
       ? ['backchannel_logout_session_required', 'needs backchannel_logout_uri']
       : undefined,
   ...PROTOCOL_RULES,
+  ...CIBA_RULES,
   ...GRANT_RULES,
 ]
 

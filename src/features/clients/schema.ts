@@ -3,7 +3,8 @@
  * misspelt restriction is never silently absent.
  */
 import { z } from 'zod'
-import { protocolMembers, REQUEST_ALGS } from '../../platform/client_protocol.ts'
+import { cibaMembers } from '../../platform/ciba.ts'
+import { CIBA, protocolMembers, REQUEST_ALGS } from '../../platform/client_protocol.ts'
 import { displayName } from '../../platform/display_name.ts'
 import { CUSTOM_GRANTS, grantMembers } from '../../platform/grant_policies.ts'
 import { publicJwk } from '../../platform/public_jwk.ts'
@@ -32,6 +33,7 @@ const GRANT_TYPES = [
   'refresh_token',
   'client_credentials',
   'urn:ietf:params:oauth:grant-type:device_code',
+  CIBA,
   ...CUSTOM_GRANTS,
 ] as const
 
@@ -60,6 +62,7 @@ export const metadataSchema = z.strictObject({
   redirect_uris: unique(z.string(), 50),
   post_logout_redirect_uris: unique(z.string(), 50),
   ...protocolMembers,
+  ...cibaMembers,
   ...grantMembers,
   token_endpoint_auth_method: z.enum(AUTH_METHODS),
   token_endpoint_auth_signing_alg: z.enum(REQUEST_ALGS).optional(),

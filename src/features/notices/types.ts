@@ -59,6 +59,7 @@ export type Notice =
   | 'identified'
   | 'break_glass_used'
   | 'suspicious_tries'
+  | 'approval_unexpected'
   | 'removal_requested'
   | 'removal_near'
   | 'removal_cancelled'

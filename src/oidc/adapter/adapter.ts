@@ -9,6 +9,7 @@ import { createAvailability } from '../availability.ts'
 import { interactionAdapter, sealedAdapter } from './sealed_adapter.ts'
 import {
   alreadyUsed,
+  backchannelRequestAdapter,
   codeAdapter,
   deviceCodeAdapter,
   refreshTokenAdapter,
@@ -58,6 +59,7 @@ const MODELS: Models = {
   PushedAuthorizationRequest: sealedAdapter,
   AuthorizationCode: (base, deps) => codeAdapter('AuthorizationCode', base, deps),
   DeviceCode: deviceCodeAdapter,
+  BackchannelAuthenticationRequest: (base, deps) => backchannelRequestAdapter(sealedAdapter(base), deps),
   RefreshToken: refreshTokenAdapter,
 }
 

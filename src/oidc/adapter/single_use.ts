@@ -1,5 +1,6 @@
 /**
- * What is redeemed once (RFC 6749 §4.1.2 and §6, RFC 8628): codes, device codes and refresh tokens. The engine reads that a thing
+ * What is redeemed once (RFC 6749 §4.1.2 and §6, RFC 8628, CIBA Core 1.0): codes, device codes, requests through the back channel and
+ * refresh tokens. The engine reads that a thing
  * was consumed and then consumes it, without looking at the answer; here the store decides, and the loser kills the grant.
  */
 import Provider, { type Adapter, type AdapterPayload, errors } from 'oidc-provider'
@@ -25,14 +26,16 @@ export interface SingleUseDeps {
   readonly graceSeconds: (clientId: string | undefined) => Promise<number>
   /** States the answer that a device gets; false when it has one already. */
   readonly deviceDecided: (answer: DeviceAnswer) => Promise<boolean>
-  /** Whether it is time to ask again for the answer to a device code. */
-  readonly mayPoll: (deviceCode: string) => Promise<boolean>
+  /** Whether it is time to ask again for the answer to a device code or a request through the back channel. */
+  readonly mayPoll: (id: string) => Promise<boolean>
   /** The one successor of a refresh token. */
   readonly successorOf: (refreshToken: string) => string
 }
 
+type OnceRedeemed = 'AuthorizationCode' | 'DeviceCode' | 'BackchannelAuthenticationRequest'
+
 /** What is redeemed once at the token endpoint: whoever comes second, or is another client, ends everything made of it. */
-export function codeAdapter(model: 'AuthorizationCode' | 'DeviceCode', base: Adapter, deps: SingleUseDeps): Adapter {
+export function codeAdapter(model: OnceRedeemed, base: Adapter, deps: SingleUseDeps): Adapter {
   return {
     ...base,
     async find(id) {
@@ -42,7 +45,7 @@ export function codeAdapter(model: 'AuthorizationCode' | 'DeviceCode', base: Ada
     },
     async consume(id) {
       if ((await deps.store.consume(model, id, seconds(deps.clock))) === 'first') return
-      const code = await deps.store.find(model, id)
+      const code = await base.find(id)
       await killGrant(code?.grantId, 'code_reused', deps)
       throw alreadyUsed(model)
     },
@@ -90,6 +93,29 @@ export function deviceCodeAdapter(base: Adapter, deps: SingleUseDeps): Adapter {
       const isPending = found && found.accountId === undefined && found.error === undefined
       // RFC 8628 §3.5: a client that asks too often is told, and its code is not looked at.
       if (isPending && route() === 'token' && !(await deps.mayPoll(id))) throw new errors.SlowDown()
+      return found
+    },
+  }
+}
+
+/** Seconds for which a client that comes too late is told so (`expired_token`), and not that there never was such a request. */
+const TOO_LATE_SECONDS = 600
+
+/**
+ * A request through the back channel (CIBA Core 1.0): its answer is fetched by its id. `base` seals it: it holds the hint by which
+ * somebody was named, and the token that the client is notified with.
+ */
+export function backchannelRequestAdapter(base: Adapter, deps: SingleUseDeps): Adapter {
+  const request = codeAdapter('BackchannelAuthenticationRequest', base, deps)
+  return {
+    ...request,
+    upsert: (id, payload, expiresIn) => base.upsert(id, payload, Math.max(0, expiresIn ?? 0) + TOO_LATE_SECONDS),
+    async find(id) {
+      const found = await request.find(id)
+      if (!found || route() !== 'token' || presentedByAnother(found)) return found
+      const isPending = found.grantId === undefined && found.error === undefined
+      // CIBA Core §11: as with device codes, a client that asks too often is told.
+      if (isPending && Number(found.exp) > seconds(deps.clock) && !(await deps.mayPoll(id))) throw new errors.SlowDown()
       return found
     },
   }

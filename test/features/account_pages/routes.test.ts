@@ -83,6 +83,7 @@ describe('account pages', () => {
       if (name === 'clients') return async () => clients
       if (name === 'profile') return async () => ({ name: 'Ann', website: 'https://ann.example', role: 'x' })
       if (name === 'hasPassword') return async () => hasPassword
+      if (name === 'openApprovals') return async () => 0
       if (name === 'pendingEmail') return async () => pendingEmail
       if (name === 'resendIn') return async () => 0
       if (name === 'refuseInRealm') return async () => {}

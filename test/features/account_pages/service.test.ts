@@ -72,6 +72,7 @@ describe('acts of the account pages', () => {
       notices: fakeNotices({ now: () => NOW }, facts),
       ownClientId: 'genkan-account',
       agents: { lastUses: async () => new Map() },
+      approvals: { countOpen: async () => 0 },
       kv: {
         get: async (key) => stored.get(key),
         set: async (key, value) => void stored.set(key, value),

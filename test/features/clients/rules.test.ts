@@ -6,7 +6,7 @@ const known = {
   resources: new Set(['https://api.example.com']),
   locales: new Set(['en', 'fi']),
   acrs: new Set(['urn:genkan:acr:basic', 'urn:genkan:acr:mfa', 'phr']),
-  ...{ legacy: false, mtls: false },
+  ...{ legacy: false, mtls: false, approvals: true },
 }
 const web = {
   client_id: 'web',
@@ -237,5 +237,90 @@ describe('what the registration page asks for, and its language', () => {
 
   it('names the languages that there are', () => {
     expect(problems({ default_locale: 'sv' })).toEqual(['default_locale: "sv" is none of en, fi'])
+  })
+})
+
+describe('backchannel authentication (CIBA Core 1.0 §4)', () => {
+  const CIBA = 'urn:openid:params:grant-type:ciba'
+  const till = { redirect_uris: [], grant_types: [CIBA] }
+  const endpoint = 'https://app.example.com/ping'
+  const bank = {
+    ...{ ...till, profile: 'fapi2', jwks_uri: 'https://app.example.com/jwks' },
+    backchannel_authentication_request_signing_alg: 'ES256',
+  }
+
+  it('is by polling, unless the client says otherwise', () => {
+    const parsed = parse(till)
+    expect(parsed.ok && parsed.metadata.backchannel_token_delivery_mode).toBe('poll')
+    expect(parsed.ok && parsed.metadata.scope).toBe('openid profile email')
+  })
+
+  it.each<[string, object]>([
+    ['polling', till],
+    ['with refresh tokens', { ...till, grant_types: [CIBA, 'refresh_token'] }],
+    [
+      'pinged',
+      { ...till, backchannel_token_delivery_mode: 'ping', backchannel_client_notification_endpoint: endpoint },
+    ],
+    ['FAPI', bank],
+    ['pairwise', { ...bank, subject_type: 'pairwise' }],
+  ])('takes a client: %s', (_name, given) => {
+    expect(problems(given)).toEqual([])
+  })
+
+  it.each<[string, object, RegExp]>([
+    ['public', { ...till, token_endpoint_auth_method: 'none' }, /^grant_types: .* confidential client/],
+    ['pushed', { ...till, backchannel_token_delivery_mode: 'push' }, /^backchannel_token_delivery_mode: /],
+    [
+      'pinged nowhere',
+      { ...till, backchannel_token_delivery_mode: 'ping' },
+      /^backchannel_client_notification_endpoint: is needed/,
+    ],
+    [
+      'pinged without asking for it',
+      { ...till, backchannel_client_notification_endpoint: endpoint },
+      /^backchannel_client_notification_endpoint: is for .*ping/,
+    ],
+    [
+      'pinged in clear',
+      {
+        ...{ ...till, backchannel_token_delivery_mode: 'ping' },
+        backchannel_client_notification_endpoint: 'http://localhost/ping',
+      },
+      /^backchannel_client_notification_endpoint: must be https/,
+    ],
+    ['of another grant', { backchannel_token_delivery_mode: 'poll' }, /^backchannel_token_delivery_mode: is for/],
+    ['signing without keys', { ...till, backchannel_authentication_request_signing_alg: 'ES256' }, /^jwks: /],
+    [
+      'FAPI by RS256',
+      { ...bank, backchannel_authentication_request_signing_alg: 'RS256' },
+      /^backchannel_authentication_request_signing_alg: must be one of PS256/,
+    ],
+    [
+      'FAPI unsigned',
+      { ...bank, backchannel_authentication_request_signing_alg: undefined },
+      /^backchannel_authentication_request_signing_alg: must be/,
+    ],
+    ['pairwise without jwks_uri', { ...till, subject_type: 'pairwise' }, /^jwks_uri: /],
+    [
+      'pairwise with a secret',
+      { ...till, subject_type: 'pairwise', jwks_uri: 'https://app.example.com/jwks' },
+      /^token_endpoint_auth_method: /,
+    ],
+    [
+      'pairwise with redirects and no sector of its own',
+      {
+        ...{ ...bank, subject_type: 'pairwise', grant_types: ['authorization_code', CIBA] },
+        ...{ redirect_uris: ['https://app.example.com/callback'] },
+      },
+      /^sector_identifier_uri: /,
+    ],
+  ])('refuses a client: %s', (_name, given, problem) => {
+    expect(problems(given)).toContainEqual(expect.stringMatching(problem))
+  })
+
+  it('needs the account pages, where people answer', () => {
+    const parsed = parseMetadata({ ...web, ...till }, { ...known, approvals: false })
+    expect(parsed.ok ? [] : parsed.problems).toEqual([expect.stringMatching(/^grant_types: .*account pages/)])
   })
 })

@@ -203,7 +203,7 @@ describe('E39 dynamic registration is not offered', () => {
     expect(metadata).not.toHaveProperty('registration_endpoint')
   })
 
-  it.each(['/reg', '/register', '/connect/register', '/reg/own', '/clients', '/backchannel'])(
+  it.each(['/reg', '/register', '/connect/register', '/reg/own', '/clients'])(
     'nobody makes or reads a client at %s',
     async (path) => {
       for (const method of ['GET', 'POST', 'PUT', 'DELETE']) {

@@ -149,15 +149,20 @@ describe.each(sampleKinds(['embedded', 'postgres and redis'] as const, import.me
     expect(stepOf(await open('bank', asking(PAYMENT)))).toBe('consent')
   })
 
-  it('is for a person in front of a page: no machine and no device asks in detail', async () => {
+  it('is for a person in front of a page: no machine, no device and no back channel asks in detail', async () => {
     const asked = { ...asking(PAYMENT), resource: PAYMENTS }
     const machine = { grant_type: 'client_credentials', scope: 'payments:list', resource: PAYMENTS }
     expect((await client.token('payments', machine)).status).toBe(200)
     expect((await client.token('payments', { ...machine, ...asked })).body.error).toBe('invalid_authorization_details')
-    const ask = (fields: Fields) =>
-      postForm(`${server.issuer}/device/auth`, { scope: 'openid', ...fields }, basic('tv'))
-    expect((await ask({})).status).toBe(200)
-    expect((await ask(asked)).body.error).toBe('invalid_authorization_details')
+    for (const [path, clientId, hint] of [
+      ['/device/auth', 'tv', {}],
+      ['/backchannel', 'till', { login_hint: ann.email }],
+    ] as const) {
+      const ask = (fields: Fields) =>
+        postForm(`${server.issuer}${path}`, { scope: 'openid', ...hint, ...fields }, basic(clientId))
+      expect((await ask({})).status).toBe(200)
+      expect((await ask(asked)).body.error).toBe('invalid_authorization_details')
+    }
   })
 
   it('shows on the account page what was agreed to, until when, and takes it back with the client', async () => {
