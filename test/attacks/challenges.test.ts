@@ -312,6 +312,8 @@ describe('in Chromium', () => {
         }
         await enter()
         await page.waitForSelector('[data-puzzle]', { state: 'attached' })
+        // Nobody reads and types before the page's script is there; a form sent without it comes back with another puzzle.
+        await page.waitForLoadState('load')
         expect(await page.textContent('.alert')).toContain('short calculation')
         if (!javaScriptEnabled) {
           expect(await page.textContent('noscript')).toContain('Wait 10 seconds')
