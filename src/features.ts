@@ -191,7 +191,12 @@ function clientsOf(
     locales: views.locales,
     ...{ resources: config.resources, detailTypes: detailTypesOf(config) },
     acrs: config.levels.map(({ acr }) => acr),
-    abilities: { legacy: config.legacyProfile, mtls: config.mtls !== undefined, approvals: accountPages },
+    abilities: {
+      legacy: config.legacyProfile,
+      mtls: config.mtls !== undefined,
+      trustedCa: (config.mtls?.trustedCa.length ?? 0) > 0,
+      approvals: accountPages,
+    },
     assertionIssuers: trustedIssuers(config),
   })
   return { clients, ...admissionOf(foundation, clients) }

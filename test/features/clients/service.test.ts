@@ -33,7 +33,7 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
       scopes,
       locales: ['en', 'fi'],
       acrs: ['urn:genkan:acr:basic', 'urn:genkan:acr:mfa'],
-      abilities: { legacy: false, mtls: false, approvals: true },
+      abilities: { legacy: false, mtls: false, trustedCa: false, approvals: true },
       resources: [{ identifier: 'https://api.example.com', scopes: ['orders:read'] }],
     })
   const facts = async () => {
@@ -115,7 +115,7 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
       scopes: ['openid', 'profile', 'email'],
       locales: ['en', 'fi'],
       acrs: ['urn:genkan:acr:basic', 'urn:genkan:acr:mfa'],
-      abilities: { legacy: false, mtls: false, approvals: true },
+      abilities: { legacy: false, mtls: false, trustedCa: false, approvals: true },
       resources: [],
     }).service
     await expect(broken.create({ client_id: 'web', redirect_uris: ['https://a.example/'] })).rejects.toThrow(
