@@ -43,7 +43,7 @@ describe('settings that people copy', () => {
       locales: new Set(['en', 'fi']),
       acrs: new Set(config.levels.map(({ acr }) => acr)),
       scopesOf: new Map(config.resources.map(({ identifier, scopes }) => [identifier, scopes])),
-      ...{ legacy: config.legacyProfile, mtls: config.mtls !== undefined, approvals: true },
+      ...{ legacy: config.legacyProfile, mtls: config.mtls !== undefined, trustedCa: true, approvals: true },
     })
     expect(problems).toEqual([])
     const acrs = config.levels.map(({ acr }) => acr)

@@ -55,6 +55,14 @@ export function createReadAhead(store: OidcStore, alsoOf: (accountId: string) =>
       if (model === 'Grant' || model === 'Session') forget()
       return store.save(model, id, payload, ttl, ifAbsent)
     },
+    swapSession(...write) {
+      forget()
+      return store.swapSession(...write)
+    },
+    moveSession(...write) {
+      forget()
+      return store.moveSession(...write)
+    },
     destroy(model, id) {
       forget()
       return store.destroy(model, id)
