@@ -77,6 +77,7 @@ function documentsOf({ config, clock, keyValue, logger }: Foundation, clients: C
   if (settings === undefined) return undefined
   return createDocumentClients({
     ...{ settings, issuer, now: () => clock.now(), check: clients.registered.check },
+    refreshSeconds: config.tokens.refreshAbsoluteSeconds,
     fetch: createHttpClient({ allowedNetworks, timeoutMs: DOCUMENT_MS, maxBytes: DOCUMENT_BYTES }).fetch,
     mayFetch: async () => {
       const key = `{client_documents}:${networkOf(currentRequest()?.ip ?? '')}`

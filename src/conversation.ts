@@ -202,7 +202,7 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
     sessions: sessions.service,
     consents: consents.service,
     // Of a document its address says enough: this page waits for nobody else's server.
-    clients: { view: async (clientId) => documentView(clientId) ?? engine.client(clientId) },
+    clients: { view: async (clientId) => documentView(clientId, config.clientDocuments) ?? engine.client(clientId) },
     ...{ agents: rooms.agents.service, approvals: rooms.approvals.service },
     agentIdleDays: config.agents.idleDays,
     area,

@@ -49,6 +49,7 @@ const clientRegistration = z.strictObject({
 /** Clients that are a document at their own address. */
 const clientDocuments = z.strictObject({
   hosts: hostPatterns.min(1),
+  agents: hostPatterns.default(['*']),
   scope: scopeNames.default('openid profile email'),
   resources: z.array(z.url()).max(50).default([]),
   loopback_redirects: z.boolean().default(true),
@@ -102,6 +103,8 @@ export interface RegistrationPolicy {
 
 export interface ClientDocuments {
   readonly hosts: readonly string[]
+  /** Whose clients are agents; those of other hosts are ordinary applications. */
+  readonly agents: readonly string[]
   readonly scope: string
   readonly resources: readonly string[]
   readonly loopbackRedirects: boolean
@@ -140,8 +143,8 @@ function policyOf(policy: z.output<typeof registrationPolicy>): RegistrationPoli
 
 function clientDocumentsOf({ client_id_metadata_documents: given }: Settings): ClientDocuments | undefined {
   if (given === undefined) return undefined
-  const { hosts, scope, resources, loopback_redirects: loopbackRedirects, redirect_schemes: redirectSchemes } = given
-  return { hosts, scope, resources, loopbackRedirects, redirectSchemes }
+  const { loopback_redirects: loopbackRedirects, redirect_schemes: redirectSchemes, ...rest } = given
+  return { ...rest, loopbackRedirects, redirectSchemes }
 }
 
 /** Resource servers that a policy or documents name must be there: else no client could be made by it. */
