@@ -229,7 +229,7 @@ describe('the open-loop generator', () => {
 })
 
 it('a part runs in quick form and finds something', async () => {
-  const { tables, gates } = await ROTATIONS.run({ quick: true, cores: 2, say: () => {} })
+  const { tables, gates } = await ROTATIONS.run({ quick: true, cores: 2, arrivals: 'poisson', say: () => {} })
   expect(tables[0]?.rows).toHaveLength(5)
   for (const [, cpu] of tables[0]?.rows ?? []) expect(Number(cpu)).toBeGreaterThan(0)
   expect(gates.map(({ what, kind, value }) => ({ what, kind, number: Number.isFinite(value) }))).toEqual([

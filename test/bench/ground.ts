@@ -4,7 +4,6 @@ import { type Generator, type Stream, startGenerator } from './open_loop.ts'
 import type { Cell, Column, Context, Findings, Plot, Table } from './part.ts'
 import { type Placement, placement } from './processes.ts'
 import { CREDENTIALS_JWT, CREDENTIALS_OPAQUE, REFRESH, type Scenario } from './scenarios.ts'
-import type { Arrivals } from './schedule.ts'
 import { mean } from './statistics.ts'
 import { type Genkan, type GenkanOptions, startGenkan } from './subjects.ts'
 import type { StreamResult } from './tally.ts'
@@ -72,12 +71,14 @@ async function costOf(genkan: Genkan, scenario: Scenario, quick: boolean): Promi
   }
 }
 
-export function poisson(perSecond: number): Arrivals {
-  return { kind: 'poisson', perSecond }
-}
-
-export function stream(name: string, scenarios: readonly Scenario[], perSecond: number): Stream {
-  return { name, scenarios: scenarios.map((scenario) => scenario.name), arrivals: poisson(perSecond) }
+/** Flows of these scenarios, each in turn, so many a second. */
+export function stream(
+  { arrivals: kind }: Context,
+  name: string,
+  scenarios: readonly Scenario[],
+  perSecond: number,
+): Stream {
+  return { name, scenarios: scenarios.map((scenario) => scenario.name), arrivals: { kind, perSecond } }
 }
 
 const COLUMNS: readonly Column[] = [

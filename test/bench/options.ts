@@ -11,6 +11,7 @@ export interface Options {
   readonly help: boolean
   readonly only: readonly string[]
   readonly cores: number
+  readonly arrivals: 'constant' | 'poisson'
   readonly json: string
   readonly html: string
   readonly peer: PeerOptions | undefined
@@ -44,6 +45,7 @@ const OPTIONS = {
   help: { type: 'boolean', short: 'h' },
   only: TEXT,
   cores: TEXT,
+  arrivals: TEXT,
   json: TEXT,
   html: TEXT,
   peer: TEXT,
@@ -73,6 +75,7 @@ export function parseOptions(args: readonly string[], readText: (path: string) =
     ...{ only, quick: values.quick ?? false, counts: values.counts ?? false, profile: values.profile ?? false },
     ...{ gate: values.gate ?? false, help: values.help ?? false },
     cores: values.cores === undefined ? cpus().length : positive('cores', values.cores),
+    arrivals: arrivalsOf(values.arrivals ?? 'poisson'),
     json: values.json ?? `${FOLDER}result${suffix}.json`,
     html: values.html ?? `${FOLDER}report${suffix}.html`,
     peer: values.peer === undefined ? undefined : peerOptions(values.peer, values, readText),
@@ -104,6 +107,11 @@ function peerOptions(url: string, values: Values, readText: (path: string) => st
   }
 }
 
+function arrivalsOf(value: string): Options['arrivals'] {
+  if (value !== 'constant' && value !== 'poisson') throw new Error(`--arrivals ${value}: constant or poisson`)
+  return value
+}
+
 function positive(name: string, value: string): number {
   const number = Number(value)
   if (!Number.isInteger(number) || number < 1) throw new Error(`--${name} ${value}: not a whole number above 0`)
@@ -132,6 +140,7 @@ Measures Genkan on private PostgreSQL and Redis servers and writes BENCHMARKS.md
   --profile          profiles the five hottest flows and prints where their time goes
   --json FILE        result as JSON, kept from run to run (${FOLDER}result.json)
   --html FILE        report with plots
+  --arrivals KIND    of an open loop: poisson (as people come) or constant
   --cores N          reckon with so many cores
 
   --peer URL         loads another OpenID provider with the same driver; with

@@ -16,6 +16,8 @@ export interface Context {
   readonly quick: boolean
   /** Cores to reckon with. */
   readonly cores: number
+  /** How flows of an open loop arrive. */
+  readonly arrivals: 'constant' | 'poisson'
   say(line: string): void
 }
 
@@ -24,6 +26,8 @@ export interface Findings {
   readonly skipped?: string | undefined
   readonly tables: readonly Table[]
   readonly gates: readonly Gate[]
+  /** The tables say of each gate whether it holds: BENCHMARKS.md need not say it twice. */
+  readonly gatesInTables?: boolean | undefined
   readonly plots: readonly Plot[]
   /** Sentences below the tables. */
   readonly notes: readonly string[]

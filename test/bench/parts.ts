@@ -12,8 +12,9 @@ import { ROTATIONS } from './parts/rotations.ts'
 import { SCALE } from './parts/scale.ts'
 import { SOCKETS } from './parts/sockets.ts'
 import { START } from './parts/start.ts'
+import { STEADY } from './parts/steady.ts'
 
 export const PARTS: readonly Part[] = [
-  ...[FLOWS, COUNTS, MIXED, FLOOD, OVERLOAD, SOCKETS],
+  ...[FLOWS, COUNTS, STEADY, MIXED, FLOOD, OVERLOAD, SOCKETS],
   ...[SCALE, ROTATIONS, MEMORY, START, INSTANCES, CAPACITY],
 ]

@@ -78,6 +78,9 @@ describe('the command line', () => {
   it('refuses what it does not know', () => {
     expect(parse('--only', 'mixed,flood').only).toEqual(['mixed', 'flood'])
     expect(() => parse('--only', 'mixed,nothing')).toThrow(/No part nothing. Parts: flows/)
+    expect(parse('--arrivals', 'constant').arrivals).toBe('constant')
+    expect(() => parse('--arrivals', 'never')).toThrow(/constant or poisson/)
+    expect(() => parse('--cores', '1.5')).toThrow(/whole number/)
     expect(() => parse('--unknown')).toThrow(/--unknown/)
     expect(() => parse('--peer', 'somewhere')).toThrow(/not a URL/)
     expect(() => parseOptions(['--peer', 'http://a.example', '--peer-settings', 'x'], () => '{"client":1}')).toThrow(

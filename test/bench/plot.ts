@@ -3,7 +3,7 @@ import { formatCell, type Plot } from './part.ts'
 
 const WIDTH = 680
 const HEIGHT = 260
-const MARGIN = { left: 64, right: 14, top: 12, bottom: 36 }
+const MARGIN = { left: 64, right: 14, top: 26, bottom: 36 }
 const BAR = 14
 const LABELS = 260
 
@@ -56,7 +56,7 @@ function lines(plot: Plot): string {
     ),
     ...xTicks.map((tick) => `<text x="${at(x(tick))}" y="${bottom + 16}" text-anchor="middle">${figure(tick)}</text>`),
     `<text x="${right}" y="${HEIGHT - 4}" text-anchor="end">${escapeHtml(plot.x)}</text>`,
-    `<text x="2" y="${MARGIN.top}">${escapeHtml(plot.y)}</text>`,
+    `<text x="${MARGIN.left - 6}" y="11" text-anchor="end">${escapeHtml(plot.y)}</text>`,
   ]
   const curves = plot.series.map(({ points }, index) => {
     const path = finite(points).map(([px, py]) => `${at(x(px))} ${at(y(py))}`)

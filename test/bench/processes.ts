@@ -29,14 +29,21 @@ function childrenOf(pid: number): number[] {
   )
 }
 
+export interface Memory {
+  readonly now: number
+  readonly peak: number
+  /** Of the largest of the processes, now. */
+  readonly largest: number
+}
+
 /** Resident memory now and at its highest, in MB, of a process and its children. */
-export function memory(pid: number): { now: number; peak: number } {
+export function memory(pid: number): Memory {
   const status = read(pid, 'status')
   const megabytes = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1]) / 1024
-  const own = { now: megabytes('VmRSS'), peak: megabytes('VmHWM') }
+  const own = { now: megabytes('VmRSS'), peak: megabytes('VmHWM'), largest: megabytes('VmRSS') }
   return childrenOf(pid).reduce((total, child) => {
-    const { now, peak } = memory(child)
-    return { now: total.now + now, peak: total.peak + peak }
+    const { now, peak, largest } = memory(child)
+    return { now: total.now + now, peak: total.peak + peak, largest: Math.max(total.largest, largest) }
   }, own)
 }
 

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { closedLoop, targetOf } from './measure.ts'
 import type { Context } from './part.ts'
-import { type CpuProfile, GROUPS, type Share, sharesOf } from './profile_shares.ts'
+import { busyOf, type CpuProfile, GROUPS, type Share, sharesOf } from './profile_shares.ts'
 import { table } from './report.ts'
 import { CREDENTIALS_JWT, INTROSPECTION, LOGIN, REFRESH, type Scenario, SSO } from './scenarios.ts'
 import { CHEAP_HASH } from './stores.ts'
@@ -33,7 +33,7 @@ export async function profileFlows({ quick }: Context): Promise<string> {
       // The profile is written when the process ends.
       await genkan.stop()
     }
-    const profile = readProfile(folder, genkan.pid)
+    const profile = readProfile(folder)
     return tell(windows.map(({ name, from, to }) => ({ name, shares: sharesOf(profile, from, to) })))
   } finally {
     rmSync(folder, { recursive: true, force: true })
@@ -56,11 +56,13 @@ async function load(genkan: Genkan, scenario: Scenario, quick: boolean): Promise
   }
 }
 
-/** That of the main thread; workers have profiles of their own. */
-function readProfile(folder: string, pid: number): CpuProfile {
-  const name = readdirSync(folder).find((file) => file.includes(`.${pid}.0.`))
-  if (name === undefined) throw new Error(`the server left no profile: ${readdirSync(folder).join(', ')}`)
-  return JSON.parse(readFileSync(join(folder, name), 'utf8')) as CpuProfile
+/** That of a main thread (workers have profiles of their own), of the busiest process when there are several. */
+function readProfile(folder: string): CpuProfile {
+  const mains = readdirSync(folder).filter((file) => /\.\d+\.0\.\d+\.cpuprofile$/.test(file))
+  const profiles = mains.map((file) => JSON.parse(readFileSync(join(folder, file), 'utf8')) as CpuProfile)
+  const [busiest] = profiles.sort((a, b) => busyOf(b) - busyOf(a))
+  if (busiest === undefined) throw new Error('the server left no profile')
+  return busiest
 }
 
 interface Profiled {

@@ -72,7 +72,12 @@ export function sharesOf({ nodes, startTime, samples, timeDeltas }: CpuProfile, 
   const functions = [...taken.values()]
     .map(({ time, ...rest }): Share => ({ ...rest, share: time / busy }))
     .sort((a, b) => b.share - a.share)
-  return { functions, groups: new Map([...groups].map(([group, time]) => [group, time / busy])) }
+  return { busy, functions, groups: new Map([...groups].map(([group, time]) => [group, time / busy])) }
+}
+
+/** All of the time in which something ran. */
+export function busyOf(profile: CpuProfile): number {
+  return sharesOf(profile, Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY).busy
 }
 
 function placeOf(url: string, line: number): string {

@@ -49,7 +49,8 @@ ${HAND_ENDS}
 }
 
 export function partToMarkdown({ title, what, quick, tookSeconds, loadBefore, findings }: PartResult): string {
-  const { skipped, tables, gates, notes } = findings
+  const { skipped, tables, notes } = findings
+  const gates = findings.gatesInTables ? [] : findings.gates
   const head = `## ${title}\n\n${what}`
   if (skipped !== undefined) return `${head}\n\n**Not measured**: ${skipped}`
   const how = `${quick ? 'In quick form, which shows that it works and measures little. ' : ''}Took ${Math.round(tookSeconds)} s; load average before ${loadBefore.toFixed(1)}.`

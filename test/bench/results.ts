@@ -62,6 +62,7 @@ const findings = z.object({
       labels: z.array(z.string()).optional(),
     }),
   ),
+  gatesInTables: z.boolean().optional(),
   notes: z.array(z.string()),
 })
 const machine = z.object({

@@ -32,7 +32,7 @@ async function main(options: Options): Promise<number> {
     say(help())
     return 0
   }
-  const context: Context = { quick: options.quick, cores: options.cores, say }
+  const context: Context = { quick: options.quick, cores: options.cores, arrivals: options.arrivals, say }
   if (options.peer !== undefined) {
     say(await measurePeer(options.peer, options.quick))
     return 0

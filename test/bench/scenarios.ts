@@ -26,11 +26,12 @@ export interface Scenario {
 
 export const DISCOVERY: Scenario = {
   name: 'discovery',
+  stateless: true,
   floor: 2,
   goal: 3,
   prepare: document('/.well-known/openid-configuration'),
 }
-export const JWKS: Scenario = { name: 'JWKS', floor: 2, goal: 3, prepare: document('/jwks') }
+export const JWKS: Scenario = { name: 'JWKS', stateless: true, floor: 2, goal: 3, prepare: document('/jwks') }
 
 export const CREDENTIALS_OPAQUE: Scenario = {
   stateless: true,

@@ -51,6 +51,7 @@ function findingsOf(counts: readonly Counted[]): Findings {
         rows: counts.map(cells),
       },
     ],
+    gatesInTables: true,
     gates: counts.flatMap(gatesOf),
     plots: [],
     notes: [betterThanBudgeted(counts)].filter(Boolean),

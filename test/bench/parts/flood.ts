@@ -23,10 +23,10 @@ export const FLOOD: Part = {
     ]
     return onGround(context, { scenarios }, async ({ generator, place, cpus, cost }) => {
       const capacity = (cpus * 1_000_000) / (await cost([WRONG_PASSWORD]))
-      const tokens = stream('tokens', TOKENS, (TOKEN_SHARE * cpus * 1_000_000) / (await cost(TOKENS)))
+      const tokens = stream(context, 'tokens', TOKENS, (TOKEN_SHARE * cpus * 1_000_000) / (await cost(TOKENS)))
       const flood = [
-        stream('flood, known', [WRONG_PASSWORD], (TIMES * capacity) / 2),
-        stream('flood, unknown', [STRANGER], (TIMES * capacity) / 2),
+        stream(context, 'flood, known', [WRONG_PASSWORD], (TIMES * capacity) / 2),
+        stream(context, 'flood, unknown', [STRANGER], (TIMES * capacity) / 2),
       ]
       const seconds = context.quick ? 4 : 20
       await generator.run([tokens], seconds / 4)

@@ -121,6 +121,7 @@ function findingsOf(rows: readonly Row[], hash: number, subjects: readonly Subje
         }),
       },
     ],
+    gatesInTables: true,
     gates: rows.flatMap((row) => (row.floor === undefined ? [] : [atLeast(row.name, ratio(row), row.floor)])),
     plots: [
       {

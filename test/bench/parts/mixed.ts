@@ -12,7 +12,7 @@ const BUSY = 0.5
 export const MIXED: Part = {
   name: 'mixed',
   title: 'Mixed load',
-  what: '70 % refresh and client_credentials, 20 % SSO, 10 % password logins with the default argon2id, at half of the CPU, by a Poisson schedule; beside it the same without logins.',
+  what: '70 % refresh and client_credentials, 20 % SSO, 10 % password logins with the default argon2id, at half of the CPU; beside it the same without logins.',
   minutes: { full: 4, quick: 0.6 },
   run: (context) => {
     const lanes = context.quick ? 12 : 60
@@ -21,8 +21,11 @@ export const MIXED: Part = {
       const [tokenCost, ssoCost, loginCost] = [await cost(TOKENS), await cost([SSO]), await cost([LOGIN])]
       const perFlow = SHARES.tokens * tokenCost + SHARES.sso * ssoCost + SHARES.login * loginCost
       const rate = (BUSY * cpus * 1_000_000) / perFlow
-      const quiet = [stream('tokens', TOKENS, SHARES.tokens * rate), stream('SSO', [SSO], SHARES.sso * rate)]
-      const mixed = [...quiet, stream('logins', [LOGIN], SHARES.login * rate)]
+      const quiet = [
+        stream(context, 'tokens', TOKENS, SHARES.tokens * rate),
+        stream(context, 'SSO', [SSO], SHARES.sso * rate),
+      ]
+      const mixed = [...quiet, stream(context, 'logins', [LOGIN], SHARES.login * rate)]
       const taken: { quiet: StreamResult[]; mixed: StreamResult[] } = { quiet: [], mixed: [] }
       let last: { quiet: StreamResult[]; mixed: StreamResult[] } = { quiet: [], mixed: [] }
       const seconds = context.quick ? 4 : 30

@@ -1,5 +1,5 @@
 /** Four times what the server can do, for minutes: does it go on with what it can do, and is all well after? */
-import { lateNote, onGround, poisson, reasonsOf, streamTable } from '../ground.ts'
+import { lateNote, onGround, reasonsOf, stream, streamTable } from '../ground.ts'
 import type { Stream } from '../open_loop.ts'
 import { atLeast, atMost, type Gate, type Part, type Plot } from '../part.ts'
 import { memory, placementNote } from '../processes.ts'
@@ -34,11 +34,8 @@ export const OVERLOAD: Part = {
       await genkan.metric('nodejs_eventloop_lag_p99_seconds')
       const [overload, probe] = await generator.run(
         [
-          {
-            ...{ name: 'overload', scenarios: NAMES, arrivals: poisson((TIMES - PROBE) * capacity) },
-            window: [BEFORE, BEFORE + seconds],
-          },
-          { name: 'probe', scenarios: NAMES, arrivals: poisson(PROBE * capacity) },
+          { ...stream(context, 'overload', TRAFFIC, (TIMES - PROBE) * capacity), window: [BEFORE, BEFORE + seconds] },
+          stream(context, 'probe', TRAFFIC, PROBE * capacity),
         ],
         BEFORE + seconds + AFTER,
       )

@@ -18,7 +18,7 @@ export const SCALE: Part = {
   name: 'scale',
   title: 'Data scale',
   what: 'Two servers, one with 10,000 accounts and 1,000 sessions, one with 1,000,000 and 100,000, measured in turn. Rows and keys are made in bulk from one real account and one real sign-in.',
-  minutes: { full: 4, quick: 0.8 },
+  minutes: { full: 5, quick: 0.8 },
   run: (context) => {
     const { quick, say } = context
     const small: Size = quick ? { accounts: 1000, sessions: 100 } : { accounts: 10_000, sessions: 1000 }

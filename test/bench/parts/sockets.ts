@@ -21,7 +21,7 @@ export const SOCKETS: Part = {
     const wanted = context.quick ? { slow: 20, idle: 500 } : { slow: 200, idle: 5000 }
     return onGround(context, { scenarios: TOKENS.map((scenario) => ({ scenario, lanes })) }, async (ground) => {
       const { generator, genkan, place } = ground
-      const tokens = stream('tokens', TOKENS, (BUSY * ground.cpus * 1_000_000) / (await ground.cost(TOKENS)))
+      const tokens = stream(context, 'tokens', TOKENS, (BUSY * ground.cpus * 1_000_000) / (await ground.cost(TOKENS)))
       const seconds = context.quick ? 4 : 20
       await generator.run([tokens], seconds / 4)
       const quiet: StreamResult[] = []
