@@ -2,9 +2,9 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { startServices } from '../support/services.ts'
 import { toHtml } from './html.ts'
-import { describeMachine, loadNow } from './machine.ts'
+import { describeMachine, loadNow, type Machine } from './machine.ts'
 import { help, type Options, parseOptions } from './options.ts'
-import { broken, type Context } from './part.ts'
+import { broken, type Context, type Part } from './part.ts'
 import { count } from './parts/counts.ts'
 import { PARTS } from './parts.ts'
 import { measurePeer } from './peer.ts'
@@ -59,21 +59,34 @@ async function measureParts(context: Context, { only, quick, json, html, gate }:
   const machine = await describeMachine()
   const wanted = PARTS.filter(({ name }) => only.length === 0 || only.includes(name))
   const done: PartResult[] = []
+  const failed: string[] = []
   for (const part of wanted) {
-    const { name, title, what, minutes } = part
+    const { name, minutes } = part
     say(`${name}: about ${Math.round(60 * (quick ? minutes.quick : minutes.full))} s`)
-    const [loadBefore, began] = [loadNow(), performance.now()]
-    const findings = await part.run(context)
-    const tookSeconds = (performance.now() - began) / 1000
-    const measuredAt = new Date().toISOString()
-    done.push({ name, title, what, quick, measuredAt, tookSeconds, loadBefore, machine, findings })
-    say(`\n${partToMarkdown(done[done.length - 1] as PartResult)}\n`)
-    // After each part: an hour's work is not lost with the last one.
-    save(done, { json, html, quick })
+    try {
+      const result = await measurePart(part, context, machine)
+      say(`\n${partToMarkdown(result)}\n`)
+      done.push(result)
+      // After each part: what was measured is not lost with a later one.
+      save(done, { json, html, quick })
+    } catch (error) {
+      failed.push(name)
+      say(`\n${name} failed: ${error instanceof Error ? error.stack : error}\n`)
+    }
   }
   const gates = done.flatMap(({ findings }) => findings.gates)
   say(gatesSentence(gates))
-  return gate && broken(gates).length > 0 ? 1 : 0
+  if (failed.length > 0) say(`Not measured, because of faults: ${failed.join(', ')}.`)
+  return failed.length > 0 || (gate && broken(gates).length > 0) ? 1 : 0
+}
+
+async function measurePart(part: Part, context: Context, machine: Machine): Promise<PartResult> {
+  const { name, title, what } = part
+  const [loadBefore, began] = [loadNow(), performance.now()]
+  const findings = await part.run(context)
+  const tookSeconds = (performance.now() - began) / 1000
+  const measuredAt = new Date().toISOString()
+  return { name, title, what, quick: context.quick, measuredAt, tookSeconds, loadBefore, machine, findings }
 }
 
 function save(done: readonly PartResult[], { json, html, quick }: Pick<Options, 'json' | 'html' | 'quick'>): void {
@@ -86,5 +99,10 @@ function save(done: readonly PartResult[], { json, html, quick }: Pick<Options, 
   writeFile(BENCHMARKS, toMarkdown(result, existsSync(BENCHMARKS) ? readFileSync(BENCHMARKS, 'utf8') : ''))
 }
 
+function told(error: unknown): number {
+  process.stderr.write(`${error instanceof Error ? error.stack : error}\n`)
+  return 1
+}
+
 const options = readOptions()
-process.exit(await main(options))
+process.exit(await main(options).catch(told))
