@@ -19,13 +19,15 @@ COPY --from=build /genkan/dist ./dist
 COPY views ./views
 # The only place that the server writes to; everything else may be read-only.
 RUN mkdir -p /var/lib/genkan && chown node:node /var/lib/genkan
-ENV NODE_ENV=production DATA_DIR=/var/lib/genkan MANAGEMENT_HOST=0.0.0.0
+# Hashes take 19 MB each, on four threads: with an arena for each thread the C library would keep 70 MB more.
+ENV NODE_ENV=production DATA_DIR=/var/lib/genkan MANAGEMENT_HOST=0.0.0.0 MALLOC_ARENA_MAX=1
 VOLUME /var/lib/genkan
 USER node
 EXPOSE 3000 9464
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT || 3000}/readyz`).then(r => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
-# Young objects get 48 MB instead of 192: no difference in CPU was measured, and a third less resident memory under load.
-ENTRYPOINT ["node", "--max-semi-space-size=16", "dist/src/main.js"]
+# Young objects get 48 MB instead of 192, and old ones are collected when they have grown by a third instead of when the
+# machine runs short: 80 MB of a loaded server are alive.
+ENTRYPOINT ["node", "--max-semi-space-size=16", "--heap-growing-percent=30", "dist/src/main.js"]
 CMD ["serve"]

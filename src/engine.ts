@@ -21,7 +21,7 @@ type Rooms = ReturnType<typeof createRooms>
 /** The middleware that answers for JWT access tokens at introspection. */
 export function introspectionOf(
   { config, clock, personal }: Foundation,
-  { keys, accounts, consents, findClient, refusals }: Rooms,
+  { keys, accounts, consents, findClient, refusals, agents }: Rooms,
 ) {
   return createJwtIntrospection({
     pairwise: createPairwise(personal),
@@ -30,6 +30,7 @@ export function introspectionOf(
     publicKeys: () => keys.service.current(clock.now()),
     findClient,
     accountState: accounts.service.state,
+    isTakenBack: agents.service.isTakenBack,
     introspectionDenied: (ctx) => refusals.service.note(refusalOf(ctx, '', 'wrong_audience')),
     ...{ detailTypes: detailTypesOf(config), findDetails: consents.service.liveDetails },
   })
@@ -166,7 +167,7 @@ export async function createEngine(foundation: Foundation, rooms: Rooms, parts: 
 
 /** What the custom grants ask the rooms. */
 function grantParts({ config, http, clock, database, outbox }: Foundation, rooms: Rooms) {
-  const { sessions, upstreams, identities } = rooms
+  const { sessions, upstreams, identities, agents } = rooms
   const entries = [...trustedIssuers(config)].map(
     ([issuer, trusted]) => [issuer, { trusted, keys: keysOf(trusted, { http, clock }) }] as const,
   )
@@ -181,6 +182,7 @@ function grantParts({ config, http, clock, database, outbox }: Foundation, rooms
       if (identity?.upstream !== of.upstream) return undefined
       return { accountId: identity.accountId, acr: upstream?.levelOf(of.acr) }
     },
+    ...{ delegate: agents.service.delegate, isTakenBack: agents.service.isTakenBack },
     state: (fact: Fact) => database.transaction((tx) => outbox.record([fact], tx)),
   }
 }

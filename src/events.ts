@@ -76,6 +76,8 @@ export const FACT_CLASSES: { readonly [type: string]: FactClass | 'permanent' } 
   'device.connected': 'authentication',
   'device.refused': 'authentication',
   'agent.lapsed': 'consent',
+  'delegation.revoked': 'consent',
+  'delegation.allowed': 'consent',
   'approval.requested': 'security',
   'approval.granted': 'consent',
   'approval.denied': 'security',

@@ -210,6 +210,7 @@ function behindOf(foundation: Foundation, sessions: ReturnType<typeof createSess
   const agents = createAgents({
     ...{ repository: agentRepository(database.db), transaction: database.transaction, outbox },
     revokeClient: sessions.service.revokeClient,
+    clock: foundation.clock,
     idleDays: config.agents.idleDays,
   })
   return { refusals: refusalsOf(foundation), agents }

@@ -12,7 +12,7 @@ import { createErrorHandler } from './http/error_handler.ts'
 import { createHealth, type Readiness } from './http/health.ts'
 import { createPostAsGet } from './http/post_as_get.ts'
 import { createPreserialised } from './http/preserialised.ts'
-import { createRequestContext, refuseAbsoluteTarget } from './http/request_context.ts'
+import { createRequestContext, refuseStrangeTarget } from './http/request_context.ts'
 import { createSecurityHeaders } from './http/security_headers.ts'
 import type { Engine } from './oidc/provider.ts'
 import { explainResponseType } from './oidc/response_type_errors.ts'
@@ -34,7 +34,7 @@ export function createSite(foundation: Foundation, house: House, readiness: Read
     createObserver(metrics.request),
     createSecurityHeaders({ issuer }),
     createErrorHandler({ pages: house.pages, logger, unavailable }),
-    refuseAbsoluteTarget,
+    refuseStrangeTarget,
     createHealth(readiness),
     createAssets({ assets: views.assets }),
     house.rooms.brands.offer(PROGRAM_PATHS),

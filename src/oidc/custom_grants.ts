@@ -29,7 +29,7 @@ const EXCHANGE_PARAMETERS = [
 /** Registers them. Only targets may come twice; what we do with several is ours to say (RFC 8693 §2.1). */
 export function registerCustomGrants(provider: Provider, given: CustomGrantDeps): void {
   const deps = { ...given, issuer: given.config.issuer }
-  hangOnRoots(provider)
+  hangOnRoots(provider, deps.isTakenBack)
   nameSessions(provider.Client)
   const exchange = (ctx: KoaContextWithOIDC): Promise<void> => {
     const requested = textOf(ctx, 'requested_token_type') ?? ACCESS_TOKEN

@@ -5,13 +5,8 @@
 
 import type Provider from 'oidc-provider'
 import type { Client } from 'oidc-provider'
+import { actingIn, type IsTakenBack } from './actors.ts'
 import { keepInPayload } from './models.ts'
-
-/** Who acts, and for whom that one acted (RFC 8693 §4.1). */
-export interface Act {
-  readonly sub: string
-  readonly act?: Act
-}
 
 /** What a token hangs on: it is dead when one of them is. */
 export interface Root {
@@ -20,20 +15,6 @@ export interface Root {
   readonly clientId: string
   /** When the token lives no longer than the sign-in that it came from. */
   readonly sessionUid?: string | undefined
-}
-
-/** More than a person can keep apart in an audit, and than services call each other in a request. */
-const MOST_ACTORS = 4
-
-/** The chain with a new actor in front; undefined when it would be too long. Who acts already is not named twice. */
-export function actingNow(actor: string, before: Act | undefined): Act | undefined {
-  if (before?.sub === actor) return before
-  return actorsIn(before).length >= MOST_ACTORS ? undefined : { sub: actor, ...(before && { act: before }) }
-}
-
-/** Everybody in a chain, who acts now first. */
-export function actorsIn(act: Act | undefined): string[] {
-  return act === undefined ? [] : [act.sub, ...actorsIn(act.act)]
 }
 
 /** Who alone may act for the people of a client, as a claim (RFC 8693 §4.4): one object, also where there are several. */
@@ -84,18 +65,28 @@ export async function isAlive(provider: Provider, root: Root, accountId: string)
   return session?.accountId === accountId && session.grantIdFor(root.clientId) === root.grantId
 }
 
+interface FoundToken {
+  readonly root?: Root
+  readonly accountId: string
+  readonly clientId: string
+  readonly extra?: { readonly act?: unknown }
+}
+
 interface TokenModel {
-  find(value: string, options?: object): Promise<{ readonly root?: Root; readonly accountId: string } | undefined>
+  find(value: string, options?: object): Promise<FoundToken | undefined>
 }
 
 /** Lets access tokens hang on a root, wherever the engine looks one up: userinfo, introspection, revocation, here. */
-export function hangOnRoots(provider: Provider): void {
+export function hangOnRoots(provider: Provider, isTakenBack: IsTakenBack): void {
   keepInPayload(provider.AccessToken, ['root'])
   const model = provider.AccessToken as unknown as TokenModel
   const find = model.find
   model.find = async (value, options) => {
     const token = await find.call(model, value, options)
     if (token?.root === undefined) return token
-    return (await isAlive(provider, token.root, token.accountId)) ? token : undefined
+    const { root, accountId, clientId, extra } = token
+    if (!(await isAlive(provider, root, accountId))) return undefined
+    const acting = actingIn(extra?.act, clientId)
+    return (await isTakenBack(accountId, root.clientId, acting)) ? undefined : token
   }
 }

@@ -32,6 +32,7 @@ const REASONS = {
   actor_foreign_organization: ['invalid_request', 'the actor may not act here'],
   actor_not_allowed: ['invalid_request', 'the actor may not act here'],
   actor_not_named: ['invalid_request', 'the actor may not act for this subject'],
+  actor_taken_back: ['invalid_request', 'the actor may not act for this subject'],
   chain_too_long: ['invalid_request', 'too many actors'],
   public_client: ['unauthorized_client', 'a client that cannot authenticate may not do this'],
   target_missing: ['invalid_target', 'name the one target that the token is for'],

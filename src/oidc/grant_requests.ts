@@ -2,7 +2,9 @@
 import type { Client, KoaContextWithOIDC } from 'oidc-provider'
 import type { Config } from '../config/config.ts'
 import type { Fact } from '../events.ts'
+import type { Delegation, IsTakenBack } from './actors.ts'
 import type { AccountState } from './adapter/adapter.ts'
+
 import { type ShownKeys, tokenResponse } from './engine_internals.ts'
 import { refusal } from './grant_refusals.ts'
 import type { OwnTokenDeps } from './own_tokens.ts'
@@ -15,6 +17,9 @@ export interface GrantDeps extends OwnTokenDeps {
   readonly pairwise: Pick<Pairwise, 'accountOf' | 'subjectOf'>
   /** States a fact. It is awaited before a token is made: without the fact there is none. */
   readonly state: (fact: Fact) => Promise<void>
+  /** The same for an exchange by which agents act, or have acted. False, and no fact, when the person took one back. */
+  readonly delegate: (delegation: Delegation, fact: Fact) => Promise<boolean>
+  readonly isTakenBack: IsTakenBack
 }
 
 export type TokenType = `urn:ietf:params:oauth:token-type:${string}`

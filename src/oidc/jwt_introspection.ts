@@ -5,6 +5,7 @@
  */
 import type { Context, Middleware, Next } from 'koa'
 import type { Client, errors, KoaContextWithOIDC } from 'oidc-provider'
+import { actingIn, type IsTakenBack } from './actors.ts'
 import type { AccountState } from './adapter/adapter.ts'
 import { createRichRequests, type DetailRules } from './authorization_details.ts'
 import { createIntrospectionPolicy, type IntrospectionDenied } from './introspection_policy.ts'
@@ -16,6 +17,8 @@ export interface JwtIntrospectionDeps extends OwnTokenDeps, DetailRules {
   readonly pairwise: Pick<Pairwise, 'accountOf'>
   readonly accountState: (accountId: string) => Promise<AccountState | undefined>
   readonly introspectionDenied: IntrospectionDenied
+  /** Of the actors of a token that was exchanged. */
+  readonly isTakenBack: IsTakenBack
 }
 
 const INACTIVE: Told = { active: false }
@@ -113,7 +116,10 @@ async function introspect(
   if (claims.sub !== clientId) {
     const account = await accountOf(deps.pairwise, String(claims.sub), await ctx.oidc.provider.Client.find(clientId))
     if (account === undefined || (await deps.accountState(account))?.active !== true) return INACTIVE
-    if (!(await hasGrant(ctx, claims.grant_id, account))) return INACTIVE
+    const through = await grantedTo(ctx, claims.grant_id, account)
+    if (through === undefined) return INACTIVE
+    const acting = claims.act === undefined ? [] : actingIn(claims.act, clientId)
+    if (acting.length > 0 && (await deps.isTakenBack(account, through, acting))) return INACTIVE
     details = await detailsTold(deps, ctx, { accountId: account, clientId, rar: claims.authorization_details })
   }
   const told = TOLD.flatMap((name) => (claims[name] === undefined ? [] : [[name, claims[name]] as const]))
@@ -121,14 +127,14 @@ async function introspect(
 }
 
 /**
- * Whether the grant that a token names is alive, with the client that the person let act. A grant ends by itself, with its
- * sign-in, or with everything of the account: reading it compares the epoch.
+ * The client that the person let act, when the grant that a token names is alive, and it too. A grant ends by itself, with
+ * its sign-in, or with everything of the account: reading it compares the epoch.
  */
-async function hasGrant({ oidc }: KoaContextWithOIDC, grantId: unknown, account: string): Promise<boolean> {
-  if (typeof grantId !== 'string') return false
+async function grantedTo({ oidc }: KoaContextWithOIDC, grantId: unknown, account: string): Promise<string | undefined> {
+  if (typeof grantId !== 'string') return undefined
   const grant = await oidc.provider.Grant.find(grantId)
-  if (grant?.accountId !== account || grant.clientId === undefined) return false
-  return (await oidc.provider.Client.find(grant.clientId)) !== undefined
+  if (grant?.accountId !== account || grant.clientId === undefined) return undefined
+  return (await oidc.provider.Client.find(grant.clientId))?.clientId
 }
 
 /** RFC 9396 §9.2: a token that cannot be taken back still says no more than what counts now. */

@@ -4,8 +4,10 @@
  * those of the token shown or less, by a row of the client's `token_exchange`.
  */
 import type { Client, KoaContextWithOIDC } from 'oidc-provider'
+import type { Fact } from '../events.ts'
 import type { ExchangeRow } from '../platform/grant_policies.ts'
-import { type Act, actingNow, actorsIn, carry, isAlive, mayAct, type Root } from './delegation.ts'
+import { type Act, actingIn, actingNow, actorsIn } from './actors.ts'
+import { carry, isAlive, mayAct, type Root } from './delegation.ts'
 import { type ShownKeys, shownKeys, spendProof } from './engine_internals.ts'
 import { refusal } from './grant_refusals.ts'
 import {
@@ -65,10 +67,42 @@ export async function exchangeAccessToken(deps: GrantDeps, ctx: KoaContextWithOI
   carry(token, inherited(subject, act))
   await spendProof(ctx, keys)
   const data = { audience: row.resource, scopes, actors: actorsIn(act), from: subject.clientId, expiresAt: exp }
-  await deps.state({
-    ...{ type: 'token.exchanged', accountId, clientId: client.clientId, actor: `client:${actor}`, data },
-  })
+  const fact = {
+    type: 'token.exchanged',
+    accountId,
+    clientId: client.clientId,
+    actor: `client:${actor}`,
+    data,
+  } as const
+  await stateExchange(deps, ctx, { subject, actor, act, resource: row.resource, scopes }, fact)
   await answerWith(deps, ctx, token, { issuedTokenType: ACCESS_TOKEN })
+}
+
+interface Exchange {
+  readonly subject: Subject
+  readonly actor: string
+  readonly act: Act
+  readonly resource: string
+  readonly scopes: readonly string[]
+}
+
+/**
+ * States the exchange. Where agents have to do with it, it is listed among what acts for the person, who may have taken it
+ * back: an agent with a token of theirs that no consent of its own gave it is otherwise seen by nobody (CAPABILITIES R27).
+ * The holder of the token counts beside the actor, who may be a machine that the agent only brings along.
+ */
+async function stateExchange(deps: GrantDeps, ctx: KoaContextWithOIDC, exchange: Exchange, fact: Fact): Promise<void> {
+  const { subject, actor, act, resource, scopes } = exchange
+  const { clientId } = clientOf(ctx)
+  const { accountId, root } = subject
+  const isOther = (id: string) => id !== root.clientId
+  const found = await Promise.all([...new Set([actor, clientId])].map((id) => ctx.oidc.provider.Client.find(id)))
+  const agents = found.flatMap((each) => (each?.agent === undefined ? [] : [each.clientId])).filter(isOther)
+  const isFirst = subject.claims.act === undefined && subject.clientId === root.clientId
+  if (agents.length === 0 && isFirst) return deps.state(fact)
+  const acting = [...new Set([...actingIn(act, clientId), subject.clientId])].filter(isOther)
+  const delegation = { accountId, subjectClientId: root.clientId, agents, acting, resource, scopes }
+  if (!(await deps.delegate(delegation, fact))) throw refusal('actor_taken_back')
 }
 
 /** How the person signed in stays true; who may act stays limited. */

@@ -771,6 +771,18 @@ describe(`A103, A104: requests made at random (GENKAN_TEST_SEED=${SEED})`, () =>
   }, 90_000)
 })
 
+it('A103: no NUL in a path reaches the database, for whoever is signed in', async () => {
+  const { email } = await target.signUp('nul@shop.example')
+  const browser = target.person()
+  await signIn(browser, await target.open(browser), email)
+  const page = await browser.get(`${target.server.issuer}/account`)
+  const csrf = page.forms[0]?.fields.find(({ name }) => name === 'csrf')?.value ?? ''
+  for (const path of ['devices/%00/forget', 'clients/%00/revoke', 'agents/%00/through/%00/allow', 'sessions/%00/end']) {
+    const answer = await browser.post(`${target.server.issuer}/account/${path}`, { csrf }, page.url)
+    expect([path, answer.status]).toEqual([path, 404])
+  }
+})
+
 describe('A105: look-alikes', () => {
   it('every spelling of one mailbox is one key; other scripts in the local part are no address', async () => {
     const { email, sub } = await target.signUp('admin.i@xn--bcher-kva.example')

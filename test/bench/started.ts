@@ -8,7 +8,8 @@ import { entrust } from '../support/services.ts'
 import { pinned } from './processes.ts'
 
 /** As the image starts its server (Dockerfile), and every other the same. */
-const FLAGS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=16']
+const FLAGS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=16', '--heap-growing-percent=30']
+const ENVIRONMENT = { PATH: process.env.PATH, MALLOC_ARENA_MAX: '1' }
 
 const START_MS = 30_000
 const STOP_MS = 15_000
@@ -39,7 +40,7 @@ export async function startProcess({ name, args, env, readyUrl, cpus, flags = []
   const began = performance.now()
   const child = spawn(command, all, {
     cwd: root,
-    env: { PATH: process.env.PATH, ...env },
+    env: { ...ENVIRONMENT, ...env },
     stdio: ['ignore', file, file],
   })
   closeSync(file)

@@ -53,6 +53,8 @@ export const DONE_CODES = [
   'session_ended',
   'others_ended',
   'client_revoked',
+  'agent_taken_back',
+  'agent_allowed',
   'language_saved',
   'device_forgotten',
   'devices_forgotten',

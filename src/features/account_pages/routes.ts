@@ -11,6 +11,7 @@ import { OWN_CLAIMS } from '../accounts/types.ts'
 import { ACCOUNT_PAGES_CODES } from './errors.ts'
 import { deleteSchema, emailCodeSchema, emailSchema, languageSchema, passwordSchema, profileSchema } from './schema.ts'
 import type { AccountActs } from './service.ts'
+import type { DelegateRow } from './types.ts'
 
 const STATUS: { readonly [code: string]: number } = ACCOUNT_PAGES_CODES
 
@@ -39,7 +40,7 @@ export function createAccountRouter(deps: AccountPagesRouteDeps): Router {
     fail: (ctx, me, page, failed, context) =>
       area.fail(ctx, me, `account_pages/${page}`, { status: STATUS[failed.code], ...failed }, context),
   }
-  for (const add of [overview, profile, password, email, sessions, clients, language, deletion]) {
+  for (const add of [overview, profile, password, email, sessions, clients, delegates, language, deletion]) {
     add(router, deps, own)
   }
   return router
@@ -208,6 +209,7 @@ const clients: Routes = (router, { acts, clock, agentIdleDays }, { gate, show, d
     const isAgent = ({ client }: { client: ClientView }) => client.agent !== undefined
     show(ctx, me, 'clients', {
       ...{ agents: rows.filter(isAgent), clients: rows.filter((row) => !isAgent(row)), idleDays: agentIdleDays },
+      delegates: (await acts.delegates(me.accountId)).map((row) => delegateValues(row, locale, clock.now())),
     })
   })
   router.post('/account/clients/:clientId/revoke', async (ctx) => {
@@ -217,6 +219,42 @@ const clients: Routes = (router, { acts, clock, agentIdleDays }, { gate, show, d
     if (!(await acts.revokeClient(me, ctx.params.clientId ?? ''))) throw new AppError('not_found')
     done(ctx, '/account/clients', 'client_revoked')
   })
+}
+
+const delegates: Routes = (router, { acts }, { gate, done, form }) => {
+  for (const [act, code] of [
+    ['takeBackDelegate', 'agent_taken_back'],
+    ['allowDelegate', 'agent_allowed'],
+  ] as const) {
+    router.post(`/account/agents/:clientId/through/:through/${DELEGATE_PATHS[act]}`, async (ctx) => {
+      await form(ctx)
+      const me = await gate.enter(ctx, '/account/clients')
+      if (me === undefined) return
+      const { clientId = '', through = '' } = ctx.params
+      if (!(await acts[act](me, clientId, through))) throw new AppError('not_found')
+      done(ctx, '/account/clients', code)
+    })
+  }
+}
+
+const DELEGATE_PATHS = { takeBackDelegate: 'revoke', allowDelegate: 'allow' } as const
+
+/** What was taken back is so for all resource servers of a service; each says what it was given and when it was used. */
+function delegateValues({ client, ways }: DelegateRow, locale: string, now: Date): object {
+  const until = client.agent?.expiresAt
+  return {
+    ...{ client, until: until === undefined ? '' : dayIn(locale, new Date(until)) },
+    ways: ways.map(({ through, at }) => {
+      const revokedAt = at.find((each) => each.revokedAt !== undefined)?.revokedAt
+      const act = revokedAt === undefined ? 'takeBackDelegate' : 'allowDelegate'
+      const path = [client.clientId, 'through', through.clientId].map(encodeURIComponent).join('/')
+      return {
+        ...{ service: through.name, takenBack: revokedAt === undefined ? '' : dayIn(locale, revokedAt) },
+        at: at.map(({ resource, scopes, lastUsedAt }) => ({ resource, scopes, used: agoIn(locale, lastUsedAt, now) })),
+        action: `/account/agents/${path}/${DELEGATE_PATHS[act]}`,
+      }
+    }),
+  }
 }
 
 const language: Routes = (router, { acts, languages }, { gate, show, done, form, need }) => {

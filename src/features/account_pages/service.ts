@@ -5,7 +5,7 @@ import type { Act } from '../account_area/types.ts'
 import type { SignedIn } from '../account_sign_in/types.ts'
 import { OWN_CLAIMS } from '../accounts/types.ts'
 import { type CodeTarget, codeFailure } from '../email_codes/types.ts'
-import type { AccountPagesDeps, Claims, ClientRow, Profile, SessionRow } from './types.ts'
+import type { AccountPagesDeps, Claims, ClientRow, DelegateRow, Profile, SessionRow } from './types.ts'
 
 export type AccountActs = ReturnType<typeof createAccountActs>
 
@@ -23,6 +23,7 @@ export function createAccountActs(deps: AccountPagesDeps) {
     ...emailActs(deps),
     ...sessionActs(deps),
     ...clientActs(deps),
+    ...delegateActs(deps),
     ...ending(deps),
   }
 }
@@ -243,6 +244,30 @@ function clientActs({ sessions, consents, clients, agents, ownClientId }: Accoun
     async revokeClient({ accountId }: SignedIn, clientId: string): Promise<boolean> {
       return clientId !== ownClientId && sessions.revokeClient(accountId, clientId)
     },
+  }
+}
+
+function delegateActs({ clients, agents }: AccountPagesDeps) {
+  return {
+    /** Agents that act, or acted, through services. Where one of the two is gone, nobody acts. */
+    async delegates(accountId: string): Promise<DelegateRow[]> {
+      const byActor = Map.groupBy(await agents.delegations(accountId), ({ actorClientId }) => actorClientId)
+      const rows = [...byActor].map(async ([actorClientId, ofActor]) => {
+        const byService = Map.groupBy(ofActor, ({ subjectClientId }) => subjectClientId)
+        const found = [...byService].map(async ([id, at]) => ({ through: await clients.view(id), at }))
+        const ways = (await Promise.all(found)).flatMap(({ through, at }) => (through ? [{ through, at }] : []))
+        return { client: await clients.view(actorClientId), ways }
+      })
+      return (await Promise.all(rows))
+        .flatMap(({ client, ways }) => (client === undefined || ways.length === 0 ? [] : [{ client, ways }]))
+        .sort((a, b) => a.client.name.localeCompare(b.client.name))
+    },
+
+    takeBackDelegate: ({ accountId }: SignedIn, actorClientId: string, subjectClientId: string): Promise<boolean> =>
+      agents.takeBack({ accountId, actorClientId, subjectClientId }),
+
+    allowDelegate: ({ accountId }: SignedIn, actorClientId: string, subjectClientId: string): Promise<boolean> =>
+      agents.allowAgain({ accountId, actorClientId, subjectClientId }),
   }
 }
 

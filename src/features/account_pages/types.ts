@@ -5,6 +5,7 @@ import type { KeyValue } from '../../platform/key_value.ts'
 import type { Checked } from '../../platform/one_time_codes.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { OwnClaim } from '../accounts/types.ts'
+import type { DelegationKey, StoredDelegation } from '../agents/types.ts'
 import type { Agreement, Consent, Permission, StoredDetail } from '../consents/types.ts'
 import type { CodeRequest, CodeTarget } from '../email_codes/types.ts'
 import type { ReadEmail } from '../identifiers/types.ts'
@@ -82,7 +83,13 @@ export interface AccountPagesDeps {
   }
   readonly clients: { view(clientId: string): Promise<ClientView | undefined> }
   readonly approvals: { countOpen(accountId: string): Promise<number> }
-  readonly agents: { lastUses(accountId: string): Promise<ReadonlyMap<string, Date>> }
+  readonly agents: {
+    lastUses(accountId: string): Promise<ReadonlyMap<string, Date>>
+    delegations(accountId: string): Promise<StoredDelegation[]>
+    /** Both say false when there is nothing to change. */
+    takeBack(key: DelegationKey): Promise<boolean>
+    allowAgain(key: DelegationKey): Promise<boolean>
+  }
 }
 
 /** What a person says on the profile page; all else in a form is dropped (A87). `undefined` removes the claim. */
@@ -101,4 +108,13 @@ export interface ClientRow {
   readonly since: Date
   /** When an agent last acted; undefined for other clients, and for one that has not acted yet. */
   readonly usedAt: Date | undefined
+}
+
+/** An agent that acts through services, without a consent of its own, as its card on the page shows it. */
+export interface DelegateRow {
+  readonly client: ClientView
+  readonly ways: readonly {
+    readonly through: ClientView
+    readonly at: readonly StoredDelegation[]
+  }[]
 }

@@ -1,6 +1,6 @@
 /**
  * Agents: clients that act for people by themselves. Owns `agent_uses`: when each last acted for whom, and the end of rights that
- * are not used any more. Hands off: who is an agent, whose and until when to clients (metadata `agent`), consent to consents,
+ * are not used any more; and `agent_delegations`: through which services they act without a consent of their own (RFC 8693). Hands off: who is an agent, whose and until when to clients (metadata `agent`), consent to consents,
  * what agents are shown on the account page to account_pages, tokens with an actor to the engine (`oidc/token_exchange`).
  */
 import type { Feature } from '../../feature.ts'

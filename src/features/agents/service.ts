@@ -1,9 +1,9 @@
-/** When agents last acted for people, and the end of rights that they do not use. */
+/** When agents last acted for people, through which services, and the end of rights: unused, or taken back. */
 import type { Fact } from '../../events.ts'
 import { createLastUses } from '../../platform/last_uses.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { AgentRepository } from './repository.ts'
-import type { AgentUse } from './types.ts'
+import type { AgentUse, Delegation, DelegationKey, StoredDelegation } from './types.ts'
 
 export interface AgentDeps {
   readonly repository: AgentRepository
@@ -13,6 +13,7 @@ export interface AgentDeps {
   readonly revokeClient: (accountId: string, clientId: string, reason: 'unused', tx: Tx) => Promise<boolean>
   /** Days after which a right that was not used is taken back. */
   readonly idleDays: number
+  readonly clock: { now(): Date }
 }
 
 export type AgentService = ReturnType<typeof createAgentService>
@@ -61,5 +62,51 @@ export function createAgentService(deps: AgentDeps) {
         return unused.length
       })
     },
+
+    ...delegationActs(deps),
   }
+}
+
+/** Agents that act through a service, without a consent of their own (RFC 8693). */
+function delegationActs({ repository, transaction, outbox, clock }: AgentDeps) {
+  return {
+    /**
+     * Notes an exchange and states `fact`, or does neither and says false, because the person took one of those that act
+     * back. Without either there is no token.
+     */
+    delegate: (delegation: Delegation, fact: Fact): Promise<boolean> =>
+      transaction(async (tx) => {
+        const isAllowed = await repository.delegate(delegation, clock.now(), tx)
+        if (isAllowed) await outbox.record([fact], tx)
+        return isAllowed
+      }),
+
+    isTakenBack: repository.isTakenBack,
+
+    delegations: (accountId: string): Promise<StoredDelegation[]> => repository.listDelegations(accountId),
+
+    /** Takes an agent's way through a service back, wherever it leads. False when there is nothing to take back. */
+    takeBack: (key: DelegationKey): Promise<boolean> =>
+      transaction(async (tx) => {
+        const resources = await repository.revokeDelegations(key, clock.now(), tx)
+        if (resources.length > 0) await outbox.record([changed('delegation.revoked', key, resources)], tx)
+        return resources.length > 0
+      }),
+
+    /** Ends that again. False when nothing was taken back. */
+    allowAgain: (key: DelegationKey): Promise<boolean> =>
+      transaction(async (tx) => {
+        const resources = await repository.allowDelegations(key, tx)
+        if (resources.length > 0) await outbox.record([changed('delegation.allowed', key, resources)], tx)
+        return resources.length > 0
+      }),
+  }
+}
+
+function changed(
+  type: 'delegation.revoked' | 'delegation.allowed',
+  { accountId, actorClientId: clientId, subjectClientId: through }: DelegationKey,
+  resources: string[],
+): Fact {
+  return { type, accountId, clientId, data: { through, resources } }
 }

@@ -81,6 +81,7 @@ describe('account pages', () => {
     get: (_, name: string) => {
       if (name === 'sessions') return async () => [session('there'), session('here')]
       if (name === 'clients') return async () => clients
+      if (name === 'delegates') return async () => delegates
       if (name === 'profile') return async () => ({ name: 'Ann', website: 'https://ann.example', role: 'x' })
       if (name === 'hasPassword') return async () => hasPassword
       if (name === 'openApprovals') return async () => 0
@@ -91,10 +92,31 @@ describe('account pages', () => {
         log.push([name, ...values.slice(1)])
         if (name === 'endSession') return values[1] === 'there'
         if (name === 'revokeClient') return values[1] === 'demo/web'
+        if (name === 'takeBackDelegate' || name === 'allowDelegate') return values[2] === 'demo/web'
         return outcome()
       }
     },
   })
+  const at = (resource: string, revokedAt?: Date) => ({
+    ...{ actorClientId: 'https://buyer.example/id', subjectClientId: 'shop', resource, scopes: ['ledger:read'] },
+    ...{ firstUsedAt: new Date(0), lastUsedAt: new Date('2026-11-01T09:00:00.000Z'), revokedAt },
+  })
+  const delegates = [
+    {
+      client: { clientId: 'https://buyer.example/id', name: '<b>Buyer', firstParty: false },
+      ways: [
+        {
+          through: { clientId: 'demo/web', name: '<script>alert(1)</script>', firstParty: false },
+          at: [at('https://ledger.example')],
+        },
+        {
+          through: { clientId: 'shop', name: 'Shop', firstParty: false },
+          // A resource server that was reached while the other was being taken back.
+          at: [at('https://vault.example'), at('https://ledger.example', new Date(0))],
+        },
+      ],
+    },
+  ]
   const clients = [
     {
       client: { clientId: 'demo/web', name: '<script>alert(1)</script>', firstParty: false },
@@ -288,6 +310,8 @@ describe('account pages', () => {
       ['/account/sessions/others', {}],
       ['/account/sessions/there/end', {}],
       ['/account/clients/demo%2Fweb/revoke', {}],
+      ['/account/agents/buyer/through/demo%2Fweb/revoke', {}],
+      ['/account/agents/buyer/through/demo%2Fweb/allow', {}],
       ['/account/language', { locale: 'fi' }],
       ['/account/delete', { confirmation: 'ann@example.com' }],
       ['/account/sign-out', {}],
@@ -429,7 +453,11 @@ describe('account pages', () => {
     it('ids of others are not found', async () => {
       const page = await pageOf('/account/sessions')
       const csrf = page.forms[0]?.fields.find(({ name }) => name === 'csrf')?.value ?? ''
-      for (const path of ['/account/sessions/foreign/end', '/account/clients/foreign/revoke']) {
+      const ofOthers = [
+        ...['/account/sessions/foreign/end', '/account/clients/foreign/revoke', '/account/clients/%00/revoke'],
+        ...['/account/agents/buyer/through/foreign/revoke', '/account/agents/%00/through/demo%2Fweb/allow'],
+      ]
+      for (const path of ofOthers) {
         expect((await browser.post(url(path), { csrf }, page.url)).status).toBe(404)
       }
     })
@@ -446,6 +474,22 @@ describe('account pages', () => {
       expect(page.text).toContain('orders:read')
       await browser.submit(page, {}, { form: '/account/clients/demo%2Fweb/revoke' })
       expect(log).toEqual([['revokeClient', 'demo/web']])
+    })
+
+    it('A73: so are agents that act through them; what was taken back can be allowed again, as one', async () => {
+      const page = await pageOf('/account/clients')
+      expect(page.html).not.toContain('<b>Buyer')
+      expect(page.text).toMatch(
+        /Agents acting for you.*<b>Buyer.*Acts through .*ledger\.example.*vault\.example.*Taken back on/,
+      )
+      const way = '/account/agents/https%3A%2F%2Fbuyer.example%2Fid/through'
+      await browser.submit(page, {}, { form: `${way}/demo%2Fweb/revoke` })
+      const after = await browser.submit(page, {}, { form: `${way}/shop/allow` })
+      expect(after.status).toBe(404)
+      expect(log).toEqual([
+        ['takeBackDelegate', 'https://buyer.example/id', 'demo/web'],
+        ['allowDelegate', 'https://buyer.example/id', 'shop'],
+      ])
     })
 
     it('changes the language of pages and account', async () => {

@@ -71,7 +71,12 @@ describe('acts of the account pages', () => {
       clock: { now: () => NOW },
       notices: fakeNotices({ now: () => NOW }, facts),
       ownClientId: 'genkan-account',
-      agents: { lastUses: async () => new Map() },
+      agents: {
+        lastUses: async () => new Map(),
+        delegations: async () => [],
+        takeBack: async () => false,
+        allowAgain: async () => false,
+      },
       approvals: { countOpen: async () => 0 },
       kv: {
         get: async (key) => stored.get(key),

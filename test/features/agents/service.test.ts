@@ -26,6 +26,7 @@ describe.each(['embedded', 'postgres'] as const)('agents on %s', (kind) => {
   afterAll(() => database.close())
   beforeEach(async () => {
     await database.db('agent_uses').delete()
+    await database.db('agent_delegations').delete()
     facts = []
     revoked = []
     holds = true
@@ -41,6 +42,7 @@ describe.each(['embedded', 'postgres'] as const)('agents on %s', (kind) => {
         return holds
       },
       idleDays: 30,
+      clock: { now: () => NOW },
     })
 
   it('remember the last use, whichever instance writes it last, and of nobody who is gone', async () => {
@@ -95,10 +97,66 @@ describe.each(['embedded', 'postgres'] as const)('agents on %s', (kind) => {
       outbox: { record: async () => {} },
       revokeClient: () => Promise.reject(new Error('away')),
       idleDays: 30,
+      clock: { now: () => NOW },
     })
     service.used('ann', 'helper', ago(31))
     await service.flush()
     await expect(service.lapse(NOW)).rejects.toThrow('away')
     expect(await service.lastUses('ann')).toEqual(new Map([['helper', ago(31)]]))
+  })
+
+  const fact = { type: 'token.exchanged', accountId: 'ann' } as const
+  const through = (agents: readonly string[], more: object = {}) => ({
+    ...{ accountId: 'ann', subjectClientId: 'shop', agents, acting: agents, resource: 'api', scopes: ['read'] },
+    ...more,
+  })
+  const helper = { accountId: 'ann', actorClientId: 'helper', subjectClientId: 'shop' }
+
+  it('that act through a service have one row for each resource, whose scopes add up', async () => {
+    const service = build()
+    const grants = [['write', 'read'], ['read'], ['pay']]
+    const all = await Promise.all(grants.map((scopes) => service.delegate(through(['helper'], { scopes }), fact)))
+    expect(all).toEqual([true, true, true])
+    await service.delegate(through(['helper'], { resource: 'ledger' }), fact)
+    const row = { actorClientId: 'helper', subjectClientId: 'shop', firstUsedAt: NOW, lastUsedAt: NOW }
+    expect(await service.delegations('ann')).toEqual([
+      { ...row, resource: 'api', scopes: ['pay', 'read', 'write'], revokedAt: undefined },
+      { ...row, resource: 'ledger', scopes: ['read'], revokedAt: undefined },
+    ])
+    expect(facts).toHaveLength(4)
+    expect(await service.delegations('ben')).toEqual([])
+  })
+
+  it('are refused with everybody in their chain, without a fact, once taken back, and only there', async () => {
+    const service = build()
+    await service.delegate(through(['helper', 'writer']), fact)
+    expect(await Promise.all([service.takeBack(helper), service.takeBack(helper)])).toContain(false)
+    expect(facts.map(({ type, clientId, data }) => [type, clientId, data])).toEqual([
+      ['token.exchanged', undefined, undefined],
+      ['delegation.revoked', 'helper', { through: 'shop', resources: ['api'] }],
+    ])
+    facts = []
+    expect(await service.delegate(through(['helper', 'writer'], { resource: 'ledger' }), fact)).toBe(false)
+    expect(await service.delegate(through([], { acting: ['orders', 'helper'] }), fact)).toBe(false)
+    expect(facts).toEqual([])
+    expect(await service.isTakenBack('ann', 'shop', ['writer', 'helper'])).toBe(true)
+    expect((await service.delegations('ann')).map(({ resource }) => resource)).toEqual(['api', 'api'])
+    for (const [accountId, subjectClientId, actor] of [
+      ['ann', 'shop', 'writer'],
+      ['ann', 'bank', 'helper'],
+      ['ben', 'shop', 'helper'],
+    ] as const) {
+      expect(await service.isTakenBack(accountId, subjectClientId, [actor])).toBe(false)
+      expect(await service.delegate(through([actor], { accountId, subjectClientId }), fact)).toBe(true)
+    }
+    expect(await service.allowAgain(helper)).toBe(true)
+    expect(await service.allowAgain(helper)).toBe(false)
+    expect(facts.at(-1)).toMatchObject({ type: 'delegation.allowed', clientId: 'helper', accountId: 'ann' })
+    expect(await service.delegate(through(['helper', 'writer'], { resource: 'ledger' }), fact)).toBe(true)
+  })
+
+  it('act for nobody who is gone', async () => {
+    expect(await build().delegate(through(['helper'], { accountId: 'nobody' }), fact)).toBe(false)
+    expect(facts).toEqual([])
   })
 })
