@@ -9,6 +9,7 @@ import { availableParallelism } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { parse as parseYaml, YAMLParseError } from 'yaml'
 import { z } from 'zod'
+import { redisUrlProblem } from './platform/redis_url.ts'
 
 /** Every problem of a configuration, one line each. */
 export class ConfigError extends Error {
@@ -23,6 +24,11 @@ export class ConfigError extends Error {
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '[::1]'])
 const days = (fallback: number) => z.coerce.number().int().positive().max(36_500).default(fallback)
 const seconds = (fallback: number, least = 1) => z.coerce.number().int().min(least).default(fallback)
+
+const redisUrl = z.string().superRefine((value, context) => {
+  const problem = redisUrlProblem(value)
+  if (problem !== undefined) context.addIssue({ code: 'custom', message: problem })
+})
 
 const issuerSchema = z
   .string()
@@ -360,7 +366,7 @@ const schema = z.strictObject({
   management_host: z.string().default('127.0.0.1'),
   data_dir: z.string().default('.data'),
   database_url: z.url({ protocol: /^postgres(ql)?$/ }).optional(),
-  redis_url: z.url({ protocol: /^rediss?$/ }).optional(),
+  redis_url: redisUrl.optional(),
   smtp_url: z.url({ protocol: /^smtps?$/ }).optional(),
   mail_from: z.string().default('Genkan <no-reply@localhost>'),
   secret_keys: csv(secretKey),

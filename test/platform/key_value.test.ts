@@ -7,14 +7,14 @@ import { createRedisKeyValue } from '../../src/platform/key_value_redis.ts'
 import { createSealedKeyValue } from '../../src/platform/key_value_sealed.ts'
 import { createSqlKeyValue } from '../../src/platform/key_value_sql.ts'
 import type { Database } from '../../src/platform/postgres.ts'
-import { openRedis } from '../../src/platform/redis.ts'
 import { describeKeyValue } from '../contracts/key_value.ts'
 import { createModelKeyValue } from '../contracts/key_value_model.ts'
+import { oneRedis } from '../support/one_redis.ts'
 import { testPersonal } from '../support/personal_columns.ts'
 import { freshDatabase, startBreakable, startRedis } from '../support/services.ts'
 
 async function readyRedis(): Promise<Redis> {
-  const redis = openRedis((await startRedis()).url)
+  const redis = oneRedis((await startRedis()).url)
   await new Promise((resolve) => redis.once('ready', resolve))
   return redis
 }
@@ -26,7 +26,7 @@ describeKeyValue('Redis', async (clock) => {
 
 // Refuses every command and script whose keys are of two slots.
 describeKeyValue('Redis in cluster mode', async (clock) => {
-  const redis = openRedis((await startBreakable('redis_cluster')).url)
+  const redis = oneRedis((await startBreakable('redis_cluster')).url)
   await new Promise((resolve) => redis.once('ready', resolve))
   return { kv: createRedisKeyValue(redis, clock), close: async () => redis.disconnect() }
 })
@@ -72,9 +72,10 @@ describe('Redis only', () => {
   let redis: Redis
   let watcher: Redis
   beforeAll(async () => {
-    const { url } = await startRedis()
-    redis = openRedis(url)
-    watcher = openRedis(url)
+    // Of its own: a monitor that is opened while others talk confuses the driver.
+    const { url } = await startBreakable('redis')
+    redis = oneRedis(url)
+    watcher = oneRedis(url)
     await Promise.all([redis, watcher].map((one) => new Promise((resolve) => one.once('ready', resolve))))
   })
   afterAll(() => {
@@ -110,7 +111,7 @@ describe('Redis only', () => {
       await kv.hit(limits)
     }
     await work()
-    expect(await commandsOf(work)).toEqual(['EVALSHA', 'EVALSHA', 'GET', 'EVALSHA', 'GET', 'GETDEL', 'EVALSHA'])
+    expect(await commandsOf(work)).toEqual(Array(7).fill('EVALSHA'))
   })
 
   it('survives a server that has forgotten its scripts', async () => {

@@ -2,7 +2,8 @@ import { once } from 'node:events'
 import { setImmediate as turn } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Redis } from 'ioredis'
-import { openRedis, redisUnavailable } from '../../src/platform/redis.ts'
+import { redisUnavailable } from '../../src/platform/redis.ts'
+import { oneRedis } from '../support/one_redis.ts'
 import { type BreakableServer, startBreakable } from '../support/services.ts'
 
 describe('a command', () => {
@@ -10,7 +11,7 @@ describe('a command', () => {
   let redis: Redis
   beforeAll(async () => {
     server = await startBreakable('redis')
-    redis = openRedis(server.url)
+    redis = oneRedis(server.url)
     await once(redis, 'ready')
   })
   afterAll(async () => {
