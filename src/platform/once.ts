@@ -30,7 +30,7 @@ export function createKeptOnce(kv: Pick<KeyValue, 'add'>): Once {
 /** Clocks of those who make assertions may be wrong by so much: it is what the engine tolerates. */
 const CLOCKS_MS = 15_000
 /** Uses are spread over so many slots of a cluster, each with a record of since when they are known. */
-const PLACES = 16
+const PLACES = 4
 
 /**
  * KEYS: the record of since when (\`<history>.<ms>\`). ARGV: now, and 1 when nothing was ever used before.
@@ -71,16 +71,20 @@ export function createRedisOnce(redis: Scripted, clock: Clock): Once {
   redis.defineCommand('genkanUse', { numberOfKeys: 2, lua: USE })
   const scripts = redis as unknown as Scripts
   const now = () => clock.now().getTime()
+  const begin = async (everything = false) => {
+    const places = Array.from({ length: PLACES }, (_, index) => placeOf(index))
+    await Promise.all(places.map((place) => scripts.genkanBegin(place, now(), everything ? 1 : 0)))
+  }
   return {
+    begin,
     async use(name, madeAt, ttlSeconds) {
       const place = placeOf(name.charCodeAt(0) % PLACES)
       const ttl = Math.max(1, Math.ceil(ttlSeconds * 1000))
       const found = await scripts.genkanUse(place, `${place}:${name}`, now(), madeAt.getTime(), ttl, CLOCKS_MS)
-      return found === 1 ? 'first' : found === 0 ? 'again' : 'unknown'
-    },
-    async begin(everything = false) {
-      const places = Array.from({ length: PLACES }, (_, index) => placeOf(index))
-      await Promise.all(places.map((place) => scripts.genkanBegin(place, now(), everything ? 1 : 0)))
+      if (found >= 0) return found === 1 ? 'first' : 'again'
+      // The time in which others are refused begins everywhere with this.
+      await begin()
+      return 'unknown'
     },
   }
 }

@@ -28,8 +28,11 @@ interface OpenOptions {
  */
 export function openRedis(url: string, { name = 'genkan' }: OpenOptions = {}): RedisClient {
   const place = redisPlace(url)
-  const redis = place.kind === 'cluster' ? openCluster(place, name) : openMaster(place, name)
-  // Without a listener ioredis prints; the commands themselves carry the error.
+  return place.kind === 'cluster' ? openCluster(place, name) : openMaster(place, name)
+}
+
+/** Without a listener ioredis prints; the commands themselves carry the error. */
+function quiet<T extends RedisClient>(redis: T): T {
   redis.on('error', () => {})
   return redis
 }
@@ -67,8 +70,7 @@ export function openSubscriber(url: string, publisher: RedisClient, { name = 'ge
     if (redis.status === 'ready' && !isMember()) redis.disconnect(true)
   }, SLOTS_MS).unref()
   redis.on('end', () => clearInterval(timer))
-  redis.on('error', () => {})
-  return redis
+  return quiet(redis)
 }
 
 function addressOf({ host = '', port = 0 }: Options): RedisAddress {
@@ -117,7 +119,7 @@ function openMaster(place: Exclude<RedisPlace, { kind: 'cluster' }>, name: strin
   const redis = place.kind === 'one' ? new Redis(place.url, options) : new Redis(throughSentinels(place, options))
   writeOnceATurn(redis)
   limitTimes(redis)
-  return redis
+  return quiet(redis)
 }
 
 /** Also told by the sentinels: a master that hangs closes no connection. */
@@ -152,7 +154,7 @@ function openCluster(place: RedisPlace & { kind: 'cluster' }, name: string): Clu
   limitTimes(cluster, (error) => {
     if (cluster.status === 'ready' && redisUnavailable(error)) cluster.refreshSlotsCache()
   })
-  return cluster
+  return quiet(cluster)
 }
 
 /** Every command has its second, however often it is sent to another node. */

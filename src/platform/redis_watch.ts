@@ -45,19 +45,23 @@ export function createRedisWatch({ redis, once, logger, evicting }: RedisWatchDe
   }
 
   async function compareHistories(): Promise<void> {
-    const before = [...histories.values()]
+    const known = [...histories.values()]
     const now = await Promise.all(mastersOf(redis).map(async (node) => ({ node, id: await historyOf(node) })))
-    const fresh = now.filter(({ id }) => !before.includes(id))
+    const fresh = now.filter(({ id }) => !known.includes(id))
     if (fresh.length === 0) return
-    await once.begin()
     histories.clear()
     for (const { node, id } of now) histories.set(nameOf(node), id)
-    if (before.length > 0)
+    if (known.length > 0)
       logger.warn(
         { nodes: fresh.map(({ node }) => nameOf(node)) },
         'Redis has another master or was started again: what was under way there begins anew',
       )
   }
+
+  // At once, or whoever asks first would be refused for longer.
+  const again = () => void once.begin().catch(() => {})
+  redis.on('ready', again)
+  redis.on('+node', (node: Redis) => void node.once('ready', again))
 
   return {
     async objection() {
@@ -68,6 +72,7 @@ export function createRedisWatch({ redis, once, logger, evicting }: RedisWatchDe
     },
     async look() {
       await look()
+      await once.begin()
       await compareHistories()
     },
   }
