@@ -203,7 +203,7 @@ function anchorLog({ clock, logger }: Foundation) {
  */
 const DICTIONARIES_MS = 30_000
 
-const REDIS_SECONDS = 10
+const REDIS_SECONDS = 5
 
 function storeJobs({ redisWatch }: Foundation): Job[] {
   return redisWatch === undefined ? [] : [{ name: 'redis', everySeconds: REDIS_SECONDS, run: redisWatch.look }]
