@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Redis } from 'ioredis'
+import { createRedisOidcStore } from '../../src/oidc/adapter/redis_store.ts'
 import { type Clock, systemClock } from '../../src/platform/clock.ts'
 import { expiryOf, hashTagOf, storedKey } from '../../src/platform/key_value.ts'
 import { createRedisKeyValue } from '../../src/platform/key_value_redis.ts'
@@ -122,6 +123,27 @@ describe('Redis only', () => {
       Array.from({ length: 5 }, () => kv.hit([{ key: 'forgotten', limit: 3, windowSeconds: 60 }])),
     )
     expect(hits.filter(({ allowed }) => allowed)).toHaveLength(2)
+  })
+
+  it('whose memory is full takes back, uses up and writes over what is there, and refuses what is new (F06)', async () => {
+    const kv = createRedisKeyValue(redis)
+    const store = createRedisOidcStore(redis)
+    await kv.add('state', 'active', 60)
+    await kv.add('code', '123456', 60)
+    await store.save('AuthorizationCode', 'full', {}, 60)
+    await watcher.config('SET', 'maxmemory', '1')
+    try {
+      await expect(kv.add('new', 'v', 60)).rejects.toThrow('OOM')
+      await expect(store.save('AuthorizationCode', 'new', {}, 60)).rejects.toThrow('OOM')
+      expect(await kv.swap('state', 1, 'disabled', 60)).toBe(true)
+      expect([await kv.get('state'), await kv.take('code'), await kv.take('code')]).toEqual([
+        ...['disabled', '123456', undefined],
+      ])
+      expect(await store.consume('AuthorizationCode', 'full', 1)).toBe('first')
+      expect(await store.consume('AuthorizationCode', 'full', 2)).toBe(1)
+    } finally {
+      await watcher.config('SET', 'maxmemory', '0')
+    }
   })
 
   it('leaves no key without an expiry of its own', async () => {
