@@ -1,7 +1,9 @@
 /** The ground of the house: opened stores and the platform parts that every feature is given slices of. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import { type Config, suggestion } from './config.ts'
+import type { Config } from './config/config.ts'
+import { suggestion } from './config/problems.ts'
+import { redisPlace } from './config/redis_url.ts'
 import { createRedisOidcStore } from './oidc/adapter/redis_store.ts'
 import { createSqlOidcStore } from './oidc/adapter/sql_store.ts'
 import type { OidcStore } from './oidc/adapter/store.ts'
@@ -44,7 +46,7 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
     dataDir: config.dataDir,
     pool: config.databasePool,
   })
-  const redis = config.redisUrl === undefined ? undefined : openRedis(config.redisUrl)
+  const redis = config.redisUrl === undefined ? undefined : openRedis(redisPlace(config.redisUrl))
   const secretBox = createSecretBox(config.secretKeys)
   const invalidation = createInvalidation(config, redis)
   const mailer = createMailer({ smtpUrl: config.smtpUrl, from: config.mailFrom, dataDir: config.dataDir })
@@ -149,6 +151,6 @@ function stateStores(
 function createInvalidation(config: Config, redis: RedisClient | undefined): Invalidation {
   if (config.embedded) return createLocalInvalidation()
   if (redis === undefined || config.redisUrl === undefined) return createNoInvalidation()
-  const subscriber = openSubscriber(config.redisUrl, redis, { name: 'genkan-invalidation' })
+  const subscriber = openSubscriber(redisPlace(config.redisUrl), redis, { name: 'genkan-invalidation' })
   return createRedisInvalidation({ publisher: redis, subscriber })
 }

@@ -76,6 +76,17 @@ end
 return { -1, 0, 1, warm and 1 or 0 }
 `
 
+/** ARGV: now. */
+const GIVE_BACK = `${LIVE}
+for _, key in ipairs(KEYS) do
+  local version, value, expiry = live(redis.call('GET', key), ARGV[1], nil)
+  if version and tonumber(value) > 0 then
+    local record = string.format('%d.%.0f.-.%d', version + 1, expiry, tonumber(value) - 1)
+    redis.call('SET', key, record, 'PX', expiry - tonumber(ARGV[1]) + ${SLACK_MS})
+  end
+end
+`
+
 type Found = [version: number, value: string] | null
 
 interface Scripts {
@@ -83,6 +94,7 @@ interface Scripts {
   genkanTake(key: string, now: number): Promise<Found>
   genkanWrite: Write
   genkanRewrite: Write
+  genkanGiveBack(keyCount: number, ...keysAndNow: (string | number)[]): Promise<unknown>
   genkanHit(keyCount: number, ...keysAndArguments: (string | number)[]): Promise<[number, number, number, number]>
 }
 
@@ -134,6 +146,9 @@ export function createRedisKeyValue(redis: RedisClient, clock: Clock = systemClo
       const waitMs = wait < 0 ? undefined : wait
       return hitResult(list, { waitMs, longest: longest - 1, counted: counted === 1, warm: warm === 1 })
     },
+    async giveBack(keys) {
+      if (keys.length > 0) await scripts.genkanGiveBack(keys.length, ...keys.map(nameOf), now())
+    },
     purge: async () => 0,
   }
 }
@@ -149,6 +164,7 @@ function defineScripts(redis: RedisClient): Scripts {
   redis.defineCommand('genkanWrite', { numberOfKeys: 1, lua: WRITE })
   redis.defineCommand('genkanRewrite', { numberOfKeys: 1, lua: ALSO_WHEN_FULL + WRITE })
   redis.defineCommand('genkanHit', { lua: HIT })
+  redis.defineCommand('genkanGiveBack', { lua: GIVE_BACK })
   return redis as unknown as Scripts
 }
 

@@ -4,7 +4,7 @@
  */
 import type { Socket } from 'node:net'
 import { Cluster, type Command, Redis, type RedisOptions } from 'ioredis'
-import { type RedisAddress, type RedisPlace, redisPlace } from './redis_url.ts'
+import type { RedisAddress, RedisPlace } from '../config/redis_url.ts'
 
 /** Whichever it is: the commands are the same. */
 export type RedisClient = Redis | Cluster
@@ -26,8 +26,7 @@ interface OpenOptions {
  * Opens a connection that writes once a turn. A command fails after a second or at once while the connection is down:
  * an offline queue would let requests pile up behind a store that is away.
  */
-export function openRedis(url: string, { name = 'genkan' }: OpenOptions = {}): RedisClient {
-  const place = redisPlace(url)
+export function openRedis(place: RedisPlace, { name = 'genkan' }: OpenOptions = {}): RedisClient {
   return place.kind === 'cluster' ? openCluster(place, name) : openMaster(place, name)
 }
 
@@ -41,8 +40,11 @@ function quiet<T extends RedisClient>(redis: T): T {
  * A connection that only listens. In a cluster every node hears what is published at any, so it is at one of them, and at
  * another when that one goes or is not of the cluster any more.
  */
-export function openSubscriber(url: string, publisher: RedisClient, { name = 'genkan' }: OpenOptions = {}): Redis {
-  const place = redisPlace(url)
+export function openSubscriber(
+  place: RedisPlace,
+  publisher: RedisClient,
+  { name = 'genkan' }: OpenOptions = {},
+): Redis {
   if (place.kind !== 'cluster') return openMaster(place, name)
   const members = () => (publisher instanceof Cluster ? publisher.nodes().map(({ options }) => addressOf(options)) : [])
   let turn = Math.floor(Math.random() * place.nodes.length)

@@ -5,9 +5,10 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { createRedisOidcStore } from '../../src/oidc/adapter/redis_store.ts'
 import { createRedisInvalidation } from '../../src/platform/invalidation.ts'
 import { createRedisKeyValue } from '../../src/platform/key_value_redis.ts'
-import { mastersOf, openRedis, openSubscriber, pingMasters, type RedisClient } from '../../src/platform/redis.ts'
+import { mastersOf, pingMasters, type RedisClient } from '../../src/platform/redis.ts'
 import { describeKeyValue } from '../contracts/key_value.ts'
 import { describeOidcAdapter } from '../contracts/oidc_adapter.ts'
+import { redisAt, subscriberAt } from '../support/one_redis.ts'
 import { type RedisServers, startRedisServers } from '../support/services.ts'
 
 let servers: Promise<RedisServers> | undefined
@@ -16,7 +17,7 @@ const cluster = () => {
   return servers
 }
 async function connect(): Promise<RedisClient> {
-  const redis = openRedis((await cluster()).url)
+  const redis = redisAt((await cluster()).url)
   await once(redis, 'ready')
   return redis
 }
@@ -75,7 +76,7 @@ describe('a connection to a Redis Cluster', () => {
 
   it('carries word of changes from every node to every instance', async () => {
     const { url } = await cluster()
-    const subscriber = openSubscriber(url, redis)
+    const subscriber = subscriberAt(url, redis)
     const invalidation = createRedisInvalidation({ publisher: redis, subscriber })
     const heard: (string | undefined)[] = []
     invalidation.subscribe('client', (key) => heard.push(key))

@@ -106,7 +106,7 @@ export async function createSentinelServer(folder: string, port: number, master:
   const lines = [
     ...[`port ${port}`, 'bind 127.0.0.1', `dir ${folder}`, 'loglevel warning'],
     ...[`sentinel monitor mymaster 127.0.0.1 ${master} 2`, 'sentinel down-after-milliseconds mymaster 1000'],
-    ...['sentinel failover-timeout mymaster 5000', 'sentinel parallel-syncs mymaster 1'],
+    ...['sentinel failover-timeout mymaster 2000', 'sentinel parallel-syncs mymaster 1'],
   ]
   writeFileSync(file, `${lines.join('\n')}\n`)
   if (user.uid !== undefined && user.gid !== undefined) chownSync(file, user.uid, user.gid)

@@ -8,6 +8,7 @@ import { TOKEN_EXCHANGE } from '../../platform/grant_policies.ts'
 import { createAvailability } from '../availability.ts'
 import { type DoubtDeps, revocableAdapter, standingGrant, standingSession } from './doubt.ts'
 import { interactionAdapter, sealedAdapter } from './sealed_adapter.ts'
+import { createSessionWriter, remembered } from './session_writer.ts'
 import {
   alreadyUsed,
   backchannelRequestAdapter,
@@ -105,14 +106,15 @@ function sessionAdapter(base: Adapter, deps: AdapterDeps): Adapter {
     if (seconds(deps.clock) - startedAt >= absolute) return undefined
     return (await sameEpoch(found, deps)) ? standingSession(found, cookie, deps) : undefined
   }
+  const write = createSessionWriter(deps.store)
   return {
     ...base,
     async upsert(id, payload, expiresIn) {
       await stateSession(payload as Payload, deps)
-      await base.upsert(id, payload, expiresIn)
+      await write(id, payload as Payload, Number(expiresIn))
     },
-    find: async (id) => alive((await base.find(id)) ?? undefined, id),
-    findByUid: async (uid) => alive((await base.findByUid(uid)) ?? undefined),
+    find: async (id) => remembered(await alive((await base.find(id)) ?? undefined, id)),
+    findByUid: async (uid) => remembered(await alive((await base.findByUid(uid)) ?? undefined)),
     async destroy(id) {
       await stateLogout(deps)
       await base.destroy(id)

@@ -5,7 +5,7 @@
  */
 import { type RedisClient, refusesWrites } from '../../platform/redis.ts'
 import { ALSO_WHEN_FULL, HISTORY } from '../../platform/redis_history.ts'
-import { hashId, type OidcStore, type Payload, withoutId } from './store.ts'
+import { beginningOf, hashId, type OidcStore, type Payload, type SessionPlace, textOf } from './store.ts'
 
 /** ARGV: the JSON, the lifetime in seconds or '', and 'NX' or ''. */
 const SAVE = `${HISTORY}
@@ -15,8 +15,8 @@ if ARGV[3] ~= '' then arguments[#arguments + 1] = ARGV[3] end
 return redis.call('SET', unpack(arguments)) and 1 or 0`
 
 /** The JSON, the seconds of its use, and 1 when it is of the present history. */
-const FIND = `${HISTORY}
-local record = redis.call('GET', KEYS[1])
+const find = (command: 'GET' | 'GETDEL') => `${HISTORY}
+local record = redis.call('${command}', KEYS[1])
 if not record then return nil end
 local bar = string.find(record, '|', 1, true)
 local consumed, known = string.match(string.sub(record, 1, bar - 1), '^(%d+)%.?(%x*)$')
@@ -44,6 +44,23 @@ if consumed ~= '0' then return tonumber(consumed) end
 redis.call('SET', KEYS[1], ARGV[1] .. '.' .. present .. string.sub(record, bar), 'KEEPTTL')
 return 0`
 
+/**
+ * Compare-and-set of a record by how its JSON begins. Its history stays: it may have ended in what was lost, and is looked up
+ * when it is found.
+ */
+const SWAP = `
+local record = redis.call('GET', KEYS[1])
+local bar = record and string.find(record, '|', 1, true)
+if not bar or string.sub(record, bar + 1, bar + #ARGV[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], string.sub(record, 1, bar) .. ARGV[2], 'EX', ARGV[3])
+return 1`
+
+/** Compare-and-set of a pointer. */
+const REPOINT = `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+return 1`
+
 /** Takes a record into the present history, whatever it is by now. */
 const ADOPT = `${ALSO_WHEN_FULL}${HISTORY}
 local record = redis.call('GET', KEYS[1])
@@ -60,9 +77,14 @@ const USED_ONCE: ReadonlySet<string> = new Set([
   'Interaction',
 ])
 
+type Found = [json: string, consumed: number, present: 0 | 1] | null
+
 interface Scripts {
   oidcSave(key: string, json: string, ttl: string, condition: '' | 'NX'): Promise<number>
-  oidcFind(key: string): Promise<[json: string, consumed: number, present: 0 | 1] | null>
+  oidcFind(key: string): Promise<Found>
+  oidcTake(key: string): Promise<Found>
+  oidcSwap(key: string, beginning: string, json: string, ttl: number): Promise<number>
+  oidcRepoint(key: string, from: string, to: string, ttl: number): Promise<number>
   oidcRewrite(key: string, json: string): Promise<number>
   oidcConsume(key: string, now: string, once: '0' | '1'): Promise<number>
   oidcAdopt(key: string): Promise<number>
@@ -71,7 +93,7 @@ interface Scripts {
 /** Builds the store on a connection; it adds its scripts to it. */
 export function createRedisOidcStore(redis: RedisClient): OidcStore {
   const scripts = defineScripts(redis)
-  const find = async (model: string, key: string): Promise<Payload | undefined> => {
+  const read = async (model: string, key: string): Promise<Payload | undefined> => {
     const found = await scripts.oidcFind(key)
     if (found === null) return undefined
     const [json, consumed, isPresent] = found
@@ -85,28 +107,29 @@ export function createRedisOidcStore(redis: RedisClient): OidcStore {
   return {
     async save(model, id, payload, ttl, ifAbsent = false) {
       const pointers = pointersOf(model, payload).map((pointer) => point(redis, pointer, hashId(id), ttl))
-      const json = JSON.stringify(withoutId(payload))
+      const json = textOf(payload)
       const saved = scripts.oidcSave(keyOf(model, id), json, ttl === undefined ? '' : String(ttl), ifAbsent ? 'NX' : '')
       const [written] = await Promise.all([saved, ...pointers])
       return written === 1
     },
-    find: (model, id) => find(model, keyOf(model, id)),
+    find: (model, id) => read(model, keyOf(model, id)),
     async findByUid(uid) {
       const hash = await redis.get(pointer('uid', uid))
-      return hash === null ? undefined : find('Session', `oidc:Session:${hash}`)
+      return hash === null ? undefined : read('Session', `oidc:Session:${hash}`)
     },
     async findByUserCode(userCode) {
       const hash = await redis.get(pointer('user_code', userCode))
-      return hash === null ? undefined : find('DeviceCode', `oidc:DeviceCode:${hash}`)
+      return hash === null ? undefined : read('DeviceCode', `oidc:DeviceCode:${hash}`)
     },
     async saveByUserCode(userCode, payload) {
       const hash = await redis.get(pointer('user_code', userCode))
-      if (hash !== null) await scripts.oidcRewrite(`oidc:DeviceCode:${hash}`, JSON.stringify(withoutId(payload)))
+      if (hash !== null) await scripts.oidcRewrite(`oidc:DeviceCode:${hash}`, textOf(payload))
     },
     async consume(model, id, now) {
       const answer = await scripts.oidcConsume(keyOf(model, id), String(now), USED_ONCE.has(model) ? '1' : '0')
       return answer === 0 ? 'first' : answer === -1 ? 'missing' : answer
     },
+    ...sessionWrites(redis, scripts),
     async adopt(model, id) {
       if (!refusesWrites(redis)) await scripts.oidcAdopt(keyOf(model, id))
     },
@@ -114,17 +137,48 @@ export function createRedisOidcStore(redis: RedisClient): OidcStore {
       await redis.del(keyOf(model, id))
     },
     async destroySession(uid) {
-      const hash = await redis.get(pointer('uid', uid))
+      // The pointer first: without it no `moveSession` under way arrives.
+      const hash = await redis.getdel(pointer('uid', uid))
       if (hash !== null) await redis.del(`oidc:Session:${hash}`)
     },
     purge: async () => 0,
   }
 }
 
+function sessionWrites(redis: RedisClient, scripts: Scripts): Pick<OidcStore, 'swapSession' | 'moveSession'> {
+  const hashAt = async (place: SessionPlace) =>
+    'id' in place ? hashId(place.id) : redis.get(pointer('uid', place.uid))
+  return {
+    async swapSession(place, expected, payload, ttl) {
+      const hash = await hashAt(place)
+      if (hash === null) return false
+      const swapped = scripts.oidcSwap(`oidc:Session:${hash}`, beginningOf(expected), textOf(payload), ttl)
+      // The pointer lives on with it, but is never written here: the session may have another id by now, or have ended.
+      const prolonged = redis.expire(pointer('uid', String(payload.uid)), ttl)
+      const [written] = await Promise.all([swapped, prolonged])
+      return written === 1
+    },
+    // Two records are two slots, so the pointer decides: whoever turns it from the old to the new has moved the session.
+    async moveSession(oldId, id, payload, ttl) {
+      const key = keyOf('Session', id)
+      await scripts.oidcSave(key, textOf(payload), String(ttl), '')
+      const turned = await scripts.oidcRepoint(pointer('uid', String(payload.uid)), hashId(oldId), hashId(id), ttl)
+      const old = turned === 1 ? await scripts.oidcTake(keyOf('Session', oldId)) : null
+      // One of another history may have ended in what was lost since it was read.
+      if (old !== null && old[2] === 1) return JSON.parse(old[0]) as Payload
+      await redis.del(key)
+      return undefined
+    },
+  }
+}
+
 function defineScripts(redis: RedisClient): Scripts {
-  for (const [name, lua] of Object.entries({ Save: SAVE, Rewrite: REWRITE, Consume: CONSUME, Adopt: ADOPT }))
-    redis.defineCommand(`oidc${name}`, { numberOfKeys: 1, lua })
-  redis.defineCommand('oidcFind', { numberOfKeys: 1, lua: FIND, readOnly: true })
+  const writing = {
+    ...{ Save: SAVE, Rewrite: REWRITE, Consume: CONSUME, Adopt: ADOPT, Swap: SWAP, Repoint: REPOINT },
+    Take: find('GETDEL'),
+  }
+  for (const [name, lua] of Object.entries(writing)) redis.defineCommand(`oidc${name}`, { numberOfKeys: 1, lua })
+  redis.defineCommand('oidcFind', { numberOfKeys: 1, lua: find('GET'), readOnly: true })
   return redis as unknown as Scripts
 }
 

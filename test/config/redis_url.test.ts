@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals'
-import { redisPlace, redisUrlProblem } from '../../src/platform/redis_url.ts'
+import { redisPlace, redisUrlProblem } from '../../src/config/redis_url.ts'
 
 describe('REDIS_URL', () => {
   it('names one server', () => {
