@@ -19,6 +19,8 @@ const cluster = () => {
 async function connect(): Promise<RedisClient> {
   const redis = redisAt((await cluster()).url)
   await once(redis, 'ready')
+  // A master that is not connected yet refuses at once.
+  while (mastersOf(redis).some(({ status }) => status !== 'ready')) await sleep(10)
   return redis
 }
 
