@@ -121,7 +121,25 @@ function openMaster(place: Exclude<RedisPlace, { kind: 'cluster' }>, name: strin
   const redis = place.kind === 'one' ? new Redis(place.url, options) : new Redis(throughSentinels(place, options))
   writeOnceATurn(redis)
   limitTimes(redis)
+  comeBack(redis)
   return quiet(redis)
+}
+
+/**
+ * The driver gives up for ever when a connection fails before it is one, as when the sentinels tell of a new master while it asks
+ * them for the old. Only we end it.
+ */
+function comeBack(redis: Redis): void {
+  const disconnect = redis.disconnect.bind(redis)
+  let isOver = false
+  redis.disconnect = (reconnect = false) => {
+    isOver ||= !reconnect
+    disconnect(reconnect)
+  }
+  redis.on('end', () => {
+    const again = () => (isOver ? undefined : void redis.connect().catch(() => {}))
+    setTimeout(again, delay(0)).unref()
+  })
 }
 
 /** Also told by the sentinels: a master that hangs closes no connection. */

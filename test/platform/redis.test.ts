@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { setImmediate as turn } from 'node:timers/promises'
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Redis } from 'ioredis'
 import { redisUnavailable } from '../../src/platform/redis.ts'
@@ -32,5 +32,24 @@ describe('a command', () => {
     const failed = await redis.get('key').catch((error: unknown) => error)
     await server.resume()
     expect(redisUnavailable(failed)).toBe(true)
+  })
+
+  it('comes back when a connection failed before it was one, until it is closed', async () => {
+    const own = oneRedis(server.url)
+    await once(own, 'ready')
+    const { connector } = own as unknown as { connector: { connect(): Promise<unknown> } }
+    const { connect } = connector
+    connector.connect = () => {
+      connector.connect = connect
+      return Promise.reject(new Error('another master'))
+    }
+    const back = once(own, 'ready', { signal: AbortSignal.timeout(5000) })
+    own.disconnect(true)
+    await once(own, 'end')
+    await back
+    own.disconnect()
+    await once(own, 'end')
+    await sleep(200)
+    expect(own.status).toBe('end')
   })
 })
