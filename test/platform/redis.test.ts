@@ -43,12 +43,14 @@ describe('a command', () => {
       connector.connect = connect
       return Promise.reject(new Error('another master'))
     }
-    const back = once(own, 'ready', { signal: AbortSignal.timeout(5000) })
+    const told = (event: string) => new Promise((resolve) => own.once(event, resolve))
+    const [given, back] = [told('end'), told('ready')]
     own.disconnect(true)
-    await once(own, 'end')
+    await given
     await back
+    const closed = told('end')
     own.disconnect()
-    await once(own, 'end')
+    await closed
     await sleep(200)
     expect(own.status).toBe('end')
   })
