@@ -8,8 +8,10 @@ import { createRedisOidcStore } from '../../src/oidc/adapter/redis_store.ts'
 import { systemClock } from '../../src/platform/clock.ts'
 import { createRedisKeyValue } from '../../src/platform/key_value_redis.ts'
 import { createRedisOnce } from '../../src/platform/once.ts'
+import type { Browser, Page } from '../support/browser.ts'
 import { assertionClaims, createKey } from '../support/client_keys.ts'
-import { API, SETTINGS } from '../support/journeys.ts'
+import { API, choose, SETTINGS } from '../support/journeys.ts'
+import { codeFrom } from '../support/mailbox.ts'
 import { readyRedis } from '../support/one_redis.ts'
 import { authorizationRequest, clientBrowser, newPerson, OFFLINE, type Person } from '../support/people.ts'
 import { copyRedis } from '../support/redis_copies.ts'
@@ -76,6 +78,7 @@ async function push(): Promise<string> {
   )
   return `${target.issuer}/auth?${new URLSearchParams({ client_id: 'own', request_uri: String(body.request_uri) })}`
 }
+const mayChoose = ({ forms }: Page) => forms.some(({ action }) => action.endsWith('/new_password'))
 const openedIn = async (person: Person, url: string) => (await person.browser.get(url)).params.has('code')
 
 describe('a Redis that comes back without its last writes (F10)', () => {
@@ -90,6 +93,9 @@ describe('a Redis that comes back without its last writes (F10)', () => {
   let person: Protected
   let appCode: string
   let elsewhere: Person
+  let forgetful: Browser
+  let asked: Page
+  let mailCode: string
 
   beforeAll(async () => {
     const clock = clockOf(target)
@@ -105,6 +111,11 @@ describe('a Redis that comes back without its last writes (F10)', () => {
     shown = assertion()
     appCode = person.app.code(clock.now())
     elsewhere = await bob.elsewhere()
+    forgetful = target.person()
+    const recover = await choose(forgetful, await target.open(forgetful, { login_hint: ann.email }), 'recover')
+    asked = await forgetful.submit(recover, { identifier: ann.email }, { form: '/recover' })
+    await target.settled()
+    mailCode = codeFrom(await target.mailbox.to(ann.email, { count: 2 }))
     const copy = await copyRedis(redis)
 
     // Each of these is good, once.
@@ -117,6 +128,7 @@ describe('a Redis that comes back without its last writes (F10)', () => {
     expect((await client.revoke('other', revokedToken)).status).toBe(200)
     const { browser, page } = await firstFactor(target, person)
     expect((await browser.submit(page, { code: appCode }, { form: '/totp' })).params.has('code')).toBe(true)
+    expect(mayChoose(await forgetful.submit(asked, { code: mailCode }, { form: '/recover_code' }))).toBe(true)
     const others = await bob.browser.get(`${target.issuer}/account/sessions/others`)
     await bob.browser.submit(others, {}, { form: '/account/sessions/others' })
     expect([await bob.signedIn(), await elsewhere.signedIn()]).toEqual([true, false])
@@ -171,6 +183,10 @@ describe('a Redis that comes back without its last writes (F10)', () => {
     expect((await client.userinfo(granted.access)).status).toBe(401)
     expect((await client.introspect('other', revokedToken)).body).toEqual({ active: false })
     expect((await client.introspect('other', keptToken)).body).toMatchObject({ active: true })
+  })
+
+  it('takes no code of a mail a second time: what it was kept with is of another history', async () => {
+    expect(mayChoose(await forgetful.submit(asked, { code: mailCode }, { form: '/recover_code' }))).toBe(false)
   })
 
   it('takes no code of an app a second time: their steps are in SQL', async () => {
