@@ -10,6 +10,7 @@ import type { Foundation } from './foundation.ts'
 import { createHouse, type House } from './house.ts'
 import { createHealth, type Readiness } from './http/health.ts'
 import { pendingMigrations } from './platform/migrate.ts'
+import { pingMasters } from './platform/redis.ts'
 import { createSite } from './site.ts'
 
 export interface App {
@@ -53,6 +54,7 @@ export function createApp(foundation: Foundation): App {
     },
     async prepare({ migrate = true } = {}) {
       await whenReachable(foundation, () => house.prepare({ migrate }))
+      await whenReachable(foundation, foundation.beginUses)
       const rebuild = async () => {
         state.listener = site(await house.buildEngine())
       }
@@ -87,7 +89,7 @@ async function whenReachable({ unavailable, logger }: Foundation, work: () => Pr
 }
 
 function createReadiness(foundation: Foundation, state: { listener: unknown; draining: boolean }): Readiness {
-  const { database, redis } = foundation
+  const { database, redis, redisWatch } = foundation
   const answers = async (name: string, ask: () => Promise<unknown>) => {
     try {
       await Promise.race([ask(), sleep(1500).then(() => Promise.reject(new Error('too slow')))])
@@ -100,10 +102,12 @@ function createReadiness(foundation: Foundation, state: { listener: unknown; dra
     if (state.draining) return ['draining']
     const stores = await Promise.all([
       answers('database', () => database.ping()),
-      redis === undefined ? [] : answers('redis', () => redis.ping()),
+      redis === undefined ? [] : answers('redis', () => pingMasters(redis)),
     ])
     const missing = stores.flat()
     if (missing.length > 0) return missing
+    const objection = await redisWatch?.objection().catch(() => 'redis')
+    if (objection !== undefined) return [objection]
     if ((await pendingMigrations(database)).length > 0) return ['migrations']
     return state.listener === undefined ? ['keys'] : []
   }

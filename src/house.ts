@@ -203,6 +203,12 @@ function anchorLog({ clock, logger }: Foundation) {
  */
 const DICTIONARIES_MS = 30_000
 
+const REDIS_SECONDS = 5
+
+function storeJobs({ redisWatch }: Foundation): Job[] {
+  return redisWatch === undefined ? [] : [{ name: 'redis', everySeconds: REDIS_SECONDS, run: redisWatch.look }]
+}
+
 /** What goes on behind requests: sealing, deliveries, the rooms' jobs and clean-up. */
 function createWork(foundation: Foundation, features: readonly Feature[], sealing: { readonly jobs: readonly Job[] }) {
   const { database, secretBox, personal, clock, logger, outbox, metrics, config, keyValue, oidcStore } = foundation
@@ -223,7 +229,7 @@ function createWork(foundation: Foundation, features: readonly Feature[], sealin
     database,
     deliveryDays: config.retention.deliveryDays,
     ipDays: config.retention.ipDays,
-    purges: [keyValue.purge, oidcStore.purge],
+    purges: [keyValue.purge, oidcStore.purge, ...(foundation.revocations ? [foundation.revocations.purge] : [])],
   })
   const auditRetention = createAuditRetention({ database, outbox, personal, newId, days: config.retention.audit })
   const jobs = createJobs({
@@ -232,6 +238,7 @@ function createWork(foundation: Foundation, features: readonly Feature[], sealin
       { name: 'outbox_lag', everySeconds: 10, run: async () => metrics.outboxLag(await ledger.lag()) },
       { name: 'retention', everySeconds: 60, run: async (now) => void (await retention(now)) },
       { name: 'audit_retention', everySeconds: 600, run: async (now) => void (await auditRetention(now)) },
+      ...storeJobs(foundation),
       ...sealing.jobs,
       ...features.flatMap((feature) => feature.jobs ?? []),
     ],

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { z } from 'zod'
 import type { Environment } from './reading.ts'
+import { redisUrlProblem } from './redis_url.ts'
 import { csv, type Parsed } from './values.ts'
 
 const secretKey = z.string().transform((value, context) => {
@@ -15,11 +16,16 @@ const secretKey = z.string().transform((value, context) => {
   return key
 })
 
+const redisUrl = z.string().superRefine((value, context) => {
+  const problem = redisUrlProblem(value)
+  if (problem !== undefined) context.addIssue({ code: 'custom', message: problem })
+})
+
 export const storeShape = {
   data_dir: z.string().default('.data'),
   database_url: z.url({ protocol: /^postgres(ql)?$/ }).optional(),
   database_pool: z.coerce.number().int().min(1).max(200).default(10),
-  redis_url: z.url({ protocol: /^rediss?$/ }).optional(),
+  redis_url: redisUrl.optional(),
   secret_keys: csv(secretKey),
 }
 

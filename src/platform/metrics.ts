@@ -24,6 +24,8 @@ export interface Metrics {
   jobFailed(job: string): void
   /** Seconds the oldest fact waits to be sealed. */
   outboxLag(seconds: number): void
+  /** Whether Redis may throw records away. */
+  redisEvicting(isEvicting: boolean): void
 }
 
 interface Options {
@@ -109,6 +111,7 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
     ...abuseCounters(registers),
     ...textCounter(registers),
     ...offersCounter(registers),
+    ...redisGauge(registers),
     // Extension grants are URNs: `urn:ietf:params:oauth:grant-type:device_code`.
     token: (grantType) => tokens.inc({ grant: known.grant(grantType.replace(/^.*[:]/, '').replaceAll('-', '_')) }),
     request: (route, method, status, seconds) =>
@@ -119,6 +122,15 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
     jobFailed: (job) => failedJobs.inc({ job: known.job(job) }),
     outboxLag: (seconds) => lag.set(seconds),
   }
+}
+
+function redisGauge(registers: Registry[]): Pick<Metrics, 'redisEvicting'> {
+  const evicting = new Gauge({
+    name: 'genkan_redis_evicting',
+    help: '1 while the maxmemory-policy of Redis throws records away when its memory is full',
+    registers,
+  })
+  return { redisEvicting: (isEvicting) => evicting.set(isEvicting ? 1 : 0) }
 }
 
 function offersCounter(registers: Registry[]): Pick<Metrics, 'passkeyOffered'> {

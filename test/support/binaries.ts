@@ -14,6 +14,7 @@ const PACKAGES = {
   initdb: 'postgresql',
   postgres: 'postgresql',
   'redis-server': 'redis-server',
+  'redis-cli': 'redis-tools',
   chromium: 'chromium',
   'chromium-headless-shell': 'chromium-headless-shell',
   openssl: 'openssl',

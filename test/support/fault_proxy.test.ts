@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import type { Redis } from 'ioredis'
-import { openRedis } from '../../src/platform/redis.ts'
 import { type FaultProxy, startFaultProxy } from './fault_proxy.ts'
+import { oneRedis } from './one_redis.ts'
 import { startRedis } from './services.ts'
 
 async function eventually(work: () => Promise<unknown>): Promise<void> {
@@ -24,8 +24,8 @@ describe('startFaultProxy', () => {
   beforeAll(async () => {
     const { url } = await startRedis()
     proxy = await startFaultProxy(url)
-    through = openRedis(proxy.url)
-    direct = openRedis(url)
+    through = oneRedis(proxy.url)
+    direct = oneRedis(url)
     await eventually(() => direct.ping())
   })
   beforeEach(async () => {

@@ -1,6 +1,6 @@
 /** Private PostgreSQL and Redis servers in a temporary folder, for the services process only. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { chownSync, mkdirSync } from 'node:fs'
+import { chownSync, mkdirSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -98,6 +98,26 @@ export async function createRedisServer(
   )
 }
 
+/** A sentinel that watches the master `mymaster` at `master`; two of three decide, within seconds. */
+export async function createSentinelServer(folder: string, port: number, master: number): Promise<PrivateServer> {
+  const user = await identity()
+  ownedFolder(folder, user)
+  const file = join(folder, 'sentinel.conf')
+  const lines = [
+    ...[`port ${port}`, 'bind 127.0.0.1', `dir ${folder}`, 'loglevel warning'],
+    ...[`sentinel monitor mymaster 127.0.0.1 ${master} 2`, 'sentinel down-after-milliseconds mymaster 1000'],
+    ...['sentinel failover-timeout mymaster 2000', 'sentinel parallel-syncs mymaster 1'],
+  ]
+  writeFileSync(file, `${lines.join('\n')}\n`)
+  if (user.uid !== undefined && user.gid !== undefined) chownSync(file, user.uid, user.gid)
+  return serverProcess(
+    `redis://127.0.0.1:${port}`,
+    { order: 'SIGTERM', kill: 'SIGKILL', abandon: 'SIGKILL' },
+    () => spawn(binary('redis-server'), [file, '--sentinel'], spawned(user, folder)),
+    () => redisAnswers(port),
+  )
+}
+
 /** A Redis Cluster of one node: it serves all slots, and refuses what touches two at once as every cluster does. */
 export async function createRedisClusterServer(folder: string, port: number): Promise<PrivateServer> {
   const server = await createRedisServer(folder, port, ['--cluster-enabled', 'yes'])
@@ -179,7 +199,8 @@ async function redisTakesSlots(port: number): Promise<void> {
   }
 }
 
-function redisSays(port: number, command: string): Promise<string> {
+/** The beginning of the answer to an inline command. */
+export function redisSays(port: number, command: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host: '127.0.0.1', port }, () => socket.write(`${command}\r\n`))
     socket.once('error', reject)

@@ -133,7 +133,10 @@ export async function startRedis(): Promise<Redis> {
 
 /** A PostgreSQL or Redis of one's own, to stop, kill and pause; `redis_cluster` is a cluster of one node. */
 export async function startBreakable(kind: 'postgres' | 'redis' | 'redis_cluster'): Promise<BreakableServer> {
-  const { id, url } = JSON.parse(await ask('own', kind)) as { id: string; url: string }
+  return breakable(JSON.parse(await ask('own', kind)) as { id: string; url: string })
+}
+
+function breakable({ id, url }: { readonly id: string; readonly url: string }): BreakableServer {
   const tell = (operation: string) => async () => {
     await ask(operation, id)
   }
@@ -145,6 +148,19 @@ export async function startBreakable(kind: 'postgres' | 'redis' | 'redis_cluster
     pause: tell('pause'),
     resume: tell('resume'),
   }
+}
+
+export interface RedisServers {
+  /** As `REDIS_URL` names all of them. */
+  readonly url: string
+  /** The servers with data, each to stop, kill and pause. */
+  readonly nodes: readonly BreakableServer[]
+}
+
+/** Redis servers that choose their master: one with a replica and three sentinels, or a cluster of three with a replica each. */
+export async function startRedisServers(kind: 'redis_sentinels' | 'redis_nodes'): Promise<RedisServers> {
+  const { url, nodes } = JSON.parse(await ask('group', kind)) as { url: string; nodes: { id: string; url: string }[] }
+  return { url, nodes: nodes.map(breakable) }
 }
 
 /** URL of a new, migrated PostgreSQL database: a clone of the run's template. */

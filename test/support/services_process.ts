@@ -11,14 +11,15 @@ import type { Redis } from 'ioredis'
 import pg from 'pg'
 import { migrate } from '../../src/platform/migrate.ts'
 import { openDatabase } from '../../src/platform/postgres.ts'
-import { openRedis } from '../../src/platform/redis.ts'
 import { unpackSnapshot } from './embedded_snapshot.ts'
+import { oneRedis } from './one_redis.ts'
 import {
   createPostgresServer,
   createRedisClusterServer,
   createRedisServer,
   type PrivateServer,
 } from './private_servers.ts'
+import { createRedisCluster, createSentinelSet, GROUP_PORTS } from './redis_groups.ts'
 import { createHosts } from './server_hosts.ts'
 
 const folder = process.argv[2] ?? ''
@@ -54,26 +55,14 @@ const operations: { readonly [name: string]: (argument: string, owner: Owner) =>
     owner.servers.add(id)
     return JSON.stringify({ id, url })
   },
-  start: async (id) => {
-    await server(id).start()
-    return ''
-  },
-  stop: async (id) => {
-    await server(id).stop()
-    return ''
-  },
-  kill: async (id) => {
-    await server(id).stop('kill')
-    return ''
-  },
-  pause: async (id) => {
-    server(id).signal('SIGSTOP')
-    return ''
-  },
-  resume: async (id) => {
-    server(id).signal('SIGCONT')
-    return ''
-  },
+  group: (kind, owner) => group(kind, owner),
+  ...controls({
+    start: (server) => server.start(),
+    stop: (server) => server.stop(),
+    kill: (server) => server.stop('kill'),
+    pause: async (server) => server.signal('SIGSTOP'),
+    resume: async (server) => server.signal('SIGCONT'),
+  }),
   warm: async () => {
     await hosts.warm()
     return ''
@@ -96,6 +85,11 @@ const operations: { readonly [name: string]: (argument: string, owner: Owner) =>
     owner.pids.delete(Number(pid))
     return ''
   },
+}
+
+function controls(acts: { readonly [name: string]: (server: PrivateServer) => Promise<void> }): typeof operations {
+  const told = Object.entries(acts).map(([name, act]) => [name, (id: string) => act(server(id)).then(() => '')])
+  return Object.fromEntries(told)
 }
 
 interface Owner {
@@ -125,6 +119,22 @@ async function own(kind: string): Promise<{ id: string; url: string }> {
   return { id, url: created.url }
 }
 
+/** Sentinels and nodes of a cluster; each can be stopped, killed and paused by itself. */
+async function group(kind: string, owner: Owner): Promise<string> {
+  const name = `${kind}-${++count}`
+  const create = kind === 'redis_nodes' ? createRedisCluster : createSentinelSet
+  const created = await create(join(folder, name), await freePorts(GROUP_PORTS[kind] ?? 0))
+  const named = (list: readonly PrivateServer[], role: string) =>
+    list.map((each, index) => {
+      const id = `${name}-${role}-${index}`
+      servers.set(id, each)
+      owner.servers.add(id)
+      return { id, url: each.url }
+    })
+  named(created.others, 'other')
+  return JSON.stringify({ url: created.url, nodes: named(created.nodes, 'node') })
+}
+
 /** A Redis database number of one's own. A Redis from outside may hold somebody's data: only empty numbers are taken. */
 async function redisDatabase(owner: Owner): Promise<string> {
   if (external.redis !== undefined) {
@@ -144,7 +154,7 @@ async function claimRedis(base: string, owner: Owner): Promise<string | undefine
     const url = new URL(base)
     url.pathname = `/${number}`
     if (claimed.has(url.href)) continue
-    const redis = openRedis(url.href)
+    const redis = oneRedis(url.href)
     await new Promise((resolve) => redis.once('ready', resolve))
     if ((await redis.dbsize()) === 0 && (await redis.set('genkan:tests', process.pid, 'EX', 3600, 'NX')) === 'OK') {
       claimed.set(url.href, redis)

@@ -156,6 +156,12 @@ export function refreshTokenAdapter(base: Adapter, deps: SingleUseDeps): Adapter
       await killGrant(token?.grantId, 'refresh_token_reused', deps)
       throw alreadyUsed('RefreshToken')
     },
+    async destroy(id) {
+      // The engine would end the grant after the token (RFC 7009 §2.1): a store that takes no writes would keep both.
+      const token = route() === 'revocation' ? await store.find('RefreshToken', id) : undefined
+      if (typeof token?.grantId === 'string') await deps.grantRevoked(token.grantId, 'revoked_by_client')
+      await base.destroy(id)
+    },
   }
 }
 
