@@ -372,6 +372,10 @@ const schema = z.strictObject({
   outbound_private_networks: csv(cidr),
   log_level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
   database_pool: z.coerce.number().int().min(1).max(200).default(10),
+  // The whole of a stop takes 30 seconds at the most, and requests in flight need some of them.
+  drain_seconds: z.coerce.number().min(0).max(20).default(2),
+  worker_blocked_seconds: z.number().min(1).max(600).default(5),
+  connections_per_address: z.number().int().min(1).max(1_000_000).default(1000),
   passwords: z
     .strictObject({
       memory_kib: z.coerce.number().int().min(7168).max(1_048_576).default(19_456),
@@ -531,6 +535,12 @@ export interface Config {
   readonly outboundPrivateNetworks: readonly string[]
   readonly logLevel: Settings['log_level']
   readonly databasePool: number
+  /** Milliseconds for which connections are still taken after `/readyz` has turned 503. */
+  readonly drainMs: number
+  /** Milliseconds of silence after which a worker is taken for blocked. */
+  readonly workerBlockedMs: number
+  /** Connections that one address may hold; trusted proxies hold those of everybody. */
+  readonly connectionsPerAddress: number
   /** No `DATABASE_URL`: PGlite in the data directory. */
   readonly embedded: boolean
   readonly production: boolean
@@ -748,6 +758,7 @@ const VARIABLES: { readonly [name: string]: string } = {
   GENKAN_OUTBOUND_PRIVATE_NETWORKS: 'outbound_private_networks',
   GENKAN_LOG_LEVEL: 'log_level',
   GENKAN_DATABASE_POOL: 'database_pool',
+  GENKAN_DRAIN_SECONDS: 'drain_seconds',
   GENKAN_DEV_PAGES: 'dev_pages',
   GENKAN_TEMPLATES_DIR: 'templates_dir',
 }
@@ -1080,7 +1091,7 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
       ? [...s.outbound_private_networks, '127.0.0.0/8', '::1']
       : s.outbound_private_networks,
     logLevel: s.log_level,
-    databasePool: s.database_pool,
+    ...processOf(s),
     embedded: s.database_url === undefined,
     production: env.NODE_ENV === 'production',
     passwords: {
@@ -1120,6 +1131,17 @@ function build(s: Settings, env: Environment, keys: readonly Buffer[]): Config {
     clientDocuments: documentsOf(s),
     brands: s.brands.map((brand) => withAbsoluteFiles(brand, dirname(settingsPath(env) ?? '.'))),
     templatesDir: s.templates_dir === undefined ? undefined : resolve(s.templates_dir),
+  }
+}
+
+function processOf(
+  s: Settings,
+): Pick<Config, 'databasePool' | 'drainMs' | 'workerBlockedMs' | 'connectionsPerAddress'> {
+  return {
+    databasePool: s.database_pool,
+    drainMs: s.drain_seconds * 1000,
+    workerBlockedMs: s.worker_blocked_seconds * 1000,
+    connectionsPerAddress: s.connections_per_address,
   }
 }
 
