@@ -1,15 +1,18 @@
-/** Instances that are restarted one after the other while people sign in (F31): nobody notices, and nobody is stuck to one. */
+/** Instances that are restarted (F31) or replaced by the next version (F25) while people sign in: nobody notices. */
+import { cpSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import * as oidc from 'openid-client'
+import { type Database, openDatabase } from '../../src/platform/postgres.ts'
 import { type Balancer, startBalancer } from '../support/balancer.ts'
 import { createBrowser } from '../support/browser.ts'
 import { authorization, discover, PASSWORD, redeem, SETTINGS } from '../support/journeys.ts'
 import { until } from '../support/processes.ts'
 import { DEEP, generator, SEED } from '../support/sample.ts'
 import { seedPeople } from '../support/seeded_people.ts'
-import { realStores, type Server, startServer } from '../support/server.ts'
-import { freePort } from '../support/services.ts'
+import { realStores, type Server, type ServerOptions, startServer } from '../support/server.ts'
+import { freePort, scratchFolder } from '../support/services.ts'
 
 const LOGINS = DEEP ? 500 : 30
 const LANES = DEEP ? 40 : 12
@@ -22,6 +25,8 @@ let balancer: Balancer
 let servers: readonly Server[]
 let people: string[]
 let client: oidc.Configuration
+let database: Database
+let options: ServerOptions
 
 beforeAll(async () => {
   balancer = await startBalancer(await freePort())
@@ -31,12 +36,9 @@ beforeAll(async () => {
     passwords: { queue_ms: 10_000 },
     limits: { sign_in_per_address: 1_000_000, sign_in_per_identifier: 1_000_000 },
   }
-  const start = () =>
-    startServer({
-      ...{ settings, stores, issuer: balancer.origin, process: 'own' },
-      env: { TRUSTED_PROXIES: '127.0.0.1' },
-    })
-  servers = [await start(), await start()]
+  options = { settings, stores, issuer: balancer.origin, process: 'own', env: { TRUSTED_PROXIES: '127.0.0.1' } }
+  servers = [await startServer(options), await startServer(options)]
+  database = await openDatabase({ databaseUrl: stores.databaseUrl })
   balancer.serve(servers.map(({ origin }) => origin))
   await until(() => balancer.ready().length === 2)
   people = await seedPeople(stores.databaseUrl, servers[0]?.env.GENKAN_SECRET_KEYS ?? '', LOGINS)
@@ -44,6 +46,7 @@ beforeAll(async () => {
 })
 afterAll(async () => {
   await balancer?.stop()
+  await database?.close()
   await Promise.all((servers ?? []).map((server) => server.close()))
 })
 
@@ -74,39 +77,96 @@ async function logIn(email: string): Promise<void> {
   if (!again.params.has('code')) throw new Error(`not signed in: ${again.url}`)
 }
 
+/** People sign in without pause while `work` goes on, and until there were `least` of them. */
+async function signInDuring(
+  least: number,
+  work: (logins: readonly Login[]) => Promise<void>,
+): Promise<readonly Login[]> {
+  const logins: Login[] = []
+  let over = false
+  let next = 0
+  const lane = async () => {
+    while (!over || logins.length < least) {
+      const email = people[next++ % people.length] ?? ''
+      const began = performance.now()
+      const failure = await logIn(email).then(
+        () => undefined,
+        (error: Error) => `${error.message} ${String(error.cause ?? '')}`,
+      )
+      logins.push({ began, ended: performance.now(), failure })
+    }
+  }
+  const lanes = Array.from({ length: LANES }, lane)
+  await until(() => logins.length >= LANES / 2)
+  await work(logins).finally(() => {
+    over = true
+  })
+  await Promise.all(lanes)
+  return logins
+}
+
+const failuresOf = (logins: readonly Login[]) => logins.flatMap(({ failure }) => failure ?? [])
+
 describe('F31: a rolling restart', () => {
   it(`of two instances while people sign in (${LOGINS} at least): no login fails`, async () => {
-    const logins: Login[] = []
     const restarts: number[] = []
-    let rolled = false
-    let next = 0
-    const lane = async () => {
-      while (!rolled || logins.length < LOGINS) {
-        const email = people[next++ % people.length] ?? ''
-        const began = performance.now()
-        const failure = await logIn(email).then(
-          () => undefined,
-          (error: Error) => `${error.message} ${String(error.cause ?? '')}`,
-        )
-        logins.push({ began, ended: performance.now(), failure })
+    const logins = await signInDuring(LOGINS, async () => {
+      for (const server of servers) {
+        restarts.push(performance.now())
+        expect(await server.stop()).toBe(0)
+        expect(balancer.ready()).toHaveLength(1)
+        restarts.push(performance.now())
+        await server.restart()
+        await until(() => balancer.ready().length === 2)
       }
-    }
-    const lanes = Array.from({ length: LANES }, lane)
-    await until(() => logins.length >= LANES / 2)
-    for (const server of servers) {
-      restarts.push(performance.now())
-      expect(await server.stop()).toBe(0)
-      expect(balancer.ready()).toHaveLength(1)
-      restarts.push(performance.now())
-      await server.restart()
-      await until(() => balancer.ready().length === 2)
-    }
-    rolled = true
-    await Promise.all(lanes)
-    expect(logins.flatMap(({ failure }) => failure ?? [])).toEqual([])
+    })
+    expect(failuresOf(logins)).toEqual([])
     expect(logins.length).toBeGreaterThanOrEqual(LOGINS)
     // Of the logins, those that an instance left in the middle: without them the test would show nothing.
     const crossed = logins.filter(({ began, ended }) => restarts.some((at) => began < at && at < ended))
     expect(crossed.length).toBeGreaterThanOrEqual(LANES)
   })
 })
+
+describe('F25: the next version', () => {
+  it('migrates and serves beside this one, which then goes: no login fails, sessions are known to both', async () => {
+    const root = await nextVersion()
+    let newer: Server | undefined
+    let mixed: readonly Login[] = []
+    try {
+      const logins = await signInDuring(LANES * 3, async (done) => {
+        newer = await startServer({ ...options, root })
+        balancer.serve([...servers, newer].map(({ origin }) => origin))
+        await until(() => balancer.ready().length === 3)
+        const from = done.length
+        await until(() => done.length >= from + LANES)
+        mixed = done.slice(from)
+        for (const server of servers) expect(await server.stop()).toBe(0)
+        await until(() => balancer.ready().length === 1)
+      })
+      expect(failuresOf(logins)).toEqual([])
+      expect(mixed.length).toBeGreaterThanOrEqual(LANES)
+      const { rows } = await database.db.raw("select to_regclass('tomorrow') is not null as there")
+      expect(rows).toEqual([{ there: true }])
+    } finally {
+      await newer?.close()
+    }
+  })
+})
+
+/** This tree with one more migration, which expands tables that every login reads and writes. */
+async function nextVersion(): Promise<string> {
+  const root = await scratchFolder('next-')
+  for (const part of ['src', 'views', 'migrations', 'package.json']) cpSync(part, join(root, part), { recursive: true })
+  symlinkSync(join(process.cwd(), 'node_modules'), join(root, 'node_modules'))
+  const up = `export async function up(db) {
+    await db.raw(\`
+      create table tomorrow (account_id text primary key references accounts (id) on delete cascade);
+      alter table accounts add column tomorrow text;
+      alter table sessions add column tomorrow boolean not null default false;
+      alter table outbox add column tomorrow text;
+    \`)
+  }`
+  writeFileSync(join(root, 'migrations/209901010000_platform_expand_tomorrow.ts'), up)
+  return root
+}
