@@ -4,7 +4,7 @@ import cluster from 'node:cluster'
 import type { Ending } from './app.ts'
 import { runCommandLine, runHere, type ServeOptions, type Terminal } from './command_line.ts'
 import { beat, obey, onHangup, supervise } from './commands/supervise.ts'
-import { type Config, loadConfig } from './config.ts'
+import { type Config, loadConfig } from './config/config.ts'
 import { createLogger, type Logger } from './platform/logger.ts'
 import { type Serving, type StartOptions, startServing } from './serving.ts'
 

@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import type { Ending } from './app.ts'
 import { execute } from './commands/execute.ts'
-import type { Config } from './config.ts'
+import type { Config } from './config/config.ts'
 import type { Foundation } from './foundation.ts'
 import type { House } from './house.ts'
 import { listenForCommands } from './platform/command_socket.ts'
