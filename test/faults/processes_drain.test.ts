@@ -1,10 +1,13 @@
 /** A process that ends under load (F30), and one that runs out of connections (F33), on real sockets, by counting. */
 import { connect, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, describe, expect, it } from '@jest/globals'
+import { afterEach, describe, expect, it, jest } from '@jest/globals'
 import { startLoad, statusOf, until } from '../support/processes.ts'
 import { dribble } from '../support/raw_http.ts'
 import { realStores, type Server, startServer } from '../support/server.ts'
+
+// Processes that start one after the other take their time on a busy machine.
+jest.setTimeout(180_000)
 
 const FORM = 'Content-Type: application/x-www-form-urlencoded'
 const BODY = 'grant_type=client_credentials&client_id=nobody&client_secret=nothing'
@@ -45,7 +48,7 @@ describe('F30: SIGTERM', () => {
   afterEach(() => server?.close())
 
   it('with 200 requests in flight: not ready at once, everything is answered, no connection is reset, exit 0', async () => {
-    const settings = { drain_seconds: 2, connections_per_address: 1000 }
+    const settings = { drain_seconds: 4, connections_per_address: 1000 }
     server = await startServer({ settings, stores: await realStores(), process: 'own' })
     const { port, managementOrigin, origin } = server
     const inFlight = await lines(port, 200)
@@ -68,9 +71,11 @@ describe('F30: SIGTERM', () => {
     const late = await lines(port, 20)
     for (const { socket } of [...used, ...late]) socket.write(GET)
     await until(() => [...used, ...late].every(({ end }) => end() !== undefined))
-    expect(performance.now() - began).toBeLessThan(2000)
-    await sleep(2500 - (performance.now() - began))
+    expect(performance.now() - began).toBeLessThan(4000)
+    // Then nobody is let in any more.
+    await until(async () => (await statusOf(`${origin}/livez`)) === 0)
     await expect(line(port)).rejects.toThrow('ECONNREFUSED')
+    expect(performance.now() - began).toBeGreaterThan(3900)
 
     // Nobody hurries the requests in flight.
     expect(inFlight.filter(({ end }) => end() !== undefined)).toEqual([])
@@ -88,7 +93,7 @@ describe('F30: SIGTERM', () => {
   })
 
   it('of two workers under load ends with exit 0, and cuts nobody off', async () => {
-    const settings = { drain_seconds: 2 }
+    const settings = { drain_seconds: 4 }
     server = await startServer({ settings, stores: await realStores(), command: ['serve', '--workers', '2'] })
     await until(() => server.logs().filter((text) => text.includes('"ready"')).length === 2)
     const load = startLoad(`${server.origin}/.well-known/openid-configuration`, 20)

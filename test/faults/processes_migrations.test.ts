@@ -1,6 +1,6 @@
 /** Migrations that several instances begin at once (F23), and that are killed in the middle (F24): one schema, and no half of it. */
 import { readFileSync } from 'node:fs'
-import { afterEach, beforeAll, describe, expect, it } from '@jest/globals'
+import { afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals'
 import { type Database, openDatabase } from '../../src/platform/postgres.ts'
 import { until } from '../support/processes.ts'
 import { DEEP, generator, SEED, sampleTitle } from '../support/sample.ts'
@@ -8,6 +8,9 @@ import { MIGRATIONS, migrateFirst, schemaOf } from '../support/schema.ts'
 import { type Server, startServer } from '../support/server.ts'
 import { startPostgres, startRedis } from '../support/services.ts'
 import { holdLock } from '../support/target.ts'
+
+// Processes that start one after the other take their time on a busy machine.
+jest.setTimeout(180_000)
 
 const GOLDEN = readFileSync(new URL('../golden/schema.txt', import.meta.url), 'utf8')
 const LAST = MIGRATIONS.length - 1

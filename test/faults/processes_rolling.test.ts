@@ -2,7 +2,7 @@
 import { cpSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals'
 import * as oidc from 'openid-client'
 import { type Database, openDatabase } from '../../src/platform/postgres.ts'
 import { type Balancer, startBalancer } from '../support/balancer.ts'
@@ -13,6 +13,9 @@ import { DEEP, generator, SEED } from '../support/sample.ts'
 import { seedPeople } from '../support/seeded_people.ts'
 import { realStores, type Server, type ServerOptions, startServer } from '../support/server.ts'
 import { freePort, scratchFolder } from '../support/services.ts'
+
+// Processes that start one after the other take their time on a busy machine.
+jest.setTimeout(180_000)
 
 const LOGINS = DEEP ? 500 : 30
 const LANES = DEEP ? 40 : 12

@@ -3,8 +3,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** Waits until something is so. */
-export async function until(condition: () => Promise<boolean> | boolean, milliseconds = 30_000): Promise<number> {
+/** Waits until something is so; returns how many milliseconds that took. A busy machine starts processes slowly. */
+export async function until(condition: () => Promise<boolean> | boolean, milliseconds = 100_000): Promise<number> {
   const started = performance.now()
   while (!(await condition())) {
     if (performance.now() - started > milliseconds) throw new Error(`it did not happen in ${milliseconds} ms`)
