@@ -23,6 +23,7 @@ import { type NetworkConfig, networkOf, networkProblems, networkShape } from './
 import { type PageConfig, pageProblems, pageShape, pagesOf } from './pages.ts'
 import { type PasswordConfig, passwordShape, passwordsOf } from './passwords.ts'
 import { describe } from './problems.ts'
+import { type ProcessConfig, processesOf, processShape } from './processes.ts'
 import { type Environment, readEnvironment, readFileSettings } from './reading.ts'
 import { type RetentionConfig, retentionOf, retentionShape } from './retention.ts'
 import { type SessionConfig, sessionProblems, sessionShape, sessionsOf } from './sessions.ts'
@@ -43,6 +44,7 @@ export class ConfigError extends Error {
 
 const schema = z.strictObject({
   ...networkShape,
+  ...processShape,
   ...storeShape,
   ...mailShape,
   log_level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
@@ -67,6 +69,7 @@ type Settings = z.output<typeof schema>
 /** The one frozen configuration. Sizes in bytes unless named, times in seconds unless named. */
 export interface Config
   extends NetworkConfig,
+    ProcessConfig,
     StoreConfig,
     MailConfig,
     PasswordConfig,
@@ -129,6 +132,7 @@ function build(settings: Settings, env: Environment, keys: readonly Buffer[]): C
     production: env.NODE_ENV === 'production',
     logLevel: settings.log_level,
     ...networkOf(settings),
+    ...processesOf(settings),
     ...storesOf(settings, keys),
     ...mailOf(settings),
     ...passwordsOf(settings, env),

@@ -84,7 +84,8 @@ function find(program: Program): string | undefined {
   return onPath(program) ?? versions.map((v) => join(POSTGRES_ROOT, v, 'bin', program)).find(executable)
 }
 
-function onPath(name: string): string | undefined {
+/** Where a program is, by the PATH. */
+export function onPath(name: string): string | undefined {
   return (process.env.PATH ?? '')
     .split(delimiter)
     .map((folder) => join(folder, name))

@@ -37,6 +37,8 @@ export interface ServerOptions {
   readonly command?: readonly string[]
   /** Another tree of the product, in place of this one. */
   readonly root?: string
+  /** File descriptors that its process may have (`ulimit -n`). */
+  readonly openFiles?: number
   /** Do not wait until it is ready. */
   readonly wait?: boolean
   /**
@@ -106,7 +108,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     GENKAN_TEST_CLOCK: clock,
     ...options.env,
   })
-  const own = () => createProcess(options.command ?? ['serve'], env, options.root)
+  const own = () => createProcess(options.command ?? ['serve'], env, options)
   const made = needsOwnProcess(options) ? inOwnProcess(own()) : inHost(createTenancy(), own)
   const origin = `http://127.0.0.1:${port}`
   const server: Server = {
@@ -179,8 +181,9 @@ function inHost(tenancy: Tenancy, own: () => ServerProcess): Runner {
   }
 }
 
-function needsOwnProcess({ process, command, root, wait, empty }: ServerOptions): boolean {
-  return process === 'own' || command !== undefined || root !== undefined || wait === false || empty === true
+function needsOwnProcess({ process, command, root, openFiles, wait, empty }: ServerOptions): boolean {
+  const named = [command, root, openFiles].some((option) => option !== undefined)
+  return process === 'own' || named || wait === false || empty === true
 }
 
 /** The key that all servers of a test file share, so that a second one can open what the first one sealed. */
@@ -208,7 +211,8 @@ async function storesOf({ stores, dataDir, empty }: ServerOptions): Promise<Stor
 
 /** The cheapest hash that the product takes: thousands of passwords are shown in a run, and only their limits are tested. */
 function withCheapHashes({ passwords, ...settings }: { passwords?: object } = {}): object {
-  return { ...settings, passwords: { memory_kib: 7168, passes: 1, ...passwords } }
+  // No balancer has to hear that a server stops.
+  return { drain_seconds: 0, ...settings, passwords: { memory_kib: 7168, passes: 1, ...passwords } }
 }
 
 /** Two instances on one PostgreSQL and one Redis behind one address. */
