@@ -46,7 +46,8 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
   const secretBox = createSecretBox(config.secretKeys)
   const invalidation = createInvalidation(config, redis)
   const mailer = createMailer({ smtpUrl: config.smtpUrl, from: config.mailFrom, dataDir: config.dataDir })
-  const passwordHash = createPasswordHash(config.passwords)
+  const metrics = createMetrics({ routes: ROUTES, hashQueue: () => passwordHash.stats() })
+  const passwordHash = createPasswordHash(config.passwords, metrics.hashQueue)
   const personal = createPersonalData({ database, secretBox, invalidation, clock })
   const outbox = createOutbox({ secretBox, personal, clock })
   const stores = stateStores(database, redis, clock)
@@ -63,7 +64,7 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
     ...stores,
     /** For records that hold data of people. */
     sealedKeyValue: createSealedKeyValue(stores.keyValue, personal),
-    metrics: createMetrics({ routes: ROUTES, passwordHash: () => passwordHash.stats() }),
+    metrics,
     views: createViews({
       viewsDir: VIEWS,
       overrides: config.templatesDir === undefined ? undefined : { directory: config.templatesDir, suggestion },
