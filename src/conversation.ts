@@ -1,5 +1,6 @@
 /** The hosted conversation and the account pages, wired. The table of steps in `STEPS` decides the order of the pages. */
-import { type Config, ConfigError, suggestion } from './config.ts'
+import { type Config, ConfigError } from './config/config.ts'
+import { suggestion } from './config/problems.ts'
 import { enrolmentPolicy } from './enrolment_policy.ts'
 import type { Feature } from './feature.ts'
 import { createAccountArea } from './features/account_area/index.ts'

@@ -5,7 +5,7 @@
 import { admissionOf, detailTypesOf } from './admission.ts'
 import { approvalsOf } from './backchannel.ts'
 import { createUpstreamRooms, leadingAway, trustedIssuers } from './byoi.ts'
-import { ConfigError } from './config.ts'
+import { ConfigError } from './config/config.ts'
 import type { Feature } from './feature.ts'
 import { createAbuse } from './features/abuse/index.ts'
 import type { IsKnownDevice } from './features/abuse/types.ts'

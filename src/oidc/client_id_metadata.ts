@@ -3,7 +3,7 @@
  * operator allows is asked for, by the guarded fetch; nothing of it is written down. Every failure is a client that is not
  * there: what is behind an address is not told (A39, A70).
  */
-import type { ClientDocuments } from '../config.ts'
+import type { ClientDocuments } from '../config/client_registration.ts'
 import type { ClientView } from '../interaction/step.ts'
 import { hostMatches, REGISTERED_MEMBERS, redirectProblem } from '../platform/client_admission.ts'
 import { type HttpClient, OutboundError } from '../platform/http_client.ts'

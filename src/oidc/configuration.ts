@@ -9,7 +9,7 @@ import {
   type Grant,
   type KoaContextWithOIDC,
 } from 'oidc-provider'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import type { SessionLimits } from '../interaction/step.ts'
 import {
   ENCRYPTION_ALGS,

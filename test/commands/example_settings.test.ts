@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from '@jest/globals'
-import { loadConfig } from '../../src/config.ts'
+import { loadConfig } from '../../src/config/config.ts'
 import { readDeclaration } from '../../src/features/brands/schema.ts'
 import { parseDeclarations } from '../../src/features/clients/rules.ts'
 import { readProofings } from '../../src/features/proofings/schema.ts'

@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { describe, expect, it } from '@jest/globals'
 import { Provider } from 'oidc-provider'
-import { loadConfig } from '../../../src/config.ts'
+import { loadConfig } from '../../../src/config/config.ts'
 import { parseMetadata } from '../../../src/features/clients/rules.ts'
 import { SCOPES } from '../../../src/oidc/claims.ts'
 import { createConfiguration } from '../../../src/oidc/configuration.ts'
