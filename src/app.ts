@@ -9,6 +9,7 @@ import Koa from 'koa'
 import type { Foundation } from './foundation.ts'
 import { createHouse, type House } from './house.ts'
 import { createHealth, type Readiness } from './http/health.ts'
+import { createLoadControl } from './load.ts'
 import { pendingMigrations } from './platform/migrate.ts'
 import { createSite } from './site.ts'
 
@@ -39,7 +40,14 @@ export function createApp(foundation: Foundation): App {
   const early = new Koa().use(createHealth(readiness)).use(notReadyYet).callback()
   const site = createSite(foundation, house, readiness)
   const checked = { connectionsCheckingInterval: CHECK_MS }
-  const main = tune(createServer(checked, (req, res) => (state.listener ?? early)(req, res)))
+  const load = createLoadControl(foundation, house)
+  let stopLoad = () => {}
+  const main = tune(
+    createServer(
+      checked,
+      load.guard((req, res) => (state.listener ?? early)(req, res)),
+    ),
+  )
   const management = tune(createServer(checked, createManagement(foundation, readiness)))
 
   return {
@@ -61,11 +69,13 @@ export function createApp(foundation: Foundation): App {
       })
       await rebuild()
       house.start()
+      stopLoad = load.start()
     },
     async close() {
       state.draining = true
       // The management port answers 503 on /readyz until everything in flight is done.
       await drain(main)
+      stopLoad()
       await house.stop()
       await drain(management)
       await foundation.close()

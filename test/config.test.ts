@@ -380,4 +380,15 @@ describe('loadConfig', () => {
       expect.stringMatching(/^registration\.password: /),
     ])
   })
+
+  it('turns away under load unless told not to, and has a line from the start when it is told so', () => {
+    const load = (text: string) => loadConfig({ DATA_DIR: directory(), GENKAN_CONFIG: yaml(text) })
+    expect(load('{}')).toMatchObject({ overload: { maxInFlight: 400, loopDelayMs: 100 }, waitingRoom: undefined })
+    const set = load('{ overload: { max_in_flight: 50 }, waiting_room: { sign_ins_per_second: 0.5 } }')
+    expect(set).toMatchObject({ overload: { maxInFlight: 50 }, waitingRoom: { signInsPerSecond: 0.5 } })
+    expect(load('overload: false').overload).toBeUndefined()
+    expect(problemsOf({ GENKAN_CONFIG: yaml('{ overload: true, waiting_room: {} }') }).join()).toMatch(
+      /overload.*waiting_room\.sign_ins_per_second/,
+    )
+  })
 })

@@ -18,6 +18,7 @@ import { type ClientConfig, clientProblems, clientShape, clientsOf } from './cli
 import { type FactorConfig, factorShape, factorsOf } from './factors.ts'
 import { type LevelConfig, levelProblems, levelShape, levelsOf } from './levels.ts'
 import { type LimitConfig, limitShape, limitsOf } from './limits.ts'
+import { type LoadConfig, loadOf, loadShape } from './load.ts'
 import { type MailConfig, mailOf, mailShape } from './mail.ts'
 import { type NetworkConfig, networkOf, networkProblems, networkShape } from './network.ts'
 import { type PageConfig, pageProblems, pageShape, pagesOf } from './pages.ts'
@@ -50,6 +51,7 @@ const schema = z.strictObject({
   ...sessionShape,
   ...tokenShape,
   ...limitShape,
+  ...loadShape,
   ...levelShape,
   ...factorShape,
   ...smsShape,
@@ -73,6 +75,7 @@ export interface Config
     SessionConfig,
     TokenConfig,
     LimitConfig,
+    LoadConfig,
     LevelConfig,
     FactorConfig,
     SmsConfig,
@@ -135,6 +138,7 @@ function build(settings: Settings, env: Environment, keys: readonly Buffer[]): C
     ...sessionsOf(settings),
     ...tokensOf(settings),
     ...limitsOf(settings),
+    ...loadOf(settings),
     ...levelsOf(settings),
     ...factorsOf(settings),
     ...smsOf(settings, env),

@@ -225,6 +225,9 @@ function hashCounters(registers: Registry[]): Metrics['hashQueue'] {
     labelNames: ['reason', 'priority'],
     registers,
   })
+  for (const priority of ['sign_in', 'sign_up']) {
+    for (const reason of ['address', 'account', 'full', 'late']) refusals.inc({ reason, priority }, 0)
+  }
   return {
     waited: (priority, seconds) => waits.observe({ priority }, seconds),
     refused: (reason, priority) => refusals.inc({ reason, priority }),
