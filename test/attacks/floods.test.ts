@@ -55,9 +55,9 @@ const refused = (answers: readonly Answer[]) => answers.filter(({ status }) => s
 
 describe('the queue of hashes', () => {
   let target: Target
-  // One at a time, some fifty places: 25 of one address, six of one account; fewer where the machine is slow.
+  // One at a time, two hundred places: a hundred of one address, 25 of one account; a tenth of that on a slow machine.
   beforeAll(async () => {
-    const passwords = { memory_kib: 65_536, passes: 2, max_concurrent: 1, queue_ms: 5000 }
+    const passwords = { memory_kib: 32_768, passes: 2, max_concurrent: 1, queue_ms: 10_000 }
     target = await startTarget({ settings: { ...SETTINGS, passwords, limits: MANY, overload: false } })
   })
   afterAll(() => target?.close())
@@ -78,23 +78,23 @@ describe('the queue of hashes', () => {
     const meanwhile = served - before
     expect(answer.status).toBe(303)
     const all = await Promise.all(answers)
-    // One was running, one may have come in between; all the others of the address came later.
-    expect(meanwhile).toBeLessThanOrEqual(3)
-    expect(served).toBeGreaterThan(before + meanwhile)
-    expect(statuses(all).filter((status) => status === 429).length).toBeGreaterThan(10)
+    // In one row with them, it would have come after them all.
+    expect(meanwhile).toBeLessThan((served - before) / 2)
+    expect(statuses(all).filter((status) => status === 400)).toHaveLength(served)
     for (const { status, headers } of all) if (status !== 400) expect(headers['retry-after']).toBe('1')
   })
 
   it('A103: one account cannot fill it from many addresses, be it there or not', async () => {
     const { email } = await target.signUp('victim@example.com')
     for (const identifier of [email, 'nobody@example.com']) {
-      const people = await atPasswords(target, 12, () => [identifier])
+      const people = await atPasswords(target, 40, () => [identifier])
       const bystander = await atPassword(target, 'bystander@example.com')
       const answers = people.map((person) => signIn(person))
       await until(target, 'genkan_hash_queue_length{priority="sign_in"}', (length) => length >= 3)
       expect((await signIn(bystander)).status).toBe(400)
-      const all = await Promise.all(answers)
-      expect(new Set(statuses(all))).toEqual(new Set([400, 429]))
+      const all = statuses(await Promise.all(answers))
+      expect(all).toContain(400)
+      expect(all).toContain(429)
     }
     expect(
       await metric(target, 'genkan_hash_queue_refused_total{reason="account",priority="sign_in"}'),
@@ -242,8 +242,10 @@ describe('the waiting room', () => {
   let target: Target
   let member: Browser
   beforeAll(async () => {
-    const brands = [{ id: 'default', name: 'Concert Hall' }]
-    target = await startTarget({ settings: { ...SETTINGS, brands, waiting_room: { sign_ins_per_second: 1 } } })
+    const brands = [{ id: 'hall', name: 'Concert Hall' }]
+    const clients = SETTINGS.clients.map((each) => (each.client_id === 'own' ? { ...each, brand: 'hall' } : each))
+    const settings = { ...SETTINGS, brands, clients, waiting_room: { sign_ins_per_second: 1 } }
+    target = await startTarget({ settings })
     member = (await target.signUp('member@example.com')).browser
   })
   afterAll(() => target?.close())
