@@ -93,11 +93,16 @@ export function createBusyAnswers(deps: BusyDeps): BusyAnswers {
       res.end(isOAuth ? OAUTH : PROBLEM)
     },
     waiting(req, res, { ranked, waitSeconds, againSeconds, cookie }) {
+      const told = { 'Retry-After': String(againSeconds), 'Set-Cookie': cookie }
+      if (!ranked.isPage) {
+        res.writeHead(503, { ...fixed, 'Content-Type': 'application/problem+json', Vary: 'Accept', ...told })
+        res.end(PROBLEM)
+        return
+      }
       const minutes = waitSeconds < 60 ? 0 : (MINUTES.find((each) => each * 60 >= waitSeconds) ?? 61)
       const page = pageOf(req, ranked, { template: 'waiting_room', values: { minutes, fields: [PLACE] } })
-      const seconds = String(againSeconds)
       const body = page.body.replace(PLACE_HTML, () => fieldsOf(ranked.query))
-      answerPage(req, res, { ...page, body }, { 'Retry-After': seconds, Refresh: seconds, 'Set-Cookie': cookie })
+      answerPage(req, res, { ...page, body }, { ...told, Refresh: String(againSeconds) })
     },
   }
 }

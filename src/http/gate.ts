@@ -34,7 +34,9 @@ export function createGate(deps: GateDeps, next: RequestListener): RequestListen
 
   function decide(req: IncomingMessage, res: ServerResponse, ranked: Ranked & { readonly rank: Rank }): void {
     const sheds = pressure?.sheds(ranked.rank) ?? false
-    if (line !== undefined && beginsSignIn(ranked, req)) queue(deps, line, { req, res, ranked, sheds, admit })
+    // That sign-ups are too many makes no line for sign-ins.
+    const queues = line?.isOn() === true || !sheds || ranked.rank === 'sign_in'
+    if (line !== undefined && queues && beginsSignIn(ranked, req)) queue(deps, line, { req, res, ranked, sheds, admit })
     else if (sheds) {
       deps.shed(ranked.rank)
       answers.busy(req, res, ranked)

@@ -63,11 +63,11 @@ function rank(
   return has(interaction) ? 'under_way' : 'sign_in'
 }
 
-/** Whether a person begins to sign in or up by it, and can be shown something else first. */
-export function beginsSignIn({ rank: its, path, query, isPage }: Ranked, req: IncomingMessage): boolean {
-  if (path !== '/auth' || !isPage || req.method !== 'GET' || (its !== 'sign_in' && its !== 'sign_up')) return false
-  // Nobody sees the answer to these: a client's page asks whether there is a session.
-  return !/(?:^|&)prompt=none(?:&|$)/.test(query) && req.headers['sec-fetch-dest'] !== 'iframe'
+/** Whether somebody begins to sign in or up by it. Whatever it accepts: a program that says it wants no page is no way past a line. */
+export function beginsSignIn({ rank: its, path, query }: Ranked, { method }: IncomingMessage): boolean {
+  if (path !== '/auth' || method === 'POST' || (its !== 'sign_in' && its !== 'sign_up')) return false
+  // A question whether there is a session begins nothing.
+  return !/(?:^|&)prompt=none(?:&|$)/.test(query)
 }
 
 /** The value of a cookie as it came. */
