@@ -9,6 +9,7 @@ import type { Foundation } from './foundation.ts'
 import { createHouse, type House } from './house.ts'
 import { createHealth, type Readiness } from './http/health.ts'
 import { createListener } from './http/listener.ts'
+import { createLoadControl } from './load.ts'
 import { pendingMigrations } from './platform/migrate.ts'
 import { pingMasters } from './platform/redis.ts'
 import { createSite } from './site.ts'
@@ -42,7 +43,10 @@ export function createApp(foundation: Foundation): App {
   const readiness = createReadiness(foundation, state)
   const early = new Koa().use(createHealth(readiness)).use(notReadyYet).callback()
   const site = createSite(foundation, house, readiness)
-  const main = createListener((req, res) => (state.listener ?? early)(req, res), {
+  const load = createLoadControl(foundation, house)
+  let stopLoad = () => {}
+  const guarded = load.guard((req, res) => (state.listener ?? early)(req, res))
+  const main = createListener(guarded, {
     perAddress: config.connectionsPerAddress,
     proxies: config.trustedProxies,
     refused: (limit) => logger.warn({ limit }, 'connections were refused'),
@@ -69,6 +73,7 @@ export function createApp(foundation: Foundation): App {
       })
       await rebuild()
       house.start()
+      stopLoad = load.start()
     },
     async close(why = 'interrupted') {
       const end = Date.now() + DRAIN_MS
@@ -78,6 +83,7 @@ export function createApp(foundation: Foundation): App {
       if (why !== 'interrupted' && state.listener !== undefined) await sleep(config.drainMs)
       // The management port answers 503 on /readyz until everything in flight is done.
       await main.drain(end - Date.now())
+      stopLoad()
       await house.stop()
       await management.drain(MANAGEMENT_MS)
       await foundation.close()

@@ -50,11 +50,11 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
   const secretBox = createSecretBox(config.secretKeys)
   const invalidation = createInvalidation(config, redis)
   const mailer = createMailer({ smtpUrl: config.smtpUrl, from: config.mailFrom, dataDir: config.dataDir })
-  const passwordHash = createPasswordHash(config.passwords)
+  const metrics = createMetrics({ routes: ROUTES, hashQueue: () => passwordHash.stats() })
+  const passwordHash = createPasswordHash(config.passwords, metrics.hashQueue)
   const personal = createPersonalData({ database, secretBox, invalidation, clock })
   const outbox = createOutbox({ secretBox, personal, clock })
   const stores = stateStores(database, redis, clock)
-  const metrics = createMetrics({ routes: ROUTES, passwordHash: () => passwordHash.stats() })
   return {
     config,
     logger,

@@ -18,10 +18,11 @@ import { type ClientConfig, clientProblems, clientShape, clientsOf } from './cli
 import { type FactorConfig, factorShape, factorsOf } from './factors.ts'
 import { type LevelConfig, levelProblems, levelShape, levelsOf } from './levels.ts'
 import { type LimitConfig, limitShape, limitsOf } from './limits.ts'
+import { type LoadConfig, loadOf, loadShape } from './load.ts'
 import { type MailConfig, mailOf, mailShape } from './mail.ts'
 import { type NetworkConfig, networkOf, networkProblems, networkShape } from './network.ts'
 import { type PageConfig, pageProblems, pageShape, pagesOf } from './pages.ts'
-import { type PasswordConfig, passwordShape, passwordsOf } from './passwords.ts'
+import { type PasswordConfig, passwordProblems, passwordShape, passwordsOf } from './passwords.ts'
 import { describe } from './problems.ts'
 import { type ProcessConfig, processesOf, processShape } from './processes.ts'
 import { type Environment, readEnvironment, readFileSettings } from './reading.ts'
@@ -52,6 +53,7 @@ const schema = z.strictObject({
   ...sessionShape,
   ...tokenShape,
   ...limitShape,
+  ...loadShape,
   ...levelShape,
   ...factorShape,
   ...smsShape,
@@ -76,6 +78,7 @@ export interface Config
     SessionConfig,
     TokenConfig,
     LimitConfig,
+    LoadConfig,
     LevelConfig,
     FactorConfig,
     SmsConfig,
@@ -114,6 +117,7 @@ export function loadConfig(given: Environment = process.env, file?: string): Con
 function problemsBetween(settings: Settings, env: Environment): string[] {
   return [
     ...storeProblems(settings, env),
+    ...passwordProblems(settings, env),
     ...sessionProblems(settings),
     ...pageProblems(settings),
     ...backchannelProblems(settings, env),
@@ -139,6 +143,7 @@ function build(settings: Settings, env: Environment, keys: readonly Buffer[]): C
     ...sessionsOf(settings),
     ...tokensOf(settings),
     ...limitsOf(settings),
+    ...loadOf(settings),
     ...levelsOf(settings),
     ...factorsOf(settings),
     ...smsOf(settings, env),

@@ -118,9 +118,9 @@ export async function createSentinelServer(folder: string, port: number, master:
   )
 }
 
-/** A Redis Cluster of one node: it serves all slots, and refuses what touches two at once as every cluster does. */
+/** A Redis Cluster of one node, on `port` and the next: it serves all slots, and refuses what touches two at once as every cluster does. */
 export async function createRedisClusterServer(folder: string, port: number): Promise<PrivateServer> {
-  const server = await createRedisServer(folder, port, ['--cluster-enabled', 'yes'])
+  const server = await createRedisServer(folder, port, ['--cluster-enabled', 'yes', '--cluster-port', String(port + 1)])
   return {
     ...server,
     async start() {

@@ -113,7 +113,7 @@ const CREATE: { readonly [kind: string]: typeof createRedisClusterServer } = {
 async function own(kind: string): Promise<{ id: string; url: string }> {
   const id = `${kind}-${++count}`
   const create = CREATE[kind] ?? createRedisServer
-  const created = await create(join(folder, id), await freePorts(1))
+  const created = await create(join(folder, id), await freePorts(kind === 'redis_cluster' ? 2 : 1))
   servers.set(id, created)
   await created.start()
   return { id, url: created.url }
