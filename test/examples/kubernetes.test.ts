@@ -230,7 +230,7 @@ describe('what the pods run', () => {
     type Scaled = { spec: { metrics: { pods?: { metric: { name: string } } }[] } }
     const scaled = of<Scaled>(documents, 'HorizontalPodAutoscaler').spec.metrics.flatMap(({ pods }) => pods ?? [])
     expect(scaled).toHaveLength(1)
-    for (const { metric } of scaled) expect(metrics).toMatch(new RegExp(`^${metric.name} \\d`, 'm'))
+    for (const { metric } of scaled) expect(metrics).toMatch(new RegExp(`^${metric.name}(?:\\{[^}]*\\})? \\d`, 'm'))
     const migrated = await server.run(...initContainers[0].args)
     expect([migrated.code, migrated.stderr]).toEqual([0, ''])
   })
