@@ -104,7 +104,9 @@ function createReadiness(foundation: Foundation, state: { listener: unknown; dra
     ])
     const missing = stores.flat()
     if (missing.length > 0) return missing
-    if ((await pendingMigrations(database)).length > 0) return ['migrations']
+    const pending = await pendingMigrations(database).catch(() => undefined)
+    if (pending === undefined) return ['database']
+    if (pending.length > 0) return ['migrations']
     return state.listener === undefined ? ['keys'] : []
   }
 }

@@ -24,7 +24,7 @@ import { createMetrics } from './platform/metrics.ts'
 import { createOutbox } from './platform/outbox.ts'
 import { createPasswordHash } from './platform/password_hash.ts'
 import { createPersonalData } from './platform/personal_columns.ts'
-import { type Database, databaseUnavailable, openDatabase } from './platform/postgres.ts'
+import { type Database, databaseReadOnly, databaseUnavailable, openDatabase } from './platform/postgres.ts'
 import { openRedis, redisUnavailable } from './platform/redis.ts'
 import { createSecretBox } from './platform/secret_box.ts'
 import { createFileTextSender, createHttpTextSender, type TextSender } from './platform/text_sender.ts'
@@ -73,6 +73,7 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
     passwordHash,
     http: createHttpClient({ allowedNetworks: config.outboundPrivateNetworks }),
     unavailable,
+    readOnly,
     async close() {
       mailer.close()
       await Promise.allSettled([invalidation.close(), database.close()])
@@ -93,6 +94,12 @@ function createTextSender({ sms, dataDir, outboundPrivateNetworks }: Config): Te
 function unavailable(error: unknown): boolean {
   const { cause } = (error ?? {}) as { cause?: unknown }
   return databaseUnavailable(error) || redisUnavailable(error) || (cause !== undefined && unavailable(cause))
+}
+
+/** Whether reading goes on and changes do not. */
+function readOnly(error: unknown): boolean {
+  const { cause } = (error ?? {}) as { cause?: unknown }
+  return databaseReadOnly(error) || (cause !== undefined && readOnly(cause))
 }
 
 /** With Redis, short-lived state goes there; without, into the database. */

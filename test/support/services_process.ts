@@ -110,8 +110,13 @@ function server(id: string): PrivateServer {
   return found
 }
 
-const CREATE: { readonly [kind: string]: typeof createRedisClusterServer } = {
+/** What was committed outlives the process, as in production. */
+const LASTING = { synchronous_commit: 'on' } as const
+
+const CREATE: { readonly [kind: string]: (folder: string, port: number) => Promise<PrivateServer> } = {
   postgres: createPostgresServer,
+  postgres_lasting: (folder, port) => createPostgresServer(folder, port, LASTING),
+  postgres_narrow: (folder, port) => createPostgresServer(folder, port, { ...LASTING, max_connections: 12 }),
   redis: createRedisServer,
   redis_cluster: createRedisClusterServer,
 }
