@@ -10,6 +10,8 @@ export interface Stage {
   readonly mode: Mode
   /** Durations and counts as the row says; otherwise the shortest that still cross every limit of the product. */
   readonly deep: boolean
+  /** One of each kind is enough: `npm test`. */
+  readonly quick: boolean
   /** From the seed of the run. */
   random(): number
   /** Notes a failure and goes on. */

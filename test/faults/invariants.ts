@@ -1,6 +1,7 @@
 /** I4 to I8, looked at while a fault lasts and after it. I1 and I2 are the journal's. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Exchange } from '../support/reverse_proxy.ts'
+import type { Server } from '../support/server.ts'
 import type { Case } from './case.ts'
 import type { Journal } from './journal.ts'
 import { holdings, readiness, statusOf, type World } from './world.ts'
@@ -62,7 +63,7 @@ export function watchHealth(world: World): HealthWatch {
         const pid = server.pid()
         const [live, ready] = await Promise.all([statusOf(`${server.managementOrigin}/livez`), readiness(server)])
         if (live === 200) lived.add(pid)
-        else if (lived.has(pid) && isRunning(pid)) dead.push(`/livez was answered ${live}`)
+        else if (lived.has(pid) && (await isStillDead(server, pid))) dead.push(`/livez was answered ${live}`)
         if (ready === 503) unready = true
       }
       await sleep(150)
@@ -76,6 +77,13 @@ export function watchHealth(world: World): HealthWatch {
       stopped = true
     },
   }
+}
+
+/** Not one that was killed a moment ago, or is another by now. */
+async function isStillDead(server: Server, pid: number): Promise<boolean> {
+  await sleep(500)
+  if (server.pid() !== pid || !isRunning(pid)) return false
+  return (await statusOf(`${server.managementOrigin}/livez`)) !== 200 && isRunning(pid)
 }
 
 function isRunning(pid: number): boolean {

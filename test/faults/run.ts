@@ -3,11 +3,12 @@
  * `--deep` the durations and counts of the rows, `--seed N` repeats a run. Prints a table and how many rows were survived.
  */
 import { installMissing } from '../support/binaries.ts'
+import { generator } from '../support/sample.ts'
 import { startServices } from '../support/services.ts'
 import type { Case, Mode } from './case.ts'
 import { CASES } from './cases/index.ts'
-import { runCase, type Verdict } from './stage.ts'
-import { startWorld, until, type World } from './world.ts'
+import { runCase, type Verdict, warmUp } from './stage.ts'
+import { startWorld, until, type World, type WorldOptions } from './world.ts'
 
 const argument = (name: string) => {
   const at = process.argv.indexOf(`--${name}`)
@@ -44,13 +45,19 @@ process.exit()
 async function once(fault: Case, mode: Mode): Promise<Verdict> {
   let world: World | undefined
   try {
-    world = fault.world === undefined ? await sharedWorld() : await startWorld(fault.world)
-    return await runCase(fault, { world, mode, deep, random: randomOf(seed + Number(fault.id.slice(1))) })
+    world = fault.world === undefined ? await sharedWorld() : await warmWorld(fault.world)
+    return await runCase(fault, { world, mode, deep, random: generator(seed + Number(fault.id.slice(1))) })
   } catch (error) {
     return { id: fault.id, mode, wrong: [`could not begin: ${String(error)}`], seconds: 0, note: '' }
   } finally {
     if (fault.world !== undefined) await world?.close().catch(() => {})
   }
+}
+
+async function warmWorld(options: WorldOptions): Promise<World> {
+  const world = await startWorld(options)
+  await warmUp(world)
+  return world
 }
 
 /** What a row left broken must not be the next one's fault. */
@@ -62,19 +69,8 @@ async function sharedWorld(): Promise<World> {
     shared = undefined
     await known.close().catch(() => {})
   }
-  shared = await startWorld()
+  shared = await warmWorld({})
   return shared
-}
-
-/** mulberry32: small, and the same everywhere. */
-function randomOf(state: number): () => number {
-  let a = state
-  return () => {
-    a = (a + 0x6d2b79f5) | 0
-    let t = Math.imul(a ^ (a >>> 15), 1 | a)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296
-  }
 }
 
 function summarise(): void {

@@ -6,7 +6,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Redis } from 'ioredis'
 import pg from 'pg'
-import { type Browser, createBrowser } from '../support/browser.ts'
+import { type Browser, type BrowserOptions, createBrowser } from '../support/browser.ts'
 import { type FaultProxy, startFaultProxy } from '../support/fault_proxy.ts'
 import { SETTINGS } from '../support/journeys.ts'
 import { type SmtpMailbox, startMailbox } from '../support/mailbox.ts'
@@ -21,6 +21,8 @@ export interface Instance {
   readonly smtp: FaultProxy
   /** The balancer sends nobody there while false. */
   up: boolean
+  /** Taken out of the balancer by its operator. */
+  held?: boolean
 }
 
 export interface World {
@@ -43,7 +45,7 @@ export interface World {
   sql<Row extends object>(statement: string, values?: readonly unknown[]): Promise<Row[]>
   command(...words: readonly string[]): Promise<unknown>
   /** A browser at an address that nobody else has. */
-  person(): Browser
+  person(options?: BrowserOptions): Browser
   /** Instances, and whether each is ready. */
   ready(): Promise<boolean>
   close(): Promise<void>
@@ -54,11 +56,17 @@ export interface InstanceOptions {
   readonly env?: { readonly [name: string]: string | undefined }
   readonly wait?: boolean
   readonly command?: readonly string[]
+  /** Another tree of the product. */
+  readonly root?: string
 }
 
 export interface WorldOptions extends InstanceOptions {
   readonly count?: number
   readonly postgres?: 'postgres_lasting' | 'postgres_narrow'
+  /** What only the first instance has. */
+  readonly first?: () => InstanceOptions
+  /** Neighbours that the settings name, and which know the issuer. */
+  readonly neighbours?: (issuer: string) => Promise<{ readonly settings: object; stop(): Promise<unknown> }>
 }
 
 /** Like a real one, a balancer asks who is ready, and sends people to anybody when nobody is. */
@@ -88,12 +96,14 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     seen: (exchange) => void exchanges.push(exchange),
   })
   const stores = { postgres, redis, mailbox }
+  const neighbours = await options.neighbours?.(balancer.origin)
   const join = async (more: InstanceOptions = {}) => {
-    const instance = await startInstance(stores, balancer, { ...options, ...more })
+    const { settings = options.settings ?? SETTINGS } = neighbours ?? {}
+    const instance = await startInstance(stores, balancer, { ...options, settings, ...more })
     instances.push(instance)
     return instance
   }
-  const first = await join()
+  const first = await join(options.first?.())
   for (let count = 1; count < (options.count ?? 2); count++) await join({ env: keysOf(first) })
   const checks = watchInstances(instances)
   return {
@@ -112,12 +122,12 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
       for (const instance of instances) set(instance[which])
     },
     ...past(postgres, redis),
-    person: () => createBrowser({ stopAt: ['https://'], headers: { 'x-forwarded-for': address() } }),
+    person: (more = {}) => createBrowser({ stopAt: ['https://'], headers: { 'x-forwarded-for': address() }, ...more }),
     ready: async () => (await Promise.all(instances.map(({ server }) => readiness(server)))).every((is) => is === 200),
     close: async () => {
       checks.stop()
       await Promise.all(instances.map(closeInstance))
-      await Promise.all([balancer.stop(), mailbox.stop(), redis.stop(), postgres.stop()])
+      await Promise.all([balancer.stop(), mailbox.stop(), redis.stop(), postgres.stop(), neighbours?.stop()])
     },
   }
 }
@@ -148,6 +158,7 @@ async function startInstance(stores: Stores, balancer: ReverseProxy, options: In
     process: 'own',
     ...(options.command === undefined ? {} : { command: options.command }),
     ...(options.wait === undefined ? {} : { wait: options.wait }),
+    ...(options.root === undefined ? {} : { root: options.root }),
   })
   return { server, redis, postgres, smtp, up: options.wait !== false }
 }
@@ -163,7 +174,8 @@ function watchInstances(instances: readonly Instance[]): { stop(): void } {
     while (!stopped) {
       await Promise.all(
         instances.map(async (instance) => {
-          instance.up = (await readiness(instance.server)) === 200
+          const ready = (await readiness(instance.server)) === 200
+          instance.up = ready && instance.held !== true
         }),
       )
       await sleep(CHECK_MS)
