@@ -16,6 +16,8 @@ const urlOf = (index: number) => `http://localhost:${ports[index]}`
 const [issuer, web, spa, api, mcp] = [urlOf(0), urlOf(1), urlOf(2), urlOf(3), urlOf(5)] as const
 const mailDir = join(dataDir, 'mail')
 const READY_MS = 60_000
+/** For so long from each start the agent may act for whoever allows it. */
+const AGENT_DAYS = 30
 
 const credentials = loadCredentials(dataDir, { ISSUER: issuer, RESOURCE_SERVER: api, MCP_SERVER: `${mcp}/mcp` })
 const processes = createProcesses(dataDir, (name, logTail) => {
@@ -44,6 +46,7 @@ processes.start('genkan', [join(here, '../src/main.ts'), 'serve'], {
   DEMO_WEB_URL: web,
   DEMO_SPA_URL: spa,
   DEMO_MCP_URL: mcp,
+  DEMO_AGENT_UNTIL: new Date(Date.now() + AGENT_DAYS * 86_400_000).toISOString(),
 })
 if (!(await answers(`${issuer}/.well-known/openid-configuration`, READY_MS))) await fail('Genkan does not answer')
 

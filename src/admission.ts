@@ -1,5 +1,5 @@
 /** Clients that no operator declared, and what clients may ask in detail, wired: those that register themselves, and those that are a document at their own address. */
-import { type Config, ConfigError } from './config.ts'
+import { type Config, ConfigError } from './config/config.ts'
 import { createClientRegistrations } from './features/client_registrations/index.ts'
 import { registrationRepository } from './features/client_registrations/repository.ts'
 import type { createClients } from './features/clients/index.ts'
@@ -77,6 +77,7 @@ function documentsOf({ config, clock, keyValue, logger }: Foundation, clients: C
   if (settings === undefined) return undefined
   return createDocumentClients({
     ...{ settings, issuer, now: () => clock.now(), check: clients.registered.check },
+    refreshSeconds: config.tokens.refreshAbsoluteSeconds,
     fetch: createHttpClient({ allowedNetworks, timeoutMs: DOCUMENT_MS, maxBytes: DOCUMENT_BYTES }).fetch,
     mayFetch: async () => {
       const key = `{client_documents}:${networkOf(currentRequest()?.ip ?? '')}`

@@ -1,5 +1,5 @@
 /** Whom people may come from, wired: the providers, what accounts are called there, and signing in by one. */
-import { ConfigError } from './config.ts'
+import { ConfigError } from './config/config.ts'
 import type { RequestGuard } from './features/abuse/types.ts'
 import type { createAccounts } from './features/accounts/index.ts'
 import { createIdentifications } from './features/identifications/index.ts'

@@ -1,5 +1,6 @@
 /** The hosted conversation and the account pages, wired. The table of steps in `STEPS` decides the order of the pages. */
-import { type Config, ConfigError, suggestion } from './config.ts'
+import { type Config, ConfigError } from './config/config.ts'
+import { suggestion } from './config/problems.ts'
 import { enrolmentPolicy } from './enrolment_policy.ts'
 import type { Feature } from './feature.ts'
 import { createAccountArea } from './features/account_area/index.ts'
@@ -201,7 +202,7 @@ function createOwnPages(foundation: Foundation, rooms: Rooms, deps: Conversation
     sessions: sessions.service,
     consents: consents.service,
     // Of a document its address says enough: this page waits for nobody else's server.
-    clients: { view: async (clientId) => documentView(clientId) ?? engine.client(clientId) },
+    clients: { view: async (clientId) => documentView(clientId, config.clientDocuments) ?? engine.client(clientId) },
     ...{ agents: rooms.agents.service, approvals: rooms.approvals.service },
     agentIdleDays: config.agents.idleDays,
     area,

@@ -1,5 +1,5 @@
 /** Who must have a second factor, by the settings. */
-import type { Config } from './config.ts'
+import type { Config } from './config/config.ts'
 import type { AccountView, ClientView, EnrolmentPolicy } from './interaction/step.ts'
 
 /**

@@ -5,7 +5,7 @@
 import { admissionOf, detailTypesOf } from './admission.ts'
 import { approvalsOf } from './backchannel.ts'
 import { createUpstreamRooms, leadingAway, trustedIssuers } from './byoi.ts'
-import { ConfigError } from './config.ts'
+import { ConfigError } from './config/config.ts'
 import type { Feature } from './feature.ts'
 import { createAbuse } from './features/abuse/index.ts'
 import type { IsKnownDevice } from './features/abuse/types.ts'
@@ -42,6 +42,7 @@ import { createHttpClient } from './platform/http_client.ts'
 import { digits, newId } from './platform/ids.ts'
 import type { Tx } from './platform/postgres.ts'
 import { currentRequest } from './platform/request_scope.ts'
+import { listsAll } from './platform/sector_identifier.ts'
 import { createFactors, createSafety, noticesOf } from './protection.ts'
 
 /** An ID token may come back as a hint as long as a session can last. */
@@ -184,6 +185,7 @@ function clientsOf(
   const clients = createClients({
     ...shared,
     invalidation,
+    listsAll: (uri, redirects) => listsAll(foundation.http.fetch, uri, redirects),
     brandExists: brands.exists,
     issuer: config.issuer,
     accountPages,
@@ -191,7 +193,12 @@ function clientsOf(
     locales: views.locales,
     ...{ resources: config.resources, detailTypes: detailTypesOf(config) },
     acrs: config.levels.map(({ acr }) => acr),
-    abilities: { legacy: config.legacyProfile, mtls: config.mtls !== undefined, approvals: accountPages },
+    abilities: {
+      legacy: config.legacyProfile,
+      mtls: config.mtls !== undefined,
+      trustedCa: (config.mtls?.trustedCa.length ?? 0) > 0,
+      approvals: accountPages,
+    },
     assertionIssuers: trustedIssuers(config),
   })
   return { clients, ...admissionOf(foundation, clients) }

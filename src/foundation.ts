@@ -1,7 +1,8 @@
 /** The ground of the house: opened stores and the platform parts that every feature is given slices of. */
 import { fileURLToPath } from 'node:url'
 import type { Redis } from 'ioredis'
-import { type Config, suggestion } from './config.ts'
+import type { Config } from './config/config.ts'
+import { suggestion } from './config/problems.ts'
 import { createRedisOidcStore } from './oidc/adapter/redis_store.ts'
 import { createSqlOidcStore } from './oidc/adapter/sql_store.ts'
 import type { OidcStore } from './oidc/adapter/store.ts'

@@ -3,7 +3,7 @@
 import cluster from 'node:cluster'
 import { runCommandLine, runHere, type ServeOptions, type Terminal } from './command_line.ts'
 import { onDrain, supervise } from './commands/supervise.ts'
-import { type Config, loadConfig } from './config.ts'
+import { type Config, loadConfig } from './config/config.ts'
 import { createLogger, type Logger } from './platform/logger.ts'
 import { startServing } from './serving.ts'
 

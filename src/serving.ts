@@ -1,7 +1,7 @@
 /** One server in this process: what it opens, in order, and how that is closed again. */
 import { join } from 'node:path'
 import { execute } from './commands/execute.ts'
-import type { Config } from './config.ts'
+import type { Config } from './config/config.ts'
 import type { Foundation } from './foundation.ts'
 import type { House } from './house.ts'
 import { listenForCommands } from './platform/command_socket.ts'

@@ -224,16 +224,16 @@ describe('facts', () => {
 })
 
 describe('rooms', () => {
-  it('config.ts is known to the rooms as a type only', () => {
+  it('config is known to the rooms as a type only', () => {
     const rooms = SOURCES.filter((path) => /^src\/(platform|http|oidc|interaction|features)\//.test(path))
     const values = rooms.filter((path) =>
-      importsOf(path).some(({ from, typeOnly }) => from.endsWith('/config.ts') && !typeOnly),
+      importsOf(path).some(({ from, typeOnly }) => /\/config\/\w+\.ts$/.test(from) && !typeOnly),
     )
     expect(values).toEqual([])
   })
 
-  it('the environment is read in config.ts and the command line in main.ts only', () => {
-    expect(SOURCES.filter((path) => path !== 'src/config.ts' && /process\.env\b/.test(read(path)))).toEqual([])
+  it('the environment is read in config/config.ts and the command line in main.ts only', () => {
+    expect(SOURCES.filter((path) => path !== 'src/config/config.ts' && /process\.env\b/.test(read(path)))).toEqual([])
     expect(SOURCES.filter((path) => path !== 'src/main.ts' && /process\.argv\b/.test(read(path)))).toEqual([])
   })
 

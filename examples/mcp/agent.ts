@@ -29,8 +29,8 @@ function createProvider(): OAuthClientProvider {
     redirectUrl: callback,
     clientMetadata: { client_name: 'Demo agent', redirect_uris: [callback], token_endpoint_auth_method: 'none' },
     ...(isDocument ? { clientMetadataUrl: CLIENT_ID } : {}),
+    // It was made beforehand and for this server, so there is nothing that the library would have to keep of it.
     clientInformation: () => ({ client_id: CLIENT_ID }),
-    saveClientInformation: () => {},
     tokens: () => kept.tokens,
     saveTokens: (tokens) => void Object.assign(kept, { tokens }),
     redirectToAuthorization: (url) => void say(`Open in a browser: ${url}`),

@@ -2,7 +2,7 @@
  * Commands as data: main.ts turns them into a command line, and a running server that holds the embedded data directory
  * runs the same ones for whoever reaches its socket. A command prints through `out` and fails by throwing.
  */
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import { AppError } from '../errors.ts'
 import type { BrandRecord, LogoVariant } from '../features/brands/types.ts'
 import type { RegistrationTokens } from '../features/client_registrations/types.ts'

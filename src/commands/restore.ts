@@ -4,7 +4,7 @@
  */
 import { copyFile, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import { lockDataDir } from '../platform/data_lock.ts'
 import { openDatabase } from '../platform/postgres.ts'
 import { pgRestore } from '../platform/postgres_client.ts'

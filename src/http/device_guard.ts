@@ -16,11 +16,15 @@ const WINDOW_SECONDS = 600
 const CODE_LENGTH = 40
 
 export interface DeviceGuardDeps {
-  readonly keyValue: Pick<KeyValue, 'hit'>
+  readonly keyValue: Pick<KeyValue, 'hit' | 'giveBack'>
   readonly mac: (value: string) => string
 }
 
-/** Counts a try before it is looked at, so that of many at once only as many are looked at as the limit allows. */
+/**
+ * Counts a try before it is looked at, so that of many at once only as many are looked at as the limit allows. A code that was
+ * right is no guess, and is not counted in the end: many people may connect their devices from one address. It takes back
+ * itself alone, so that whoever shows a right code of their own now and then guesses no more than others.
+ */
 export function createDeviceGuard({ keyValue, mac }: DeviceGuardDeps): Middleware {
   return async (ctx: Context, next: Next) => {
     if (ctx.path !== DEVICE_PATH) return next()
@@ -35,11 +39,10 @@ export function createDeviceGuard({ keyValue, mac }: DeviceGuardDeps): Middlewar
     const limit = (layer: string, value: string, most: number) => ({
       ...{ key: `{device_codes}:${layer}:${mac(value)}`, limit: most, windowSeconds: WINDOW_SECONDS },
     })
-    const { allowed, retryAfter } = await keyValue.hit([
-      limit('network', networkOf(ip), TRIES),
-      limit('subnet', subnetOf(ip), TRIES_OF_SUBNET),
-    ])
+    const limits = [limit('network', networkOf(ip), TRIES), limit('subnet', subnetOf(ip), TRIES_OF_SUBNET)]
+    const { allowed, retryAfter } = await keyValue.hit(limits)
     if (!allowed) throw new AppError('too_many_requests', { retryAfter })
-    return next()
+    await next()
+    if (ctx.status < 400) await keyValue.giveBack(limits.map(({ key }) => key))
   }
 }

@@ -75,8 +75,8 @@ export interface ClientView {
   readonly secondFactor?: EnrolmentPolicy | undefined
   /** The upstream providers that its pages offer, in this order; without, all. */
   readonly upstreams?: readonly string[] | undefined
-  /** When it acts for people by itself: who answers for it, what it is for, and until when there is it. */
-  readonly agent?: { readonly owner: string; readonly purpose: string; readonly expiresAt: string } | undefined
+  /** When it acts for people by itself: who answers for it, for what (empty: nobody vouches), until when or for how long. */
+  readonly agent?: Readonly<{ owner: string; purpose: string; expiresAt?: string; seconds?: number }> | undefined
   /** How the client's pages and mails look; pages know more of it. */
   readonly brand?: BrandView | undefined
 }

@@ -7,6 +7,7 @@ import type Provider from 'oidc-provider'
 import { type Account, type Client, errors, type KoaContextWithOIDC } from 'oidc-provider'
 import { wishesOf } from '../interaction/levels.ts'
 import { DELIVERY_MODES, EXPIRY, isBindingMessage } from '../platform/ciba.ts'
+import { isFapi } from '../platform/client_protocol.ts'
 import { newId } from '../platform/ids.ts'
 import { type Agreed, createGrantFor, requested } from './grants.ts'
 import { type Pairwise, sectorOf } from './pairwise.ts'
@@ -49,7 +50,11 @@ export function createCiba(deps: CibaDeps & Pick<LevelDeps, 'levels' | 'now' | '
     verifyUserCode: async (_ctx: KoaContextWithOIDC, _account: Account, userCode: string | undefined) => {
       if (userCode !== undefined) throw new errors.InvalidRequest('user_code is not supported')
     },
-    validateBindingMessage: async (_ctx: KoaContextWithOIDC, message: string | undefined) => {
+    validateBindingMessage: async ({ oidc }: KoaContextWithOIDC, message: string | undefined) => {
+      // FAPI-CIBA §5.2.2: nothing else that can be asked for here tells one request from another.
+      if (message === undefined && isFapi(oidc.client?.profile)) {
+        throw new errors.InvalidRequest(`binding_message is required with profile ${oidc.client?.profile}`)
+      }
       if (message === undefined || isBindingMessage(message)) return
       throw new errors.InvalidBindingMessage('must be 1 to 100 visible characters')
     },

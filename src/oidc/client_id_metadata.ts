@@ -3,7 +3,7 @@
  * operator allows is asked for, by the guarded fetch; nothing of it is written down. Every failure is a client that is not
  * there: what is behind an address is not told (A39, A70).
  */
-import type { ClientDocuments } from '../config.ts'
+import type { ClientDocuments } from '../config/client_registration.ts'
 import type { ClientView } from '../interaction/step.ts'
 import { hostMatches, REGISTERED_MEMBERS, redirectProblem } from '../platform/client_admission.ts'
 import { type HttpClient, OutboundError } from '../platform/http_client.ts'
@@ -15,6 +15,8 @@ type Members = { readonly [member: string]: unknown }
 export interface DocumentDeps {
   readonly settings: ClientDocuments
   readonly issuer: string
+  /** Seconds after which a refresh token ends, however it is used. */
+  readonly refreshSeconds: number
   readonly fetch: HttpClient['fetch']
   readonly now: () => Date
   /** Metadata with defaults filled in; throws when they are not acceptable. */
@@ -52,9 +54,18 @@ const LEFT_OUT = [
 const MEMBERS = REGISTERED_MEMBERS.filter((name) => !LEFT_OUT.includes(name) && !name.startsWith('tls_client'))
 
 /** An id that is an address, as pages may show the client without asking for its document. */
-export function documentView(clientId: string): ClientView | undefined {
+export function documentView(clientId: string, settings: ClientDocuments | undefined): ClientView | undefined {
   if (!/^https?:/.test(clientId) || !URL.canParse(clientId)) return undefined
-  return { clientId, name: clientId.replace(/^https?:\/\//, ''), firstParty: false, unverified: true }
+  const agent = settings && agentAt(new URL(clientId).host, settings)
+  return { clientId, name: clientId.replace(/^https?:\/\//, ''), firstParty: false, unverified: true, agent }
+}
+
+/**
+ * Software that introduces itself acts for people by itself, unless the operator knows better. Who has the host runs it; what
+ * it says of its purpose nobody has checked.
+ */
+function agentAt(owner: string, { agents }: ClientDocuments): { owner: string; purpose: string } | undefined {
+  return hostMatches(agents, owner) ? { owner, purpose: '' } : undefined
 }
 
 interface Kept {
@@ -68,7 +79,7 @@ class Refusal extends Error {}
 
 /** Makes the finder. Its cache holds a thousand documents, each for half a minute to a day as its answer says. */
 export function createDocumentClients(deps: DocumentDeps): DocumentClients {
-  const { now, settings } = deps
+  const { now } = deps
   const kept = new Map<string, Kept>()
   const reads = new Map<string, Promise<Members | undefined>>()
   const admits = (clientId: string) => addressProblem(clientId, deps) === undefined
@@ -87,7 +98,7 @@ export function createDocumentClients(deps: DocumentDeps): DocumentClients {
     try {
       const { text, seconds } = await download(deps, clientId)
       const same = before?.metadata !== undefined && before.text === text
-      const metadata = same ? before.metadata : metadataOf(text, clientId, settings, deps.check)
+      const metadata = same ? before.metadata : metadataOf(text, clientId, deps)
       return keep(clientId, { metadata, text, readAt: at, until: at + seconds * 1000 })
     } catch (error) {
       deps.refused(error, new URL(clientId).host)
@@ -142,7 +153,7 @@ function isAway(error: unknown): boolean {
 }
 
 /** What the document says, as far as it counts here. */
-function metadataOf(text: string, clientId: string, settings: ClientDocuments, check: DocumentDeps['check']): Members {
+function metadataOf(text: string, clientId: string, { settings, check, refreshSeconds }: DocumentDeps): Members {
   const said = parseStrictJson(text)?.value
   if (typeof said !== 'object' || said === null || Array.isArray(said)) throw new Refusal('no JSON object')
   const document = Object.fromEntries(Object.entries(said).filter(([, value]) => value !== null)) as Members
@@ -159,7 +170,12 @@ function metadataOf(text: string, clientId: string, settings: ClientDocuments, c
     // Ids of the table of clients are no addresses: this stands in for the rules of the rest.
     client_id: 'document',
   })
-  return Object.freeze({ ...metadata, client_id: clientId, cors_origins: [new URL(clientId).origin] })
+  const { host, origin } = new URL(clientId)
+  const agent = agentAt(host, settings)
+  return Object.freeze({
+    ...{ ...metadata, client_id: clientId, cors_origins: [origin] },
+    ...(agent && { agent: { ...agent, seconds: refreshSeconds } }),
+  })
 }
 
 /** The document is written for every server: what it names beyond what is allowed here is left away. */

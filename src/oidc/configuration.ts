@@ -9,7 +9,7 @@ import {
   type Grant,
   type KoaContextWithOIDC,
 } from 'oidc-provider'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import type { SessionLimits } from '../interaction/step.ts'
 import {
   ENCRYPTION_ALGS,
@@ -150,10 +150,16 @@ export function createConfiguration(deps: ConfigurationDeps): Configuration {
 
 /** What clients may be (OAuth 2.1): code only, PKCE for everybody, exact redirects; the rest by their profile. */
 function clientRules({ config, pairwise }: ConfigurationDeps) {
-  const mtls = config.mtls === undefined ? [] : MTLS_AUTH_METHODS
+  const mtls = MTLS_AUTH_METHODS.filter((name) => config.mtls?.trustedCa.length !== 0 || name !== 'tls_client_auth')
   return {
     responseTypes: config.legacyProfile ? [...RESPONSE_TYPES] : ['code'],
-    clientAuthMethods: ['client_secret_basic', 'client_secret_post', 'private_key_jwt', ...mtls, 'none'],
+    clientAuthMethods: [
+      'client_secret_basic',
+      'client_secret_post',
+      'private_key_jwt',
+      ...(config.mtls ? mtls : []),
+      'none',
+    ],
     clientDefaults: {
       grant_types: ['authorization_code', 'refresh_token'],
       response_types: ['code'],

@@ -5,7 +5,7 @@
 import type { JWTVerifyGetKey } from 'jose'
 import type Provider from 'oidc-provider'
 import type { KoaContextWithOIDC } from 'oidc-provider'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import type { TrustedIssuer } from '../platform/assertion_issuers.ts'
 import { JWT_BEARER, TOKEN_EXCHANGE } from '../platform/grant_policies.ts'
 import { hangOnRoots } from './delegation.ts'

@@ -1,6 +1,6 @@
 /** What the custom grants have in common: the one target of a request, its scopes, whom a client belongs to, and the token. */
 import type { Client, KoaContextWithOIDC } from 'oidc-provider'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import type { Fact } from '../events.ts'
 import type { AccountState } from './adapter/adapter.ts'
 import { type ShownKeys, tokenResponse } from './engine_internals.ts'

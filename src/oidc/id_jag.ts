@@ -4,7 +4,7 @@
  * token, opens nothing here, and is never taken back by us as a grant.
  */
 import type { Client, Grant, KoaContextWithOIDC } from 'oidc-provider'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import type { IdentityAssertionRow } from '../platform/grant_policies.ts'
 import { newId } from '../platform/ids.ts'
 import { isAlive, type Root } from './delegation.ts'

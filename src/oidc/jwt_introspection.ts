@@ -113,10 +113,22 @@ async function introspect(
   if (claims.sub !== clientId) {
     const account = await accountOf(deps.pairwise, String(claims.sub), await ctx.oidc.provider.Client.find(clientId))
     if (account === undefined || (await deps.accountState(account))?.active !== true) return INACTIVE
+    if (!(await hasGrant(ctx, claims.grant_id, account))) return INACTIVE
     details = await detailsTold(deps, ctx, { accountId: account, clientId, rar: claims.authorization_details })
   }
   const told = TOLD.flatMap((name) => (claims[name] === undefined ? [] : [[name, claims[name]] as const]))
   return { active: true, ...Object.fromEntries(told), ...details, token_type: tokenType(claims.cnf) }
+}
+
+/**
+ * Whether the grant that a token names is alive, with the client that the person let act. A grant ends by itself, with its
+ * sign-in, or with everything of the account: reading it compares the epoch.
+ */
+async function hasGrant({ oidc }: KoaContextWithOIDC, grantId: unknown, account: string): Promise<boolean> {
+  if (typeof grantId !== 'string') return false
+  const grant = await oidc.provider.Grant.find(grantId)
+  if (grant?.accountId !== account || grant.clientId === undefined) return false
+  return (await oidc.provider.Client.find(grant.clientId)) !== undefined
 }
 
 /** RFC 9396 §9.2: a token that cannot be taken back still says no more than what counts now. */

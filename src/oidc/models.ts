@@ -4,6 +4,7 @@ import Provider, { errors } from 'oidc-provider'
 import { browserOf } from '../http/csrf.ts'
 import { type Levels, wishesOf } from '../interaction/levels.ts'
 import type { Proof, SessionLimits } from '../interaction/step.ts'
+import type { SessionMemory } from './adapter/session_writer.ts'
 import type { OidcStore } from './adapter/store.ts'
 import { adaptClient, type ClientModelDeps } from './client_model.ts'
 import { isCompactJws } from './compact_jws.ts'
@@ -41,7 +42,7 @@ type Loose = { prototype: Prototype; [name: string]: unknown }
 
 /** Applies our changes to one provider's models. */
 export function adaptModels(provider: Provider, deps: ModelDeps): void {
-  keepInPayload(provider.Session, ['epoch', 'startedAt', 'linked', 'seenAt', 'proofs', 'limits', 'putOffAt'])
+  keepInPayload(provider.Session, ['epoch', 'startedAt', 'linked', 'seenAt', 'proofs', 'limits', 'putOffAt', 'memory'])
   keepInPayload(provider.Grant, ['epoch'])
   keepInPayload(provider.RefreshToken, ['device', 'upstreams'])
   keepInPayload(provider.AuthorizationCode, ['upstreams'])
@@ -71,7 +72,7 @@ interface LiveSession {
   proofs?: readonly Proof[]
   limits?: SessionLimits | undefined
   putOffAt?: string | undefined
-  adapter: { destroy(id: string): Promise<void> }
+  memory?: SessionMemory
 }
 
 /**
@@ -100,10 +101,11 @@ function adaptSession(provider: Provider, deps: ModelDeps): void {
   const save = prototype.save as (this: LiveSession, ttl: number) => Promise<string>
   // The engine destroys the old id before it writes the new one; a refresh in that gap would lose its session.
   prototype.save = async function (this: LiveSession, ttl: number) {
-    const { oldId } = this
+    const memory: SessionMemory = { ...this.memory, oldId: this.oldId }
     this.oldId = undefined
+    this.memory = memory
     const value = await save.call(this, ttl)
-    if (oldId !== undefined) await this.adapter.destroy(oldId)
+    if (memory.isElsewhere) keepSessionCookie(provider)
     return value
   } as never
   const model = provider.Session as unknown as { get(ctx: unknown): Promise<LiveSession> }
@@ -138,6 +140,16 @@ function adaptSession(provider: Provider, deps: ModelDeps): void {
     }
     loginAccount.call(this, details)
   } as never
+}
+
+/** A browser whose session has another id by now, which another answer has told it, keeps that. */
+function keepSessionCookie(provider: Provider): void {
+  const response = Provider.ctx?.response
+  const name = (provider as unknown as { cookieName(kind: 'session'): string }).cookieName('session')
+  const set = [response?.get('Set-Cookie') ?? []].flat().filter((cookie) => cookie !== '')
+  response?.remove('Set-Cookie')
+  const others = set.filter((cookie) => !cookie.startsWith(`${name}=`))
+  if (others.length > 0) response?.set('Set-Cookie', others)
 }
 
 interface BrowserToken {

@@ -1,7 +1,7 @@
 /** Mutual TLS (RFC 8705) behind a proxy that ends it: authentication by certificate, and tokens bound to one. */
 import { X509Certificate } from 'node:crypto'
 import type { KoaContextWithOIDC } from 'oidc-provider'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import { hasSubject, isIssuedBy, readCertificate } from '../platform/client_certificate.ts'
 import type { CERTIFICATE_SUBJECTS } from '../platform/client_protocol.ts'
 

@@ -93,8 +93,10 @@ export async function viewOf(client: Client, brandOf: BrandOf): Promise<ClientVi
 
 function agentOf({ agent }: Client): ClientView['agent'] {
   if (agent === undefined) return undefined
-  const { owner, purpose, expires_at: expiresAt } = agent as Record<'owner' | 'purpose' | 'expires_at', string>
-  return { owner, purpose, expiresAt }
+  const { expires_at: expiresAt, ...said } = agent as NonNullable<ClientView['agent']> & {
+    readonly expires_at?: string
+  }
+  return expiresAt === undefined ? said : { ...said, expiresAt }
 }
 
 /** Longer ones say more than a name. */

@@ -1,6 +1,6 @@
 /** When the engine must ask the person: its own checks, ours, and the prompts `create` and `select_account`. */
 import { errors, interactionPolicy, type KoaContextWithOIDC } from 'oidc-provider'
-import type { Config } from '../config.ts'
+import type { Config } from '../config/config.ts'
 import { type Levels, met, wishesOf } from '../interaction/levels.ts'
 import type { EnrolmentPolicy } from '../interaction/step.ts'
 import { type DetailRules, detailsToAsk } from './authorization_details.ts'

@@ -5,6 +5,7 @@
 import Provider from 'oidc-provider'
 import { type AccountDeps, createFindAccount } from './account.ts'
 import { type AdapterDeps, createAdapterFactory } from './adapter/adapter.ts'
+import { createReadAhead } from './adapter/read_ahead.ts'
 import { createAvailability } from './availability.ts'
 import { type ClientLimitDeps, limitClients } from './client_limits.ts'
 import { type ConfigurationDeps, createConfiguration } from './configuration.ts'
@@ -32,6 +33,7 @@ export function createProvider(given: OidcDeps): Provider {
   const guard = createAvailability(given.unavailable)
   const deps = {
     ...given,
+    store: createReadAhead(given.store, given.accountState),
     findClient: guard(given.findClient),
     secretMatches: guard(given.secretMatches),
     secretHasExpired: guard(given.secretHasExpired),

@@ -1,6 +1,7 @@
 /** Which resource servers a client may ask tokens for (RFC 8707) and in which form (RFC 9068). */
 import { type Client, errors, type KoaContextWithOIDC, type ResourceServer } from 'oidc-provider'
-import type { Config, ResourceDeclaration } from '../config.ts'
+import type { ResourceDeclaration } from '../config/clients.ts'
+import type { Config } from '../config/config.ts'
 import type { DetailType } from '../platform/authorization_details.ts'
 import { resourcesOfDetails } from './authorization_details.ts'
 

@@ -2,7 +2,7 @@
  * What clients that no operator declared may say of themselves, whether they register (RFC 7591) or show a document (Client ID
  * Metadata Document): registered members only, and redirects that a policy lets them have.
  */
-import type { RegistrationPolicy } from '../config.ts'
+import type { RegistrationPolicy } from '../config/client_registration.ts'
 import { nativeUriProblem, webUriProblem } from './uri_rules.ts'
 
 const ENCRYPTED = ['id_token', 'userinfo', 'introspection', 'authorization']

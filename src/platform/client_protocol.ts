@@ -276,17 +276,26 @@ export interface Abilities {
   readonly legacy: boolean
   /** `mtls` of the settings. */
   readonly mtls: boolean
+  /** `mtls.trusted_ca` of the settings. */
+  readonly trustedCa: boolean
   /** The account pages, on which people answer what is asked through the back channel. */
   readonly approvals: boolean
 }
 
 /** What the metadata need that this server is not set up for: such a client cannot be served. */
-export function lacking(metadata: Spoken, { legacy, mtls, approvals }: Abilities): ProtocolProblem | undefined {
+export function lacking(
+  metadata: Spoken,
+  { legacy, mtls, trustedCa, approvals }: Abilities,
+): ProtocolProblem | undefined {
   if (!approvals && usesCiba(metadata)) {
     return ['grant_types', 'backchannel authentication needs the account pages (modules.account_pages)']
   }
   if (!legacy && metadata.profile === 'legacy') return ['profile', 'legacy needs legacy_profile: true in the settings']
-  if (mtls) return undefined
+  if (mtls) {
+    return metadata.token_endpoint_auth_method === 'tls_client_auth' && !trustedCa
+      ? ['token_endpoint_auth_method', 'tls_client_auth needs mtls.trusted_ca in the settings']
+      : undefined
+  }
   if (MTLS_AUTH_METHODS.includes(metadata.token_endpoint_auth_method)) {
     return ['token_endpoint_auth_method', `${metadata.token_endpoint_auth_method} needs mtls in the settings`]
   }

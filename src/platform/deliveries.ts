@@ -4,18 +4,10 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Fact, RecordedFact } from '../events.ts'
+import { type Claim, claimDue, fail, PermanentFailure, succeed } from './delivery_rows.ts'
 import { canonical, OUTBOX_MAC, type OutboxRow, openFact, openFacts } from './outbox.ts'
 import type { PersonalData } from './personal_columns.ts'
-import type { Database, Tx } from './postgres.ts'
-import { errorMessage, isError } from './redaction.ts'
-
-/** A failure that no repetition can mend (a refused recipient, an impossible address): the delivery fails at once. */
-export class PermanentFailure extends Error {
-  constructor(message: string, options?: { cause?: unknown }) {
-    super(message, options)
-    this.name = 'PermanentFailure'
-  }
-}
+import type { Database } from './postgres.ts'
 
 export interface Deliveries {
   /** Delivers everything that is due; returns how many succeeded. A call during another joins it and makes it look again. */
@@ -50,16 +42,9 @@ interface Deps {
   readonly leaseSeconds?: number | undefined
 }
 
-interface Claim extends Omit<OutboxRow, 'user_agent'> {
-  readonly consumer: string
-  readonly attempts: number
-}
-
 /** Deliveries of one consumer that run at the same time in one process. */
 const AT_ONCE = 8
-const ATTEMPTS = 12
-const FIRST_RETRY_SECONDS = 5
-const LAST_RETRY_SECONDS = 3600
+const GATHER_MS = 10
 const LEASE_SECONDS = 90
 
 /** Makes the worker. `deliver` is called by the dispatcher. */
@@ -67,7 +52,8 @@ export function createDeliveries(deps: Deps): Deliveries {
   const { database, clock } = deps
   // A lane for each consumer: a client that hangs at its logout address must not keep mail waiting.
   const inTurn = createTurns()
-  const lanes = deps.subscriptions.map((subscription) => createLane(deps, subscription, inTurn))
+  const settle = createSettlement(deps)
+  const lanes = deps.subscriptions.map((subscription) => createLane(deps, subscription, { inTurn, settle }))
   return {
     async deliver() {
       const ends = await Promise.allSettled(lanes.map((lane) => lane.drain()))
@@ -103,7 +89,11 @@ export function createDeliveries(deps: Deps): Deliveries {
 
 type Subscription = Deps['subscriptions'][number]
 
-type Turns = ReturnType<typeof createTurns>
+/** What the lanes of one process share. */
+interface Shared {
+  readonly inTurn: ReturnType<typeof createTurns>
+  readonly settle: ReturnType<typeof createSettlement>
+}
 
 /**
  * One after another. There are as many consumers as connections: when the table is slow, lanes that claim at the same time would
@@ -119,7 +109,7 @@ function createTurns() {
 }
 
 /** One consumer's worker: keeps up to eight deliveries in flight and claims one more whenever one ends or it is nudged. */
-function createLane(deps: Deps, subscription: Subscription, inTurn: Turns) {
+function createLane(deps: Deps, subscription: Subscription, { inTurn, settle }: Shared) {
   const { database, clock, leaseSeconds = LEASE_SECONDS } = deps
   const flights = new Set<Promise<void>>()
   let nudge = () => {}
@@ -143,7 +133,7 @@ function createLane(deps: Deps, subscription: Subscription, inTurn: Turns) {
             ? []
             : await inTurn(() => claimDue(database, subscription.consumer, clock.now(), leaseSeconds, room))
         for (const claim of claims) {
-          const flight = attempt(deps, subscription, claim)
+          const flight = attempt(deps, subscription, claim, settle)
             .then((done) => {
               delivered += done ? 1 : 0
             })
@@ -153,8 +143,10 @@ function createLane(deps: Deps, subscription: Subscription, inTurn: Turns) {
             .finally(() => flights.delete(flight))
           flights.add(flight)
         }
-        if (flights.size > 0) await Promise.race([...flights, nudged])
-        else if (!again) break
+        if (flights.size === 0 && !again) break
+        await Promise.race([...flights, nudged])
+        // Those that end at about the same time are followed by one claim and not by one each.
+        await sleep(GATHER_MS)
       }
     } finally {
       await Promise.all(flights)
@@ -180,7 +172,12 @@ function createLane(deps: Deps, subscription: Subscription, inTurn: Turns) {
 }
 
 /** Hands one fact to its consumer and writes down how it went. Rejects only when that cannot be written. */
-async function attempt(deps: Deps, { consumer, handle }: Subscription, claim: Claim): Promise<boolean> {
+async function attempt(
+  deps: Deps,
+  { consumer, handle }: Subscription,
+  claim: Claim,
+  settle: Shared['settle'],
+): Promise<boolean> {
   const { database, personal, secretBox, clock, logger, leaseSeconds = LEASE_SECONDS } = deps
   try {
     const [row] = await openFacts(personal, [claim])
@@ -191,74 +188,30 @@ async function attempt(deps: Deps, { consumer, handle }: Subscription, claim: Cl
     logger.warn({ err: error, fact: id, consumer, type, attempts }, 'delivery failed')
     return false
   }
-  await database.transaction((tx) => succeed(tx, claim, clock.now()))
+  await settle(claim)
   return true
 }
 
 /**
- * Claims what is due and pushes it behind the lease. Facts about one account reach a consumer in their order: a row waits
- * while an earlier one is untried or in another worker's hands, but not for one that failed and waits for its next try.
+ * Writes down what was delivered, together with what ends at about the same time: a sign-in in a campaign leaves a fact or two,
+ * and the commit of each by itself would cost more than its delivery.
  */
-async function claimDue(
-  { db }: Pick<Database, 'db'>,
-  consumer: string,
-  now: Date,
-  leaseSeconds: number,
-  atMost: number,
-): Promise<Claim[]> {
-  const { rows } = await db.raw(
-    `with due as (
-       select d.outbox_id
-       from deliveries d join outbox o on o.id = d.outbox_id
-       where d.state = 'pending' and d.consumer = ? and d.next_at <= ?
-         and not exists (
-           select 1 from deliveries e join outbox p on p.id = e.outbox_id
-           where e.state = 'pending' and e.last_error is null and e.consumer = d.consumer
-             and p.account_id = o.account_id and p.seq < o.seq)
-       order by d.next_at, o.seq limit ?
-       for update of d skip locked)
-     update deliveries d set next_at = ?, attempts = d.attempts + 1
-     from due, outbox o
-     where d.outbox_id = due.outbox_id and d.consumer = ? and o.id = d.outbox_id
-     returning d.consumer, d.attempts, o.*`,
-    [consumer, now, atMost, new Date(now.getTime() + leaseSeconds * 1000), consumer],
-  )
-  return (rows as Claim[]).sort((a, b) => Number(a.seq) - Number(b.seq))
-}
-
-/** The sealed part is erased with the last delivery that needs it. The row lock lets two last ones see each other. */
-async function succeed(tx: Tx, claim: Claim, now: Date): Promise<void> {
-  if (claim.sealed !== null) await tx.raw('select 1 from outbox where id = ? for update', [claim.id])
-  await tx('deliveries')
-    .where({ outbox_id: claim.id, consumer: claim.consumer })
-    .update({ state: 'delivered', delivered_at: now, last_error: null })
-  if (claim.sealed !== null) await eraseSealed(tx, claim.id)
-}
-
-async function fail(tx: Tx, claim: Claim, error: unknown, now: Date): Promise<void> {
-  const last = claim.attempts >= ATTEMPTS || error instanceof PermanentFailure
-  await tx('deliveries')
-    .where({ outbox_id: claim.id, consumer: claim.consumer, state: 'pending' })
-    .update({
-      ...(last ? { state: 'failed' } : {}),
-      last_error: (isError(error) ? errorMessage(error) : 'unknown').slice(0, 300) || 'unknown',
-      next_at: new Date(now.getTime() + retryDelayMs(claim.attempts)),
-    })
-  if (last && claim.sealed !== null) await eraseSealed(tx, claim.id)
-}
-
-async function eraseSealed(tx: Tx, id: string): Promise<void> {
-  await tx.raw(
-    `update outbox set sealed = null where id = ?
-     and not exists (select 1 from deliveries where outbox_id = ? and state = 'pending')`,
-    [id, id],
-  )
-}
-
-/** Doubles from 5 s to an hour; half of it is jitter, so that a server that comes back is not met by everybody at once. */
-function retryDelayMs(attempts: number): number {
-  const seconds = Math.min(FIRST_RETRY_SECONDS * 2 ** (attempts - 1), LAST_RETRY_SECONDS)
-  return seconds * 1000 * (0.5 + Math.random() / 2)
+function createSettlement({ database, clock }: Deps): (claim: Claim) => Promise<void> {
+  const inTurn = createTurns()
+  let next: { readonly claims: Claim[]; readonly written: Promise<void> } | undefined
+  return (claim) => {
+    if (next === undefined) {
+      const claims: Claim[] = []
+      const written = inTurn(async () => {
+        await sleep(GATHER_MS)
+        next = undefined
+        return database.transaction((tx) => succeed(tx, claims, clock.now()))
+      })
+      next = { claims, written }
+    }
+    next.claims.push(claim)
+    return next.written
+  }
 }
 
 /** A row that was written with SQL alone reaches no consumer: its MAC tells. */

@@ -33,6 +33,11 @@ export interface KeyValue {
    * A requester that has not `proven` to be worth more than one request is refused where a limit is warm, too.
    */
   hit(limits: readonly Limit[], proven?: boolean): Promise<Hit>
+  /**
+   * Takes one counted hit back from each of these limits, in windows that go on: of a try that turned out to be none. The keys
+   * are one slot, as those of `hit`.
+   */
+  giveBack(keys: readonly string[]): Promise<void>
   /** Deletes at most `atMost` records expired at `now`; returns how many. Redis does it by itself (0). */
   purge(now: Date, atMost: number): Promise<number>
 }

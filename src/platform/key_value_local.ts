@@ -54,6 +54,17 @@ export function withLocalLimits(kv: KeyValue, clock: Clock, unavailable: (error:
         return hitHere(limits)
       }
     },
+    async giveBack(keys) {
+      try {
+        await kv.giveBack(keys)
+      } catch (error) {
+        if (!unavailable(error)) throw error
+        for (const key of keys) {
+          const counter = counters.get(key)
+          if (counter !== undefined && counter.count > 0) counters.set(key, { ...counter, count: counter.count - 1 })
+        }
+      }
+    },
     async delete(key) {
       counters.delete(key)
       await kv.delete(key)

@@ -63,7 +63,20 @@ end
 return { -1, 0, 1, warm and 1 or 0 }
 `
 
+/** ARGV: now. */
+const GIVE_BACK = `${LIVE}
+for _, key in ipairs(KEYS) do
+  local version, value, expiry = live(redis.call('GET', key), ARGV[1])
+  if version and tonumber(value) > 0 then
+    local record = string.format('%d.%.0f.%d', version + 1, expiry, tonumber(value) - 1)
+    redis.call('SET', key, record, 'PX', expiry - tonumber(ARGV[1]) + ${SLACK_MS})
+  end
+end
+`
+
 interface Scripts {
+  genkanGiveBack(keyCount: number, ...keysAndNow: (string | number)[]): Promise<unknown>
+
   genkanWrite(key: string, now: number, expiry: number, ttlMs: number, value: string, mode: string): Promise<number>
   genkanHit(keyCount: number, ...keysAndArguments: (string | number)[]): Promise<[number, number, number, number]>
 }
@@ -113,6 +126,9 @@ export function createRedisKeyValue(redis: Redis, clock: Clock = systemClock): K
       const waitMs = wait < 0 ? undefined : wait
       return hitResult(list, { waitMs, longest: longest - 1, counted: counted === 1, warm: warm === 1 })
     },
+    async giveBack(keys) {
+      if (keys.length > 0) await scripts.genkanGiveBack(keys.length, ...keys.map(nameOf), now())
+    },
     purge: async () => 0,
   }
 }
@@ -125,6 +141,7 @@ function nameOf(key: string): string {
 function defineScripts(redis: Redis): Scripts {
   redis.defineCommand('genkanWrite', { numberOfKeys: 1, lua: WRITE })
   redis.defineCommand('genkanHit', { lua: HIT })
+  redis.defineCommand('genkanGiveBack', { lua: GIVE_BACK })
   return redis as unknown as Scripts
 }
 

@@ -38,6 +38,12 @@ const READ = 'select value, version from key_values where key = :key and expires
 
 const TAKE = 'delete from key_values where key = :key and expires_at > :now returning value'
 
+/** Locks in the order of `hit`: no deadlock. */
+const GIVE_BACK = `
+  update key_values set value = (value::integer - 1)::text, version = version + 1 where key in (
+    select key from key_values where key = any(cast(:keys as text[])) order by key for update
+  ) and expires_at > :now and value::integer > 0`
+
 const PURGE = `
   delete from key_values where key in (
     select key from key_values where expires_at <= :now order by expires_at limit :atMost for update skip locked
@@ -74,6 +80,9 @@ export function createSqlKeyValue(database: Pick<Database, 'db'>, clock: Clock):
     },
     hit: async (limits, proven = true) =>
       limits.length === 0 ? UNLIMITED : count(database.db, storedLimits(limits), proven, clock.now()),
+    giveBack: async (keys) => {
+      await run(GIVE_BACK, { keys: keys.map(storedKey) })
+    },
     purge: async (now, atMost) => (await run(PURGE, { now, atMost })).length,
   }
 }

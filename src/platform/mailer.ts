@@ -4,7 +4,7 @@
  */
 import { join } from 'node:path'
 import type { SendMailOptions, SentMessageInfo, Transporter } from 'nodemailer'
-import { PermanentFailure } from './deliveries.ts'
+import { PermanentFailure } from './delivery_rows.ts'
 import { writeWhole } from './whole_file.ts'
 
 export interface Message {

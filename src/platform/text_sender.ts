@@ -3,7 +3,7 @@
  * provider needs is three words in a JSON body, so that any of them fits without a library.
  */
 import { join } from 'node:path'
-import { PermanentFailure } from './deliveries.ts'
+import { PermanentFailure } from './delivery_rows.ts'
 import type { HttpClient } from './http_client.ts'
 import { writeWhole } from './whole_file.ts'
 

@@ -97,6 +97,20 @@ it('an account that was disabled in between gets the device nothing', async () =
   expect((await tv().poll(deviceCode)).body.error).toBe('invalid_grant')
 })
 
+it('right codes are no guesses: an office behind one address connects its devices, and guesses no more for it', async () => {
+  const headers = { 'x-forwarded-for': '192.0.2.99' }
+  const browser = createBrowser({ headers })
+  const type = async (code: string) => (await typeCode(browser, `${server.issuer}/device`, code)).status
+  const { userCode } = await tv().ask()
+  for (let entry = 0; entry < 25; entry++) expect(await type(userCode)).toBe(200)
+  // A right one in between takes back itself alone.
+  for (let guess = 0; guess < 20; guess++) {
+    expect(await type('BCDF-GHJK')).toBe(400)
+    if (guess % 5 === 0) expect(await type(userCode)).toBe(200)
+  }
+  expect([await type('BCDF-GHJK'), await type(userCode)]).toEqual([429, 429])
+})
+
 it('guessing is held back, for one network and whatever the browser, and says when to come again', async () => {
   const headers = { 'x-forwarded-for': '192.0.2.77' }
   const statuses: number[] = []

@@ -1,7 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { BUDGETS } from './budgets.ts'
 import { countFlow } from './measure.ts'
-import { CHEAP_HASH, type Subject, startGenkan } from './subjects.ts'
+import { CHEAP_HASH } from './stores.ts'
+import { type Subject, startGenkan } from './subjects.ts'
 
 describe('what one flow sends to Redis and PostgreSQL', () => {
   let genkan: Subject

@@ -17,7 +17,8 @@ export const REDIRECT_URI = 'http://127.0.0.1:9/callback'
 /** Resource servers that take JWTs and opaque tokens. */
 export const API = 'https://api.bench.example'
 export const LEDGER = 'https://ledger.bench.example'
-export const SECRET = randomBytes(32).toString('base64url')
+/** The load generator is a process of its own and is told. */
+export const SECRET = process.env.BENCH_SECRET ?? randomBytes(32).toString('base64url')
 
 /** Private half of the key of `bench-key`. */
 export const assertionKey: KeyObject = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey

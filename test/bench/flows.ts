@@ -22,6 +22,18 @@ const basic = (clientId: string) => ({
   authorization: `Basic ${Buffer.from(`${clientId}:${SECRET}`).toString('base64')}`,
 })
 
+/** Another status than the flow needs. */
+export class WrongAnswer extends Error {
+  readonly status: number
+  readonly retryAfter: string | undefined
+
+  constructor(what: string, { status, body, retryAfter }: Answer) {
+    super(`${what} answered ${status}: ${body.replace(/\s+/g, ' ').slice(0, 600)}`)
+    this.status = status
+    this.retryAfter = retryAfter
+  }
+}
+
 /** Posts to an endpoint of the issuer and demands a 200. */
 export async function post(
   { issuer, http }: Target,
@@ -30,7 +42,7 @@ export async function post(
   clientId?: string,
 ): Promise<Answer> {
   const answer = await http.post(`${issuer}${path}`, form, clientId === undefined ? {} : basic(clientId))
-  if (answer.status !== 200) throw new Error(`${path} answered ${answer.status}: ${answer.body.slice(0, 300)}`)
+  if (answer.status !== 200) throw new WrongAnswer(path, answer)
   return answer
 }
 
@@ -64,6 +76,12 @@ export function newBrowser(target: Target): Browser {
 /** Authorization request to tokens: every page on the way is filled in and sent, as often as there is one. */
 export async function signIn(target: Target, browser: Browser, clientId: string): Promise<Tokens> {
   const verifier = randomBytes(32).toString('base64url')
+  const code = await walk(target, browser, authorization(target, browser, clientId, verifier))
+  const form = { grant_type: 'authorization_code', code, redirect_uri: REDIRECT_URI, code_verifier: verifier }
+  return clientId === 'bench-spa' ? tokens(target, { ...form, client_id: clientId }) : tokens(target, form, clientId)
+}
+
+function authorization({ issuer }: Target, { account }: Browser, clientId: string, verifier: string): string {
   const query = new URLSearchParams({
     client_id: clientId,
     redirect_uri: REDIRECT_URI,
@@ -72,40 +90,61 @@ export async function signIn(target: Target, browser: Browser, clientId: string)
     state: randomBytes(8).toString('hex'),
     code_challenge: createHash('sha256').update(verifier).digest('base64url'),
     code_challenge_method: 'S256',
-    login_hint: browser.account,
+    login_hint: account,
   })
-  const code = await walk(target, browser, `${target.issuer}/auth?${query}`)
-  const form = { grant_type: 'authorization_code', code, redirect_uri: REDIRECT_URI, code_verifier: verifier }
-  return clientId === 'bench-spa' ? tokens(target, { ...form, client_id: clientId }) : tokens(target, form, clientId)
+  return `${issuer}/auth?${query}`
 }
 
 const MOST_PAGES = 12
 
 async function walk(target: Target, { jar, account }: Browser, start: string): Promise<string> {
   let url = start
-  let answer = await visit()
+  let answer = await visit(target, jar, url)
   for (let i = 0; i < MOST_PAGES; i++) {
     if (answer.location === undefined) {
       const { action, fields } = readForm(answer, account)
       url = new URL(action, url).href
-      answer = await visit(fields)
+      answer = await visit(target, jar, url, fields)
     } else {
       url = new URL(answer.location, url).href
       if (url.startsWith(REDIRECT_URI)) return codeOf(url)
-      answer = await visit()
+      answer = await visit(target, jar, url)
     }
   }
   throw new Error(`the sign-in does not end, it is at ${url}`)
+}
 
-  async function visit(form?: { readonly [name: string]: string }): Promise<Answer> {
-    const headers = { cookie: jar.header(new URL(url).pathname) }
-    const origin = { origin: target.issuer, 'sec-fetch-site': 'same-origin' }
-    const next =
-      form === undefined
-        ? await target.http.get(url, headers)
-        : await target.http.post(url, form, { ...headers, ...origin })
-    jar.keep(next.cookies)
-    return next
+async function visit(
+  { http, issuer }: Target,
+  jar: CookieJar,
+  url: string,
+  form?: { readonly [name: string]: string },
+): Promise<Answer> {
+  const headers = { cookie: jar.header(new URL(url).pathname) }
+  const origin = { origin: issuer, 'sec-fetch-site': 'same-origin' }
+  const next = form === undefined ? await http.get(url, headers) : await http.post(url, form, { ...headers, ...origin })
+  jar.keep(next.cookies)
+  return next
+}
+
+/**
+ * Goes to the page that asks for the password and stays there. What is returned sends a wrong password, as a flood does, and
+ * demands the page again: the server has looked for the account and hashed, known or not.
+ */
+export async function parkAtPassword(target: Target, account: string): Promise<() => Promise<void>> {
+  const browser: Browser = { account, jar: createCookieJar() }
+  let url = authorization(target, browser, 'bench-first', randomBytes(32).toString('base64url'))
+  let page = await visit(target, browser.jar, url)
+  for (let i = 0; i < MOST_PAGES && page.location !== undefined; i++) {
+    url = new URL(page.location, url).href
+    page = await visit(target, browser.jar, url)
+  }
+  let form = readForm(page, account)
+  return async () => {
+    const at = new URL(form.action, url).href
+    const answer = await visit(target, browser.jar, at, { ...form.fields, password: 'a wrong password, as always 42' })
+    if (answer.status !== 400) throw new WrongAnswer('a wrong password', answer)
+    form = readForm({ ...answer, status: 200 }, account)
   }
 }
 
@@ -121,7 +160,7 @@ function readForm(page: Answer, account: string): { action: string; fields: { [n
   const forms = [...page.body.matchAll(/<form\b([^>]*)>([\s\S]*?)<\/form>/g)]
   const main = forms.find(([, , body]) => /name="(password|identifier)"/.test(body ?? '')) ?? forms[0]
   if (page.status !== 200 || main === undefined) {
-    throw new Error(`a page without a form, status ${page.status}: ${page.body.replace(/\s+/g, ' ').slice(0, 600)}`)
+    throw new WrongAnswer('a page without a form', page)
   }
   const [, attributes = '', body = ''] = main
   const fields: { [name: string]: string } = {}

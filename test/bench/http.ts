@@ -1,10 +1,12 @@
 /** A small HTTP client for load: keep-alive connections to loopback, a cookie jar, nothing followed unasked. */
-import { Agent, type OutgoingHttpHeaders, request as send } from 'node:http'
+import { Agent, type IncomingMessage, type OutgoingHttpHeaders, request as send } from 'node:http'
+import { Agent as SecureAgent, request as sendSecurely } from 'node:https'
 
 export interface Answer {
   readonly status: number
   readonly location: string | undefined
   readonly cookies: readonly string[]
+  readonly retryAfter: string | undefined
   readonly body: string
 }
 
@@ -16,17 +18,21 @@ export interface Http {
   close(): void
 }
 
-/** At most `connections` at a time. Refuses every address but this machine's. */
-export function createHttp(connections: number): Http {
+/** At most `connections` at a time. Refuses every host but the one: load must not reach somebody by accident. */
+export function createHttp(connections: number, only = '127.0.0.1', insecureTls = false): Http {
   const agent = new Agent({ keepAlive: true, maxSockets: connections })
+  const secureAgent = new SecureAgent({
+    ...{ keepAlive: true, maxSockets: connections, rejectUnauthorized: !insecureTls },
+  })
   let count = 0
 
   function exchange(method: string, url: string, headers: OutgoingHttpHeaders, body?: string): Promise<Answer> {
-    const { hostname, port, pathname, search } = new URL(url)
-    if (hostname !== '127.0.0.1') throw new Error(`${hostname} is not this machine`)
+    const { protocol, hostname, port, pathname, search } = new URL(url)
+    if (hostname !== only) throw new Error(`${hostname} is not ${only}`)
+    const options = { hostname, port, path: pathname + search, method, headers, timeout: 30_000 }
     count += 1
     return new Promise((resolve, reject) => {
-      const req = send({ agent, hostname, port, path: pathname + search, method, headers, timeout: 30_000 }, (res) => {
+      const take = (res: IncomingMessage) => {
         const chunks: Buffer[] = []
         res.on('data', (chunk: Buffer) => chunks.push(chunk))
         res.once('error', reject)
@@ -35,10 +41,15 @@ export function createHttp(connections: number): Http {
             status: res.statusCode ?? 0,
             location: res.headers.location,
             cookies: res.headers['set-cookie'] ?? [],
+            retryAfter: res.headers['retry-after'],
             body: Buffer.concat(chunks).toString(),
           }),
         )
-      })
+      }
+      const req =
+        protocol === 'https:'
+          ? sendSecurely({ agent: secureAgent, ...options }, take)
+          : send({ agent, ...options }, take)
       req.once('timeout', () => req.destroy(new Error(`${method} ${url}: no answer in 30 s`)))
       req.once('error', reject)
       req.end(body)
@@ -53,7 +64,10 @@ export function createHttp(connections: number): Http {
       return exchange('POST', url, { ...type, ...headers }, body)
     },
     sent: () => count,
-    close: () => agent.destroy(),
+    close: () => {
+      agent.destroy()
+      secureAgent.destroy()
+    },
   }
 }
 

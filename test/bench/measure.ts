@@ -1,36 +1,12 @@
-/** Measures: CPU of a process tree, memory, latencies under bounded load, and what one flow sends to the stores. */
-import { readdirSync, readFileSync } from 'node:fs'
+/** Measures: CPU and latencies under bounded load, and what one flow sends to the stores. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Target } from './flows.ts'
 import { createHttp } from './http.ts'
+import { cpuMicroseconds } from './processes.ts'
 import type { Scenario } from './scenarios.ts'
+import { median, sum } from './statistics.ts'
 import type { Subject } from './subjects.ts'
 import { isJobStatement } from './wire.ts'
-
-/** Linux counts CPU time in hundredths of a second for everybody who asks. */
-const TICK_US = 10_000
-
-/** User and system time of a process, all its threads and its children, in µs. */
-function cpuMicroseconds(pid: number): number {
-  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8')
-  // The name may have blanks and brackets in it: fields count from after the last bracket, where field 3 is.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-  const own = [11, 12, 13, 14].reduce((sum, index) => sum + Number(fields[index]), 0) * TICK_US
-  return children(pid).reduce((sum, child) => sum + cpuMicroseconds(child), own)
-}
-
-function children(pid: number): number[] {
-  return readdirSync(`/proc/${pid}/task`).flatMap((thread) =>
-    readFileSync(`/proc/${pid}/task/${thread}/children`, 'utf8').split(' ').filter(Boolean).map(Number),
-  )
-}
-
-/** Resident memory now and at its highest, in MB. */
-export function memory(pid: number): { now: number; peak: number } {
-  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
-  const megabytes = (name: string) => Math.round(Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1]) / 1024)
-  return { now: megabytes('VmRSS'), peak: megabytes('VmHWM') }
-}
 
 export interface Load {
   /** Both bound the load: it ends at whichever comes first. */
@@ -41,12 +17,35 @@ export interface Load {
 export interface Sample {
   readonly flows: number
   readonly cpu: number
+  readonly storeCpu: number
   readonly latencies: readonly number[]
 }
 
-function targetOf(subject: Subject, lanes: number): Target & { close(): void } {
+/** A place for flows of this process. */
+export function targetOf(subject: Subject, lanes: number): Target & { close(): void } {
   const http = createHttp(lanes)
-  return { issuer: subject.issuer, http, nextAccount: subject.nextAccount, close: http.close }
+  return { issuer: subject.origin, http, nextAccount: subject.nextAccount, close: http.close }
+}
+
+/** Each lane starts its next flow when the last one ended; returns the milliseconds of each. */
+export async function closedLoop(
+  flow: (lane: number) => Promise<unknown>,
+  lanes: number,
+  { milliseconds, most }: Load,
+): Promise<number[]> {
+  const latencies: number[] = []
+  const start = performance.now()
+  let started = 0
+  const lane = async (index: number) => {
+    while (started < most && performance.now() - start < milliseconds) {
+      started += 1
+      const from = performance.now()
+      await flow(index)
+      latencies.push(performance.now() - from)
+    }
+  }
+  await Promise.all(Array.from({ length: lanes }, (_, index) => lane(index)))
+  return latencies
 }
 
 /** A scenario made ready for one subject: its sessions and tokens serve every round. */
@@ -61,21 +60,15 @@ export async function prepare(subject: Subject, scenario: Scenario, lanes: numbe
   const flow = await scenario.prepare(target, lanes)
   return {
     close: target.close,
-    async run({ milliseconds, most }) {
-      const latencies: number[] = []
-      const start = performance.now()
-      const cpuBefore = cpuMicroseconds(subject.pid)
-      let started = 0
-      const lane = async (index: number) => {
-        while (started < most && performance.now() - start < milliseconds) {
-          started += 1
-          const from = performance.now()
-          await flow(index)
-          latencies.push(performance.now() - from)
-        }
+    async run(load) {
+      const cpu = () => cpuMicroseconds(subject.pid)
+      const storeCpu = () => sum(subject.storePids.map(cpuMicroseconds))
+      const before = { cpu: cpu(), storeCpu: storeCpu() }
+      const latencies = await closedLoop(flow, lanes, load)
+      return {
+        ...{ flows: latencies.length, latencies },
+        ...{ cpu: cpu() - before.cpu, storeCpu: storeCpu() - before.storeCpu },
       }
-      await Promise.all(Array.from({ length: lanes }, (_, index) => lane(index)))
-      return { flows: latencies.length, cpu: cpuMicroseconds(subject.pid) - cpuBefore, latencies }
     },
   }
 }
@@ -121,13 +114,4 @@ export async function countFlow(subject: Subject, scenario: Scenario, repeat = 9
   } finally {
     target.close()
   }
-}
-
-function median(values: readonly number[]): number {
-  return quantile(values, 0.5)
-}
-
-export function quantile(values: readonly number[], share: number): number {
-  const sorted = values.toSorted((a, b) => a - b)
-  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN
 }

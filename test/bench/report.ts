@@ -1,171 +1,104 @@
 /** The result as Markdown: the same text goes to the terminal and to BENCHMARKS.md. */
-import { BUDGETS } from './budgets.ts'
-import type { Counts } from './measure.ts'
-import type { Measured, Side } from './rounds.ts'
+import { broken, formatCell, formatGate, type Gate, type Table } from './part.ts'
+import type { PartResult, Result } from './results.ts'
 
-export interface Machine {
-  readonly cpu: string
-  readonly cores: number
-  readonly node: string
-  readonly redis: string
-  readonly postgres: string
-  readonly engine: string
-  /** Load average of the last minute before the run: what others did to this machine. */
-  readonly loadBefore: number
+/** What is between these lines is written by hand and kept. */
+export const HAND_BEGINS = '<!-- by hand, kept by npm run bench: begin -->'
+export const HAND_ENDS = '<!-- by hand, kept by npm run bench: end -->'
+
+const NO_PROFILE = 'Not profiled yet: `npm run bench -- --profile` prints the table.'
+
+/** The text between the markers of an earlier report. */
+export function byHand(earlier: string): string {
+  const [begins, ends] = [earlier.indexOf(HAND_BEGINS), earlier.indexOf(HAND_ENDS)]
+  if (begins < 0 || ends < begins) return NO_PROFILE
+  return earlier.slice(begins + HAND_BEGINS.length, ends).trim() || NO_PROFILE
 }
 
-export interface Row {
-  readonly name: string
-  readonly bare: Side
-  readonly ours: Side
-  /** What the ratio is taken of: hashing is left out of one row and added to the bare side of another. */
-  readonly bareCpu: number
-  readonly ourCpu: number
-  readonly floor: number | undefined
-  readonly goal: number | undefined
-}
-
-export interface Result {
-  readonly machine: Machine
-  readonly rows: readonly Row[]
-  readonly counts: readonly { readonly name: string; readonly bare: Counts; readonly ours: Counts }[]
-  readonly memory: readonly { readonly name: string; readonly now: number; readonly peak: number }[]
-  readonly hash: number
-  readonly rounds: string
-}
-
-/** A scenario without hashing. */
-export function plainRow({ scenario, bare, ours }: Measured): Row {
-  const { name, floor, goal } = scenario
-  return { name, bare, ours, bareCpu: bare.cpu, ourCpu: ours.cpu, floor, goal }
-}
-
-/** A login with the cost of its hash taken off. */
-export function hashExcludedRow({ scenario, bare, ours, hash }: Measured): Row {
-  const { floor, goal } = scenario
-  return {
-    name: `${scenario.name}, hash excluded`,
-    bare,
-    ours,
-    bareCpu: bare.cpu,
-    ourCpu: ours.cpu - hash,
-    floor,
-    goal,
-  }
-}
-
-/** A login as it is, against one hash plus the bare flow: at most 1.25 times that. */
-export function hashIncludedRow({ bare, ours, hash }: Measured): Row {
-  const name = 'login with argon2id m=19456,t=2,p=1'
-  return { name, bare, ours, bareCpu: bare.cpu + hash, ourCpu: ours.cpu, floor: 0.8, goal: 0.9 }
-}
-
-export function toMarkdown(result: Result): string {
-  const { machine } = result
+/** The whole report. `earlier` is the report that it replaces. */
+export function toMarkdown(result: Result, earlier = ''): string {
+  const gates = result.parts.flatMap(({ findings }) => findings.gates)
   return `# Benchmarks
 
-Made by \`npm run bench\`, which measures anew and writes this file. *Bare* is oidc-provider ${machine.engine} by itself with the Redis adapter that
-its documentation shows, static clients, no pages and no passwords (\`test/bench/bare\`). *Genkan* is the whole product on PostgreSQL and
-Redis: audit, limits, metrics. Same Node and flags, same algorithms, same clients, one process each. Bare keeps no accounts: where Genkan
-asks or tells PostgreSQL (userinfo, sign-in), bare makes the answer up, so those ratios also show what that work costs.
+Made by \`npm run bench\`, which measures anew and writes this file. *Bare* is oidc-provider ${engineOf(result)} by itself with the Redis
+adapter that its documentation shows, static clients, no pages and no passwords (\`test/bench/bare\`). *Genkan* is the whole product on
+PostgreSQL and Redis: audit, limits, metrics. Same Node and flags, same algorithms, same clients, one process each. Bare keeps no
+accounts: where Genkan asks or tells PostgreSQL (userinfo, sign-in), bare makes the answer up, so those ratios also show what that work
+costs.
 
-Machine: ${machine.cpu}, ${machine.cores} cores; Node ${machine.node}, Redis ${machine.redis}, PostgreSQL ${machine.postgres}; load average before the run ${machine.loadBefore.toFixed(1)}. The load generator, both stores and the
-server share these cores, so absolute times are noise; **server CPU per flow, the ratio within one run, and exact counts** are
-what to look at.
+${machines(result)}
 
-## Server CPU per flow
+The load generator, both stores and the server share these cores, so absolute times are noise; **server CPU per flow, ratios within one
+run, and exact counts** are what to look at. Under open-loop load flows start by a schedule, whether the server answers or not, and every
+latency is taken from the intended start: waiting is not hidden.
 
-${result.rounds} A ratio above 1 means that Genkan needs less than bare. What the
-server does in the background meanwhile (sealing the ledger, deliveries, clean-up) counts as part of the flows.
+${plain(gatesSentence(gates))}
 
-${table(
-  [
-    'flow',
-    'bare µs',
-    'Genkan µs',
-    'bare ÷ Genkan',
-    'floor',
-    'goal',
-    '',
-    'bare p50/p99 ms',
-    'Genkan p50/p99 ms',
-    'per core and second',
-  ],
-  result.rows.map(cpuCells),
-)}
+${result.parts.map(partToMarkdown).join('\n\n')}
 
-One argon2id hash (m=19456, t=2, p=1) costs ${Math.round(result.hash)} µs by itself. "Hash excluded" is measured with the cheapest parameters that the product
-accepts, and the cost of that hash is taken off. The login with argon2id is compared with one hash plus the bare flow; it may cost
-1.25 times that (ratio 0.80).
+## Where the time goes
 
-## What one flow sends
+Shares of the server's CPU in the five hottest flows by what the code belongs to, from \`npm run bench -- --profile\`.
 
-Counted on the wire between the server and its stores; a script is one command, BEGIN and COMMIT do not count. The budgets are
-checked by \`test/bench/budgets.test.ts\`.
+${HAND_BEGINS}
 
-${table(
-  ['flow', 'requests', 'Redis bare', 'Redis Genkan', 'budget', 'SQL Genkan', 'budget', ''],
-  result.counts.map(countCells),
-)}
+${byHand(earlier)}
 
-${budgetSentence(result)}
-
-## Memory
-
-${table(
-  ['process', 'resident MB after the load', 'peak MB'],
-  result.memory.map(({ name, now, peak }) => [name, String(now), String(peak)]),
-)}
+${HAND_ENDS}
 `
 }
 
-function cpuCells({ name, bare, ours, bareCpu, ourCpu, floor, goal }: Row): string[] {
-  const ratio = bareCpu / ourCpu
-  const perCore = Math.round(1_000_000 / ourCpu)
+export function partToMarkdown({ title, what, quick, tookSeconds, loadBefore, findings }: PartResult): string {
+  const { skipped, tables, notes } = findings
+  const gates = findings.gatesInTables ? [] : findings.gates
+  const head = `## ${title}\n\n${what}`
+  if (skipped !== undefined) return `${head}\n\n**Not measured**: ${skipped}`
+  const how = `${quick ? 'In quick form, which shows that it works and measures little. ' : ''}Took ${Math.round(tookSeconds)} s; load average before ${loadBefore.toFixed(1)}.`
+  const list = gates.map((gate) => `- ${plain(formatGate(gate))}`).join('\n')
+  return [head, ...tables.map(table), list, ...notes.map(plain), how].filter(Boolean).join('\n\n')
+}
+
+export function gatesSentence(gates: readonly Gate[]): string {
+  const firm = gates.filter(({ kind }) => kind !== 'absolute')
+  const missed = broken(gates)
+  const told = gates.filter(({ kind, ok }) => kind === 'absolute' && !ok)
+  const names = (all: readonly Gate[]) => all.map(({ what }) => what).join('; ')
   return [
-    name,
-    Math.round(bareCpu).toString(),
-    Math.round(ourCpu).toString(),
-    ratio.toFixed(2),
-    floor?.toFixed(2) ?? '',
-    goal?.toFixed(2) ?? '',
-    verdict(ratio, floor, goal),
-    `${bare.p50.toFixed(1)} / ${bare.p99.toFixed(1)}`,
-    `${ours.p50.toFixed(1)} / ${ours.p99.toFixed(1)}`,
-    perCore.toLocaleString('en'),
+    `${firm.length - missed.length} of ${firm.length} ratios and counts are held${missed.length === 0 ? '.' : `. Not held: ${names(missed)}.`}`,
+    told.length === 0 ? '' : `Absolute figures missed on this machine: ${names(told)}.`,
   ]
+    .filter(Boolean)
+    .join(' ')
 }
 
-function verdict(ratio: number, floor = 0, goal = 0): string {
-  if (ratio >= goal) return 'goal reached'
-  return ratio >= floor ? 'above the floor' : '**below the floor**'
+function engineOf({ parts }: Result): string {
+  return parts[0]?.machine.engine ?? ''
 }
 
-function countCells({ name, bare, ours }: Result['counts'][number]): string[] {
-  const budget = BUDGETS.find(({ scenario }) => scenario.name === name)
-  const over =
-    budget !== undefined && (ours.redis > budget.redis || ours.sql > budget.sql || ours.requests > budget.requests)
+/** One line, or one for each machine with its parts when they differ. */
+function machines({ parts }: Result): string {
+  const lines = new Map<string, string[]>()
+  for (const { machine, title, measuredAt } of parts) {
+    const { cpu, cores, memoryGb, node, redis, postgres } = machine
+    const line = `${cpu}, ${cores} cores, ${memoryGb} GB; Node ${node}, Redis ${redis}, PostgreSQL ${postgres}; ${measuredAt.slice(0, 10)}`
+    lines.set(line, [...(lines.get(line) ?? []), title])
+  }
+  const [only] = [...lines.keys()]
+  if (lines.size === 1) return `Machine: ${only}.`
+  return `Machines:\n\n${[...lines].map(([line, titles]) => `- ${line} (${titles.join(', ')})`).join('\n')}`
+}
+
+/** Reasons quote answers, which may be pages: no HTML gets into the document. */
+function plain(text: string): string {
+  return text.replaceAll('<', '&lt;')
+}
+
+export function table({ columns, rows }: Table): string {
+  const line = (cells: readonly string[]) =>
+    `| ${cells.map((cell) => plain(cell).replaceAll('|', '\\|')).join(' | ')} |`
   return [
-    name,
-    String(ours.requests),
-    String(bare.redis),
-    String(ours.redis),
-    budget === undefined ? '' : String(budget.redis),
-    String(ours.sql),
-    budget === undefined ? '' : String(budget.sql),
-    over ? '**over budget**' : '',
-  ]
-}
-
-function budgetSentence({ counts }: Result): string {
-  const better = counts.flatMap(({ name, ours }) => {
-    const budget = BUDGETS.find(({ scenario }) => scenario.name === name)
-    return budget !== undefined && ours.redis < budget.redis ? [`${name} (${ours.redis} of ${budget.redis})`] : []
-  })
-  return better.length === 0 ? '' : `Fewer Redis commands than budgeted: ${better.join(', ')}.`
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`
-  return [line(head), line(head.map((_, index) => (index === 0 ? '---' : '---:'))), ...rows.map(line)].join('\n')
+    line(columns.map(({ title }) => title)),
+    line(columns.map((_, index) => (index === 0 ? '---' : '---:'))),
+    ...rows.map((cells) => line(columns.map((column, index) => formatCell(cells[index] ?? null, column)))),
+  ].join('\n')
 }

@@ -2,9 +2,11 @@
 import { execFile } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
-import { type Load, type Prepared, prepare, quantile, type Sample } from './measure.ts'
+import { type Load, type Prepared, prepare, type Sample } from './measure.ts'
 import type { Scenario } from './scenarios.ts'
-import type { HashParameters, Subject } from './subjects.ts'
+import { mean, quantile } from './statistics.ts'
+import type { HashParameters } from './stores.ts'
+import type { Subject } from './subjects.ts'
 
 export interface Plan {
   readonly rounds: number
@@ -19,7 +21,7 @@ const MOST_WARM_UPS = 20
 /** One line of the measurement: a scenario and who is asked on each side. */
 export interface Pair {
   readonly scenario: Scenario
-  readonly bare: Subject
+  readonly base: Subject
   readonly ours: Subject
   /** With it, the cost of one hash is measured beside each round. */
   readonly hash?: HashParameters
@@ -28,6 +30,8 @@ export interface Pair {
 export interface Side {
   /** Server CPU of one flow, µs. */
   readonly cpu: number
+  /** CPU of the stores for one flow, µs: of everybody who uses them meanwhile. */
+  readonly storeCpu: number
   readonly p50: number
   readonly p99: number
   readonly flows: number
@@ -35,7 +39,7 @@ export interface Side {
 
 export interface Measured {
   readonly scenario: Scenario
-  readonly bare: Side
+  readonly base: Side
   readonly ours: Side
   /** CPU of one hash by itself, µs; 0 without hashing. */
   readonly hash: number
@@ -49,31 +53,31 @@ export async function measureRounds(
 ): Promise<Measured[]> {
   const ready: {
     pair: Pair
-    bare: Prepared
+    base: Prepared
     ours: Prepared
-    samples: { bare: Sample[]; ours: Sample[]; hash: number[] }
+    samples: { base: Sample[]; ours: Sample[]; hash: number[] }
   }[] = []
   for (const pair of pairs) {
-    const bare = await prepare(pair.bare, pair.scenario, plan.lanes)
+    const base = await prepare(pair.base, pair.scenario, plan.lanes)
     const ours = await prepare(pair.ours, pair.scenario, plan.lanes)
-    for (const side of [bare, ours]) await settle(side, plan)
-    ready.push({ pair, bare, ours, samples: { bare: [], ours: [], hash: [] } })
+    for (const side of [base, ours]) await settle(side, plan)
+    ready.push({ pair, base, ours, samples: { base: [], ours: [], hash: [] } })
   }
   for (let round = 1; round <= plan.rounds; round++) {
     tell(`round ${round} of ${plan.rounds}`)
-    for (const { pair, bare, ours, samples } of ready) {
+    for (const { pair, base, ours, samples } of ready) {
       const sides = [
-        async () => samples.bare.push(await bare.run(plan.load)),
+        async () => samples.base.push(await base.run(plan.load)),
         async () => samples.ours.push(await ours.run(plan.load)),
       ]
       for (const side of round % 2 === 1 ? sides : sides.reverse()) await side()
       if (pair.hash) samples.hash.push(await hashCost(pair.hash, plan.load.milliseconds))
     }
   }
-  return ready.map(({ pair, bare, ours, samples }) => {
-    bare.close()
+  return ready.map(({ pair, base, ours, samples }) => {
+    base.close()
     ours.close()
-    return { scenario: pair.scenario, bare: side(samples.bare), ours: side(samples.ours), hash: mean(samples.hash) }
+    return { scenario: pair.scenario, base: side(samples.base), ours: side(samples.ours), hash: mean(samples.hash) }
   })
 }
 
@@ -101,6 +105,7 @@ function side(samples: readonly Sample[]): Side {
   const latencies = samples.flatMap((sample) => sample.latencies)
   return {
     cpu: samples.reduce((sum, sample) => sum + sample.cpu, 0) / flows,
+    storeCpu: samples.reduce((sum, sample) => sum + sample.storeCpu, 0) / flows,
     p50: quantile(latencies, 0.5),
     p99: quantile(latencies, 0.99),
     flows,
@@ -112,8 +117,4 @@ async function hashCost({ memoryKib, passes }: HashParameters, milliseconds: num
   const script = fileURLToPath(new URL('hash.ts', import.meta.url))
   const args = ['--disable-warning=ExperimentalWarning', script, memoryKib, passes, times].map(String)
   return Number((await promisify(execFile)(process.execPath, args)).stdout)
-}
-
-function mean(values: readonly number[]): number {
-  return values.length === 0 ? 0 : values.reduce((sum, value) => sum + value, 0) / values.length
 }

@@ -1,143 +1,108 @@
-/**
- * `npm run bench`: measures Genkan against the bare engine on real PostgreSQL and Redis and writes BENCHMARKS.md.
- * `--quick` takes a sample of everything and only prints; `--counts` only counts, and shows what exactly each flow sends.
- */
-import { readFileSync, writeFileSync } from 'node:fs'
-import { cpus, loadavg } from 'node:os'
-import { Redis } from 'ioredis'
-import pg from 'pg'
-import { startPostgres, startRedis, startServices } from '../support/services.ts'
-import { type Counts, countFlow, type Load, memory } from './measure.ts'
-import { hashExcludedRow, hashIncludedRow, type Machine, plainRow, type Result, toMarkdown } from './report.ts'
-import { measureRounds, type Pair, type Plan, warmUp } from './rounds.ts'
-import * as scenarios from './scenarios.ts'
-import { CHEAP_HASH, DEFAULT_HASH, type Subject, startBare, startGenkan } from './subjects.ts'
+/** `npm run bench`: what it can do is in options.ts and printed by `--help`. */
+import { existsSync, readFileSync } from 'node:fs'
+import { startServices } from '../support/services.ts'
+import { toHtml } from './html.ts'
+import { describeMachine, loadNow, type Machine } from './machine.ts'
+import { help, type Options, parseOptions } from './options.ts'
+import { broken, type Context, type Part } from './part.ts'
+import { count } from './parts/counts.ts'
+import { PARTS } from './parts.ts'
+import { measurePeer } from './peer.ts'
+import { profileFlows } from './profile.ts'
+import { gatesSentence, partToMarkdown, toMarkdown } from './report.ts'
+import { merge, type PartResult, readResult, writeFile } from './results.ts'
 
-const quick = process.argv.includes('--quick')
-const root = new URL('../../', import.meta.url)
-
-const plan: Plan = quick
-  ? { rounds: 1, lanes: 4, load: load(400, 5000), warmUp: load(200, 1000), warmUpFlows: 1 }
-  : { rounds: 3, lanes: 8, load: load(1800, 30_000), warmUp: load(1000, 10_000), warmUpFlows: 1000 }
-
-function load(milliseconds: number, most: number): Load {
-  return { milliseconds, most }
-}
-
-const PLAIN = [
-  scenarios.DISCOVERY,
-  scenarios.JWKS,
-  scenarios.CREDENTIALS_OPAQUE,
-  scenarios.CREDENTIALS_JWT,
-  scenarios.CREDENTIALS_KEY,
-  scenarios.REFRESH,
-  scenarios.INTROSPECTION,
-  scenarios.USERINFO,
-  scenarios.SSO,
-]
-/** The documents send nothing. */
-const COUNTED = [...PLAIN.slice(2), scenarios.LOGIN, scenarios.LOGIN_CONSENT]
-const loadBefore = loadavg()[0] ?? 0
-const services = await startServices()
-try {
-  const counts = await count()
-  if (!process.argv.includes('--counts')) {
-    const markdown = toMarkdown({ ...(await measure()), counts, machine: await machine() })
-    say(markdown)
-    if (!quick) writeFileSync(new URL('BENCHMARKS.md', root), markdown)
-  }
-} finally {
-  await services.stop()
-}
-process.exit()
-
-async function count(): Promise<Result['counts']> {
-  const starts = [
-    () => startBare({ count: true }),
-    () => startGenkan({ count: true, accounts: 200, hash: CHEAP_HASH }),
-  ] as const
-  const counts = await withSubjects(starts, async (bare, ours) => {
-    const done: { name: string; bare: Counts; ours: Counts }[] = []
-    for (const scenario of COUNTED) {
-      const { name } = scenario
-      const repeat = quick ? 5 : 9
-      done.push({ name, bare: await countFlow(bare, scenario, repeat), ours: await countFlow(ours, scenario, repeat) })
-    }
-    return done
-  })
-  if (!process.argv.includes('--counts')) return counts
-  for (const { name, bare, ours } of counts) {
-    say(`${name}: ${ours.requests} requests, Redis ${ours.redis} (bare ${bare.redis}), SQL ${ours.sql}`)
-    for (const sent of ours.trace) say(`    ${sent}`)
-  }
-  return counts
-}
-
-function measure(): Promise<Omit<Result, 'counts' | 'machine'>> {
-  const starts = [
-    () => startBare(),
-    () => startGenkan(),
-    () => startGenkan({ accounts: 6000, hash: CHEAP_HASH }),
-  ] as const
-  return withSubjects(starts, async (bare, ours, cheap) => {
-    await warmUp(cheap, PLAIN, plan)
-    const plain = PLAIN.map((scenario): Pair => ({ scenario, bare, ours }))
-    const logins: Pair[] = [
-      { scenario: scenarios.LOGIN, bare, ours: cheap, hash: CHEAP_HASH },
-      { scenario: scenarios.LOGIN, bare, ours, hash: DEFAULT_HASH },
-    ]
-    const measured = await measureRounds([...plain, ...logins], plan, say)
-    const [hashExcluded, hashIncluded] = measured.slice(-2)
-    if (hashExcluded === undefined || hashIncluded === undefined) throw new Error('nothing was measured')
-    return {
-      rows: [...measured.slice(0, -2).map(plainRow), hashExcludedRow(hashExcluded), hashIncludedRow(hashIncluded)],
-      memory: [bare, ours].map((subject) => ({ name: subject.name, ...memory(subject.pid) })),
-      hash: hashIncluded.hash,
-      rounds: `${plan.rounds} interleaved rounds of ${plan.load.milliseconds / 1000} s for each flow and side, ${plan.lanes} at a time.`,
-    }
-  })
-}
-
-type Start = () => Promise<Subject>
-
-/** Starts the subjects one after the other and stops whatever was started, also when a later one does not start. */
-async function withSubjects<Starts extends readonly Start[], T>(
-  starts: Starts,
-  work: (...subjects: { [Index in keyof Starts]: Subject }) => Promise<T>,
-): Promise<T> {
-  const started: Subject[] = []
-  try {
-    for (const start of starts) started.push(await start())
-    return await work(...(started as unknown as { [Index in keyof Starts]: Subject }))
-  } finally {
-    await Promise.all(started.map((subject) => subject.stop()))
-  }
-}
-
-async function machine(): Promise<Machine> {
-  const redis = new Redis((await startRedis()).url)
-  const client = new pg.Client({ connectionString: (await startPostgres()).url })
-  await client.connect()
-  try {
-    const engine = JSON.parse(readFileSync(new URL('node_modules/oidc-provider/package.json', root), 'utf8')) as {
-      version: string
-    }
-    const { rows } = await client.query<{ server_version: string }>('show server_version')
-    return {
-      cpu: cpus()[0]?.model.trim() ?? 'unknown',
-      cores: cpus().length,
-      node: process.versions.node,
-      redis: /redis_version:(\S+)/.exec(await redis.info('server'))?.[1] ?? 'unknown',
-      postgres: rows[0]?.server_version.split(' ')[0] ?? 'unknown',
-      engine: engine.version,
-      loadBefore,
-    }
-  } finally {
-    redis.disconnect()
-    await client.end()
-  }
-}
+const BENCHMARKS = new URL('../../BENCHMARKS.md', import.meta.url).pathname
 
 function say(line: string): void {
   process.stdout.write(`${line}\n`)
 }
+
+function readOptions(): Options {
+  try {
+    return parseOptions(process.argv.slice(2), (path) => readFileSync(path, 'utf8'))
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : error}\n`)
+    process.exit(2)
+  }
+}
+
+async function main(options: Options): Promise<number> {
+  if (options.help) {
+    say(help())
+    return 0
+  }
+  const context: Context = { quick: options.quick, cores: options.cores, arrivals: options.arrivals, say }
+  if (options.peer !== undefined) {
+    say(await measurePeer(options.peer, options.quick))
+    return 0
+  }
+  const services = await startServices()
+  try {
+    if (options.counts) await showCounts(context)
+    else if (options.profile) say(await profileFlows(context))
+    else return await measureParts(context, options)
+    return 0
+  } finally {
+    await services.stop()
+  }
+}
+
+async function showCounts(context: Context): Promise<void> {
+  for (const { name, bare, ours } of await count(context)) {
+    say(`${name}: ${ours.requests} requests, Redis ${ours.redis} (bare ${bare.redis}), SQL ${ours.sql}`)
+    for (const sent of ours.trace) say(`    ${sent}`)
+  }
+}
+
+async function measureParts(context: Context, { only, quick, json, html, gate }: Options): Promise<number> {
+  const machine = await describeMachine()
+  const wanted = PARTS.filter(({ name }) => only.length === 0 || only.includes(name))
+  const done: PartResult[] = []
+  const failed: string[] = []
+  for (const part of wanted) {
+    const { name, minutes } = part
+    say(`${name}: about ${Math.round(60 * (quick ? minutes.quick : minutes.full))} s`)
+    try {
+      const result = await measurePart(part, context, machine)
+      say(`\n${partToMarkdown(result)}\n`)
+      done.push(result)
+      // After each part: what was measured is not lost with a later one.
+      save(done, { json, html, quick })
+    } catch (error) {
+      failed.push(name)
+      say(`\n${name} failed: ${error instanceof Error ? error.stack : error}\n`)
+    }
+  }
+  const gates = done.flatMap(({ findings }) => findings.gates)
+  say(gatesSentence(gates))
+  if (failed.length > 0) say(`Not measured, because of faults: ${failed.join(', ')}.`)
+  return failed.length > 0 || (gate && broken(gates).length > 0) ? 1 : 0
+}
+
+async function measurePart(part: Part, context: Context, machine: Machine): Promise<PartResult> {
+  const { name, title, what } = part
+  const [loadBefore, began] = [loadNow(), performance.now()]
+  const findings = await part.run(context)
+  const tookSeconds = (performance.now() - began) / 1000
+  const measuredAt = new Date().toISOString()
+  return { name, title, what, quick: context.quick, measuredAt, tookSeconds, loadBefore, machine, findings }
+}
+
+function save(done: readonly PartResult[], { json, html, quick }: Pick<Options, 'json' | 'html' | 'quick'>): void {
+  const names = PARTS.map(({ name }) => name)
+  const result = merge(readResult(json), done, names)
+  writeFile(json, `${JSON.stringify(result, null, 1)}\n`)
+  writeFile(html, toHtml(result))
+  const complete = names.every((name) => result.parts.some((part) => part.name === name && !part.quick))
+  if (quick || !complete) return
+  writeFile(BENCHMARKS, toMarkdown(result, existsSync(BENCHMARKS) ? readFileSync(BENCHMARKS, 'utf8') : ''))
+}
+
+function told(error: unknown): number {
+  process.stderr.write(`${error instanceof Error ? error.stack : error}\n`)
+  return 1
+}
+
+const options = readOptions()
+process.exit(await main(options).catch(told))

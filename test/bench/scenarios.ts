@@ -1,26 +1,40 @@
 /** The scenarios as a table: what one request or flow is, and what is expected of it. */
 import { randomBytes, sign } from 'node:crypto'
 import { assertionKey, LEDGER } from './clients.ts'
-import { clientCredentials, newBrowser, post, refresh, signIn, type Target, tokens } from './flows.ts'
+import {
+  clientCredentials,
+  newBrowser,
+  parkAtPassword,
+  post,
+  refresh,
+  signIn,
+  type Target,
+  tokens,
+  WrongAnswer,
+} from './flows.ts'
 
 export interface Scenario {
   readonly name: string
   /** Least ratio bare ÷ ours and the one to reach; none where no goal is set. */
   readonly floor?: number
   readonly goal?: number
+  /** No two flows share anything: lanes mean nothing. */
+  readonly stateless?: boolean
   /** Prepares `lanes` parallel lanes and returns one flow; a flow throws unless every answer was the right one. */
   prepare(target: Target, lanes: number): Promise<(lane: number) => Promise<unknown>>
 }
 
 export const DISCOVERY: Scenario = {
   name: 'discovery',
+  stateless: true,
   floor: 2,
   goal: 3,
   prepare: document('/.well-known/openid-configuration'),
 }
-export const JWKS: Scenario = { name: 'JWKS', floor: 2, goal: 3, prepare: document('/jwks') }
+export const JWKS: Scenario = { name: 'JWKS', stateless: true, floor: 2, goal: 3, prepare: document('/jwks') }
 
 export const CREDENTIALS_OPAQUE: Scenario = {
+  stateless: true,
   name: 'client_credentials opaque',
   floor: 0.95,
   goal: 1.2,
@@ -28,6 +42,7 @@ export const CREDENTIALS_OPAQUE: Scenario = {
 }
 
 export const CREDENTIALS_JWT: Scenario = {
+  stateless: true,
   name: 'client_credentials JWT ES256',
   floor: 0.85,
   goal: 0.95,
@@ -86,8 +101,8 @@ export const USERINFO: Scenario = {
     const issued = await perLane(lanes, () => signIn(target, newBrowser(target), 'bench-first'))
     return async (lane) => {
       const authorization = `Bearer ${issued[lane]?.access_token}`
-      const { status, body } = await target.http.get(`${target.issuer}/me`, { authorization })
-      if (status !== 200) throw new Error(`userinfo answered ${status}: ${body}`)
+      const answer = await target.http.get(`${target.issuer}/me`, { authorization })
+      if (answer.status !== 200) throw new WrongAnswer('userinfo', answer)
     }
   },
 }
@@ -111,6 +126,7 @@ export const SSO: Scenario = {
 
 export const LOGIN: Scenario = {
   name: 'first-party login',
+  stateless: true,
   floor: 0.9,
   goal: 1.1,
   prepare: async (target) => () => signIn(target, newBrowser(target), 'bench-first'),
@@ -121,18 +137,48 @@ export const LOGIN_CONSENT: Scenario = {
   prepare: async (target) => () => signIn(target, newBrowser(target), 'bench-third'),
 }
 
+/** A try of a flood. */
+export const WRONG_PASSWORD: Scenario = {
+  name: 'wrong password',
+  prepare: async (target, lanes) => {
+    const tries = await perLane(lanes, () => parkAtPassword(target, target.nextAccount()))
+    return async (lane) => tries[lane]?.()
+  },
+}
+
+/** The same for addresses that have no account. */
+export const STRANGER: Scenario = {
+  name: 'wrong password of a stranger',
+  prepare: async (target, lanes) => {
+    const tries = await perLane(lanes, (lane) => parkAtPassword(target, `nobody${lane}@bench.example`))
+    return async (lane) => tries[lane]?.()
+  },
+}
+
+const ALL = [
+  ...[DISCOVERY, JWKS, CREDENTIALS_OPAQUE, CREDENTIALS_JWT, CREDENTIALS_KEY, REFRESH, INTROSPECTION, USERINFO, SSO],
+  ...[LOGIN, LOGIN_CONSENT, WRONG_PASSWORD, STRANGER],
+]
+
+/** For the load generator, which is told by name. */
+export function scenarioNamed(name: string): Scenario {
+  const found = ALL.find((scenario) => scenario.name === name)
+  if (found === undefined) throw new Error(`no scenario ${name}`)
+  return found
+}
+
 function document(path: string): Scenario['prepare'] {
   return async ({ issuer, http }) =>
     async () => {
-      const { status } = await http.get(`${issuer}${path}`)
-      if (status !== 200) throw new Error(`${path} answered ${status}`)
+      const answer = await http.get(`${issuer}${path}`)
+      if (answer.status !== 200) throw new WrongAnswer(path, answer)
     }
 }
 
 /** One after the other: preparing is not what is measured. */
-async function perLane<T>(lanes: number, make: () => Promise<T>): Promise<T[]> {
+async function perLane<T>(lanes: number, make: (lane: number) => Promise<T>): Promise<T[]> {
   const made: T[] = []
-  for (let lane = 0; lane < lanes; lane++) made.push(await make())
+  for (let lane = 0; lane < lanes; lane++) made.push(await make(lane))
   return made
 }
 

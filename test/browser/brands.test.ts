@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Browser } from 'playwright-core'
-import { newProfile, startHeadlessShell } from '../support/chromium.ts'
+import { listenTo, newProfile, startHeadlessShell } from '../support/chromium.ts'
 import { png } from '../support/png.ts'
 import { type Server, startServer } from '../support/server.ts'
 
@@ -36,8 +36,7 @@ describe.each([
   it('the page has the accent, corners, logo and own CSS of its brand, and nothing is blocked', async () => {
     const context = await newProfile(browser, { colorScheme })
     const page = await context.newPage()
-    const said: string[] = []
-    page.on('console', (message) => said.push(message.text()))
+    const said = listenTo(page)
     await page.goto(`${server.issuer}/account`)
     const style = (selector: string, property: string) =>
       page.evaluate(`getComputedStyle(document.querySelector('${selector}')).${property}`)

@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { AxeResults } from 'axe-core'
 import type { Browser, Page } from 'playwright-core'
 import type { Fixtures } from '../../src/platform/views.ts'
-import { startHeadlessShell } from '../support/chromium.ts'
+import { listenTo, startHeadlessShell } from '../support/chromium.ts'
 import { sample, sampleTitle } from '../support/sample.ts'
 import { type Server, startServer } from '../support/server.ts'
 
@@ -58,15 +58,11 @@ async function openWindow(colorScheme: Look['theme']): Promise<Window> {
   const context = await browser.newContext({ colorScheme, viewport, reducedMotion: 'reduce' })
   await context.addInitScript({ path: join(process.cwd(), 'test', 'browser', 'in_page.js') })
   const page = await context.newPage()
-  const said: string[] = []
   const asked: string[] = []
-  page.on('console', (message) => {
-    // A page of fixtures belongs to no conversation: of the challenge that a passkey page asks for, and only of that, it may
-    // hear that it is refused.
-    const isRefusal = /^\/interaction\/[^/]+\/passkey(_\w+)?\/challenge$/.test(pathOf(message.location().url))
-    if (!(isRefusal && message.text().includes('status of 409'))) said.push(message.text())
-  })
-  page.on('pageerror', (error) => said.push(error.message))
+  // A page of fixtures belongs to no conversation: of the challenge that a passkey page asks for, and only of that, it may
+  // hear that it is refused.
+  const isRefusal = (url: string) => /^\/interaction\/[^/]+\/passkey(_\w+)?\/challenge$/.test(pathOf(url))
+  const said = listenTo(page, (text, url) => isRefusal(url) && text.includes('status of 409'))
   page.on('request', (request) => asked.push(request.url()))
   return { page, said, asked }
 }

@@ -25,7 +25,7 @@ async function open(options: BrowserContextOptions = {}): Promise<Page> {
 }
 
 const summary = (page: Page) => page.locator('.language summary')
-const isOpen = (page: Page) => page.locator('.language').evaluate((details: { open: boolean }) => details.open)
+const isOpen = async (page: Page) => (await page.locator('.language').getAttribute('open')) !== null
 
 it('works without JavaScript, keeps the conversation and what is asked next', async () => {
   const page = await open({ javaScriptEnabled: false })

@@ -4,7 +4,7 @@
  */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Browser, BrowserContext, BrowserContextOptions, Page } from 'playwright-core'
-import { newProfile, startWithoutCookies } from '../support/chromium.ts'
+import { listenTo, newProfile, startWithoutCookies } from '../support/chromium.ts'
 import { type BrowserOfClients, startBrowserOfClients } from '../support/client_site.ts'
 import { PASSWORD, SETTINGS } from '../support/journeys.ts'
 import { codeFrom, linkFrom, type Mailbox, mailFolder } from '../support/mailbox.ts'
@@ -44,10 +44,7 @@ async function open(
 ): Promise<{ context: BrowserContext; page: Page; said: string[] }> {
   const context = await newProfile(browser, options)
   const page = await context.newPage()
-  const said: string[] = []
-  page.on('console', (message) => said.push(message.text()))
-  page.on('pageerror', (error) => said.push(error.message))
-  return { context, page, said }
+  return { context, page, said: listenTo(page) }
 }
 
 const press = (page: Page, name: string | RegExp) => page.getByRole('button', { name, exact: true }).click()

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, it } from '@jest/globals'
-import { loadConfig } from '../../src/config.ts'
+import { loadConfig } from '../../src/config/config.ts'
 import { readDeclaration } from '../../src/features/brands/schema.ts'
 import { parseDeclarations } from '../../src/features/clients/rules.ts'
 import { readProofings } from '../../src/features/proofings/schema.ts'
@@ -27,6 +27,7 @@ describe('settings that people copy', () => {
         DEMO_WEB_URL: 'http://localhost:4001',
         DEMO_SPA_URL: 'http://localhost:4002',
         DEMO_MCP_URL: 'http://localhost:4004',
+        DEMO_AGENT_UNTIL: '2030-01-01T00:00:00.000Z',
         DEMO_WEB_SECRET: SECRET,
         DEMO_PARTNER_SECRET: SECRET,
         DEMO_PARTNER_KEY_X: 'x',
@@ -42,7 +43,7 @@ describe('settings that people copy', () => {
       locales: new Set(['en', 'fi']),
       acrs: new Set(config.levels.map(({ acr }) => acr)),
       scopesOf: new Map(config.resources.map(({ identifier, scopes }) => [identifier, scopes])),
-      ...{ legacy: config.legacyProfile, mtls: config.mtls !== undefined, approvals: true },
+      ...{ legacy: config.legacyProfile, mtls: config.mtls !== undefined, trustedCa: true, approvals: true },
     })
     expect(problems).toEqual([])
     const acrs = config.levels.map(({ acr }) => acr)

@@ -30,6 +30,34 @@ export function describeLimits(at: Bench): void {
       expect(await at.kv.hit([limit('a', 2)])).toMatchObject({ allowed: false, retryAfter: 10 })
     })
 
+    it('takes hits back, each of them once, in the same window and never below none', async () => {
+      const limits = [limit('a', 3), limit('b', 3)]
+      const keys = limits.map(({ key }) => key)
+      await at.kv.giveBack(keys)
+      await at.kv.giveBack([])
+      for (let i = 0; i < 3; i++) await at.kv.hit(limits)
+      at.later(20)
+      await at.kv.giveBack(keys)
+      expect(await at.kv.hit(limits)).toEqual(FREE)
+      expect(await at.kv.hit([limit('a', 3)])).toMatchObject({ allowed: false, retryAfter: 40 })
+      await many(5, () => at.kv.giveBack([limit('a', 3).key]))
+      for (let i = 0; i < 3; i++) expect(await at.kv.hit([limit('a', 3)])).toEqual(FREE)
+      expect((await at.kv.hit([limit('a', 3)])).allowed).toBe(false)
+      at.later(40)
+      await at.kv.giveBack(keys)
+      for (let i = 0; i < 3; i++) expect(await at.kv.hit(limits)).toEqual(FREE)
+      expect((await at.kv.hit(limits)).allowed).toBe(false)
+    })
+
+    it('loses no hit to one that is taken back at the same moment', async () => {
+      await many(40, async () => {
+        if (!(await at.kv.hit([limit('a', 100), limit('b', 100)])).allowed) throw new Error('refused')
+        await at.kv.giveBack([limit('b', 100).key, limit('a', 100).key])
+      })
+      await at.kv.hit([limit('a', 100)])
+      expect(await at.kv.read(limit('a', 100).key)).toMatchObject({ value: '1' })
+    })
+
     it('counts a refused hit on no limit', async () => {
       await at.kv.hit([limit('full', 1)])
       for (let i = 0; i < 5; i++) expect((await at.kv.hit([limit('other', 2), limit('full', 1)])).allowed).toBe(false)

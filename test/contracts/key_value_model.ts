@@ -65,6 +65,12 @@ export function createModelKeyValue(clock: Clock): KeyValue {
       }
       return { allowed: true, retryAfter: 0, warm: warm() }
     },
+    async giveBack(keys) {
+      for (const key of keys) {
+        const record = live(key)
+        if (record !== undefined && Number(record.value) > 0) put(key, String(Number(record.value) - 1), record.expiry)
+      }
+    },
     purge: async () => 0,
   }
 }

@@ -1,6 +1,7 @@
 /** What every home of the engine's state must do. An implementation runs it in ten lines. */
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
-import type { OidcStore } from '../../src/oidc/adapter/store.ts'
+import { createSessionWriter, remembered, type SessionMemory } from '../../src/oidc/adapter/session_writer.ts'
+import type { OidcStore, Payload } from '../../src/oidc/adapter/store.ts'
 
 export interface StoreUnderTest {
   readonly store: OidcStore
@@ -76,6 +77,99 @@ export function describeOidcAdapter(name: string, create: () => Promise<StoreUnd
       await store.destroySession('uid-1')
       expect(await store.findByUid('uid-1')).toBeUndefined()
       expect(await store.find('Session', 'new-id')).toBeUndefined()
+    })
+
+    it('writes a session only over the revision that was read, and finds it by uid after that', async () => {
+      const { store } = subject
+      const read = { uid: 'uid-2', revision: 'r1' }
+      await store.save('Session', 'sid-2', read, 60)
+      const swaps = Array.from({ length: 30 }, (_, i) =>
+        store.swapSession(i % 2 === 0 ? { id: 'sid-2' } : { uid: 'uid-2' }, 'r1', { ...read, revision: `r2-${i}` }, 60),
+      )
+      const written = await Promise.all(swaps)
+      expect(written.filter(Boolean)).toHaveLength(1)
+      const revision = `r2-${written.indexOf(true)}`
+      expect(await store.find('Session', 'sid-2')).toEqual({ uid: 'uid-2', revision })
+      expect(await store.findByUid('uid-2')).toEqual({ uid: 'uid-2', revision })
+      expect(await store.swapSession({ id: 'sid-2' }, 'r', read, 60)).toBe(false)
+      await store.destroySession('uid-2')
+      expect(await store.swapSession({ id: 'sid-2' }, revision, read, 60)).toBe(false)
+      expect(await store.swapSession({ uid: 'uid-2' }, revision, read, 60)).toBe(false)
+      expect([await store.find('Session', 'sid-2'), await store.findByUid('uid-2')]).toEqual([undefined, undefined])
+    })
+
+    it('moves a session to another id once, and none that has ended', async () => {
+      const { store } = subject
+      const read = { uid: 'uid-3', revision: 'r1' }
+      await store.save('Session', 'sid-3', read, 60)
+      const moves = Array.from({ length: 20 }, (_, i) =>
+        store.moveSession('sid-3', `moved-${i}`, { uid: 'uid-3', revision: `m${i}` }, 60),
+      )
+      const moved = await Promise.all(moves)
+      expect(moved.filter(Boolean)).toEqual([read])
+      const winner = moved.findIndex((old) => old !== undefined)
+      expect(await store.findByUid('uid-3')).toEqual({ uid: 'uid-3', revision: `m${winner}` })
+      expect(await store.find('Session', 'sid-3')).toBeUndefined()
+      for (const i of moves.keys()) expect((await store.find('Session', `moved-${i}`)) !== undefined).toBe(i === winner)
+      await store.destroySession('uid-3')
+      expect(await store.moveSession(`moved-${winner}`, 'late', read, 60)).toBeUndefined()
+      expect([await store.find('Session', 'late'), await store.findByUid('uid-3')]).toEqual([undefined, undefined])
+    })
+
+    it('never moves a session out of the reach of its end', async () => {
+      const { store } = subject
+      for (let round = 0; round < 20; round++) {
+        const uid = `ending-${round}`
+        await store.save('Session', uid, { uid, revision: 'r' }, 60)
+        await Promise.all([
+          store.moveSession(uid, `${uid}-moved`, { uid, revision: 's' }, 60),
+          store.swapSession({ id: uid }, 'r', { uid, revision: 't' }, 60),
+          store.destroySession(uid),
+        ])
+        expect(await store.findByUid(uid)).toBeUndefined()
+        expect([await store.find('Session', uid), await store.find('Session', `${uid}-moved`)]).toEqual([
+          ...[undefined, undefined],
+        ])
+      }
+    })
+
+    it('keeps what parallel requests of one session add to it, whatever id each of them leaves it under', async () => {
+      const { store } = subject
+      const authorization = (grantId: string) => ({ grantId, sid: 's' })
+      const write = createSessionWriter(store)
+      await write('shared', { uid: 'uid-4', authorizations: { gone: authorization('g') } }, 60)
+      const read = () => store.find('Session', 'shared')
+      const requests = (await Promise.all(Array.from({ length: 12 }, read))).map((found, i) => {
+        const session = remembered(found) as Payload & { memory: SessionMemory }
+        const authorizations = session.authorizations as { [clientId: string]: object }
+        authorizations[`client-${i}`] = authorization(`g${i}`)
+        if (i === 3) delete authorizations.gone
+        if (i % 4 === 3) session.memory.oldId = 'shared'
+        return write(i % 4 === 3 ? `shared-${i}` : 'shared', session, 60)
+      })
+      await Promise.all(requests)
+      const { authorizations } = (await store.findByUid('uid-4')) ?? {}
+      const all = requests.map((_, i) => [`client-${i}`, authorization(`g${i}`)])
+      expect(authorizations).toEqual(Object.fromEntries(all))
+    })
+
+    it('brings back no session that has ended while a request of it was under way', async () => {
+      const { store } = subject
+      const write = createSessionWriter(store)
+      for (const oldId of [undefined, 'ended']) {
+        await store.save('Session', 'ended', { uid: 'uid-5', authorizations: {} }, 60)
+        await write('ended', remembered(await store.find('Session', 'ended')) as Payload, 60)
+        const read = remembered(await store.find('Session', 'ended')) as Payload & { memory: SessionMemory }
+        read.memory.oldId = oldId
+        read.authorizations = { late: { grantId: 'g' } }
+        await store.destroySession('uid-5')
+        await write(oldId === undefined ? 'ended' : 'ended-2', read, 60)
+        expect(read.memory.isElsewhere).toBe(true)
+        expect(await store.findByUid('uid-5')).toBeUndefined()
+        expect([await store.find('Session', 'ended'), await store.find('Session', 'ended-2')]).toEqual([
+          ...[undefined, undefined],
+        ])
+      }
     })
 
     it('finds a device code by its user code', async () => {

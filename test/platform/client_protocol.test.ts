@@ -3,8 +3,8 @@ import { describe, expect, it } from '@jest/globals'
 import { parseMetadata } from '../../src/features/clients/rules.ts'
 import { type Abilities, CIBA, lacking, PROFILES, type Spoken } from '../../src/platform/client_protocol.ts'
 
-const ALL: Abilities = { legacy: true, mtls: true, approvals: true }
-const NONE: Abilities = { legacy: false, mtls: false, approvals: false }
+const ALL: Abilities = { legacy: true, mtls: true, trustedCa: true, approvals: true }
+const NONE: Abilities = { legacy: false, mtls: false, trustedCa: false, approvals: false }
 /** Asks people through the back channel. */
 const BACKCHANNEL = { grant_types: [CIBA], redirect_uris: [], client_secret: 'k3Jx9-Zq7LmP2sVt8RwY4uBnC6dEfGhA' }
 const known = (abilities: Abilities) => ({
@@ -218,7 +218,7 @@ describe('a rule', () => {
 describe('what the server must be set up for', () => {
   it.each([
     ['profile', { profile: 'legacy' }, { legacy: true }],
-    ['token_endpoint_auth_method', BY_CA, { mtls: true }],
+    ['token_endpoint_auth_method', BY_CA, { mtls: true, trustedCa: true }],
     [
       'token_endpoint_auth_method',
       { token_endpoint_auth_method: 'self_signed_tls_client_auth', jwks: certified },

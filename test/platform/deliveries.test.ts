@@ -1,6 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import type { Fact, RecordedFact } from '../../src/events.ts'
-import { createDeliveries, PermanentFailure } from '../../src/platform/deliveries.ts'
+import { createDeliveries } from '../../src/platform/deliveries.ts'
+import { PermanentFailure } from '../../src/platform/delivery_rows.ts'
 import { createDispatcher } from '../../src/platform/dispatcher.ts'
 import { createLedger } from '../../src/platform/ledger.ts'
 import { createOutbox } from '../../src/platform/outbox.ts'

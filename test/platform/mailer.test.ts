@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import PostalMime from 'postal-mime'
 import { SMTPServer } from 'smtp-server'
-import { PermanentFailure } from '../../src/platform/deliveries.ts'
+import { PermanentFailure } from '../../src/platform/delivery_rows.ts'
 import { createMailer, type Mailer, plainAddress } from '../../src/platform/mailer.ts'
 
 const from = 'Genkan Äpfel <no-reply@id.example>'

@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSyn
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { afterEach, describe, expect, it } from '@jest/globals'
-import { suggestion } from '../../src/config.ts'
+import { suggestion } from '../../src/config/problems.ts'
 import { CONTRACT_VERSION } from '../../src/platform/templates.ts'
 import { createViews, type Views } from '../../src/platform/views.ts'
 

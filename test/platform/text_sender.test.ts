@@ -2,7 +2,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
-import { PermanentFailure } from '../../src/platform/deliveries.ts'
+import { PermanentFailure } from '../../src/platform/delivery_rows.ts'
 import { createHttpClient } from '../../src/platform/http_client.ts'
 import { createFileTextSender, createHttpTextSender } from '../../src/platform/text_sender.ts'
 import { startTextProvider, type TextProvider } from '../support/text_provider.ts'

@@ -2,7 +2,7 @@
 import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { type Browser, type BrowserContext, type BrowserContextOptions, chromium } from 'playwright-core'
+import { type Browser, type BrowserContext, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
 import { binary } from './binaries.ts'
 
 const FLAGS = [
@@ -40,4 +40,17 @@ export function startWithoutCookies(): Promise<BrowserContext> {
 /** A fresh profile. `ignoreHTTPSErrors` because the TLS proxy's certificate is made for the run. */
 export function newProfile(browser: Browser, options: BrowserContextOptions = {}): Promise<BrowserContext> {
   return browser.newContext({ ignoreHTTPSErrors: true, locale: 'en-US', ...options })
+}
+
+/** What a page says on its console and what breaks in it, from now on; `passes` takes what a page may say. */
+export function listenTo(page: Page, passes: (text: string, url: string) => boolean = () => false): string[] {
+  const said: string[] = []
+  page.on('console', (message) => {
+    const text = message.text()
+    // On a slow machine the person is in a field before the page has put them there; Chromium says so, and nothing is wrong.
+    const isAutofocus = text.startsWith('Autofocus processing was blocked')
+    if (!isAutofocus && !passes(text, message.location().url)) said.push(text)
+  })
+  page.on('pageerror', (error) => said.push(error.message))
+  return said
 }

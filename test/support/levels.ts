@@ -1,6 +1,6 @@
 /** The levels of authentication as they are without any settings. */
 import { tmpdir } from 'node:os'
-import { loadConfig } from '../../src/config.ts'
+import { loadConfig } from '../../src/config/config.ts'
 import { createLevels } from '../../src/interaction/levels.ts'
 
 const { levels, scopeLevels } = loadConfig({

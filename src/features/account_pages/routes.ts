@@ -202,7 +202,7 @@ const clients: Routes = (router, { acts, clock, agentIdleDays }, { gate, show, d
         until: expiresAt === undefined ? '' : dayIn(locale, expiresAt),
       })),
       used: row.usedAt === undefined ? '' : agoIn(locale, row.usedAt, clock.now()),
-      until: row.client.agent === undefined ? '' : dayIn(locale, new Date(row.client.agent.expiresAt)),
+      until: row.client.agent?.expiresAt === undefined ? '' : dayIn(locale, new Date(row.client.agent.expiresAt)),
       action: `/account/clients/${encodeURIComponent(row.client.clientId)}/revoke`,
     }))
     const isAgent = ({ client }: { client: ClientView }) => client.agent !== undefined

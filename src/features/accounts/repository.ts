@@ -36,9 +36,14 @@ interface AccountRow {
   readonly nudge_after: Date | null
 }
 
+/** The look-up of every userinfo request: only what is needed, since the driver parses each column. */
 const FIND = `
-  select a.*, p.changed_at as password_changed_at from accounts a left join passwords p on p.account_id = a.id
+  select a.id, a.email_hash, a.sealed_personal, a.email_verified_at, a.state, a.epoch, a.locale, a.created_at, a.updated_at,
+    a.factors, a.second_factor_required, a.enrolment_skips, a.nudge_after, p.changed_at as password_changed_at
+  from accounts a left join passwords p on p.account_id = a.id
   where a.id = ?`
+/** With a name PostgreSQL parses and plans it once for each connection. */
+const PREPARED = { name: 'account_by_id' }
 
 export function accountRepository(db: Knex, personal: PersonalData) {
   return { ...reads(db, personal), ...proofs(personal), ...changes(personal) }
@@ -59,7 +64,7 @@ function reads(db: Knex, personal: PersonalData) {
     /** The account, with the time of its password: what was proven by an older one is void. */
     async find(id: string, tx?: Tx): Promise<Account | undefined> {
       // As text: the builder would cost more than the rest of a userinfo request's look-up.
-      const { rows } = await (tx ?? db).raw<{ rows: AccountRow[] }>(FIND, [id])
+      const { rows } = await (tx ?? db).raw<{ rows: AccountRow[] }>(FIND, [id]).options(PREPARED)
       return await map(personal, rows[0], tx)
     },
 

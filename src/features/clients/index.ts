@@ -42,6 +42,8 @@ export interface ClientsFeature extends Feature {
 }
 
 export type ClientsFeatureDeps = Pick<ClientsDeps, 'outbox' | 'invalidation' | 'clock' | 'mac'> & {
+  /** Whether an address lists all of these redirects. */
+  readonly listsAll: (uri: string, redirects: readonly string[]) => Promise<boolean>
   /** Where the account pages' client returns to. */
   readonly issuer: string
   /** Whether there are account pages; without, nobody may use the id of their client either. */
@@ -85,15 +87,22 @@ export function createClients(deps: ClientsFeatureDeps): ClientsFeature {
   const agentUses = usesOf('clients')
   const service = createClientsService({
     repository,
-    transaction: database.transaction,
     outbox,
     invalidation,
     clock,
     mac,
+    write: createWriter(repository, database.transaction, invalidation),
     // Brands are rows, so this is asked in the transaction of the write: one that the same start declares is there.
     async requireBrand({ brand }, prefix, tx) {
       if (brand === undefined || (await brandExists(brand, tx))) return
       throw clientError('invalid_client_metadata', `${prefix}brand: ${JSON.stringify(brand)} is not a brand`)
+    },
+    // OpenID Connect Dynamic Registration 1.0 §5, when either is written: nobody's sign-in hangs on whether the address answers.
+    async requireSector({ sector_identifier_uri: uri, redirect_uris: redirects }, before, prefix = '') {
+      const isKnown = before?.sector_identifier_uri === uri && isDeepStrictEqual(before?.redirect_uris, redirects)
+      if (uri === undefined || isKnown || (await deps.listsAll(uri, redirects))) return
+      const problem = 'sector_identifier_uri: must answer with a JSON array that has all redirect_uris'
+      throw clientError('invalid_client_metadata', `${prefix}${problem}`)
     },
     ownClients: deps.accountPages ? [accountClient(deps.issuer)] : [],
     known: {
@@ -207,5 +216,25 @@ function accountClient(issuer: string): Declaration {
     // It keeps a session of its own and needs no refresh token.
     grant_types: ['authorization_code'],
     first_party: true,
+  }
+}
+
+/** Commands change what commands made. Each change and its fact are one transaction; caches hear of it after the commit. */
+function createWriter(
+  repository: ClientsDeps['repository'],
+  transaction: Database['transaction'],
+  invalidation: ClientsDeps['invalidation'],
+): ClientsDeps['write'] {
+  return async (clientId, work) => {
+    const result = await transaction(async (tx) => {
+      await repository.lock(tx)
+      const record = await repository.find(clientId, tx)
+      if (record?.managed === 'file') {
+        throw clientError('client_managed_by_file', `client ${clientId} is declared: change the configuration`)
+      }
+      return work(tx, record)
+    })
+    await invalidation.publish(CLIENTS_TOPIC, clientId)
+    return result
   }
 }

@@ -265,3 +265,13 @@ export function checkedMetadata(given: Declaration, known: Known): Metadata {
   if (parsed.secrets.length > 0) throw clientError('invalid_client_metadata', 'client_secret: is made by the provider')
   return parsed.metadata
 }
+
+/** Metadata with changed members; `null` takes one back to its default. @throws AppError as `checkedMetadata` */
+export function changedMetadata(
+  { client_id, ...metadata }: Metadata,
+  changes: Readonly<Record<string, unknown>>,
+  known: Known,
+): Metadata {
+  const merged = Object.entries({ ...metadata, ...changes, client_id })
+  return checkedMetadata(Object.fromEntries(merged.filter(([, value]) => value !== null)) as Declaration, known)
+}

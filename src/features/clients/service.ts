@@ -8,7 +8,15 @@ import { databaseUnavailable, type Tx } from '../../platform/postgres.ts'
 import { createRowCache } from '../../platform/row_cache.ts'
 import { clientError } from './errors.ts'
 import type { ClientRepository } from './repository.ts'
-import { checkedMetadata, type Declaration, type Declared, hasSecrets, type Known, parseDeclarations } from './rules.ts'
+import {
+  changedMetadata,
+  checkedMetadata,
+  type Declaration,
+  type Declared,
+  hasSecrets,
+  type Known,
+  parseDeclarations,
+} from './rules.ts'
 import { isClientId } from './schema.ts'
 import {
   ACCOUNT_CLIENT_ID,
@@ -32,15 +40,24 @@ const MAX_LIVE_SECRETS = 5
 /** Its hash is as long as a digest and equal to none: base64url has no dots. */
 const NO_SECRET = { id: '', hash: '.'.repeat(43) }
 
+type Write = <T>(clientId: string, work: (tx: Tx, record: ClientRecord | undefined) => Promise<T>) => Promise<T>
+
 export interface ClientsDeps {
   readonly repository: ClientRepository
-  readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
+  /** One change to one client, and its fact, by a command. */
+  readonly write: Write
   readonly outbox: Pick<Outbox, 'record'>
   readonly invalidation: Invalidation
   readonly clock: Clock
   readonly known: Known
   /** Throws when the metadata name a brand that is not there. */
   readonly requireBrand: (metadata: ClientMetadata, prefix: string, tx: Tx) => Promise<void>
+  /** Throws when the sector identifier of the metadata, or of what has changed in them, does not answer for the redirects. */
+  readonly requireSector: (
+    metadata: ClientMetadata,
+    before: ClientMetadata | undefined,
+    prefix?: string,
+  ) => Promise<void>
   /** The account pages' client, declared by the provider itself. */
   readonly ownClients: readonly Declaration[]
   readonly newId: () => string
@@ -58,12 +75,11 @@ export interface ClientsDeps {
 export type ClientsService = ReturnType<typeof createClientsService>
 
 export function createClientsService(deps: ClientsDeps) {
-  const write = createWriter(deps)
   const check = (given: Declaration): ClientMetadata => checkedMetadata(given, deps.known)
   return {
     ...lookups(deps),
-    ...registrations(deps, write),
-    ...switches(deps, write),
+    ...registrations(deps, deps.write),
+    ...switches(deps, deps.write),
     ...declarations(deps),
     check,
   }
@@ -127,24 +143,8 @@ function lookups(deps: ClientsDeps) {
   }
 }
 
-/** Commands change what commands made. Each change and its fact are one transaction; caches hear of it after the commit. */
-function createWriter({ repository, transaction, invalidation }: ClientsDeps) {
-  return async <T>(clientId: string, work: (tx: Tx, record: ClientRecord | undefined) => Promise<T>): Promise<T> => {
-    const result = await transaction(async (tx) => {
-      await repository.lock(tx)
-      const record = await repository.find(clientId, tx)
-      if (record?.managed === 'file') {
-        throw clientError('client_managed_by_file', `client ${clientId} is declared: change the configuration`)
-      }
-      return work(tx, record)
-    })
-    await invalidation.publish(CLIENTS_TOPIC, clientId)
-    return result
-  }
-}
-
 /** Registering and changing. */
-function registrations(deps: ClientsDeps, write: ReturnType<typeof createWriter>) {
+function registrations(deps: ClientsDeps, write: ClientsDeps['write']) {
   const { repository, outbox, clock } = deps
   const addSecret = async (clientId: string, tx: Tx, lifeSeconds = 0): Promise<{ id: string; secret: string }> => {
     const secret = deps.newToken()
@@ -161,6 +161,7 @@ function registrations(deps: ClientsDeps, write: ReturnType<typeof createWriter>
     async create(given: Declaration): Promise<{ clientId: string; secret?: string | undefined }> {
       const metadata = checkedMetadata(given, deps.known)
       const clientId = metadata.client_id
+      await deps.requireSector(metadata, undefined)
       return write(clientId, async (tx, record) => {
         if (record !== undefined || clientId === ACCOUNT_CLIENT_ID) {
           throw clientError('client_exists', `client ${clientId} exists already`)
@@ -174,12 +175,15 @@ function registrations(deps: ClientsDeps, write: ReturnType<typeof createWriter>
     },
 
     /** Changes members of the metadata; `null` takes one back to its default. @returns undefined when there is no such client */
-    update(clientId: string, changes: Readonly<Record<string, unknown>>): Promise<true | undefined> {
+    async update(clientId: string, changes: Readonly<Record<string, unknown>>): Promise<true | undefined> {
+      // Before the transaction, which waits for nobody else's server.
+      const found = await repository.find(clientId)
+      if (found !== undefined && found.managed !== 'file') {
+        await deps.requireSector(changedMetadata(found.metadata, changes, deps.known), found.metadata)
+      }
       return write(clientId, async (tx, record) => {
         if (record === undefined) return undefined
-        const merged = Object.entries({ ...record.metadata, ...changes, client_id: clientId })
-        const given = Object.fromEntries(merged.filter(([, value]) => value !== null)) as Declaration
-        const metadata = checkedMetadata(given, deps.known)
+        const metadata = changedMetadata(record.metadata, changes, deps.known)
         if (isDeepStrictEqual(record.metadata, metadata)) return true
         await deps.requireBrand(metadata, '', tx)
         await repository.updateMetadata(metadata, clock.now(), tx)
@@ -217,7 +221,7 @@ function registrations(deps: ClientsDeps, write: ReturnType<typeof createWriter>
 }
 
 /** Looking and switching. */
-function switches(deps: ClientsDeps, write: ReturnType<typeof createWriter>) {
+function switches(deps: ClientsDeps, write: ClientsDeps['write']) {
   const { repository, outbox, clock } = deps
   const setDisabled = (clientId: string, disabled: boolean, reason: string | undefined) =>
     write(clientId, async (tx, record) => {
@@ -249,6 +253,7 @@ function declarations(deps: ClientsDeps) {
     if (current?.managed === 'command') {
       throw clientError('client_exists', `clients.${clientId}: was created by a command; choose another client_id`)
     }
+    await deps.requireSector(metadata, current?.metadata, `clients.${clientId}.`)
     const facts: Fact[] = []
     if (current === undefined) {
       await repository.insert({ metadata, managed: 'file', now }, tx)
@@ -265,10 +270,8 @@ function declarations(deps: ClientsDeps) {
     const held = current?.secrets ?? []
     const gone = held.filter((secret) => !hashes.includes(secret.hash))
     const added = wanted.secrets.filter((secret) => !held.some(({ hash }) => hash === deps.sha256(secret)))
-    await repository.deleteSecrets(
-      gone.map((secret) => secret.id),
-      tx,
-    )
+    const goneIds = gone.map(({ id }) => id)
+    await repository.deleteSecrets(goneIds, tx)
     const made = added.map((secret) => newSecret(deps, secret, 'file'))
     for (const secret of made) await repository.insertSecret(clientId, secret, tx)
     if (current !== undefined && gone.length + made.length > 0) {

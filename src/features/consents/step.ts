@@ -121,11 +121,12 @@ function agreed({ type, detail, words }: ShownDetail, { now }: FlowState) {
 }
 
 /** The day on which an agent's time is over, when it may act for so long; empty when the next sign-out ends it before. */
-function agentUntil({ client, params, locale }: FlowState): string {
+function agentUntil({ client: { agent }, params, locale, now }: FlowState): string {
   const isOffline = String(params.scope ?? '')
     .split(' ')
     .includes('offline_access')
-  return client.agent === undefined || !isOffline ? '' : dayIn(locale, new Date(client.agent.expiresAt))
+  if (agent === undefined || !isOffline) return ''
+  return dayIn(locale, new Date(agent.expiresAt ?? now + (agent.seconds ?? 0) * 1000))
 }
 
 /** What was verified is told by who verified it, and when. */

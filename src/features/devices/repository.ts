@@ -59,13 +59,29 @@ function reads(db: Knex, personal: Pick<PersonalData, 'index'>) {
 
 function sightings(db: Knex) {
   return {
-    /** Notes another sign-in in a browser that the account knows: one statement. False when it knows none such. */
-    async seeAgain({ accountId, tokenHash, browser, system, at }: Sighting): Promise<boolean> {
-      const changed = await db('devices')
-        .where({ account_id: accountId, token_hash: tokenHash })
-        .whereNotNull('known_at')
-        .update({ browser, system, last_seen_at: db.raw('greatest(last_seen_at, ?)', [at]) })
-      return changed === 1
+    /**
+     * Notes a sign-in in a browser that the account knows, or in its first one: of neither is anybody told. One statement.
+     * False when the browser is new to an account that knows others, or the account is gone.
+     */
+    async see(id: string, { accountId, tokenHash, browser, system, at }: Sighting): Promise<boolean> {
+      const { rows } = await db.raw(
+        `insert into devices (id, account_id, token_hash, browser, system, first_seen_at, last_seen_at, known_at)
+         select ?::text, a.id, s.token_hash, ?::text, ?::text, s.at, s.at, s.at
+         from (select ?::text as account_id, ?::text as token_hash, ?::timestamptz as at) s
+         join accounts a on a.id = s.account_id
+         where not exists (select 1 from devices o where o.account_id = a.id and o.token_hash <> s.token_hash)
+           or exists (
+             select 1 from devices d
+             where d.account_id = a.id and d.token_hash = s.token_hash and d.known_at is not null)
+         on conflict (account_id, token_hash) do update
+           set browser = excluded.browser, system = excluded.system,
+             last_seen_at = greatest(devices.last_seen_at, excluded.last_seen_at),
+             first_seen_at = case when devices.known_at is null then excluded.first_seen_at else devices.first_seen_at end,
+             known_at = coalesce(devices.known_at, excluded.known_at)
+         returning 1`,
+        [id, browser, system, accountId, tokenHash, at],
+      )
+      return rows.length > 0
     },
 
     /**

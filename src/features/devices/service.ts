@@ -58,7 +58,7 @@ export function createDeviceService(deps: DeviceDeps) {
     /** Follows a sign-in: notes the browser, and tells the person of one that the account was not used in before. */
     async seen(accountId: string, tokenHash: string, userAgent: string | undefined, at: Date): Promise<void> {
       const sighting: Sighting = { accountId, tokenHash, at, ...wordsOf(userAgent) }
-      if (await repository.seeAgain(sighting)) return
+      if (await repository.see(newId(), sighting)) return
       await transaction(async (tx) => {
         const added = await repository.insert(newId(), sighting, tx)
         // Whoever has just registered knows where.

@@ -6,7 +6,7 @@
 import { z } from 'zod'
 import type { RecordedFact } from '../../events.ts'
 import type { Feature } from '../../feature.ts'
-import { PermanentFailure } from '../../platform/deliveries.ts'
+import { PermanentFailure } from '../../platform/delivery_rows.ts'
 
 interface Deps {
   readonly send: (message: {

@@ -7,6 +7,7 @@ import Provider, { type Adapter, type AdapterPayload, errors } from 'oidc-provid
 import { TOKEN_EXCHANGE } from '../../platform/grant_policies.ts'
 import { createAvailability } from '../availability.ts'
 import { interactionAdapter, sealedAdapter } from './sealed_adapter.ts'
+import { createSessionWriter, remembered } from './session_writer.ts'
 import {
   alreadyUsed,
   backchannelRequestAdapter,
@@ -94,7 +95,7 @@ function plainAdapter(model: string, { store, clock }: AdapterDeps): Adapter {
 }
 
 function sessionAdapter(base: Adapter, deps: AdapterDeps): Adapter {
-  const alive = async (found: AdapterPayload | undefined | undefined) => {
+  const alive = async (found: AdapterPayload | undefined) => {
     if (!found?.accountId) return found ?? undefined
     const startedAt = Number((found as Payload).startedAt ?? 0)
     const { absoluteSeconds: own } = ((found as Payload).limits ?? {}) as { absoluteSeconds?: number }
@@ -102,14 +103,15 @@ function sessionAdapter(base: Adapter, deps: AdapterDeps): Adapter {
     if (seconds(deps.clock) - startedAt >= absolute) return undefined
     return (await sameEpoch(found, deps)) ? found : undefined
   }
+  const write = createSessionWriter(deps.store)
   return {
     ...base,
     async upsert(id, payload, expiresIn) {
       await stateSession(payload as Payload, deps)
-      await base.upsert(id, payload, expiresIn)
+      await write(id, payload as Payload, Number(expiresIn))
     },
-    find: async (id) => alive((await base.find(id)) ?? undefined),
-    findByUid: async (uid) => alive((await base.findByUid(uid)) ?? undefined),
+    find: async (id) => remembered(await alive((await base.find(id)) ?? undefined)),
+    findByUid: async (uid) => remembered(await alive((await base.findByUid(uid)) ?? undefined)),
     async destroy(id) {
       await stateLogout(deps)
       await base.destroy(id)

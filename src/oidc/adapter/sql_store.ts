@@ -1,6 +1,6 @@
 /** OIDC state in the table `oidc_state`, for the embedded default and for PostgreSQL without Redis. */
 import type { Database } from '../../platform/postgres.ts'
-import { hashId, type OidcStore, type Payload, withoutId } from './store.ts'
+import { beginningOf, hashId, type OidcStore, type Payload, textOf } from './store.ts'
 
 interface Row {
   readonly payload: string
@@ -45,7 +45,7 @@ export function createSqlOidcStore(database: Database, now: () => Date): OidcSto
         `update oidc_state set payload = ?, account_id = ?, grant_id = ?
          where model = 'DeviceCode' and user_code_hash = ? and expires_at > ?`,
         [
-          JSON.stringify(withoutId(payload)),
+          textOf(payload),
           ...[payload.accountId ?? null, payload.grantId ?? null].map((value) =>
             value === null ? null : String(value),
           ),
@@ -63,6 +63,7 @@ export function createSqlOidcStore(database: Database, now: () => Date): OidcSto
       const found = live((await select('model = ? and id_hash = ?', key)).rows)
       return typeof found?.consumed === 'number' ? found.consumed : 'missing'
     },
+    ...sessionWrites(database, now),
     async destroy(model, id) {
       await db.raw('delete from oidc_state where model = ? and id_hash = ?', [model, hashId(id)])
     },
@@ -80,13 +81,39 @@ export function createSqlOidcStore(database: Database, now: () => Date): OidcSto
   }
 }
 
+function sessionWrites({ db }: Database, now: () => Date): Pick<OidcStore, 'swapSession' | 'moveSession'> {
+  const until = (ttl: number) => new Date(now().getTime() + ttl * 1000)
+  return {
+    async swapSession(place, expected, payload, ttl) {
+      const [column, key] = 'id' in place ? ['id_hash', place.id] : ['uid_hash', place.uid]
+      const written = await db.raw(
+        `update oidc_state set payload = ?, expires_at = ? where model = 'Session' and ${column} = ?
+         and starts_with(payload, ?) and expires_at > ? returning 1 as written`,
+        [textOf(payload), until(ttl), hashId(key), beginningOf(expected), now()],
+      )
+      return written.rows.length > 0
+    },
+    // The row stays and gets another id, so that `destroySession` at the same time meets it.
+    async moveSession(oldId, id, payload, ttl) {
+      const moved = await db.raw(
+        `update oidc_state as it set id_hash = ?, payload = ?, expires_at = ?
+         from (select model, id_hash, payload, consumed_at from oidc_state
+               where model = 'Session' and id_hash = ? and expires_at > ? for update) as old
+         where it.model = old.model and it.id_hash = old.id_hash returning old.payload, old.consumed_at`,
+        [hashId(id), textOf(payload), until(ttl), hashId(oldId), now()],
+      )
+      return moved.rows[0] === undefined ? undefined : parse(moved.rows[0])
+    },
+  }
+}
+
 function row(model: string, id: string, payload: Payload, ttl: number | undefined, now: Date) {
   const text = (key: string) => (typeof payload[key] === 'string' ? payload[key] : null)
   const hashed = (value: string | null) => (value === null ? null : hashId(value))
   return [
     model,
     hashId(id),
-    JSON.stringify(withoutId(payload)),
+    textOf(payload),
     model === 'Session' ? hashed(text('uid')) : null,
     hashed(text('userCode')),
     text('accountId'),

@@ -9,6 +9,9 @@ import { hash } from 'node:crypto'
 /** A model's payload as the engine gives it: any JSON, unknown keys survive. */
 export type Payload = { [key: string]: unknown }
 
+/** A Session is known by its id or, to those who must not have that, by its `uid`. */
+export type SessionPlace = { readonly id: string } | { readonly uid: string }
+
 export interface OidcStore {
   /**
    * Writes a record that lives `ttl` seconds (forever without). With `ifAbsent` an existing record stays as it is.
@@ -28,6 +31,16 @@ export interface OidcStore {
    * @returns `first`, or the time (seconds) of the first consumption, or `missing`
    */
   consume(model: string, id: string, now: number): Promise<'first' | 'missing' | number>
+  /**
+   * Compare-and-set of a live Session: writes only while its `revision` is `expected`, and makes none that is not there.
+   * @returns whether it was written
+   */
+  swapSession(place: SessionPlace, expected: string, payload: Payload, ttl: number): Promise<boolean>
+  /**
+   * Gives a live Session another id, with what is written there; its `uid` stays. Of any number of callers one moves it.
+   * @returns what was under the old id until now; undefined when nobody is there (any more), and then nothing is written
+   */
+  moveSession(oldId: string, id: string, payload: Payload, ttl: number): Promise<Payload | undefined>
   destroy(model: string, id: string): Promise<void>
   /** Destroys the Session whose `uid` this is; nothing happens when there is none. */
   destroySession(uid: string): Promise<void>
@@ -38,6 +51,17 @@ export interface OidcStore {
 /** The stored form of an id: SHA-256, base64url. Ids are 256-bit random, so no salt is needed. */
 export function hashId(id: string): string {
   return hash('sha256', id, 'base64url')
+}
+
+/** A payload as text, the `revision` in front, where a store compares it without reading the rest. */
+export function textOf(payload: Payload): string {
+  const { revision, ...rest } = withoutId(payload)
+  return JSON.stringify(revision === undefined ? rest : { revision, ...rest })
+}
+
+/** How the text of a payload of this revision begins. */
+export function beginningOf(revision: string): string {
+  return `{"revision":${JSON.stringify(revision)},`
 }
 
 /** A payload without its bearer values. */

@@ -1,7 +1,7 @@
 /** The layer of autonomous systems: what many addresses of one network do together, without keeping its other customers out. */
 import { once } from 'node:events'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
-import { loadConfig } from '../../../src/config.ts'
+import { loadConfig } from '../../../src/config/config.ts'
 import { openRedis } from '../../../src/platform/redis.ts'
 import { createModelKeyValue } from '../../contracts/key_value_model.ts'
 import { createTestAbuse, solve } from '../../support/abuse.ts'

@@ -1,7 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto'
 import { describe, expect, it } from '@jest/globals'
 import { Provider } from 'oidc-provider'
-import { loadConfig } from '../../../src/config.ts'
+import { loadConfig } from '../../../src/config/config.ts'
 import { parseMetadata } from '../../../src/features/clients/rules.ts'
 import { SCOPES } from '../../../src/oidc/claims.ts'
 import { createConfiguration } from '../../../src/oidc/configuration.ts'
@@ -65,7 +65,7 @@ describe('metadata that was accepted is taken by the engine', () => {
     resources: new Set([RESOURCE.identifier]),
     locales: new Set(['en', 'fi']),
     acrs: new Set(['urn:genkan:acr:basic', 'urn:genkan:acr:mfa', 'phr']),
-    ...{ legacy: false, mtls: false, approvals: true },
+    ...{ legacy: false, mtls: false, trustedCa: false, approvals: true },
     scopesOf: new Map([[RESOURCE.identifier, RESOURCE.scopes]]),
     assertionIssuers: 'issuers' in trusted ? trusted.issuers : undefined,
   }

@@ -20,7 +20,7 @@ const known = {
   resources: new Set([API]),
   locales: new Set(['en']),
   acrs: new Set<string>(),
-  ...{ legacy: false, mtls: false, approvals: true },
+  ...{ legacy: false, mtls: false, trustedCa: false, approvals: true },
   scopesOf: new Map([[API, ['orders:read', 'orders:write']]]),
   assertionIssuers: 'issuers' in declared ? declared.issuers : new Map<string, never>(),
 }

@@ -6,7 +6,7 @@ const known = {
   resources: new Set(['https://api.example.com']),
   locales: new Set(['en', 'fi']),
   acrs: new Set(['urn:genkan:acr:basic', 'urn:genkan:acr:mfa', 'phr']),
-  ...{ legacy: false, mtls: false, approvals: true },
+  ...{ legacy: false, mtls: false, trustedCa: false, approvals: true },
 }
 const web = {
   client_id: 'web',

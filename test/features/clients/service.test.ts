@@ -26,6 +26,7 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
       outbox: createOutbox({ personal: testPersonal, secretBox: createSecretBox([Buffer.alloc(32, 1)]), clock }),
       invalidation: createLocalInvalidation(),
       clock,
+      listsAll: async () => true,
       brandExists: async (id) => id === 'acme',
       mac: (value) => `mac of ${value}`,
       issuer: ISSUER,
@@ -33,7 +34,7 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
       scopes,
       locales: ['en', 'fi'],
       acrs: ['urn:genkan:acr:basic', 'urn:genkan:acr:mfa'],
-      abilities: { legacy: false, mtls: false, approvals: true },
+      abilities: { legacy: false, mtls: false, trustedCa: false, approvals: true },
       resources: [{ identifier: 'https://api.example.com', scopes: ['orders:read'] }],
     })
   const facts = async () => {
@@ -108,6 +109,7 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
       outbox: { record: async () => Promise.reject(new Error('outbox away')) },
       invalidation: createLocalInvalidation(),
       clock,
+      listsAll: async () => true,
       brandExists: async () => false,
       mac: (value) => value,
       issuer: ISSUER,
@@ -115,7 +117,7 @@ describe.each(['embedded', 'postgres'] as const)('clients on %s', (kind) => {
       scopes: ['openid', 'profile', 'email'],
       locales: ['en', 'fi'],
       acrs: ['urn:genkan:acr:basic', 'urn:genkan:acr:mfa'],
-      abilities: { legacy: false, mtls: false, approvals: true },
+      abilities: { legacy: false, mtls: false, trustedCa: false, approvals: true },
       resources: [],
     }).service
     await expect(broken.create({ client_id: 'web', redirect_uris: ['https://a.example/'] })).rejects.toThrow(

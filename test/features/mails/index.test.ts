@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals'
 import type { RecordedFact } from '../../../src/events.ts'
 import { createMails } from '../../../src/features/mails/index.ts'
-import { PermanentFailure } from '../../../src/platform/deliveries.ts'
+import { PermanentFailure } from '../../../src/platform/delivery_rows.ts'
 
 type Options = Partial<Parameters<typeof createMails>[0]>
 

@@ -6,7 +6,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { decodeJwt } from 'jose'
 import type * as oidc from 'openid-client'
 import type { Browser, BrowserContext, CDPSession, Page } from 'playwright-core'
-import { newProfile, startHeadlessShell } from '../../support/chromium.ts'
+import { listenTo, newProfile, startHeadlessShell } from '../../support/chromium.ts'
 import { authorization, discover, PASSWORD, redeem, SETTINGS } from '../../support/journeys.ts'
 import { codeFrom, type Mailbox, mailFolder } from '../../support/mailbox.ts'
 import { type Server, startServer } from '../../support/server.ts'
@@ -53,13 +53,7 @@ beforeEach(async () => {
   context = await newProfile(browser)
   page = await context.newPage()
   page.setDefaultTimeout(10_000)
-  said = []
-  // On a slow machine the person is in a field before the page has put them there; Chromium says so, and nothing is wrong.
-  page.on(
-    'console',
-    (message) => message.text().startsWith('Autofocus processing was blocked') || said.push(message.text()),
-  )
-  page.on('pageerror', (error) => said.push(error.message))
+  said = listenTo(page)
   cdp = await context.newCDPSession(page)
   await cdp.send('WebAuthn.enable', { enableUI: false })
   authenticatorId = await addAuthenticator()

@@ -115,7 +115,7 @@ type Claims = { readonly [claim: string]: unknown }
 /** What is good, of somebody who is nobody; a claim that is undefined is left out. */
 const claimsOf = (more: Claims): Claims => ({
   ...{ iss: 'bank', aud: server.issuer, iat: now(), nbf: now(), exp: now() + 300, jti: randomUUID() },
-  ...{ scope: 'openid', client_notification_token: 'a-token-of-the-client' },
+  ...{ scope: 'openid', client_notification_token: 'a-token-of-the-client', binding_message: 'W4SCT' },
   ...(more.id_token_hint === undefined && { login_hint: 'nobody@example.com' }),
   ...more,
 })
@@ -213,6 +213,8 @@ describe('signed requests', () => {
     ['made long ago', () => requestOf({ nbf: now() - 4000 })],
     ['without iat', () => requestOf({ iat: undefined })],
     ['without jti', () => requestOf({ jti: undefined })],
+    // FAPI-CIBA §5.2.2: nothing else tells the person which request it is.
+    ['without a binding_message', () => requestOf({ binding_message: undefined })],
     ['without aud', () => requestOf({ aud: undefined })],
     ['for somebody else', () => requestOf({ aud: 'https://other.example' })],
     ['without iss', () => requestOf({ iss: undefined })],

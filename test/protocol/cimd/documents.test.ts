@@ -11,6 +11,8 @@ import { type Server, startServer } from '../../support/server.ts'
 import { basic, clientRequests, payloadOf, postForm, tokensOf } from '../../support/token_requests.ts'
 
 let site: DocumentSite
+/** Of the operator's own, whose clients are no agents. */
+let plain: DocumentSite
 let canary: Canary
 let server: Server
 let person: Person
@@ -30,7 +32,11 @@ const document = (more: object = {}): DocumentAnswer => ({
 beforeAll(async () => {
   canary = await startCanary()
   site = await startDocumentSite()
-  const documents = { hosts: [site.host], scope: 'openid offline_access orders:read', resources: [API] }
+  plain = await startDocumentSite()
+  const documents = {
+    ...{ hosts: [site.host, plain.host], agents: [site.host] },
+    ...{ scope: 'openid offline_access orders:read', resources: [API] },
+  }
   server = await startServer({
     settings: { ...SETTINGS, client_id_metadata_documents: documents },
     // Each request may come from elsewhere, so that the limit of one network counts only where a test means it.
@@ -41,6 +47,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await server?.close()
   await site?.stop()
+  await plain?.stop()
   await canary?.stop()
 })
 
@@ -110,6 +117,35 @@ describe('a client that is a document', () => {
       ...{ status: 401, body: { error: 'invalid_client' } },
     })
     await server.shiftDate(0)
+  })
+
+  it('is an agent, by its host and for how long, unless the settings say that its host has ordinary applications', async () => {
+    const open = async (at: DocumentSite, scope: string) => {
+      const callback = `${at.origin}/callback`
+      const id = at.put('/agent.json', document({ redirect_uris: [callback] }))
+      const request = { redirect_uri: callback, scope, prompt: 'consent' }
+      const { url, verifier } = authorizationRequest(server.issuer, id, request)
+      return { id, verifier, callback, page: await person.browser.get(url) }
+    }
+    expect((await open(site, 'openid')).page.text).toContain('It may act for you until you sign out')
+    for (const at of [site, plain]) {
+      const { id, verifier, callback, page } = await open(at, 'openid offline_access')
+      const isAgent = at === site
+      expect(stepOf(page)).toBe('consent')
+      expect(page.text.includes('An AI agent asks to act for you')).toBe(isAgent)
+      expect(page.text.includes(`${at.host} runs it. Nobody has checked what it is for.`)).toBe(isAgent)
+      expect(/It may act for you until \w+ \d+, \d{4}/.test(page.text)).toBe(isAgent)
+      const end = await allow(person.browser, page)
+      const code = { clientId: id, code: end.params.get('code') ?? '', verifier, redirectUri: callback }
+      tokensOf(await clientRequests(server.issuer).redeem(code, { client_id: id }, 'spa'))
+    }
+    const { text } = await person.browser.get(`${server.issuer}/account/clients`)
+    const [agents = '', others = ''] = text.split('Other services')
+    expect(agents).toContain('Agents acting for you')
+    expect(agents).toContain(`${site.host}/agent.json`)
+    expect(agents).toContain(`${site.host} runs it`)
+    expect(others).toContain(`${plain.host}/agent.json`)
+    expect([agents.includes(plain.host), others.includes(site.host)]).toEqual([false, false])
   })
 
   it('has no more than the settings allow, and only redirects of its own host or machine', async () => {

@@ -1,17 +1,25 @@
 /** OpenID Connect Core 1.0 §8: pairwise subjects, the same wherever a client meets one, and another to each sector. */
+import { writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { API, SECRET, SETTINGS } from '../../support/journeys.ts'
 import { mailFolder } from '../../support/mailbox.ts'
 import { newPerson, type Person, redirectUri } from '../../support/people.ts'
 import { type Server, startServer } from '../../support/server.ts'
+import { scratchFolder } from '../../support/services.ts'
+import { startTlsProxy, type TlsProxy } from '../../support/tls_proxy.ts'
 import { type ClientRequests, clientRequests, type Fields, payloadOf, tokensOf } from '../../support/token_requests.ts'
 
 const LEDGER = 'https://ledger.test.example'
 const heard: string[] = []
 const receiver = createServer((request, response) => {
+  if (request.url === '/redirects.json') {
+    response.end(JSON.stringify([redirectUri('group-a'), redirectUri('group-b')]))
+    return
+  }
   let body = ''
   request.on('data', (part: Buffer) => {
     body += part.toString()
@@ -23,6 +31,7 @@ const receiver = createServer((request, response) => {
 })
 
 let server: Server
+let site: TlsProxy
 let client: ClientRequests
 let ann: Person
 let bob: Person
@@ -30,12 +39,15 @@ let bob: Person
 beforeAll(async () => {
   await new Promise<void>((resolve) => receiver.listen(0, '127.0.0.1', resolve))
   const { port } = receiver.address() as AddressInfo
+  site = await startTlsProxy({ target: `http://127.0.0.1:${port}` })
+  const ca = join(await scratchFolder('ca-'), 'ca.pem')
+  writeFileSync(ca, site.ca)
   const pairwise = (id: string, more: object = {}) => ({
     ...{ client_id: id, client_secret: SECRET, first_party: true, subject_type: 'pairwise' },
     ...{ redirect_uris: [redirectUri(id)], scope: 'openid email offline_access orders:read ledger:read' },
     ...{ resources: [API, LEDGER], ...more },
   })
-  const sector = { sector_identifier_uri: 'https://group.test.example/redirects.json' }
+  const sector = { sector_identifier_uri: `${site.origin}/redirects.json` }
   const clients = [
     pairwise('shop', { backchannel_logout_uri: `http://127.0.0.1:${port}/shop` }),
     pairwise('shop-too', { redirect_uris: ['https://shop.test.example/too'] }),
@@ -50,6 +62,8 @@ beforeAll(async () => {
     scope: 'ledger:read',
   }
   server = await startServer({
+    // Whom a process trusts is settled at its start.
+    ...{ process: 'own', env: { NODE_EXTRA_CA_CERTS: ca } },
     settings: {
       resources: [
         ...SETTINGS.resources,
@@ -63,7 +77,8 @@ beforeAll(async () => {
   bob = await newPerson(server.issuer, mailFolder(server.dataDir), 'bob@example.com')
 })
 afterAll(async () => {
-  await server.close()
+  await server?.close()
+  await site?.stop()
   await new Promise((resolve) => receiver.close(resolve))
 })
 

@@ -36,6 +36,49 @@ afterAll(async () => {
   origin.close()
 })
 
+const REDIRECT = 'https://declared.test.example/callback'
+const OTHER = 'https://another.test.example/callback'
+const paired = (redirects: readonly string[]) => ({
+  ...{ client_name: 'Paired', redirect_uris: redirects, scope: 'openid', token_endpoint_auth_method: 'none' },
+  ...{ subject_type: 'pairwise', sector_identifier_uri: `${site.origin}/sector.json` },
+})
+
+it('§5 holds for clients that commands make and change; what stays as it is asks nobody', async () => {
+  const file = join(await scratchFolder('metadata-'), 'metadata.json')
+  const write = async (command: 'create' | 'update', metadata: object) => {
+    writeFileSync(file, JSON.stringify(metadata))
+    const { code, stdout, stderr } = await server.run('clients', command, 'made', '--metadata', file)
+    return [code, `${stdout}${stderr}`] as const
+  }
+  const refused = [1, expect.stringContaining('sector_identifier_uri: must answer with a JSON array')]
+  answer = { body: [OTHER] }
+  expect(await write('create', paired([REDIRECT]))).toEqual(refused)
+  answer = { body: [REDIRECT] }
+  expect((await write('create', paired([REDIRECT])))[0]).toBe(0)
+  expect(await write('update', { redirect_uris: [REDIRECT, OTHER] })).toEqual(refused)
+  answer = { status: 503, body: [] }
+  expect((await write('update', { client_name: 'Renamed' }))[0]).toBe(0)
+  answer = { body: [REDIRECT, OTHER] }
+  expect((await write('update', { redirect_uris: [REDIRECT, OTHER] }))[0]).toBe(0)
+})
+
+it('§5 holds for declared clients, at the start that takes them up and at no other', async () => {
+  const ca = server.env.NODE_EXTRA_CA_CERTS
+  const settings = { ...SETTINGS, clients: [...SETTINGS.clients, { client_id: 'declared', ...paired([REDIRECT]) }] }
+  const start = () => startServer({ settings, process: 'own', env: { NODE_EXTRA_CA_CERTS: ca }, wait: false })
+  answer = { body: [OTHER] }
+  const refused = await start()
+  expect(await refused.exited()).toBe(1)
+  expect(refused.logs().join('\n')).toContain('clients.declared.sector_identifier_uri: must answer with a JSON array')
+  await refused.close()
+  answer = { body: [REDIRECT] }
+  const taken = await start()
+  await taken.ready()
+  answer = { status: 503, body: [] }
+  await taken.restart()
+  await taken.close()
+})
+
 it('§5 is asked for the redirect URIs: all of them, in an array, by an answer of its own', async () => {
   const token = await initialToken(server, 'web')
   const sector = { subject_type: 'pairwise', sector_identifier_uri: `${site.origin}/sector.json` }

@@ -197,6 +197,25 @@ describe('a JWT access token (RFC 9068)', () => {
     expect((await client.introspect('api', token)).body).toEqual(INACTIVE)
   })
 
+  it('is inactive at once when everything of its person ends, or what it was given by', async () => {
+    const fay = await newPerson(server.issuer, mailFolder(server.dataDir), 'fay@example.com')
+    const before = await personToken(fay)
+    expect((await client.introspect('api', before)).body.active).toBe(true)
+    expect(await server.run('accounts', 'end-sessions', fay.email)).toMatchObject({ code: 0 })
+    expect((await client.introspect('api', before)).body).toEqual(INACTIVE)
+    // Nobody has to wait for the next second: what is given after it is good.
+    const again = await fay.elsewhere()
+    const code = await again.code('spa', {
+      scope: 'openid offline_access orders:read',
+      resource: API,
+      prompt: 'consent',
+    })
+    const { refresh, access } = tokensOf(await client.redeem(code, { resource: API }))
+    expect((await client.introspect('api', access)).body.active).toBe(true)
+    expect((await client.revoke('spa', refresh)).status).toBe(200)
+    expect((await client.introspect('api', access)).body).toEqual(INACTIVE)
+  })
+
   it('is inactive at once when its person or its client is disabled, unlike for those who only verify it', async () => {
     const eve = await newPerson(server.issuer, mailFolder(server.dataDir), 'eve@example.com')
     const [hers, his] = [await personToken(eve), await personToken(ann)]
