@@ -94,9 +94,7 @@ function lookups(deps: ClientsDeps) {
       return record === undefined || record.disabledAt !== undefined ? undefined : limitTo(record, known)
     },
     fingerprint: (record) => JSON.stringify(record, withoutUses),
-    invalidation,
-    topic: CLIENTS_TOPIC,
-    away: databaseUnavailable,
+    ...{ invalidation, topic: CLIENTS_TOPIC, away: databaseUnavailable },
   })
   // What can be no client id, such as a NUL or 60 kB, is neither asked of SQL, which would fail, nor remembered (A104).
   const find = async (id: string): Promise<ClientRecord | undefined> => {
