@@ -21,6 +21,8 @@ export interface Instance {
   readonly smtp: FaultProxy
   /** The balancer sends nobody there while false. */
   up: boolean
+  /** Whether it ever was up: nobody is sent to one that has yet to listen. */
+  known: boolean
   /** Taken out of the balancer by its operator. */
   held?: boolean
 }
@@ -86,7 +88,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
   const next = () => {
     if (only !== undefined) return only.server.origin
     const there = instances.filter(({ up }) => up)
-    const from = there.length > 0 ? there : instances
+    const from = there.length > 0 ? there : instances.filter(({ known }) => known)
     turn += 1
     return from[turn % from.length]?.server.origin ?? 'http://127.0.0.1:9'
   }
@@ -160,7 +162,8 @@ async function startInstance(stores: Stores, balancer: ReverseProxy, options: In
     ...(options.wait === undefined ? {} : { wait: options.wait }),
     ...(options.root === undefined ? {} : { root: options.root }),
   })
-  return { server, redis, postgres, smtp, up: options.wait !== false }
+  const up = options.wait !== false
+  return { server, redis, postgres, smtp, up, known: up }
 }
 
 async function closeInstance({ server, redis, postgres, smtp }: Instance): Promise<void> {
@@ -176,6 +179,7 @@ function watchInstances(instances: readonly Instance[]): { stop(): void } {
         instances.map(async (instance) => {
           const ready = (await readiness(instance.server)) === 200
           instance.up = ready && instance.held !== true
+          instance.known ||= ready
         }),
       )
       await sleep(CHECK_MS)
