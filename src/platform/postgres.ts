@@ -92,7 +92,7 @@ function openPostgres(connectionString: string, pool = 10): Database {
 
 /** The slice of the driver's connection that is used here. */
 interface Connection {
-  query(config: object, done: (error: unknown, response: unknown) => void): unknown
+  query(config: object, done?: (error: unknown, response: unknown) => void): unknown
   readonly connection: { readonly stream: { destroy(): void } }
 }
 
@@ -102,12 +102,15 @@ interface Connection {
  */
 function breakWhenSilent(connection: Connection, created: (error: unknown, connection: Connection) => void): void {
   const query = connection.query.bind(connection)
-  connection.query = (config, done) =>
-    query(config, (error, response) => {
-      if (String((error as Error | null)?.message).includes('Query read timeout'))
-        connection.connection.stream.destroy()
+  connection.query = (config, done) => {
+    // A stream of rows is heard in another way.
+    if (done === undefined) return query(config)
+    return query(config, (error, response) => {
+      const isSilent = String((error as Error | null)?.message).includes('Query read timeout')
+      if (isSilent) connection.connection.stream.destroy()
       done(error, response)
     })
+  }
   created(null, connection)
 }
 
