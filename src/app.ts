@@ -124,7 +124,9 @@ function createReadiness(foundation: Foundation, state: { listener: unknown; dra
     if (missing.length > 0) return missing
     const objection = await redisWatch?.objection().catch(() => 'redis')
     if (objection !== undefined) return [objection]
-    if ((await pendingMigrations(database)).length > 0) return ['migrations']
+    const pending = await pendingMigrations(database).catch(() => undefined)
+    if (pending === undefined) return ['database']
+    if (pending.length > 0) return ['migrations']
     return state.listener === undefined ? ['keys'] : []
   }
 }

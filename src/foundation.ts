@@ -27,7 +27,7 @@ import { createKeptOnce, createRedisOnce, type Once } from './platform/once.ts'
 import { createOutbox } from './platform/outbox.ts'
 import { createPasswordHash } from './platform/password_hash.ts'
 import { createPersonalData } from './platform/personal_columns.ts'
-import { type Database, databaseUnavailable, openDatabase } from './platform/postgres.ts'
+import { type Database, databaseReadOnly, databaseUnavailable, openDatabase } from './platform/postgres.ts'
 import { openRedis, openSubscriber, type RedisClient, redisUnavailable } from './platform/redis.ts'
 import { createRedisWatch } from './platform/redis_watch.ts'
 import { createSecretBox } from './platform/secret_box.ts'
@@ -80,6 +80,7 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
     http: createHttpClient({ allowedNetworks: config.outboundPrivateNetworks }),
     beginUses: () => beginUses(stores),
     unavailable,
+    readOnly,
     async close() {
       mailer.close()
       await Promise.allSettled([invalidation.close(), database.close()])
@@ -124,6 +125,12 @@ function createTextSender({ sms, dataDir, outboundPrivateNetworks }: Config): Te
 function unavailable(error: unknown): boolean {
   const { cause } = (error ?? {}) as { cause?: unknown }
   return databaseUnavailable(error) || redisUnavailable(error) || (cause !== undefined && unavailable(cause))
+}
+
+/** Whether reading goes on and changes do not. */
+function readOnly(error: unknown): boolean {
+  const { cause } = (error ?? {}) as { cause?: unknown }
+  return databaseReadOnly(error) || (cause !== undefined && readOnly(cause))
 }
 
 /**

@@ -106,7 +106,7 @@ export function createHouse(foundation: Foundation) {
           languages,
           languageOf: async (accountId) => (await rooms.accounts.service.view(accountId))?.locale,
           brandOf,
-          renderOAuthError: createOAuthErrorPage({ pages, unavailable: foundation.unavailable }),
+          renderOAuthError: createOAuthErrorPage({ ...foundation, pages }),
         }),
       })
       return engine

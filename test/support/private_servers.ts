@@ -40,7 +40,11 @@ async function identity(): Promise<Identity> {
 }
 
 /** A PostgreSQL cluster in `folder`, without durability: it survives the kill of a process, not of the machine. */
-export async function createPostgresServer(folder: string, port: number): Promise<PrivateServer> {
+export async function createPostgresServer(
+  folder: string,
+  port: number,
+  more: { readonly [setting: string]: string | number } = {},
+): Promise<PrivateServer> {
   const user = await identity()
   const data = join(folder, 'data')
   ownedFolder(folder, user)
@@ -59,6 +63,7 @@ export async function createPostgresServer(folder: string, port: number): Promis
     synchronous_commit: 'off',
     full_page_writes: 'off',
     log_min_messages: 'panic',
+    ...more,
   }
   const options = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
   const url = `postgres://genkan@127.0.0.1:${port}/postgres`

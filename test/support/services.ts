@@ -131,8 +131,13 @@ export async function startRedis(): Promise<Redis> {
   return { url: await ask('redis'), stop: async () => {} }
 }
 
-/** A PostgreSQL or Redis of one's own, to stop, kill and pause; `redis_cluster` is a cluster of one node. */
-export async function startBreakable(kind: 'postgres' | 'redis' | 'redis_cluster'): Promise<BreakableServer> {
+/**
+ * A PostgreSQL or Redis of one's own, to stop, kill and pause; `redis_cluster` is a cluster of one node, `postgres_lasting` keeps
+ * what it has committed when it is killed, `postgres_narrow` too, and has room for twelve connections.
+ */
+export async function startBreakable(
+  kind: 'postgres' | 'postgres_lasting' | 'postgres_narrow' | 'redis' | 'redis_cluster',
+): Promise<BreakableServer> {
   return breakable(JSON.parse(await ask('own', kind)) as { id: string; url: string })
 }
 

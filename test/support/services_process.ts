@@ -13,6 +13,7 @@ import { migrate } from '../../src/platform/migrate.ts'
 import { openDatabase } from '../../src/platform/postgres.ts'
 import { unpackSnapshot } from './embedded_snapshot.ts'
 import { oneRedis } from './one_redis.ts'
+import { freePorts } from './ports.ts'
 import {
   createPostgresServer,
   createRedisClusterServer,
@@ -31,7 +32,6 @@ const servers = new Map<string, PrivateServer>()
 const createdDatabases: string[] = []
 const once = new Map<string, Promise<string>>()
 let count = 0
-let lastPort = 20_000 + Math.floor(Math.random() * 10_000)
 
 /** Runs `work` for the first caller; the others get the same answer. */
 function shared(key: string, work: () => Promise<string>): Promise<string> {
@@ -104,8 +104,13 @@ function server(id: string): PrivateServer {
   return found
 }
 
-const CREATE: { readonly [kind: string]: typeof createRedisClusterServer } = {
+/** What was committed outlives the process, as in production. */
+const LASTING = { synchronous_commit: 'on' } as const
+
+const CREATE: { readonly [kind: string]: (folder: string, port: number) => Promise<PrivateServer> } = {
   postgres: createPostgresServer,
+  postgres_lasting: (folder, port) => createPostgresServer(folder, port, LASTING),
+  postgres_narrow: (folder, port) => createPostgresServer(folder, port, { ...LASTING, max_connections: 12 }),
   redis: createRedisServer,
   redis_cluster: createRedisClusterServer,
 }
@@ -213,28 +218,6 @@ function memoryFolder(): string {
   const instead = join(folder, 'memory')
   mkdirSync(instead)
   return instead
-}
-
-/**
- * The first of a row of ports that nobody uses and that are handed out once, below the kernel's ephemeral range, so that no
- * outgoing connection can take one in the meantime.
- */
-async function freePorts(count: number): Promise<number> {
-  for (;;) {
-    if (lastPort + count > 31_999) lastPort = 20_000
-    const row = Array.from({ length: count }, (_, index) => lastPort + 1 + index)
-    lastPort += count
-    const free = await Promise.all(row.map(isFree))
-    if (free.every(Boolean)) return row[0] ?? 0
-  }
-}
-
-function isFree(port: number): Promise<boolean> {
-  const probe = createServer()
-  return new Promise((resolve) => {
-    probe.once('error', () => resolve(false))
-    probe.listen({ port, host: '127.0.0.1' }, () => probe.close(() => resolve(true)))
-  })
 }
 
 const owners = new Set<Owner>()
