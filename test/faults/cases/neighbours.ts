@@ -95,7 +95,8 @@ async function provider(stage: Stage): Promise<void> {
       const took = Date.now() - began
       check(took < 6000, `${what} at ${path}: ${took} ms`)
       check(page.status !== 500, `${what} at ${path}: a 500`)
-      const others = page.status === 0 || page.forms.some(({ action }) => /identifier|switch|password|upstream_account/.test(action))
+      const others =
+        page.status === 0 || page.forms.some(({ action }) => /identifier|switch|password|upstream_account/.test(action))
       check(others, `${what} at ${path}: no other way: ${page.status} ${page.url} ${page.text.slice(0, 150)}`)
       const began2 = Date.now()
       const other = await attempt(freshCode(stage))
