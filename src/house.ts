@@ -221,7 +221,8 @@ function createWork(foundation: Foundation, features: readonly Feature[], sealin
     subscriptions,
     anchored: anchorLog(foundation),
   })
-  const deliveries = createDeliveries({ database, personal, secretBox, clock, subscriptions, logger })
+  const deliveryDeps = { database, personal, secretBox, clock, subscriptions, logger }
+  const deliveries = createDeliveries({ ...deliveryDeps, clockToleranceSeconds: config.clockToleranceSeconds })
   const dispatcher = createDispatcher({ seal: ledger.seal, deliveries, logger })
   outbox.onWake(dispatcher.wake)
   for (const reaction of features.flatMap(({ reacts = [] }) => reacts)) outbox.onRecord(reaction)

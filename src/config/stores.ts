@@ -27,6 +27,7 @@ export const storeShape = {
   database_pool: z.coerce.number().int().min(1).max(200).default(10),
   redis_url: redisUrl.optional(),
   secret_keys: csv(secretKey),
+  clock_tolerance_seconds: z.coerce.number().int().min(10).default(300),
 }
 
 type Settings = Parsed<typeof storeShape>
@@ -40,6 +41,8 @@ export interface StoreConfig {
   readonly embedded: boolean
   /** Newest first: the first seals, all open. */
   readonly secretKeys: readonly Buffer[]
+  /** An instance whose clock differs by more from the database's is not ready and delivers nothing. */
+  readonly clockToleranceSeconds: number
 }
 
 export function storesOf(settings: Settings, keys: readonly Buffer[]): StoreConfig {
@@ -50,6 +53,7 @@ export function storesOf(settings: Settings, keys: readonly Buffer[]): StoreConf
     redisUrl: settings.redis_url,
     embedded: settings.database_url === undefined,
     secretKeys: keys,
+    clockToleranceSeconds: settings.clock_tolerance_seconds,
   }
 }
 

@@ -16,8 +16,8 @@ export interface Database {
   readonly kind: 'embedded' | 'postgres'
   /** Runs `work` in one transaction: commits when it resolves, rolls back when it throws. */
   transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T>
-  /** Rejects when the store does not answer. */
-  ping(): Promise<void>
+  /** The store's time. Rejects when it does not answer. */
+  ping(): Promise<Date>
   close(): Promise<void>
   /** A tar archive of the embedded data directory; rejects on PostgreSQL. */
   dump(): Promise<Uint8Array>
@@ -135,7 +135,8 @@ function wrap(db: Knex, kind: Database['kind'], dump: Database['dump']): Databas
     kind,
     transaction: (work) => inTurn(() => db.transaction((tx) => inside.run(true, () => work(tx)))),
     ping: async () => {
-      await db.raw('select 1')
+      const { rows } = await db.raw<{ rows: { now: Date }[] }>('select clock_timestamp() as now')
+      return new Date(rows[0]?.now ?? Number.NaN)
     },
     close: () => db.destroy(),
     dump,

@@ -44,11 +44,12 @@ export function createRedisWatch({ redis, once, logger, evicting }: RedisWatchDe
     return policy
   }
 
-  async function compareHistories(): Promise<void> {
+  /** Whether one of them was not known. */
+  async function compareHistories(): Promise<boolean> {
     const known = [...histories.values()]
     const now = await Promise.all(mastersOf(redis).map(async (node) => ({ node, id: await historyOf(node) })))
     const fresh = now.filter(({ id }) => !known.includes(id))
-    if (fresh.length === 0) return
+    if (fresh.length === 0) return false
     histories.clear()
     for (const { node, id } of now) histories.set(nameOf(node), id)
     if (known.length > 0)
@@ -56,8 +57,10 @@ export function createRedisWatch({ redis, once, logger, evicting }: RedisWatchDe
         { nodes: fresh.map(({ node }) => nameOf(node)) },
         'Redis has another master or was started again: what was under way there begins anew',
       )
+    return true
   }
 
+  tellTroubles(redis, logger)
   // At once, or whoever asks first would be refused for longer.
   const again = () => void once.begin().catch(() => {})
   redis.on('ready', again)
@@ -72,10 +75,25 @@ export function createRedisWatch({ redis, once, logger, evicting }: RedisWatchDe
     },
     async look() {
       await look()
-      await once.begin()
-      await compareHistories()
+      if (await compareHistories()) await once.begin()
     },
   }
+}
+
+const SAME_TROUBLE_MS = 30_000
+
+/** Says why the connection fails (the password, too many clients, nobody there): once in a while, and not at each attempt. */
+function tellTroubles(redis: RedisClient, logger: Pick<Logger, 'warn'>): void {
+  const told = new Map<string, number>()
+  const tell = ({ message }: Error) => {
+    const now = performance.now()
+    if (now - (told.get(message) ?? Number.NEGATIVE_INFINITY) < SAME_TROUBLE_MS) return
+    if (told.size > 20) told.clear()
+    told.set(message, now)
+    logger.warn({ reason: message }, 'Redis cannot be used')
+  }
+  redis.on('error', tell)
+  redis.on('node error', tell)
 }
 
 export interface RedisReport {

@@ -52,6 +52,9 @@ async function clocks(stage: Stage): Promise<void> {
     const doctor = await off.server.run('doctor')
     const alarmed = doctor.code !== 0 && /clock/.test(doctor.stdout + doctor.stderr)
     check(alarmed, `${seconds} s: the doctor says nothing of the clock: ${doctor.stdout.slice(0, 200)}`)
+    const ready = await fetch(`${off.server.managementOrigin}/readyz`)
+    const said = await ready.text()
+    check(ready.status === 503 && said.includes('clock'), `${seconds} s: /readyz answers ${ready.status} ${said}`)
     stage.world.route(right)
     const { value: code } = await attempt(freshCode(stage))
     const first = code && (await attempt(acts.redeem(stage.world, code)))
@@ -145,6 +148,7 @@ async function withoutKey(stage: Stage): Promise<void> {
 export const KEYS_AND_CLOCKS: readonly Case[] = [
   {
     ...{ id: 'F34', title: 'clocks that differ' },
+    world: { settings: { ...SETTINGS, clock_tolerance_seconds: 300 } },
     inject: clocks,
     heal: async ({ world }) => world.route(),
   },
