@@ -86,9 +86,10 @@ export function mastersOf(redis: RedisClient): readonly Redis[] {
   return masters
 }
 
-/** Resolves when all of them answer. */
+/** Resolves when all of them answer and are masters: a replica answers too, and takes nothing. */
 export async function pingMasters(redis: RedisClient): Promise<void> {
-  await Promise.all(mastersOf(redis).map((node) => node.ping()))
+  const told = await Promise.all(mastersOf(redis).map((node) => node.info('replication')))
+  if (!told.every((text) => /^role:master\b/m.test(text))) throw new Error('READONLY it is a replica')
 }
 
 function common(name: string): Options {

@@ -35,10 +35,10 @@ export function createRedisWatch({ redis, once, logger, evicting }: RedisWatchDe
   async function look(): Promise<string | undefined> {
     const policy = await evictionPolicy(redis)
     evicting(policy !== undefined)
-    if (policy !== undefined && isAccepted && !wasEvicting)
+    if (policy !== undefined && !wasEvicting)
       logger.error(
         { policy },
-        `Redis now evicts (maxmemory-policy ${policy}): sessions and limits may vanish; set noeviction`,
+        `Redis evicts (maxmemory-policy ${policy}): sessions and limits may vanish; set noeviction`,
       )
     wasEvicting = policy !== undefined
     return policy
