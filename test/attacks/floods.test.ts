@@ -114,6 +114,7 @@ describe('the queue of hashes', () => {
       return status
     }
     const first = early.map((person) => noted('in', signIn(person)))
+    await until(target, 'genkan_hash_queue_length{priority="sign_in"}', (length) => length >= 15)
     const values = { email: 'newcomer@example.com', password: PASSWORD }
     const signUp = noted('up', post(newcomer, form, '/register', values))
     await until(target, 'genkan_hash_queue_length{priority="sign_up"}', (length) => length === 1)

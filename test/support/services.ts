@@ -185,10 +185,10 @@ export async function scratchFolder(prefix: string): Promise<string> {
 }
 
 /** A migrated, empty database of its own. Close it after use. */
-export async function freshDatabase(kind: Database['kind']): Promise<Database> {
+export async function freshDatabase(kind: Database['kind'], pool?: number): Promise<Database> {
   // Most test files only start servers: they are spared the drivers.
   const { openDatabase } = await import('../../src/platform/postgres.ts')
-  if (kind === 'postgres') return openDatabase({ databaseUrl: await freshDatabaseUrl() })
+  if (kind === 'postgres') return openDatabase({ databaseUrl: await freshDatabaseUrl(), pool })
   const dataDir = await scratchFolder('database-')
   await layDatabase(dataDir)
   const database = await openDatabase({ dataDir })
