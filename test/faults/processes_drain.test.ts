@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it, jest } from '@jest/globals'
 import { startLoad, statusOf, until } from '../support/processes.ts'
 import { dribble } from '../support/raw_http.ts'
+import { DEEP } from '../support/sample.ts'
 import { realStores, type Server, startServer } from '../support/server.ts'
 
 // Processes that start one after the other take their time on a busy machine.
@@ -92,20 +93,21 @@ describe('F30: SIGTERM', () => {
     expect(used.map(({ text }) => answersIn(text()).length)).toEqual(used.map(() => 2))
   })
 
-  it('of two workers under load ends with exit 0, and cuts nobody off', async () => {
-    const settings = { drain_seconds: 4 }
-    server = await startServer({ settings, stores: await realStores(), command: ['serve', '--workers', '2'] })
-    await until(() => server.logs().filter((text) => text.includes('"ready"')).length === 2)
-    const load = startLoad(`${server.origin}/.well-known/openid-configuration`, 20)
-    await sleep(300)
-    server.signal('SIGTERM')
-    await until(async () => (await statusOf(`${server.origin}/readyz`)) === 503)
-    // A balancer that asks each second has taken it out by then.
-    await sleep(1000)
-    const { answers, failures } = await load.end()
-    expect({ failures, statuses: Object.keys(answers) }).toEqual({ failures: [], statuses: ['200'] })
-    expect(await server.exited()).toBe(0)
-  })
+  if (DEEP)
+    it('of two workers under load ends with exit 0, and cuts nobody off', async () => {
+      const settings = { drain_seconds: 4 }
+      server = await startServer({ settings, stores: await realStores(), command: ['serve', '--workers', '2'] })
+      await until(() => server.logs().filter((text) => text.includes('"ready"')).length === 2)
+      const load = startLoad(`${server.origin}/.well-known/openid-configuration`, 20)
+      await sleep(300)
+      server.signal('SIGTERM')
+      await until(async () => (await statusOf(`${server.origin}/readyz`)) === 503)
+      // A balancer that asks each second has taken it out by then.
+      await sleep(1000)
+      const { answers, failures } = await load.end()
+      expect({ failures, statuses: Object.keys(answers) }).toEqual({ failures: [], statuses: ['200'] })
+      expect(await server.exited()).toBe(0)
+    })
 
   it('SIGINT of a terminal waits for no balancer', async () => {
     const settings = { drain_seconds: 20 }
@@ -146,32 +148,33 @@ describe('F33: connections', () => {
     expect(await server.stop()).toBe(0)
   })
 
-  it('of one address are capped; those of trusted proxies are not; slow senders give theirs back', async () => {
-    const settings = { connections_per_address: 20 }
-    const stores = await realStores()
-    server = await startServer({ settings, stores })
-    const { port, origin } = server
-    const heads = Array.from({ length: 10 }, () =>
-      dribble(port, 'GET / HTTP/1.1\r\nHost: localhost\r\n', 'X: y\r\n', 500),
-    )
-    const start = `POST /token HTTP/1.1\r\nHost: localhost\r\n${FORM}\r\nContent-Length: 5000\r\n\r\n`
-    const bodies = Array.from({ length: 10 }, () => dribble(port, start, 'a=b&', 500))
-    await until(async () => (await statusOf(`${origin}/livez`)) === 0)
-    const beyond = await lines(port, 15)
-    await until(() => beyond.every(({ end }) => end() !== undefined))
+  if (DEEP)
+    it('of one address are capped; those of trusted proxies are not; slow senders give theirs back', async () => {
+      const settings = { connections_per_address: 20 }
+      const stores = await realStores()
+      server = await startServer({ settings, stores })
+      const { port, origin } = server
+      const heads = Array.from({ length: 10 }, () =>
+        dribble(port, 'GET / HTTP/1.1\r\nHost: localhost\r\n', 'X: y\r\n', 500),
+      )
+      const start = `POST /token HTTP/1.1\r\nHost: localhost\r\n${FORM}\r\nContent-Length: 5000\r\n\r\n`
+      const bodies = Array.from({ length: 10 }, () => dribble(port, start, 'a=b&', 500))
+      await until(async () => (await statusOf(`${origin}/livez`)) === 0)
+      const beyond = await lines(port, 15)
+      await until(() => beyond.every(({ end }) => end() !== undefined))
 
-    const trusting = await startServer({ settings, stores, env: { TRUSTED_PROXIES: '127.0.0.1' } })
-    const proxied = await lines(trusting.port, 40)
-    for (const { socket } of proxied) socket.write(GET)
-    await until(() => proxied.every(({ text }) => text().endsWith('}')))
-    await trusting.close()
+      const trusting = await startServer({ settings, stores, env: { TRUSTED_PROXIES: '127.0.0.1' } })
+      const proxied = await lines(trusting.port, 40)
+      for (const { socket } of proxied) socket.write(GET)
+      await until(() => proxied.every(({ text }) => text().endsWith('}')))
+      await trusting.close()
 
-    const [headTimes, bodyTimes] = await Promise.all(
-      [heads, bodies].map((senders) => Promise.all(senders.map(({ ended }) => ended))),
-    )
-    // Looked for each second.
-    expect(Math.max(...(headTimes ?? []))).toBeLessThan(12_500)
-    expect(Math.max(...(bodyTimes ?? []))).toBeLessThan(17_500)
-    expect(await statusOf(`${origin}/livez`)).toBe(200)
-  })
+      const [headTimes, bodyTimes] = await Promise.all(
+        [heads, bodies].map((senders) => Promise.all(senders.map(({ ended }) => ended))),
+      )
+      // Looked for each second.
+      expect(Math.max(...(headTimes ?? []))).toBeLessThan(12_500)
+      expect(Math.max(...(bodyTimes ?? []))).toBeLessThan(17_500)
+      expect(await statusOf(`${origin}/livez`)).toBe(200)
+    })
 })

@@ -131,31 +131,33 @@ describe('F31: a rolling restart', () => {
   })
 })
 
-describe('F25: the next version', () => {
-  it('migrates and serves beside this one, which then goes: no login fails, sessions are known to both', async () => {
-    const root = await nextVersion()
-    let newer: Server | undefined
-    let mixed: readonly Login[] = []
-    try {
-      const logins = await signInDuring(LANES * 3, async (done) => {
-        newer = await startServer({ ...options, root })
-        balancer.serve([...servers, newer].map(({ origin }) => origin))
-        await until(() => balancer.ready().length === 3)
-        const from = done.length
-        await until(() => done.length >= from + LANES)
-        mixed = done.slice(from)
-        for (const server of servers) expect(await server.stop()).toBe(0)
-        await until(() => balancer.ready().length === 1)
-      })
-      expect(failuresOf(logins)).toEqual([])
-      expect(mixed.length).toBeGreaterThanOrEqual(LANES)
-      const { rows } = await database.db.raw("select to_regclass('tomorrow') is not null as there")
-      expect(rows).toEqual([{ there: true }])
-    } finally {
-      await newer?.close()
-    }
+// A copy of the whole tree takes its time. `npm run test:faults` has it as a row, too.
+if (DEEP)
+  describe('F25: the next version', () => {
+    it('migrates and serves beside this one, which then goes: no login fails, sessions are known to both', async () => {
+      const root = await nextVersion()
+      let newer: Server | undefined
+      let mixed: readonly Login[] = []
+      try {
+        const logins = await signInDuring(LANES * 3, async (done) => {
+          newer = await startServer({ ...options, root })
+          balancer.serve([...servers, newer].map(({ origin }) => origin))
+          await until(() => balancer.ready().length === 3)
+          const from = done.length
+          await until(() => done.length >= from + LANES)
+          mixed = done.slice(from)
+          for (const server of servers) expect(await server.stop()).toBe(0)
+          await until(() => balancer.ready().length === 1)
+        })
+        expect(failuresOf(logins)).toEqual([])
+        expect(mixed.length).toBeGreaterThanOrEqual(LANES)
+        const { rows } = await database.db.raw("select to_regclass('tomorrow') is not null as there")
+        expect(rows).toEqual([{ there: true }])
+      } finally {
+        await newer?.close()
+      }
+    })
   })
-})
 
 /** This tree with one more migration, which expands tables that every login reads and writes. */
 async function nextVersion(): Promise<string> {
