@@ -107,7 +107,7 @@ export default {
       'config-parts-apart',
       'A part of the settings uses what all parts share, and no other part.',
       { path: '^src/config/', pathNot: '^src/config/config\\.ts$' },
-      { path: '^src/config/', pathNot: '^src/config/(problems|reading|values)\\.ts$' },
+      { path: '^src/config/', pathNot: '^src/config/(problems|reading|redis_url|values)\\.ts$' },
     ),
     only(
       'steps-pure',

@@ -25,7 +25,7 @@ const processes = createProcesses(dataDir, (name, logTail) => {
 })
 let stopping = false
 let mails: { stop(): void } | undefined
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => void stop(0))
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => void stop(0))
 
 for (const port of ports) {
   if (!(await portIsFree(port))) await fail(`Port ${port} is in use. Other ports: DEMO_PORT_BASE=5000 npm run demo`)

@@ -1,5 +1,7 @@
 import type { Knex } from 'knex'
 
+// contract: older than the first release, so no version in use reads what goes here
+
 /**
  * The content of a fact can be erased while the ledger's chain holds: an entry covers a salted hash of the content, and the
  * row says in which stated batch its content went.

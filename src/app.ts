@@ -2,14 +2,16 @@
  * The server: HTTP in front of the house. It listens before the stores answer, so that a store that comes late makes it
  * ready without a restart; it swaps the engine when keys change; and it drains before it ends.
  */
-import { createServer, type RequestListener, type Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { RequestListener } from 'node:http'
 import { setTimeout as sleep } from 'node:timers/promises'
 import Koa from 'koa'
 import type { Foundation } from './foundation.ts'
 import { createHouse, type House } from './house.ts'
 import { createHealth, type Readiness } from './http/health.ts'
+import { createListener } from './http/listener.ts'
+import { createLoadControl } from './load.ts'
 import { pendingMigrations } from './platform/migrate.ts'
+import { pingMasters } from './platform/redis.ts'
 import { createSite } from './site.ts'
 
 export interface App {
@@ -17,18 +19,21 @@ export interface App {
   listen(): Promise<{ readonly port: number; readonly managementPort: number }>
   /** Migrations, keys and jobs. Retries while a store is away; rejects on what no retry can mend. */
   prepare(options?: { readonly migrate?: boolean }): Promise<void>
-  /** Not ready at once, finishes what is in flight (25 s at the most), closes the stores. */
-  close(): Promise<void>
+  /** Takes no more, finishes what is in flight (25 s at the most from now on), closes the stores. */
+  close(why?: Ending): Promise<void>
   readonly house: House
 }
 
+/**
+ * `stopped`: not ready at once, but answering for `drain_seconds` more, in which balancers learn of it. `interrupted`: not ready,
+ * and nobody is waited for. `replaced`: another process has the ports already, so it is ready to the end, and only kept connections are waited for.
+ */
+export type Ending = 'stopped' | 'interrupted' | 'replaced'
+
 const DRAIN_MS = 25_000
 const RETRY_MS = 1000
-/** Whole headers and whole bodies must arrive in these times, or a slow sender would hold a socket for ever. */
-const HEADERS_MS = 10_000
-const REQUEST_MS = 15_000
-/** How often slow senders are looked for; Node's own half minute would give them that much more. */
-const CHECK_MS = 1000
+/** An answer of the management port takes milliseconds. */
+const MANAGEMENT_MS = 1000
 
 /** Builds the server on an opened foundation. */
 export function createApp(foundation: Foundation): App {
@@ -38,21 +43,28 @@ export function createApp(foundation: Foundation): App {
   const readiness = createReadiness(foundation, state)
   const early = new Koa().use(createHealth(readiness)).use(notReadyYet).callback()
   const site = createSite(foundation, house, readiness)
-  const checked = { connectionsCheckingInterval: CHECK_MS }
-  const main = tune(createServer(checked, (req, res) => (state.listener ?? early)(req, res)))
-  const management = tune(createServer(checked, createManagement(foundation, readiness)))
+  const load = createLoadControl(foundation, house)
+  let stopLoad = () => {}
+  const guarded = load.guard((req, res) => (state.listener ?? early)(req, res))
+  const main = createListener(guarded, {
+    perAddress: config.connectionsPerAddress,
+    proxies: config.trustedProxies,
+    refused: (limit) => logger.warn({ limit }, 'connections were refused'),
+  })
+  const management = createListener(createManagement(foundation, readiness))
 
   return {
     house,
     async listen() {
-      await Promise.all([
-        open(main, config.port, config.host),
-        open(management, config.managementPort, config.managementHost),
+      const [port, managementPort] = await Promise.all([
+        main.open(config.port, config.host),
+        management.open(config.managementPort, config.managementHost),
       ])
-      return { port: portOf(main), managementPort: portOf(management) }
+      return { port, managementPort }
     },
     async prepare({ migrate = true } = {}) {
       await whenReachable(foundation, () => house.prepare({ migrate }))
+      await whenReachable(foundation, foundation.beginUses)
       const rebuild = async () => {
         state.listener = site(await house.buildEngine())
       }
@@ -61,13 +73,19 @@ export function createApp(foundation: Foundation): App {
       })
       await rebuild()
       house.start()
+      stopLoad = load.start()
     },
-    async close() {
-      state.draining = true
+    async close(why = 'interrupted') {
+      const end = Date.now() + DRAIN_MS
+      state.draining = why !== 'replaced'
+      if (why === 'replaced') for (const listener of [main, management]) listener.leave()
+      else main.wane()
+      if (why !== 'interrupted' && state.listener !== undefined) await sleep(config.drainMs)
       // The management port answers 503 on /readyz until everything in flight is done.
-      await drain(main)
+      await main.drain(end - Date.now())
+      stopLoad()
       await house.stop()
-      await drain(management)
+      await management.drain(MANAGEMENT_MS)
       await foundation.close()
     },
   }
@@ -87,7 +105,8 @@ async function whenReachable({ unavailable, logger }: Foundation, work: () => Pr
 }
 
 function createReadiness(foundation: Foundation, state: { listener: unknown; draining: boolean }): Readiness {
-  const { database, redis } = foundation
+  const { database, redis, redisWatch } = foundation
+  const clock = createClockCheck(foundation)
   const answers = async (name: string, ask: () => Promise<unknown>) => {
     try {
       await Promise.race([ask(), sleep(1500).then(() => Promise.reject(new Error('too slow')))])
@@ -99,13 +118,33 @@ function createReadiness(foundation: Foundation, state: { listener: unknown; dra
   return async () => {
     if (state.draining) return ['draining']
     const stores = await Promise.all([
-      answers('database', () => database.ping()),
-      redis === undefined ? [] : answers('redis', () => redis.ping()),
+      answers('database', async () => clock.compare(await database.ping())),
+      redis === undefined ? [] : answers('redis', () => pingMasters(redis)),
     ])
     const missing = stores.flat()
     if (missing.length > 0) return missing
-    if ((await pendingMigrations(database)).length > 0) return ['migrations']
+    if (clock.isWrong()) return ['clock']
+    const objection = await redisWatch?.objection().catch(() => 'redis')
+    if (objection !== undefined) return [objection]
+    const pending = await pendingMigrations(database).catch(() => undefined)
+    if (pending === undefined) return ['database']
+    if (pending.length > 0) return ['migrations']
     return state.listener === undefined ? ['keys'] : []
+  }
+}
+
+/** An instance whose clock is wrong gives tokens that others refuse, and refuses theirs: it is not ready, and says why once. */
+function createClockCheck({ logger, clock, config }: Foundation) {
+  let isWrong = false
+  return {
+    isWrong: () => isWrong,
+    compare(databaseTime: Date): void {
+      const seconds = Math.round((clock.now().getTime() - databaseTime.getTime()) / 1000)
+      const wasWrong = isWrong
+      isWrong = Math.abs(seconds) > config.clockToleranceSeconds
+      if (isWrong && !wasWrong)
+        logger.error({ seconds }, 'the clock differs from that of the database: synchronise clocks')
+    },
   }
 }
 
@@ -126,35 +165,4 @@ function notReadyYet(ctx: Koa.Context): void {
   ctx.set('Retry-After', '2')
   ctx.set('Cache-Control', 'no-store')
   ctx.body = { error: 'temporarily_unavailable', error_description: 'the server is starting' }
-}
-
-function tune(server: Server): Server {
-  server.headersTimeout = HEADERS_MS
-  server.requestTimeout = REQUEST_MS
-  server.keepAliveTimeout = 65_000
-  return server
-}
-
-function open(server: Server, port: number, host: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', reject)
-    server.listen(port, host, () => {
-      server.off('error', reject)
-      resolve()
-    })
-  })
-}
-
-function portOf(server: Server): number {
-  return (server.address() as AddressInfo).port
-}
-
-/** Takes no new connections, lets requests end, and closes idle keep-alive sockets as they fall idle. */
-async function drain(server: Server): Promise<void> {
-  if (!server.listening) return
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-  const idle = setInterval(() => server.closeIdleConnections(), 50)
-  const late = sleep(DRAIN_MS, undefined, { ref: false }).then(() => server.closeAllConnections())
-  await Promise.race([closed, late])
-  clearInterval(idle)
 }

@@ -26,9 +26,12 @@ export interface Terminal {
 }
 
 export interface ServeOptions {
-  readonly workers: string
+  /** Without: one process, without another that looks after it. */
+  readonly workers?: string
   readonly migrate: boolean
   readonly worker?: string
+  /** Of a worker: its ports open when it is ready. */
+  readonly late?: boolean
   readonly config?: string
 }
 
@@ -67,9 +70,10 @@ function program(terminal: Terminal, serve: Serve, exit: { code: number }): Prog
   root
     .command('serve')
     .description('start the server; SIGTERM drains it')
-    .option('--workers <number>', 'processes to run (needs PostgreSQL and Redis)', '1')
+    .option('--workers <number>', 'supervised processes, replaced one by one at SIGHUP (needs PostgreSQL and Redis)')
     .option('--no-migrate', 'refuse to start when migrations are missing, instead of applying them')
     .option('--worker <slot>', 'internal')
+    .option('--late', 'internal')
     .option(...CONFIG)
     .action(serve)
   for (const command of COMMANDS) addCommand(root, command, terminal, exit)

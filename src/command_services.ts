@@ -12,6 +12,7 @@ import { createLedgerAudit } from './platform/ledger_audit.ts'
 import { pendingMigrations } from './platform/migrate.ts'
 import { countFacts, listFacts } from './platform/outbox_list.ts'
 import { resealOutbox } from './platform/outbox_reseal.ts'
+import { redisReport } from './platform/redis_watch.ts'
 
 export function commandServices(foundation: Foundation, house: House): CommandServices {
   const { config, database, clock, redis, secretBox, personal, views, mailer } = foundation
@@ -84,7 +85,7 @@ export function commandServices(foundation: Foundation, house: House): CommandSe
       await house.prepare({ migrate: true })
       return pending
     },
-    redis,
+    redis: redis && (() => redisReport(redis)),
   }
 }
 

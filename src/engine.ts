@@ -149,6 +149,7 @@ export async function createEngine(foundation: Foundation, rooms: Rooms, parts: 
     ...deviceAnswers(foundation),
     accountNamed: async (email) => (await accounts.service.findByIdentifier(email))?.id,
     backchannelAsked: rooms.approvals.service.ask,
+    ...doubtParts(foundation, rooms),
     sessionSeen: (uid) => sessions.service.touch(uid, clock.now()),
     absoluteSessionSeconds: config.sessions.absoluteSeconds,
     graceSeconds: async (clientId) =>
@@ -163,6 +164,20 @@ export async function createEngine(foundation: Foundation, rooms: Rooms, parts: 
   noteUses(provider, foundation, rooms)
   provider.on('server_error', (ctx, error) => foundation.logger.error({ err: error, path: ctx.path }, 'engine failed'))
   return provider
+}
+
+/** What SQL says where the store may have lost something. */
+function doubtParts({ once, revocations }: Foundation, { sessions }: Rooms) {
+  const keyOf = (token: string) => `revoked_token:${sha256(token)}`
+  return {
+    useOnce: once.use,
+    sessionStands: async (uid: string) => (await sessions.service.findLive(uid)) !== undefined,
+    grantStands: sessions.service.grantStands,
+    revokedTokens: revocations && {
+      state: (token: string, seconds: number) => revocations.set(keyOf(token), '1', seconds),
+      has: async (token: string) => (await revocations.get(keyOf(token))) !== undefined,
+    },
+  }
 }
 
 /** What the custom grants ask the rooms. */

@@ -15,6 +15,7 @@ export const SHARED_CODES = {
   too_many_requests: 429,
   internal_error: 500,
   temporarily_unavailable: 503,
+  read_only: 503,
 } as const
 
 export type SharedCode = keyof typeof SHARED_CODES

@@ -1,8 +1,9 @@
 /** The ground of the house: opened stores and the platform parts that every feature is given slices of. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
-import type { Redis } from 'ioredis'
 import type { Config } from './config/config.ts'
 import { suggestion } from './config/problems.ts'
+import { redisPlace } from './config/redis_url.ts'
 import { createRedisOidcStore } from './oidc/adapter/redis_store.ts'
 import { createSqlOidcStore } from './oidc/adapter/sql_store.ts'
 import type { OidcStore } from './oidc/adapter/store.ts'
@@ -22,11 +23,13 @@ import { createSqlKeyValue } from './platform/key_value_sql.ts'
 import type { Logger } from './platform/logger.ts'
 import { createMailer } from './platform/mailer.ts'
 import { createMetrics } from './platform/metrics.ts'
+import { createKeptOnce, createRedisOnce, type Once } from './platform/once.ts'
 import { createOutbox } from './platform/outbox.ts'
 import { createPasswordHash } from './platform/password_hash.ts'
 import { createPersonalData } from './platform/personal_columns.ts'
-import { type Database, databaseUnavailable, openDatabase } from './platform/postgres.ts'
-import { openRedis, redisUnavailable } from './platform/redis.ts'
+import { type Database, databaseReadOnly, databaseUnavailable, openDatabase } from './platform/postgres.ts'
+import { openRedis, openSubscriber, type RedisClient, redisUnavailable } from './platform/redis.ts'
+import { createRedisWatch } from './platform/redis_watch.ts'
 import { createSecretBox } from './platform/secret_box.ts'
 import { createFileTextSender, createHttpTextSender, type TextSender } from './platform/text_sender.ts'
 import { createViews } from './platform/views.ts'
@@ -43,11 +46,12 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
     dataDir: config.dataDir,
     pool: config.databasePool,
   })
-  const redis = config.redisUrl === undefined ? undefined : openRedis(config.redisUrl)
+  const redis = config.redisUrl === undefined ? undefined : openRedis(redisPlace(config.redisUrl))
   const secretBox = createSecretBox(config.secretKeys)
   const invalidation = createInvalidation(config, redis)
   const mailer = createMailer({ smtpUrl: config.smtpUrl, from: config.mailFrom, dataDir: config.dataDir })
-  const passwordHash = createPasswordHash(config.passwords)
+  const metrics = createMetrics({ routes: ROUTES, hashQueue: () => passwordHash.stats() })
+  const passwordHash = createPasswordHash(config.passwords, metrics.hashQueue)
   const personal = createPersonalData({ database, secretBox, invalidation, clock })
   const outbox = createOutbox({ secretBox, personal, clock })
   const stores = stateStores(database, redis, clock)
@@ -64,7 +68,8 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
     ...stores,
     /** For records that hold data of people. */
     sealedKeyValue: createSealedKeyValue(stores.keyValue, personal),
-    metrics: createMetrics({ routes: ROUTES, passwordHash: () => passwordHash.stats() }),
+    metrics,
+    redisWatch: redis && createRedisWatch({ redis, once: stores.once, logger, evicting: metrics.redisEvicting }),
     views: createViews({
       viewsDir: VIEWS,
       overrides: config.templatesDir === undefined ? undefined : { directory: config.templatesDir, suggestion },
@@ -73,13 +78,39 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
     textSender: createTextSender(config),
     passwordHash,
     http: createHttpClient({ allowedNetworks: config.outboundPrivateNetworks }),
+    beginUses: () => beginUses(stores),
     unavailable,
+    readOnly,
     async close() {
       mailer.close()
       await Promise.allSettled([invalidation.close(), database.close()])
       redis?.disconnect()
     },
   }
+}
+
+/** A thousand years. */
+const FOR_EVER_SECONDS = 31_536_000_000
+const BEGIN_TRIES = 40
+const BEGIN_MS = 50
+
+/**
+ * Before the first request: from when on Redis knows what was used once. That an installation is new is in SQL: an emptied
+ * Redis looks like a new one. A Redis that is away is not waited for long; it will know nothing of before it came.
+ */
+async function beginUses({ once, revocations }: ReturnType<typeof stateStores>): Promise<void> {
+  if (revocations === undefined) return
+  const isNew = (await revocations.get('uses_begun')) === undefined
+  for (let attempt = 1; attempt <= BEGIN_TRIES; attempt++) {
+    try {
+      await once.begin(isNew)
+      break
+    } catch (error) {
+      if (!redisUnavailable(error)) throw error
+      await sleep(BEGIN_MS)
+    }
+  }
+  if (isNew) await revocations.add('uses_begun', '1', FOR_EVER_SECONDS)
 }
 
 function createTextSender({ sms, dataDir, outboundPrivateNetworks }: Config): TextSender | undefined {
@@ -96,25 +127,37 @@ function unavailable(error: unknown): boolean {
   return databaseUnavailable(error) || redisUnavailable(error) || (cause !== undefined && unavailable(cause))
 }
 
-/** With Redis, short-lived state goes there; without, into the database. */
-function stateStores(
-  database: Database,
-  redis: Redis | undefined,
-  clock: Clock,
-): { keyValue: KeyValue; oidcStore: OidcStore } {
-  if (redis === undefined) {
-    return {
-      keyValue: createSqlKeyValue(database, clock),
-      oidcStore: createSqlOidcStore(database, () => clock.now()),
-    }
-  }
-  const keyValue = withLocalLimits(createRedisKeyValue(redis, clock), clock, redisUnavailable)
-  return { keyValue, oidcStore: createRedisOidcStore(redis) }
+/** Whether reading goes on and changes do not. */
+function readOnly(error: unknown): boolean {
+  const { cause } = (error ?? {}) as { cause?: unknown }
+  return databaseReadOnly(error) || (cause !== undefined && readOnly(cause))
 }
 
-function createInvalidation(config: Config, redis: Redis | undefined): Invalidation {
+/**
+ * With Redis, short-lived state goes there; without, into the database. What was revoked by itself is kept in SQL as well
+ * where the other store may lose it (`revocations`).
+ */
+function stateStores(
+  database: Database,
+  redis: RedisClient | undefined,
+  clock: Clock,
+): { keyValue: KeyValue; oidcStore: OidcStore; once: Once; revocations: KeyValue | undefined } {
+  if (redis === undefined) {
+    const keyValue = createSqlKeyValue(database, clock)
+    const oidcStore = createSqlOidcStore(database, () => clock.now())
+    return { keyValue, oidcStore, once: createKeptOnce(keyValue), revocations: undefined }
+  }
+  return {
+    keyValue: withLocalLimits(createRedisKeyValue(redis, clock), clock, redisUnavailable),
+    oidcStore: createRedisOidcStore(redis),
+    once: createRedisOnce(redis, clock),
+    revocations: createSqlKeyValue(database, clock),
+  }
+}
+
+function createInvalidation(config: Config, redis: RedisClient | undefined): Invalidation {
   if (config.embedded) return createLocalInvalidation()
   if (redis === undefined || config.redisUrl === undefined) return createNoInvalidation()
-  const subscriber = openRedis(config.redisUrl, { name: 'genkan-invalidation' })
+  const subscriber = openSubscriber(redisPlace(config.redisUrl), redis, { name: 'genkan-invalidation' })
   return createRedisInvalidation({ publisher: redis, subscriber })
 }

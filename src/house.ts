@@ -106,7 +106,7 @@ export function createHouse(foundation: Foundation) {
           languages,
           languageOf: async (accountId) => (await rooms.accounts.service.view(accountId))?.locale,
           brandOf,
-          renderOAuthError: createOAuthErrorPage({ pages, unavailable: foundation.unavailable }),
+          renderOAuthError: createOAuthErrorPage({ ...foundation, pages }),
         }),
       })
       return engine
@@ -203,6 +203,12 @@ function anchorLog({ clock, logger }: Foundation) {
  */
 const DICTIONARIES_MS = 30_000
 
+const REDIS_SECONDS = 5
+
+function storeJobs({ redisWatch }: Foundation): Job[] {
+  return redisWatch === undefined ? [] : [{ name: 'redis', everySeconds: REDIS_SECONDS, run: redisWatch.look }]
+}
+
 /** What goes on behind requests: sealing, deliveries, the rooms' jobs and clean-up. */
 function createWork(foundation: Foundation, features: readonly Feature[], sealing: { readonly jobs: readonly Job[] }) {
   const { database, secretBox, personal, clock, logger, outbox, metrics, config, keyValue, oidcStore } = foundation
@@ -215,7 +221,8 @@ function createWork(foundation: Foundation, features: readonly Feature[], sealin
     subscriptions,
     anchored: anchorLog(foundation),
   })
-  const deliveries = createDeliveries({ database, personal, secretBox, clock, subscriptions, logger })
+  const deliveryDeps = { database, personal, secretBox, clock, subscriptions, logger }
+  const deliveries = createDeliveries({ ...deliveryDeps, clockToleranceSeconds: config.clockToleranceSeconds })
   const dispatcher = createDispatcher({ seal: ledger.seal, deliveries, logger })
   outbox.onWake(dispatcher.wake)
   for (const reaction of features.flatMap(({ reacts = [] }) => reacts)) outbox.onRecord(reaction)
@@ -223,7 +230,7 @@ function createWork(foundation: Foundation, features: readonly Feature[], sealin
     database,
     deliveryDays: config.retention.deliveryDays,
     ipDays: config.retention.ipDays,
-    purges: [keyValue.purge, oidcStore.purge],
+    purges: [keyValue.purge, oidcStore.purge, ...(foundation.revocations ? [foundation.revocations.purge] : [])],
   })
   const auditRetention = createAuditRetention({ database, outbox, personal, newId, days: config.retention.audit })
   const jobs = createJobs({
@@ -232,6 +239,7 @@ function createWork(foundation: Foundation, features: readonly Feature[], sealin
       { name: 'outbox_lag', everySeconds: 10, run: async () => metrics.outboxLag(await ledger.lag()) },
       { name: 'retention', everySeconds: 60, run: async (now) => void (await retention(now)) },
       { name: 'audit_retention', everySeconds: 600, run: async (now) => void (await auditRetention(now)) },
+      ...storeJobs(foundation),
       ...sealing.jobs,
       ...features.flatMap((feature) => feature.jobs ?? []),
     ],

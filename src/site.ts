@@ -25,7 +25,7 @@ const PROGRAM_PATHS: ReadonlySet<string> = new Set([...CLIENT_PATHS, ...DOCUMENT
 
 /** Returns what turns an engine into the site's request listener. */
 export function createSite(foundation: Foundation, house: House, readiness: Readiness) {
-  const { config, logger, views, metrics, unavailable } = foundation
+  const { config, logger, views, metrics, unavailable, readOnly } = foundation
   const { issuer } = config
   const preserialised = createPreserialised(DOCUMENTS, DOCUMENT_SECONDS)
   foundation.invalidation.subscribe(UPSTREAMS_TOPIC, () => preserialised.clear())
@@ -33,7 +33,7 @@ export function createSite(foundation: Foundation, house: House, readiness: Read
     createRequestContext({ ...config, issuer, languages: house.languages }),
     createObserver(metrics.request),
     createSecurityHeaders({ issuer }),
-    createErrorHandler({ pages: house.pages, logger, unavailable }),
+    createErrorHandler({ pages: house.pages, logger, unavailable, readOnly }),
     refuseStrangeTarget,
     createHealth(readiness),
     createAssets({ assets: views.assets }),

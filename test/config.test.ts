@@ -380,4 +380,21 @@ describe('loadConfig', () => {
       expect.stringMatching(/^registration\.password: /),
     ])
   })
+
+  it('turns away under load unless told not to, and has a line from the start when it is told so', () => {
+    const load = (text: string) => loadConfig({ DATA_DIR: directory(), GENKAN_CONFIG: yaml(text) })
+    expect(load('{}')).toMatchObject({ overload: { maxInFlight: 400, loopDelayMs: 100 }, waitingRoom: undefined })
+    const set = load('{ overload: { max_in_flight: 50 }, waiting_room: { sign_ins_per_second: 0.5 } }')
+    expect(set).toMatchObject({ overload: { maxInFlight: 50 }, waitingRoom: { signInsPerSecond: 0.5 } })
+    expect(load('overload: false').overload).toBeUndefined()
+    expect(problemsOf({ GENKAN_CONFIG: yaml('{ overload: true, waiting_room: {} }') }).join()).toMatch(
+      /overload.*waiting_room\.sign_ins_per_second/,
+    )
+  })
+
+  it('leaves two threads of the pool to what is not hashing', () => {
+    const GENKAN_CONFIG = yaml('passwords: { max_concurrent: 4 }')
+    expect(problemsOf({ GENKAN_CONFIG })).toEqual([expect.stringContaining('UV_THREADPOOL_SIZE=6')])
+    expect(problemsOf({ GENKAN_CONFIG, UV_THREADPOOL_SIZE: '6' })).toEqual([])
+  })
 })

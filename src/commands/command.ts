@@ -19,6 +19,7 @@ import type { AuditReport } from '../platform/ledger_audit.ts'
 import type { FactFilter, ListedFact } from '../platform/outbox_list.ts'
 import type { Contrast } from '../platform/palette.ts'
 import type { Database } from '../platform/postgres.ts'
+import type { RedisReport } from '../platform/redis_watch.ts'
 import type { Fixture, Mail } from '../platform/views.ts'
 
 /** An account as operators see it. */
@@ -171,7 +172,7 @@ export interface CommandServices {
   /** Schema, declared clients and first keys, under the migration lock. */
   readonly migrate: () => Promise<readonly string[]>
   /** Absent without `REDIS_URL`. */
-  readonly redis?: { ping(): Promise<unknown>; config(get: 'GET', name: string): Promise<unknown> } | undefined
+  readonly redis?: (() => Promise<RedisReport>) | undefined
 }
 
 type Anchor = NonNullable<AuditReport['anchor']>

@@ -160,14 +160,12 @@ async function checkRedis({ config, redis }: DoctorNeeds): Promise<Finding> {
       ? ok('not used')
       : warn('not configured: state is kept in PostgreSQL, and caches of clients live a second only')
   }
-  await redis.ping()
-  const policy = await redis.config('GET', 'maxmemory-policy').catch(() => undefined)
-  const appendOnly = await redis.config('GET', 'appendonly').catch(() => undefined)
-  if (Array.isArray(policy) && policy[1] !== 'noeviction') {
-    return fail(`maxmemory-policy is ${policy[1]}: sessions would vanish under pressure; set noeviction`)
+  const { masters, policy, appendsOnly } = await redis()
+  if (policy !== undefined) {
+    return fail(`maxmemory-policy is ${policy}: sessions and limits would vanish under pressure; set noeviction`)
   }
-  if (Array.isArray(appendOnly) && appendOnly[1] !== 'yes') return warn('appendonly is off: a restart signs people out')
-  return ok(Array.isArray(policy) ? 'reachable, noeviction, append-only' : 'reachable')
+  if (appendsOnly === false) return warn('appendonly is off: a restart signs people out')
+  return ok(`${masters > 1 ? `${masters} masters are` : 'it is'} reachable, noeviction, append-only`)
 }
 
 async function checkMail({ config }: DoctorNeeds): Promise<Finding> {

@@ -18,11 +18,13 @@ import { type ClientConfig, clientProblems, clientShape, clientsOf } from './cli
 import { type FactorConfig, factorShape, factorsOf } from './factors.ts'
 import { type LevelConfig, levelProblems, levelShape, levelsOf } from './levels.ts'
 import { type LimitConfig, limitShape, limitsOf } from './limits.ts'
+import { type LoadConfig, loadOf, loadShape } from './load.ts'
 import { type MailConfig, mailOf, mailShape } from './mail.ts'
 import { type NetworkConfig, networkOf, networkProblems, networkShape } from './network.ts'
 import { type PageConfig, pageProblems, pageShape, pagesOf } from './pages.ts'
-import { type PasswordConfig, passwordShape, passwordsOf } from './passwords.ts'
+import { type PasswordConfig, passwordProblems, passwordShape, passwordsOf } from './passwords.ts'
 import { describe } from './problems.ts'
+import { type ProcessConfig, processesOf, processShape } from './processes.ts'
 import { type Environment, readEnvironment, readFileSettings } from './reading.ts'
 import { type RetentionConfig, retentionOf, retentionShape } from './retention.ts'
 import { type SessionConfig, sessionProblems, sessionShape, sessionsOf } from './sessions.ts'
@@ -43,6 +45,7 @@ export class ConfigError extends Error {
 
 const schema = z.strictObject({
   ...networkShape,
+  ...processShape,
   ...storeShape,
   ...mailShape,
   log_level: z.enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent']).default('info'),
@@ -50,6 +53,7 @@ const schema = z.strictObject({
   ...sessionShape,
   ...tokenShape,
   ...limitShape,
+  ...loadShape,
   ...levelShape,
   ...factorShape,
   ...smsShape,
@@ -67,12 +71,14 @@ type Settings = z.output<typeof schema>
 /** The one frozen configuration. Sizes in bytes unless named, times in seconds unless named. */
 export interface Config
   extends NetworkConfig,
+    ProcessConfig,
     StoreConfig,
     MailConfig,
     PasswordConfig,
     SessionConfig,
     TokenConfig,
     LimitConfig,
+    LoadConfig,
     LevelConfig,
     FactorConfig,
     SmsConfig,
@@ -111,6 +117,7 @@ export function loadConfig(given: Environment = process.env, file?: string): Con
 function problemsBetween(settings: Settings, env: Environment): string[] {
   return [
     ...storeProblems(settings, env),
+    ...passwordProblems(settings, env),
     ...sessionProblems(settings),
     ...pageProblems(settings),
     ...backchannelProblems(settings, env),
@@ -129,12 +136,14 @@ function build(settings: Settings, env: Environment, keys: readonly Buffer[]): C
     production: env.NODE_ENV === 'production',
     logLevel: settings.log_level,
     ...networkOf(settings),
+    ...processesOf(settings),
     ...storesOf(settings, keys),
     ...mailOf(settings),
     ...passwordsOf(settings, env),
     ...sessionsOf(settings),
     ...tokensOf(settings),
     ...limitsOf(settings),
+    ...loadOf(settings),
     ...levelsOf(settings),
     ...factorsOf(settings),
     ...smsOf(settings, env),

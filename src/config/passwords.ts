@@ -59,6 +59,15 @@ export function passwordsOf({ passwords, registration }: Settings, env: Environm
   }
 }
 
+/** With every thread of the pool at a hash, RS256, proofs of clients and DNS would wait for hashes. */
+export function passwordProblems({ passwords: { max_concurrent: most = 1 } }: Settings, env: Environment): string[] {
+  const free = Math.max(1, threads(env) - 2)
+  if (most <= free) return []
+  return [
+    `passwords.max_concurrent: ${most} hashes at once need UV_THREADPOOL_SIZE=${most + 2} or more in the environment`,
+  ]
+}
+
 /** Threads of the pool that hashing shares (libuv's default is four). */
 function threads(env: Environment): number {
   return Number(env.UV_THREADPOOL_SIZE) || 4

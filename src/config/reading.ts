@@ -25,6 +25,7 @@ const VARIABLES: { readonly [name: string]: string } = {
   GENKAN_OUTBOUND_PRIVATE_NETWORKS: 'outbound_private_networks',
   GENKAN_LOG_LEVEL: 'log_level',
   GENKAN_DATABASE_POOL: 'database_pool',
+  GENKAN_DRAIN_SECONDS: 'drain_seconds',
   GENKAN_DEV_PAGES: 'dev_pages',
   GENKAN_TEMPLATES_DIR: 'templates_dir',
 }

@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { z } from 'zod'
 import type { Environment } from './reading.ts'
+import { redisUrlProblem } from './redis_url.ts'
 import { csv, type Parsed } from './values.ts'
 
 const secretKey = z.string().transform((value, context) => {
@@ -15,12 +16,18 @@ const secretKey = z.string().transform((value, context) => {
   return key
 })
 
+const redisUrl = z.string().superRefine((value, context) => {
+  const problem = redisUrlProblem(value)
+  if (problem !== undefined) context.addIssue({ code: 'custom', message: problem })
+})
+
 export const storeShape = {
   data_dir: z.string().default('.data'),
   database_url: z.url({ protocol: /^postgres(ql)?$/ }).optional(),
   database_pool: z.coerce.number().int().min(1).max(200).default(10),
-  redis_url: z.url({ protocol: /^rediss?$/ }).optional(),
+  redis_url: redisUrl.optional(),
   secret_keys: csv(secretKey),
+  clock_tolerance_seconds: z.coerce.number().int().min(10).default(300),
 }
 
 type Settings = Parsed<typeof storeShape>
@@ -34,6 +41,8 @@ export interface StoreConfig {
   readonly embedded: boolean
   /** Newest first: the first seals, all open. */
   readonly secretKeys: readonly Buffer[]
+  /** An instance whose clock differs by more from the database's is not ready and delivers nothing. */
+  readonly clockToleranceSeconds: number
 }
 
 export function storesOf(settings: Settings, keys: readonly Buffer[]): StoreConfig {
@@ -44,6 +53,7 @@ export function storesOf(settings: Settings, keys: readonly Buffer[]): StoreConf
     redisUrl: settings.redis_url,
     embedded: settings.database_url === undefined,
     secretKeys: keys,
+    clockToleranceSeconds: settings.clock_tolerance_seconds,
   }
 }
 

@@ -23,26 +23,38 @@ interface Failure {
   readonly retryAfter?: number | undefined
 }
 
+/** Tells failures of a store from faults of our own. */
+interface Stores {
+  readonly unavailable: (error: unknown) => boolean
+  readonly readOnly: (error: unknown) => boolean
+}
+
+const never = () => false
+
 /** Headers that belong to the answer that failed and would lie about the error page. */
 const STALE_HEADERS = ['Content-Encoding', 'Content-Length', 'ETag', 'Last-Modified', 'Location']
 
 /**
  * Catches everything thrown further in, and answers what nobody answered. `unavailable` tells failures of a store
- * (connection lost, time-out) from faults of our own: they are a 503 with Retry-After instead of a 500.
+ * (connection lost, time-out) from faults of our own: they are a 503 with Retry-After instead of a 500; `readOnly` those where
+ * only changes fail.
  */
 export function createErrorHandler(deps: {
   pages: ErrorPages
   logger: FailureLog
-  unavailable?: (error: unknown) => boolean
+  unavailable?: Stores['unavailable']
+  readOnly?: Stores['readOnly']
 }): Middleware {
-  const { pages, logger, unavailable = () => false } = deps
+  const { pages, logger, unavailable = never, readOnly = never } = deps
   return async (ctx, next) => {
     let failure: Failure | undefined
     try {
       await next()
       failure = unanswered(ctx)
+      // The engine's own JSON: programs are told as people are when to try again.
+      if (ctx.status === 503 && !ctx.res.hasHeader('Retry-After')) ctx.set('Retry-After', String(standardDelay(503)))
     } catch (error) {
-      failure = describe(error, unavailable)
+      failure = describe(error, { unavailable, readOnly })
       if (failure.status >= 500) {
         const facts = { err: error, code: failure.code, method: ctx.method, path: ctx.path, requestId: requestId(ctx) }
         if (failure.status === 503) logger.warn(facts, 'store or queue away')
@@ -132,11 +144,12 @@ export type OAuthErrorPage = (
  */
 export function createOAuthErrorPage(deps: {
   pages: ErrorPages
-  unavailable?: (error: unknown) => boolean
+  unavailable?: Stores['unavailable']
+  readOnly?: Stores['readOnly']
 }): OAuthErrorPage {
-  const { pages, unavailable = () => false } = deps
+  const { pages, unavailable = never, readOnly = never } = deps
   return async (ctx, out, error, client) => {
-    const failure = ordinary(ctx.status, error, unavailable)
+    const failure = ordinary(ctx.status, error, { unavailable, readOnly })
     if (failure) {
       if (failure.retryAfter !== undefined) ctx.set('Retry-After', String(failure.retryAfter))
       pages.render(ctx, 'error', errorPage(ctx, pages, failure), failure.status)
@@ -161,8 +174,8 @@ export function createOAuthErrorPage(deps: {
 }
 
 /** What is no protocol error: an address that is not there, a store that is away. */
-function ordinary(status: number, error: unknown, unavailable: (error: unknown) => boolean): Failure | undefined {
-  if (error instanceof AppError || unavailable(error)) return describe(error, unavailable)
+function ordinary(status: number, error: unknown, stores: Stores): Failure | undefined {
+  if (error instanceof AppError || stores.unavailable(error)) return describe(error, stores)
   if (status === 404) return { code: 'not_found', status }
   if (status === 503) return { code: 'temporarily_unavailable', status, retryAfter: standardDelay(status) }
   return undefined
@@ -185,7 +198,7 @@ function unanswered(ctx: Context): Failure | undefined {
   return { code: codeOf(ctx.status), status: ctx.status }
 }
 
-function describe(error: unknown, unavailable: (error: unknown) => boolean): Failure {
+function describe(error: unknown, { unavailable, readOnly }: Stores): Failure {
   if (error instanceof AppError) {
     const detail = error.expose && error.message !== error.code ? error.message : undefined
     return {
@@ -197,6 +210,7 @@ function describe(error: unknown, unavailable: (error: unknown) => boolean): Fai
   }
   // The engine's own error for a store that is away carries the driver's as its cause.
   const errors = error instanceof Error && error.cause !== undefined ? [error, error.cause] : [error]
+  if (errors.some(readOnly)) return { code: 'read_only', status: 503, retryAfter: standardDelay(503) }
   if (errors.some(unavailable)) return { code: 'temporarily_unavailable', status: 503, retryAfter: standardDelay(503) }
   if (error instanceof URIError) return { code: 'invalid_request', status: 400 }
   // http-errors of Koa, its routers and body parsers: bodies too large, bad encodings, broken JSON. Anything that claims

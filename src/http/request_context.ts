@@ -101,11 +101,11 @@ function createState(
 
 /**
  * Refuses an absolute-form target (RFC 9112 §3.2.2), which would make its own host the base of every URL (A20), and a NUL in
- * the path: nothing of ours is called so, and PostgreSQL takes none.
+ * the path of an account page: nothing of ours is called so, and PostgreSQL takes none.
  */
 export function refuseStrangeTarget(ctx: Context, next: Next): Promise<void> {
   if (!ctx.req.url?.startsWith('/')) throw new AppError('invalid_request', { detail: 'request target must be a path' })
-  if (ctx.path.includes('%00')) throw new AppError('not_found')
+  if (ctx.path.includes('%00') && ctx.path.startsWith('/account/')) throw new AppError('not_found')
   return next()
 }
 

@@ -53,12 +53,23 @@ export function pagePolicy(nonce: string, imageOrigins: readonly string[] = [], 
   ].join('; ')
 }
 
+/** The policy of a page that is made once for everybody, and so has no script: a nonce that many know protects nobody. */
+export const STATIC_PAGE =
+  "default-src 'none'; style-src 'self'; img-src 'self' data:; font-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+/** The same headers for answers that are given in front of the chain. */
+export function securityHeaders({ issuer }: { readonly issuer: string }): { readonly [name: string]: string } {
+  const secure = issuer.startsWith('https:')
+  return {
+    ...FIXED,
+    'Content-Security-Policy': NO_PAGE,
+    ...(secure ? { 'Strict-Transport-Security': `max-age=${ONE_YEAR}; includeSubDomains` } : {}),
+  }
+}
+
 /** `issuer` tells whether the site is served by https: only then may Strict-Transport-Security be promised (RFC 6797 §7.2). */
 export function createSecurityHeaders(deps: { issuer: string }): Middleware {
-  const secure = deps.issuer.startsWith('https:')
-  const headers: Record<string, string> = { ...FIXED, 'Content-Security-Policy': NO_PAGE }
-  if (secure) headers['Strict-Transport-Security'] = `max-age=${ONE_YEAR}; includeSubDomains`
-  const fixed = Object.entries(headers)
+  const fixed = Object.entries(securityHeaders(deps))
   return (ctx, next) => {
     for (const [name, value] of fixed) ctx.res.setHeader(name, value)
     return next()

@@ -29,7 +29,7 @@ export function createFindAccount({ pairwise, ...deps }: AccountDeps): FindAccou
     const account: Account = {
       accountId: sub,
       claims: async (use, _scope, requested) => {
-        if (use === 'id_token' && Object.keys(requested).length === 0 && !carriesProfile()) return { sub }
+        if (use === 'id_token' && !Object.keys(requested).some(isOfAccount) && !carriesProfile()) return { sub }
         const { client, entities } = ctx.oidc
         const asked = requested[VERIFIED_CLAIMS]
         const isGranted = asked !== undefined && client !== undefined && entities.Grant !== undefined
@@ -40,6 +40,11 @@ export function createFindAccount({ pairwise, ...deps }: AccountDeps): FindAccou
     return account
   }
 }
+
+/** What the engine asks for itself (after `prompt=login`, `max_age`) and answers from the session. */
+const OF_SESSION: ReadonlySet<string> = new Set(['acr', 'amr', 'auth_time', 'sub'])
+
+const isOfAccount = (claim: string): boolean => !OF_SESSION.has(claim)
 
 /** ID tokens carry profile claims only beside an access token for another audience, which userinfo refuses. */
 function carriesProfile(): boolean {

@@ -37,6 +37,7 @@ import { type Pairwise, sectorOf } from './pairwise.ts'
 import { createPolicy, extraPrompts, type LevelDeps } from './policy.ts'
 import { assertRequestObject } from './request_objects.ts'
 import { createResourceServers } from './resource_servers.ts'
+import { mayRevoke } from './revocation_policy.ts'
 
 export interface ConfigurationDeps extends CibaDeps {
   readonly config: Config
@@ -314,7 +315,7 @@ function features(deps: ConfigurationDeps) {
       enabled: true,
       allowedPolicy: createIntrospectionPolicy(deps.findClient, deps.introspectionDenied),
     },
-    revocation: { enabled: true },
+    revocation: { enabled: true, allowedPolicy: mayRevoke },
     resourceIndicators: createResourceServers(deps.config, deps.detailTypes),
     richAuthorizationRequests: createRichRequests(deps),
     rpInitiatedLogout: {

@@ -1,17 +1,15 @@
 /** What we change in the engine's models, all in one place; each change says which attack or trap it answers. */
-import { hash } from 'node:crypto'
 import Provider, { errors } from 'oidc-provider'
 import { browserOf } from '../http/csrf.ts'
 import { type Levels, wishesOf } from '../interaction/levels.ts'
 import type { Proof, SessionLimits } from '../interaction/step.ts'
 import type { SessionMemory } from './adapter/session_writer.ts'
-import type { OidcStore } from './adapter/store.ts'
 import { adaptClient, type ClientModelDeps } from './client_model.ts'
 import { isCompactJws } from './compact_jws.ts'
+import { detectReplays, type ReplayDeps } from './replays.ts'
 import { proofsOf } from './session_proofs.ts'
 
-export interface ModelDeps extends ClientModelDeps {
-  readonly store: OidcStore
+export interface ModelDeps extends ClientModelDeps, ReplayDeps {
   readonly successorOf: (refreshToken: string) => string
   readonly levels: Pick<Levels, 'worth'>
   /** The kind of browser that a user agent names; empty when it names none. */
@@ -49,6 +47,7 @@ export function adaptModels(provider: Provider, deps: ModelDeps): void {
   adaptSession(provider, deps)
   adaptClient(provider, deps)
   adaptTokens(provider, deps)
+  detectReplays(provider, deps)
   bindToDevice(provider, deps)
   confineToRealm(provider, deps)
 }
@@ -230,7 +229,7 @@ interface Validated {
   readonly header: { readonly typ?: unknown }
 }
 
-function adaptTokens(provider: Provider, { store, successorOf, now }: ModelDeps): void {
+function adaptTokens(provider: Provider, { successorOf }: ModelDeps): void {
   const refresh = provider.RefreshToken as unknown as Loose
   const random = refresh.prototype.generateTokenId as (this: unknown) => string
   refresh.prototype.generateTokenId = function (this: unknown) {
@@ -246,11 +245,5 @@ function adaptTokens(provider: Provider, { store, successorOf, now }: ModelDeps)
     const validated = await validate.call(IdToken, jwt, client)
     if (validated.header.typ !== undefined) throw new Error('another kind of token')
     return validated
-  }
-  // Find-then-save lets parallel replays through: one conditional write decides (RFC 7523 §3, RFC 9449 §11.1).
-  ;(provider.ReplayDetection as unknown as Loose).unique = async (iss: string, jti: string, exp: number) => {
-    const id = hash('sha256', `${iss}\n${jti}`, 'base64url')
-    const ttl = Math.max(1, exp - Math.floor(now().getTime() / 1000))
-    return store.save('ReplayDetection', id, { iss, exp, kind: 'ReplayDetection' }, ttl, true)
   }
 }

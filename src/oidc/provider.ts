@@ -51,6 +51,9 @@ export function createProvider(given: OidcDeps): Provider {
     signInOf: guard(given.signInOf),
     personOf: guard(given.personOf),
     state: guard(given.state),
+    useOnce: guard(given.useOnce),
+    sessionStands: guard(given.sessionStands),
+    grantStands: guard(given.grantStands),
     accountNamed: guard(given.accountNamed),
     backchannelAsked: guard(given.backchannelAsked),
   }

@@ -38,6 +38,8 @@ interface Deps {
   readonly clock: { now(): Date }
   readonly subscriptions: readonly { readonly consumer: string; handle(fact: RecordedFact): Promise<void> }[]
   readonly logger: { warn(facts: object, message: string): void }
+  /** Seconds by which this clock may differ from the database's. */
+  readonly clockToleranceSeconds?: number | undefined
   /** Seconds after which a claimed delivery is taken from a worker that was killed. Handlers get three quarters of it. */
   readonly leaseSeconds?: number | undefined
 }
@@ -45,7 +47,7 @@ interface Deps {
 /** Deliveries of one consumer that run at the same time in one process. */
 const AT_ONCE = 8
 const GATHER_MS = 10
-const LEASE_SECONDS = 90
+const LEASE_SECONDS = 240
 
 /** Makes the worker. `deliver` is called by the dispatcher. */
 export function createDeliveries(deps: Deps): Deliveries {
@@ -110,7 +112,8 @@ function createTurns() {
 
 /** One consumer's worker: keeps up to eight deliveries in flight and claims one more whenever one ends or it is nudged. */
 function createLane(deps: Deps, subscription: Subscription, { inTurn, settle }: Shared) {
-  const { database, clock, leaseSeconds = LEASE_SECONDS } = deps
+  const { database, clock, leaseSeconds = LEASE_SECONDS, clockToleranceSeconds = Number.MAX_SAFE_INTEGER } = deps
+  const claiming = { consumer: subscription.consumer, leaseSeconds, clockToleranceSeconds }
   const flights = new Set<Promise<void>>()
   let nudge = () => {}
   let again = false
@@ -129,9 +132,7 @@ function createLane(deps: Deps, subscription: Subscription, { inTurn, settle }: 
         again = false
         const room = stopped ? 0 : AT_ONCE - flights.size
         const claims =
-          room === 0
-            ? []
-            : await inTurn(() => claimDue(database, subscription.consumer, clock.now(), leaseSeconds, room))
+          room === 0 ? [] : await inTurn(() => claimDue(database, { ...claiming, now: clock.now(), atMost: room }))
         for (const claim of claims) {
           const flight = attempt(deps, subscription, claim, settle)
             .then((done) => {

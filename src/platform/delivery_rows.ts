@@ -20,22 +20,29 @@ const ATTEMPTS = 12
 const FIRST_RETRY_SECONDS = 5
 const LAST_RETRY_SECONDS = 3600
 
+export interface Claiming {
+  readonly consumer: string
+  readonly now: Date
+  readonly leaseSeconds: number
+  readonly atMost: number
+  /** An instance whose clock differs by more would take what others have in their hands. */
+  readonly clockToleranceSeconds: number
+}
+
 /**
  * Claims what is due and pushes it behind the lease. Facts about one account reach a consumer in their order: a row waits
  * while an earlier one is untried or in another worker's hands, but not for one that failed and waits for its next try.
  */
 export async function claimDue(
   { db }: Pick<Database, 'db'>,
-  consumer: string,
-  now: Date,
-  leaseSeconds: number,
-  atMost: number,
+  { consumer, now, leaseSeconds, atMost, clockToleranceSeconds }: Claiming,
 ): Promise<Claim[]> {
   const { rows } = await db.raw(
     `with due as (
        select d.outbox_id
        from deliveries d join outbox o on o.id = d.outbox_id
        where d.state = 'pending' and d.consumer = ? and d.next_at <= ?
+         and abs(extract(epoch from clock_timestamp() - ?::timestamptz)) < ?
          and not exists (
            select 1 from deliveries e join outbox p on p.id = e.outbox_id
            where e.state = 'pending' and e.last_error is null and e.consumer = d.consumer
@@ -46,7 +53,7 @@ export async function claimDue(
      from due, outbox o
      where d.outbox_id = due.outbox_id and d.consumer = ? and o.id = d.outbox_id
      returning d.consumer, d.attempts, o.*`,
-    [consumer, now, atMost, new Date(now.getTime() + leaseSeconds * 1000), consumer],
+    [consumer, now, now, clockToleranceSeconds, atMost, new Date(now.getTime() + leaseSeconds * 1000), consumer],
   )
   return (rows as Claim[]).sort((a, b) => Number(a.seq) - Number(b.seq))
 }

@@ -74,9 +74,13 @@ const ASK_MS = 200
 const PUBLISH_TRIES = 3
 const RETRY_MS = 100
 
+interface Publisher {
+  publish(channel: string, message: string): Promise<unknown>
+}
+
 export interface RedisInvalidationDeps {
-  /** A shared connection: PUBLISH is an ordinary command. */
-  readonly publisher: Pick<Redis, 'publish'>
+  /** A shared connection: PUBLISH is an ordinary command. In a cluster every node hears it. */
+  readonly publisher: Publisher
   /** A connection of its own, closed by `close`: a subscriber cannot send other commands. */
   readonly subscriber: Redis
   /** Milliseconds of a clock that never goes back. */
@@ -144,7 +148,7 @@ export function createRedisInvalidation(deps: RedisInvalidationDeps): Invalidati
   }
 }
 
-async function send(publisher: Pick<Redis, 'publish'>, message: string): Promise<boolean> {
+async function send(publisher: Publisher, message: string): Promise<boolean> {
   for (let attempt = 1; attempt <= PUBLISH_TRIES; attempt++) {
     try {
       await publisher.publish(CHANNEL, message)

@@ -1,8 +1,10 @@
 /**
- * Key/value records in Redis, one string each: `<version>.<expiry in epoch ms>.<value>` under `kv:<key>`. Every operation
- * is one command; what must compare before it writes is a script, since Redis runs a script as one step.
+ * Key/value records in Redis, one string each: `<version>.<expiry in epoch ms>.<history>.<value>` under `kv:<key>`. Every
+ * operation is one command, a script, since Redis runs a script as one step.
+ *
+ * A record of another history (`redis_history.ts`) is as good as gone: it may have been taken or changed in what was lost.
+ * What was under way begins again, what is a copy is read from SQL again. Counters are of every history (`-`).
  */
-import type { Redis } from 'ioredis'
 import { type Clock, systemClock } from './clock.ts'
 import {
   expiryOf,
@@ -14,22 +16,33 @@ import {
   UNLIMITED,
   type Versioned,
 } from './key_value.ts'
+import { type RedisClient, refusesWrites } from './redis.ts'
+import { ALSO_WHEN_FULL, HISTORY } from './redis_history.ts'
 
-/** Shared by the scripts: the live record of a key as version and value. */
-const LIVE = `
-local function live(record, now)
+/** Shared by the scripts: the live record of a key as version, value, expiry. */
+const LIVE = `${HISTORY}
+local function live(record, now, present)
   if not record then return nil end
-  local version, expiry, value = string.match(record, '^(%d+)%.(%d+)%.(.*)$')
+  local version, expiry, known, value = string.match(record, '^(%d+)%.(%d+)%.([%x-]+)%.(.*)$')
   if not version or tonumber(expiry) <= tonumber(now) then return nil end
+  if present and known ~= '-' and known ~= present then return nil end
   return tonumber(version), value, tonumber(expiry)
 end
 `
 
+/** ARGV: now. */
+const read = (command: 'GET' | 'GETDEL') => `${LIVE}
+local version, value = live(redis.call('${command}', KEYS[1]), ARGV[1], history())
+return version and { version, value } or nil
+`
+
 /** ARGV: now, expiry, ttl in ms, value, mode ('set', or the version that must be there, 0 for none). */
 const WRITE = `${LIVE}
-local version = live(redis.call('GET', KEYS[1]), ARGV[1]) or 0
+local present = history()
+local version = live(redis.call('GET', KEYS[1]), ARGV[1], present) or 0
 if ARGV[5] ~= 'set' and tonumber(ARGV[5]) ~= version then return 0 end
-redis.call('SET', KEYS[1], string.format('%d', version + 1) .. '.' .. ARGV[2] .. '.' .. ARGV[4], 'PX', ARGV[3])
+local record = string.format('%d.%s.%s.', version + 1, ARGV[2], present) .. ARGV[4]
+redis.call('SET', KEYS[1], record, 'PX', ARGV[3])
 return 1
 `
 
@@ -44,7 +57,7 @@ const HIT = `${LIVE}
 local now, wait, longest, warm, counts = tonumber(ARGV[1]), -1, 0, false, {}
 local function argument(i, which) return tonumber(ARGV[4 * i - 2 + which]) end
 for i, record in ipairs(redis.call('MGET', unpack(KEYS))) do
-  local version, value, expiry = live(record, now)
+  local version, value, expiry = live(record, now, nil)
   local count, until_ms = tonumber(value or 0), expiry or now + argument(i, 3)
   counts[i] = { version or 0, count, until_ms }
   if count >= argument(i, 2) then warm = true end
@@ -55,7 +68,7 @@ if warm and ARGV[2] == '0' then return { -1, 0, 0, 1 } end
 for i, key in ipairs(KEYS) do
   if argument(i, 4) == 0 then
     local version, count, expiry = unpack(counts[i])
-    local record = string.format('%d.%.0f.%d', version + 1, expiry, count + 1)
+    local record = string.format('%d.%.0f.-.%d', version + 1, expiry, count + 1)
     redis.call('SET', key, record, 'PX', math.max(0, expiry - now) + ${SLACK_MS})
     if count + 1 >= argument(i, 2) then warm = true end
   end
@@ -66,44 +79,51 @@ return { -1, 0, 1, warm and 1 or 0 }
 /** ARGV: now. */
 const GIVE_BACK = `${LIVE}
 for _, key in ipairs(KEYS) do
-  local version, value, expiry = live(redis.call('GET', key), ARGV[1])
+  local version, value, expiry = live(redis.call('GET', key), ARGV[1], nil)
   if version and tonumber(value) > 0 then
-    local record = string.format('%d.%.0f.%d', version + 1, expiry, tonumber(value) - 1)
+    local record = string.format('%d.%.0f.-.%d', version + 1, expiry, tonumber(value) - 1)
     redis.call('SET', key, record, 'PX', expiry - tonumber(ARGV[1]) + ${SLACK_MS})
   end
 end
 `
 
-interface Scripts {
-  genkanGiveBack(keyCount: number, ...keysAndNow: (string | number)[]): Promise<unknown>
+type Found = [version: number, value: string] | null
 
-  genkanWrite(key: string, now: number, expiry: number, ttlMs: number, value: string, mode: string): Promise<number>
+interface Scripts {
+  genkanGet(key: string, now: number): Promise<Found>
+  genkanTake(key: string, now: number): Promise<Found>
+  genkanWrite: Write
+  genkanRewrite: Write
+  genkanGiveBack(keyCount: number, ...keysAndNow: (string | number)[]): Promise<unknown>
   genkanHit(keyCount: number, ...keysAndArguments: (string | number)[]): Promise<[number, number, number, number]>
 }
 
+type Write = (key: string, now: number, expiry: number, ttlMs: number, value: string, mode: string) => Promise<number>
+
 /** Key/value records in Redis. Rejects with the driver's error when Redis is away. */
-export function createRedisKeyValue(redis: Redis, clock: Clock = systemClock): KeyValue {
+export function createRedisKeyValue(redis: RedisClient, clock: Clock = systemClock): KeyValue {
   const scripts = defineScripts(redis)
   const now = () => clock.now().getTime()
 
   async function write(key: string, value: string, ttlSeconds: number, mode: string): Promise<boolean> {
     const at = now()
-    const expiry = expiryOf(new Date(at), ttlSeconds).getTime()
-    const written = await scripts.genkanWrite(
-      nameOf(key),
-      at,
-      Math.max(0, expiry),
-      Math.max(1, expiry - at),
-      value,
-      mode,
-    )
-    return written === 1
+    const expiry = Math.max(0, expiryOf(new Date(at), ttlSeconds).getTime())
+    const ttl = Math.max(1, expiry - at)
+    // The next version of what is there: "disabled" must reach an account's state in a memory that is full.
+    const script = Number(mode) > 0 ? 'genkanRewrite' : 'genkanWrite'
+    return (await scripts[script](nameOf(key), at, expiry, ttl, value, mode)) === 1
+  }
+
+  async function find(key: string): Promise<Versioned | undefined> {
+    // What cannot be written cannot be taken back either: it is as good as gone.
+    if (refusesWrites(redis)) return undefined
+    return versioned(await scripts.genkanGet(nameOf(key), now()))
   }
 
   return {
-    get: async (key) => parse(await redis.get(nameOf(key)), now())?.value,
-    read: async (key) => parse(await redis.get(nameOf(key)), now()),
-    take: async (key) => parse(await redis.getdel(nameOf(key)), now())?.value,
+    read: find,
+    get: async (key) => (await find(key))?.value,
+    take: async (key) => versioned(await scripts.genkanTake(nameOf(key), now()))?.value,
     set: async (key, value, ttlSeconds) => {
       await write(key, value, ttlSeconds, 'set')
     },
@@ -138,17 +158,16 @@ function nameOf(key: string): string {
 }
 
 /** ioredis sends EVAL once per connection and EVALSHA after that; the types cannot know commands defined at run time. */
-function defineScripts(redis: Redis): Scripts {
+function defineScripts(redis: RedisClient): Scripts {
+  redis.defineCommand('genkanGet', { numberOfKeys: 1, lua: read('GET'), readOnly: true })
+  redis.defineCommand('genkanTake', { numberOfKeys: 1, lua: read('GETDEL') })
   redis.defineCommand('genkanWrite', { numberOfKeys: 1, lua: WRITE })
+  redis.defineCommand('genkanRewrite', { numberOfKeys: 1, lua: ALSO_WHEN_FULL + WRITE })
   redis.defineCommand('genkanHit', { lua: HIT })
   redis.defineCommand('genkanGiveBack', { lua: GIVE_BACK })
   return redis as unknown as Scripts
 }
 
-function parse(record: string | null, now: number): Versioned | undefined {
-  if (record === null) return undefined
-  const first = record.indexOf('.')
-  const second = record.indexOf('.', first + 1)
-  if (!(Number(record.slice(first + 1, second)) > now)) return undefined
-  return { version: Number(record.slice(0, first)), value: record.slice(second + 1) }
+function versioned(found: Found): Versioned | undefined {
+  return found === null ? undefined : { version: found[0], value: found[1] }
 }

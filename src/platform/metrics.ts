@@ -1,5 +1,6 @@
 /** Prometheus metrics on a registry of our own. Label values come from fixed sets: what requesters send never makes a series (A107). */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import type { FairQueueOptions, QueueStats } from './fair_queue.ts'
 
 export interface Metrics {
   readonly registry: Registry
@@ -24,6 +25,10 @@ export interface Metrics {
   jobFailed(job: string): void
   /** Seconds the oldest fact waits to be sealed. */
   outboxLag(seconds: number): void
+  /** Whether Redis may throw records away. */
+  redisEvicting(isEvicting: boolean): void
+  /** Told by the queue in front of password hashing. */
+  readonly hashQueue: NonNullable<FairQueueOptions['watch']>
 }
 
 interface Options {
@@ -31,7 +36,7 @@ interface Options {
   readonly routes: readonly string[]
   readonly jobs?: readonly string[] | undefined
   /** Read when scraped. */
-  readonly passwordHash?: (() => { running: number; queued: number }) | undefined
+  readonly hashQueue?: (() => QueueStats) | undefined
   /** CPU, memory and event loop of the process; on by default. */
   readonly processMetrics?: boolean | undefined
 }
@@ -50,7 +55,7 @@ const HTTP_METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'
 const BUCKETS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10]
 
 /** Makes the registry and its counters. Whatever is outside of the known sets is counted as `other`. */
-export function createMetrics({ routes, jobs = [], passwordHash, processMetrics = true }: Options): Metrics {
+export function createMetrics({ routes, jobs = [], hashQueue, processMetrics = true }: Options): Metrics {
   const registry = new Registry()
   const registers = [registry]
   if (processMetrics) collectDefaultMetrics({ register: registry })
@@ -90,7 +95,7 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
     help: 'Age of the oldest fact that is not sealed',
     registers,
   })
-  if (passwordHash !== undefined) hashGauges(registry, passwordHash)
+  if (hashQueue !== undefined) hashGauges(registry, hashQueue)
 
   const known = {
     result: oneOf(RESULTS),
@@ -109,6 +114,8 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
     ...abuseCounters(registers),
     ...textCounter(registers),
     ...offersCounter(registers),
+    ...redisGauge(registers),
+    hashQueue: hashCounters(registers),
     // Extension grants are URNs: `urn:ietf:params:oauth:grant-type:device_code`.
     token: (grantType) => tokens.inc({ grant: known.grant(grantType.replace(/^.*[:]/, '').replaceAll('-', '_')) }),
     request: (route, method, status, seconds) =>
@@ -119,6 +126,15 @@ export function createMetrics({ routes, jobs = [], passwordHash, processMetrics 
     jobFailed: (job) => failedJobs.inc({ job: known.job(job) }),
     outboxLag: (seconds) => lag.set(seconds),
   }
+}
+
+function redisGauge(registers: Registry[]): Pick<Metrics, 'redisEvicting'> {
+  const evicting = new Gauge({
+    name: 'genkan_redis_evicting',
+    help: '1 while the maxmemory-policy of Redis throws records away when its memory is full',
+    registers,
+  })
+  return { redisEvicting: (isEvicting) => evicting.set(isEvicting ? 1 : 0) }
 }
 
 function offersCounter(registers: Registry[]): Pick<Metrics, 'passkeyOffered'> {
@@ -181,16 +197,52 @@ function abuseCounters(registers: Registry[]): Pick<Metrics, 'challenge' | 'limi
   }
 }
 
-function hashGauges(registry: Registry, stats: () => { running: number; queued: number }): void {
-  for (const part of ['running', 'queued'] as const) {
+/** Load of the queue in front of password hashing; `running` and `length` over their limits are what a fleet grows by. */
+function hashGauges(registry: Registry, stats: () => QueueStats): void {
+  const gauge = (name: string, help: string, read: (stats: QueueStats) => number) =>
     new Gauge({
-      name: `genkan_password_hash_${part}`,
-      help: `Password hashes that are ${part}`,
-      registers: [registry],
+      ...{ name: `genkan_hash_queue_${name}`, help, registers: [registry] },
       collect() {
-        this.set(stats()[part])
+        this.set(read(stats()))
       },
     })
+  gauge('running', 'Password hashes that are running', ({ running }) => running)
+  gauge('width', 'Password hashes that may run at once', ({ width }) => width)
+  gauge('places', 'Password hashes that may wait, at the speed of the last ones', ({ places }) => places)
+  new Gauge({
+    name: 'genkan_hash_queue_length',
+    help: 'Password hashes that wait for their turn',
+    labelNames: ['priority'],
+    registers: [registry],
+    collect() {
+      const { queued, signUps } = stats()
+      this.set({ priority: 'sign_in' }, queued - signUps)
+      this.set({ priority: 'sign_up' }, signUps)
+    },
+  })
+}
+
+/** What the queue in front of password hashing did. */
+function hashCounters(registers: Registry[]): Metrics['hashQueue'] {
+  const waits = new Histogram({
+    name: 'genkan_hash_queue_wait_seconds',
+    help: 'How long password hashes waited for their turn',
+    labelNames: ['priority'],
+    buckets: BUCKETS,
+    registers,
+  })
+  const refusals = new Counter({
+    name: 'genkan_hash_queue_refused_total',
+    help: 'Password hashes that were refused: the share of an address or an account is used up, the queue is full, or no turn came',
+    labelNames: ['reason', 'priority'],
+    registers,
+  })
+  for (const priority of ['sign_in', 'sign_up']) {
+    for (const reason of ['address', 'account', 'full', 'late']) refusals.inc({ reason, priority }, 0)
+  }
+  return {
+    waited: (priority, seconds) => waits.observe({ priority }, seconds),
+    refused: (reason, priority) => refusals.inc({ reason, priority }),
   }
 }
 

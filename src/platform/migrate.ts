@@ -40,6 +40,7 @@ export async function migrate(
   return database.transaction(async (tx) => {
     if (database.kind === 'postgres') {
       await tx.raw('set local statement_timeout = 0')
+      await tx.raw('set local lock_timeout = 0')
       await tx.raw('select pg_advisory_xact_lock(?)', [LOCK])
     }
     await tx.raw('create table if not exists migrations (name text primary key, applied_at timestamptz not null)')

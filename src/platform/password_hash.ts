@@ -1,22 +1,31 @@
 /**
  * Password hashing: argon2id (RFC 9106), few at a time. Hashing and token signing share the thread pool of the process,
- * so a login flood must queue in front of the pool, and leave the queue with a 503 before a person gives up waiting.
+ * so a login flood must queue in front of the pool, in turns of networks, and leave the queue before a person gives up waiting.
  */
 import { randomBytes } from 'node:crypto'
 import { hash as argon2Hash, argon2id, verify as argon2Verify } from 'argon2'
 import { AppError } from '../errors.ts'
+import { networkOf } from './client_network.ts'
+import { createFairQueue, type FairQueueOptions, type Priority, type QueueStats } from './fair_queue.ts'
+import { currentRequest } from './request_scope.ts'
 
 export interface PasswordHash {
-  /** An encoded argon2id hash (PHC string) with a random salt. */
-  hash(password: string): Promise<string>
+  /** An encoded argon2id hash (PHC string) with a random salt. It waits behind those who sign in, unless it belongs to that. */
+  hash(password: string, share?: Share & { readonly priority?: Priority }): Promise<string>
   /** Whether the password belongs to the hash. Throws Error when the stored hash is malformed: that is corruption. */
-  verify(hash: string, password: string): Promise<boolean>
+  verify(hash: string, password: string, share?: Share): Promise<boolean>
   /** The work of `verify` for an account that is not there, so that time does not tell who has one (CWE-208). */
-  verifyDummy(password: string): Promise<false>
+  verifyDummy(password: string, share?: Share): Promise<false>
   /** Whether the hash was made with a smaller parameter than today's. Throws Error when it is malformed. */
   needsRehash(hash: string): boolean
   /** Hashes running and waiting now. */
-  stats(): { running: number; queued: number }
+  stats(): QueueStats
+}
+
+/** Whose place in the queue it takes, beside that of the network of the running request. */
+export interface Share {
+  /** Names the account, or what was typed for one: known and unknown ones have equal shares. */
+  readonly account?: string | undefined
 }
 
 export interface PasswordHashOptions {
@@ -34,24 +43,31 @@ const MAX_BYTES = 1024
 const SALT_BYTES = 16
 const HASH_BYTES = 32
 
+/** What a core does in a millisecond: KiB times passes. A first guess, until hashes are measured. */
+const KIB_A_MS = 1300
+
 /**
  * Hashes with the given parameters; verifies with those of the stored hash. All but `needsRehash` throw AppError
- * `temporarily_unavailable` when the queue is too long, and `payload_too_large` over 1,024 bytes.
+ * `temporarily_unavailable` when the queue is too long, `too_many_requests` when a network or an account has its share of it,
+ * and `payload_too_large` over 1,024 bytes.
  */
-export function createPasswordHash(options: PasswordHashOptions): PasswordHash {
+export function createPasswordHash(options: PasswordHashOptions, watch?: FairQueueOptions['watch']): PasswordHash {
   const { memoryKib, passes, parallelism } = options
-  const queue = createQueue(options.maxConcurrent, options.queueMs)
+  const queue = createFairQueue({
+    ...{ width: options.maxConcurrent, deadlineMs: options.queueMs, watch },
+    guessMs: (memoryKib * passes) / KIB_A_MS,
+  })
   const dummy = dummyHash(options)
 
-  async function verify(hash: string, password: string): Promise<boolean> {
+  async function verify(hash: string, password: string, { account }: Share = {}): Promise<boolean> {
     parse(hash)
     guardLength(password)
-    return queue.run(() => argon2Verify(hash, password))
+    return queue.run(ticketOf('sign_in', account), () => argon2Verify(hash, password))
   }
 
   return {
     verify,
-    async hash(password) {
+    async hash(password, { account, priority = 'sign_up' } = {}) {
       guardLength(password)
       const parameters = {
         type: argon2id,
@@ -60,10 +76,10 @@ export function createPasswordHash(options: PasswordHashOptions): PasswordHash {
         parallelism,
         hashLength: HASH_BYTES,
       }
-      return queue.run(() => argon2Hash(password, parameters))
+      return queue.run(ticketOf(priority, account), () => argon2Hash(password, parameters))
     },
-    async verifyDummy(password) {
-      await verify(dummy, password)
+    async verifyDummy(password, share) {
+      await verify(dummy, password, share)
       return false
     },
     needsRehash(hash) {
@@ -72,6 +88,12 @@ export function createPasswordHash(options: PasswordHashOptions): PasswordHash {
     },
     stats: queue.stats,
   }
+}
+
+/** The network is the request's own, whoever calls: nobody can forget to count it. */
+function ticketOf(priority: Priority, account: string | undefined) {
+  const ip = currentRequest()?.ip
+  return { priority, account, network: ip === undefined || ip === '' ? undefined : networkOf(ip) }
 }
 
 /** Random bytes in the shape of a hash: verifying against them is the same work, and no password belongs to them. */
@@ -95,65 +117,4 @@ function parse(hash: string): { memoryKib: number; passes: number; parallelism: 
   // The hash itself stays out of the message, and so out of the logs.
   if (parts === null || Number(parts[1]) > MAX_MEMORY_KIB) throw new Error('stored password hash: malformed')
   return { memoryKib: Number(parts[1]), passes: Number(parts[2]), parallelism: Number(parts[3]) }
-}
-
-interface Queue {
-  run<T>(work: () => Promise<T>): Promise<T>
-  stats(): { running: number; queued: number }
-}
-
-/** First come, first served, at most `width` at once. */
-function createQueue(width: number, deadlineMs: number): Queue {
-  const waiting: { start(): void }[] = []
-  let running = 0
-  /** How long one piece of work takes, as a moving mean; unknown until the first is done. */
-  let meanMs = 0
-
-  async function turn(): Promise<void> {
-    if (running < width) {
-      running += 1
-      return
-    }
-    // When the queue is longer than the deadline, waiting is in vain: a flood is answered at once, not after the deadline.
-    if ((waiting.length * meanMs) / width > deadlineMs) throw busy()
-    await new Promise<void>((resolve, reject) => {
-      const entry = {
-        start() {
-          clearTimeout(timer)
-          resolve()
-        },
-      }
-      const timer = setTimeout(() => {
-        waiting.splice(waiting.indexOf(entry), 1)
-        reject(busy())
-      }, deadlineMs)
-      waiting.push(entry)
-    })
-  }
-
-  /** Hands the turn to the next in line, or gives it back. */
-  function leave(): void {
-    const next = waiting.shift()
-    if (next === undefined) running -= 1
-    else next.start()
-  }
-
-  return {
-    stats: () => ({ running, queued: waiting.length }),
-    async run(work) {
-      await turn()
-      const began = performance.now()
-      try {
-        return await work()
-      } finally {
-        const took = performance.now() - began
-        meanMs = meanMs === 0 ? took : meanMs * 0.8 + took * 0.2
-        leave()
-      }
-    },
-  }
-}
-
-function busy(): AppError {
-  return new AppError('temporarily_unavailable', { retryAfter: 1 })
 }

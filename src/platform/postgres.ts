@@ -3,6 +3,7 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import knexFactory, { type Knex } from 'knex'
 import { AppError } from '../errors.ts'
 
@@ -15,8 +16,8 @@ export interface Database {
   readonly kind: 'embedded' | 'postgres'
   /** Runs `work` in one transaction: commits when it resolves, rolls back when it throws. */
   transaction<T>(work: (tx: Tx) => Promise<T>): Promise<T>
-  /** Rejects when the store does not answer. */
-  ping(): Promise<void>
+  /** The store's time. Rejects when it does not answer. */
+  ping(): Promise<Date>
   close(): Promise<void>
   /** A tar archive of the embedded data directory; rejects on PostgreSQL. */
   dump(): Promise<Uint8Array>
@@ -34,8 +35,15 @@ export interface DatabaseOptions {
 
 /** Errors reach whoever asked; knex would print them besides. */
 const SILENT = { warn() {}, error() {}, deprecate() {}, debug() {} }
-const CONNECT_MS = 2000
-const STATEMENT_MS = 5000
+/** A connection that is waited for and one statement are over before anybody has waited five seconds. */
+const CONNECT_MS = 1500
+const STATEMENT_MS = 3000
+/** A backend that hangs cannot keep its own time. */
+const ANSWER_MS = STATEMENT_MS + 200
+/** Whoever waits for a lock holds a connection that others wait for. */
+const LOCK_MS = 2000
+/** So many may wait for each connection; more would only wait in vain. */
+const WAITING = 20
 
 /** Opens the database. On PostgreSQL nothing is connected yet: the first query is. */
 export async function openDatabase(options: DatabaseOptions): Promise<Database> {
@@ -59,24 +67,65 @@ async function openEmbedded({ dataDir, loadFrom }: DatabaseOptions): Promise<Dat
 }
 
 function openPostgres(connectionString: string, pool = 10): Database {
+  // By itself: the driver knows more of these settings than knex's types do.
+  const connection = {
+    connectionString,
+    connectionTimeoutMillis: CONNECT_MS,
+    statement_timeout: STATEMENT_MS,
+    query_timeout: ANSWER_MS,
+    lock_timeout: LOCK_MS,
+    keepAlive: true,
+    application_name: 'genkan',
+  }
   const db = knexFactory({
     log: SILENT,
     client: 'pg',
-    connection: {
-      connectionString,
-      connectionTimeoutMillis: CONNECT_MS,
-      statement_timeout: STATEMENT_MS,
-      query_timeout: STATEMENT_MS + 1000,
-      keepAlive: true,
-      application_name: 'genkan',
-    },
-    pool: { min: 0, max: pool },
+    connection,
+    pool: { min: 0, max: pool, afterCreate: breakWhenSilent },
     acquireConnectionTimeout: CONNECT_MS,
   })
+  boundWaiting(db, pool * WAITING)
   return wrap(db, 'postgres', async () => {
     throw new Error('only the embedded database can be dumped; use pg_dump')
   })
 }
+
+/** The slice of the driver's connection that is used here. */
+interface Connection {
+  query(config: object, done?: (error: unknown, response: unknown) => void): unknown
+  readonly connection: { readonly stream: { destroy(): void } }
+}
+
+/**
+ * What gets no answer in time is still under way on its connection: whatever comes after it, the roll-back first, would wait behind
+ * it for as long again. The connection is closed instead.
+ */
+function breakWhenSilent(connection: Connection, created: (error: unknown, connection: Connection) => void): void {
+  const query = connection.query.bind(connection)
+  connection.query = (config, done) => {
+    // A stream of rows is heard in another way.
+    if (done === undefined) return query(config)
+    return query(config, (error, response) => {
+      const isSilent = String((error as Error | null)?.message).includes('Query read timeout')
+      if (isSilent) connection.connection.stream.destroy()
+      done(error, response)
+    })
+  }
+  created(null, connection)
+}
+
+/** Refuses at once what would stand behind `most` others. */
+function boundWaiting(db: Knex, most: number): void {
+  const client = db.client as { pool: { numPendingAcquires(): number }; acquireConnection(): Promise<unknown> }
+  const acquire = client.acquireConnection.bind(client)
+  client.acquireConnection = async () => {
+    if (client.pool.numPendingAcquires() < most) return acquire()
+    throw Object.assign(new Error('too many wait for a connection'), { code: TOO_MANY })
+  }
+}
+
+/** SQLSTATE too_many_connections. */
+const TOO_MANY = '53300'
 
 function wrap(db: Knex, kind: Database['kind'], dump: Database['dump']): Database {
   const inside = new AsyncLocalStorage<true>()
@@ -84,12 +133,29 @@ function wrap(db: Knex, kind: Database['kind'], dump: Database['dump']): Databas
   return {
     db,
     kind,
-    transaction: (work) => db.transaction((tx) => inside.run(true, () => work(tx))),
+    transaction: (work) => inTurn(() => db.transaction((tx) => inside.run(true, () => work(tx)))),
     ping: async () => {
-      await db.raw('select 1')
+      const { rows } = await db.raw<{ rows: { now: Date }[] }>('select clock_timestamp() as now')
+      return new Date(rows[0]?.now ?? Number.NaN)
     },
     close: () => db.destroy(),
     dump,
+  }
+}
+
+const TRIES = 3
+const PAUSE_MS = 30
+
+/** PostgreSQL ended one of two that stood in each other's way, and undid it whole: it is done again, after the other. */
+async function inTurn<T>(transaction: () => Promise<T>): Promise<T> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await transaction()
+    } catch (error) {
+      if (tries >= TRIES || !COLLIDED.test(sqlState(error) ?? '')) throw error
+      // Jitter: those who met would meet again.
+      await sleep(PAUSE_MS * tries * (0.5 + Math.random()))
+    }
   }
 }
 
@@ -114,9 +180,12 @@ export function uniqueViolation(error: unknown): boolean {
   return sqlState(error) === '23505'
 }
 
-/** 57014: a statement took longer than it may, since the machine is busy or a lock is held. */
+/** Serialization failure, deadlock. */
+const COLLIDED = /^40(001|P01)$/
+const READ_ONLY = '25006'
+/** 57014, 55P03: a statement, or its wait for a lock, took longer than it may. 58030, 53100: the disk fails or is full. */
 const UNREACHABLE =
-  /^(ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|08...|57014|57P0[123]|53[123]00|25006)$/
+  /^(ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|08...|57014|55P03|57P0[123]|53[123]00|58030|25006|40001|40P01)$/
 /** What the driver says in words only: connecting took too long, or a connection broke with a transaction open on it. */
 const BROKEN = /Connection terminated|timeout expired|is not queryable|Query read timeout|PGlite is closed/
 
@@ -127,6 +196,11 @@ export function databaseUnavailable(error: unknown): boolean {
   const name = (error as { name?: unknown } | null)?.name
   const message = String((error as { message?: unknown } | null)?.message ?? '')
   return name === 'KnexTimeoutError' || BROKEN.test(message)
+}
+
+/** Whether the database takes no changes for now: it is a standby, or was made read-only. */
+export function databaseReadOnly(error: unknown): boolean {
+  return sqlState(error) === READ_ONLY
 }
 
 /** The unique index decides between two that want the same in one moment: the later one gets `already_exists`. */

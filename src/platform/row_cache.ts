@@ -2,11 +2,16 @@
  * Rows kept in the process: short-lived, bounded, dropped when the invalidation channel says so. A row that has not
  * changed keeps its object, because engines cache derived things (imported keys, hashes) by object.
  */
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Invalidation } from './invalidation.ts'
 
 const LIFE_MS = 30_000
 /** Without a channel a change must act within a second; what is read at the last moment still has to be used in it. */
 const UNHEARD_LIFE_MS = 900
+const AWAY_LIFE_MS = 300_000
+/** For so long a row that is there to serve waits for its newer self; a store that hangs is not asked anew by each request. */
+const PATIENCE_MS = 250
+const ASK_AGAIN_MS = 1000
 const ROWS = 10_000
 const ABSENT_KEYS = 1000
 
@@ -28,6 +33,11 @@ export interface RowCacheDeps<Row> {
   readonly atMost?: number
   /** Milliseconds of a clock that never goes back. */
   readonly monotonic?: () => number
+  /**
+   * Whether a failed read says that the store is away. Then what is kept serves on for some minutes, for as long as the channel says
+   * that it has not changed: nothing that somebody took back.
+   */
+  readonly away?: (error: unknown) => boolean
 }
 
 interface Entry<Row> {
@@ -80,6 +90,8 @@ export function createRowCache<Row>(deps: RowCacheDeps<Row>): RowCache<Row> {
     }
   }
 
+  const readOrKept = createKept(deps, { present, monotonic, fetch: (key) => reads.get(key) ?? read(key) })
+
   const forget = (key?: string) => {
     if (key === undefined) {
       reads.clear()
@@ -106,10 +118,47 @@ export function createRowCache<Row>(deps: RowCacheDeps<Row>): RowCache<Row> {
       }
       const missedAt = absent.get(key)
       if (missedAt !== undefined && fresh(missedAt)) return undefined
-      return reads.get(key) ?? read(key)
+      return readOrKept(key)
     },
     forget,
     size: () => present.size + absent.size,
+  }
+}
+
+interface Kept<Row> {
+  readonly present: ReadonlyMap<string, Entry<Row>>
+  readonly monotonic: () => number
+  /** Reads the row, or joins who does. */
+  readonly fetch: (key: string) => Promise<Row | undefined>
+}
+
+/** Reads what is no longer fresh, and serves what was there before while the store is away. */
+function createKept<Row>(deps: RowCacheDeps<Row>, { present, monotonic, fetch }: Kept<Row>) {
+  let askAgainAt = Number.NEGATIVE_INFINITY
+  const serves = (entry: Entry<Row> | undefined): entry is Entry<Row> =>
+    entry !== undefined && deps.invalidation.healthy() && monotonic() - entry.readAt < AWAY_LIFE_MS
+
+  return async (key: string): Promise<Row | undefined> => {
+    const { away } = deps
+    const before = present.get(key)
+    if (away === undefined || !serves(before)) return fetch(key)
+    if (monotonic() < askAgainAt) return before.row
+    const reading = fetch(key).then(
+      (row) => ({ row }),
+      (error: unknown) => {
+        if (!away(error)) throw error
+      },
+    )
+    const timer = new AbortController()
+    const late = sleep(PATIENCE_MS, undefined, { signal: timer.signal }).catch(() => {})
+    const answer = await Promise.race([reading, late])
+    timer.abort()
+    if (answer !== undefined) return answer.row
+    askAgainAt = monotonic() + ASK_AGAIN_MS
+    reading.catch(() => {})
+    // Looked up anew: it may have been taken back in the meantime.
+    const entry = present.get(key)
+    return serves(entry) ? entry.row : fetch(key)
   }
 }
 

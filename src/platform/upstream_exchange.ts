@@ -21,7 +21,7 @@ export interface UpstreamRequests {
 }
 
 /** What a person waits for a leg of several requests; each has its own limit besides. */
-const LEG_MS = 5000
+const LEG_MS = 4500
 
 export function createUpstreamRequests({ http, clock }: UpstreamDeps): UpstreamRequests {
   const breaker = createBreaker({

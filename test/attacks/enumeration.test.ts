@@ -132,7 +132,7 @@ async function visit(journey: string, who: Who, observe = true): Promise<Seen> {
       return sent.page
     })
     const statements = relays.postgres.take().filter((sql) => !isJobStatement(sql) && !CACHED.test(sql))
-    const asked = relays.redis.take().filter((command) => !/^PING/.test(command))
+    const asked = relays.redis.take().filter((command) => !/^(PING|INFO)/.test(command))
     const commands = asked.map((command) => command.split(':').slice(0, 2).join(':'))
     const after = await count()
     return {

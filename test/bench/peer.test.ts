@@ -39,8 +39,9 @@ describe('another provider under the same driver', () => {
     target.close()
     const markdown = await measure(
       ...['--client-id', 'bench-machine', '--client-secret', SECRET, '--resource', LEDGER, '--scope', 'ledger:read'],
-      ...['--refresh-client-id', 'bench-spa', '--refresh-token', first.refresh_token ?? ''],
-      ...['--refresh-token', second.refresh_token ?? '', '--access-token', first.access_token],
+      ...['--refresh-client-id', 'bench-spa', `--refresh-token=${first.refresh_token}`],
+      `--refresh-token=${second.refresh_token}`,
+      `--access-token=${first.access_token}`,
       ...['--peer-pid', String(bare.pid)],
     )
     expect(rates(markdown)).toEqual({

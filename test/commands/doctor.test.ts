@@ -161,13 +161,15 @@ describe('doctor', () => {
   })
 
   it('sees a Redis that drops sessions', async () => {
-    const redis = (policy: string, appendOnly: string) => ({
-      ping: async () => 'PONG',
-      config: async (_: 'GET', name: string) => [name, name === 'appendonly' ? appendOnly : policy],
+    const redis = (policy: string | undefined, appendsOnly: boolean) => async () => ({
+      masters: 1,
+      policy,
+      appendsOnly,
     })
-    expect((await examine({ redis: redis('allkeys-lru', 'yes') })).of('redis')?.state).toBe('fail')
-    expect((await examine({ redis: redis('noeviction', 'no') })).of('redis')?.state).toBe('warn')
-    expect((await examine({ redis: redis('noeviction', 'yes') })).of('redis')?.state).toBe('ok')
+    const evicting = (await examine({ redis: redis('allkeys-lru', true) })).of('redis')
+    expect(evicting).toMatchObject({ state: 'fail', text: expect.stringContaining('allkeys-lru') })
+    expect((await examine({ redis: redis(undefined, false) })).of('redis')?.state).toBe('warn')
+    expect((await examine({ redis: redis(undefined, true) })).of('redis')?.state).toBe('ok')
   })
 
   it('sees a key that others can read', async () => {

@@ -1,26 +1,7 @@
-import { readdirSync, readFileSync } from 'node:fs'
 import { afterEach, describe, expect, it } from '@jest/globals'
+import { childrenOf, until } from '../support/processes.ts'
 import { realStores, type Server, startServer } from '../support/server.ts'
 import { freePort, startPostgres } from '../support/services.ts'
-
-const until = async (condition: () => Promise<boolean> | boolean, milliseconds = 20_000) => {
-  const end = Date.now() + milliseconds
-  while (!(await condition())) {
-    if (Date.now() > end) throw new Error('it did not happen in time')
-    await new Promise((resolve) => setTimeout(resolve, 50))
-  }
-}
-const childrenOf = (pid: number) =>
-  readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .filter((name) => {
-      try {
-        return readFileSync(`/proc/${name}/stat`, 'utf8').split(') ')[1]?.split(' ')[1] === String(pid)
-      } catch {
-        return false
-      }
-    })
-    .map(Number)
 
 /** A request whose body never ends: it keeps the server draining until it is let go. */
 const hold = async (origin: string) => {

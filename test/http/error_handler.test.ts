@@ -45,7 +45,8 @@ async function answer(
     createErrorHandler({
       pages: handlerPages,
       logger: { error: log('error'), warn: log('warn') },
-      unavailable: (error) => (error as { code?: string }).code === 'ECONNREFUSED',
+      unavailable: (error) => ['ECONNREFUSED', '25006'].includes((error as { code?: string }).code ?? ''),
+      readOnly: (error) => (error as { code?: string }).code === '25006',
     }),
     work,
   )
@@ -116,6 +117,23 @@ describe('error handler', () => {
     expect(response.headers.get('Retry-After')).toBe('5')
     expect(await response.text()).toContain('href="/auth?client_id=demo&amp;x=%22"')
     expect(lines.map(({ level }) => level)).toEqual(['warn'])
+  })
+
+  it('says that only changes are refused where that is so', async () => {
+    const error = Object.assign(new Error('cannot execute INSERT'), { code: '25006' })
+    const response = await answer(fail(error), { init: { headers: html } })
+    expect([response.status, response.headers.get('Retry-After')]).toEqual([503, '5'])
+    expect(await response.text()).toContain(views.t('en', 'error.read_only'))
+  })
+
+  it('tells programs when to come back, also where the engine has answered by itself', async () => {
+    const engine: Middleware = (ctx) => {
+      ctx.status = 503
+      ctx.body = { error: 'temporarily_unavailable' }
+    }
+    const response = await answer(engine)
+    expect([response.status, response.headers.get('Retry-After')]).toEqual([503, '5'])
+    expect(await response.json()).toEqual({ error: 'temporarily_unavailable' })
   })
 
   it('offers no link that would repeat a form, and none to another host', async () => {

@@ -5,7 +5,7 @@ import {
   createRedisInvalidation,
   type Invalidation,
 } from '../../src/platform/invalidation.ts'
-import { openRedis } from '../../src/platform/redis.ts'
+import { oneRedis } from '../support/one_redis.ts'
 import { type BreakableServer, startBreakable } from '../support/services.ts'
 
 async function until(condition: () => boolean, milliseconds = 5000): Promise<void> {
@@ -36,8 +36,8 @@ describe('invalidation through Redis', () => {
   let server: BreakableServer
   let opened: { invalidation: Invalidation; heard: (string | undefined)[]; close(): Promise<void> }[] = []
   const instance = () => {
-    const publisher = openRedis(server.url)
-    const invalidation = createRedisInvalidation({ publisher, subscriber: openRedis(server.url) })
+    const publisher = oneRedis(server.url)
+    const invalidation = createRedisInvalidation({ publisher, subscriber: oneRedis(server.url) })
     const heard: (string | undefined)[] = []
     invalidation.subscribe('client', (key) => heard.push(key))
     const made = {

@@ -8,7 +8,7 @@ describe('metrics', () => {
     createMetrics({
       routes: ['token', 'authorization'],
       jobs: ['dispatch'],
-      passwordHash: () => ({ running: 2, queued: 5 }),
+      hashQueue: () => ({ running: 2, queued: 5, signUps: 1, width: 3, places: 33 }),
       processMetrics: false,
     })
 
@@ -22,6 +22,8 @@ describe('metrics', () => {
     metrics.request('token', 'POST', 200, 0.02)
     metrics.jobFailed('dispatch')
     metrics.outboxLag(1.5)
+    metrics.hashQueue.waited('sign_in', 0.2)
+    metrics.hashQueue.refused('full', 'sign_up')
     const text = await metrics.registry.metrics()
     expect(series(text)).toEqual(
       expect.arrayContaining([
@@ -32,8 +34,13 @@ describe('metrics', () => {
         'genkan_http_request_duration_seconds_count{route="token",method="POST",status_class="2xx"} 1',
         'genkan_jobs_failed_total{job="dispatch"} 1',
         'genkan_outbox_lag_seconds 1.5',
-        'genkan_password_hash_running 2',
-        'genkan_password_hash_queued 5',
+        'genkan_hash_queue_running 2',
+        'genkan_hash_queue_width 3',
+        'genkan_hash_queue_places 33',
+        'genkan_hash_queue_length{priority="sign_in"} 4',
+        'genkan_hash_queue_length{priority="sign_up"} 1',
+        'genkan_hash_queue_wait_seconds_count{priority="sign_in"} 1',
+        'genkan_hash_queue_refused_total{reason="full",priority="sign_up"} 1',
       ]),
     )
   })

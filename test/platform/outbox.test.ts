@@ -151,7 +151,7 @@ describe.each(['embedded', 'postgres'] as const)('outbox on %s', (kind) => {
       waking.onWake(() => {
         events.push('woken')
         // A root query throws inside of a transaction's context.
-        database.ping().then(resolve, reject)
+        database.ping().then(() => resolve(), reject)
       })
     })
     await database.transaction((tx) => waking.record([{ type: 'a.b' }], tx))

@@ -43,7 +43,7 @@ describe('hash and verify', () => {
     for (const attempt of [passwords.hash(long), passwords.verify(stored, long), passwords.verifyDummy(long)]) {
       await expect(attempt).rejects.toMatchObject({ code: 'payload_too_large', status: 413 })
     }
-    expect(passwords.stats()).toEqual({ running: 0, queued: 0 })
+    expect(passwords.stats()).toMatchObject({ running: 0, queued: 0 })
     expect(await passwords.verify(await passwords.hash('ä'.repeat(512)), 'ä'.repeat(512))).toBe(true)
   })
 
@@ -117,9 +117,9 @@ describe('the queue', () => {
   it('runs as many at once as allowed, the others wait, and all get their answer', async () => {
     const two = createPasswordHash({ ...SMALL, maxConcurrent: 2 })
     const jobs = Array.from({ length: 9 }, (_, i) => two.hash(`p${i}`))
-    expect(two.stats()).toEqual({ running: 2, queued: 7 })
+    expect(two.stats()).toMatchObject({ running: 2, queued: 7 })
     const hashes = await Promise.all(jobs)
-    expect(two.stats()).toEqual({ running: 0, queued: 0 })
+    expect(two.stats()).toMatchObject({ running: 0, queued: 0 })
     expect(await Promise.all(hashes.map((hash, i) => two.verify(hash, `p${i}`)))).toEqual(Array(9).fill(true))
   })
 
@@ -134,7 +134,7 @@ describe('the queue', () => {
     const slow = createPasswordHash({ ...SLOW, queueMs: 20 })
     const first = slow.hash('x')
     await expect(slow.hash('y')).rejects.toMatchObject({ code: 'temporarily_unavailable', status: 503, retryAfter: 1 })
-    expect(slow.stats()).toEqual({ running: 1, queued: 0 })
+    expect(slow.stats()).toMatchObject({ running: 1, queued: 0 })
     await expect(first).resolves.toMatch(/^\$argon2id/)
     await expect(slow.hash('z')).resolves.toMatch(/^\$argon2id/)
   })
@@ -159,13 +159,13 @@ describe('the queue', () => {
     expect(slow.stats().queued).toBe(299 - refusedAfter.length)
     const answers = await Promise.all(jobs)
     expect(new Set(answers)).toEqual(new Set(['done', 'temporarily_unavailable']))
-    expect(slow.stats()).toEqual({ running: 0, queued: 0 })
+    expect(slow.stats()).toMatchObject({ running: 0, queued: 0 })
   })
 
   it('gives the turn back when the work fails', async () => {
     // argon2 needs 8 KiB for each lane.
     const broken = createPasswordHash({ ...SMALL, memoryKib: 8, parallelism: 4, maxConcurrent: 1 })
     for (let i = 0; i < 3; i++) await expect(broken.hash('x')).rejects.toThrow()
-    expect(broken.stats()).toEqual({ running: 0, queued: 0 })
+    expect(broken.stats()).toMatchObject({ running: 0, queued: 0 })
   })
 })

@@ -5,6 +5,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { migrate, pendingMigrations } from '../../src/platform/migrate.ts'
 import {
   type Database,
+  databaseReadOnly,
   databaseUnavailable,
   openDatabase,
   type Tx,
@@ -148,5 +149,85 @@ describe('databaseUnavailable', () => {
     expect(databaseUnavailable(await failure(narrow.ping()))).toBe(true)
     await slow
     await narrow.close()
+  })
+
+  it('is true at once for who would wait behind too many others', async () => {
+    const narrow = await openDatabase({ databaseUrl: proxy.url, pool: 1 })
+    const slow = failure(narrow.db.raw('select pg_sleep(1)'))
+    const waiting = Array.from({ length: 25 }, () => failure(narrow.ping()))
+    const started = performance.now()
+    expect(databaseUnavailable(await Promise.race(waiting))).toBe(true)
+    expect(performance.now() - started).toBeLessThan(500)
+    await Promise.all([slow, ...waiting])
+    expect(await failure(narrow.ping())).toBe('it did not fail')
+    await narrow.close()
+  })
+
+  it('is true when a lock is held for too long, sooner than a statement may take', async () => {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    const locked = Promise.withResolvers<void>()
+    const holder = database.transaction(async (tx) => {
+      await tx.raw('lock table outbox in access exclusive mode')
+      locked.resolve()
+      await promise
+    })
+    await locked.promise
+    const started = performance.now()
+    const error = await failure(database.db('outbox').select())
+    expect([databaseUnavailable(error), (error as { code?: string }).code]).toEqual([true, '55P03'])
+    expect(performance.now() - started).toBeLessThan(2900)
+    resolve()
+    await holder
+  })
+
+  it('gives a connection up that does not answer: its roll-back does not wait behind it', async () => {
+    const started = performance.now()
+    const silent = database.transaction(async (tx) => {
+      await tx('outbox').select()
+      proxy.set({ kind: 'blackhole' })
+      await tx('outbox').select()
+    })
+    expect(databaseUnavailable(await failure(silent))).toBe(true)
+    expect(performance.now() - started).toBeLessThan(4500)
+    proxy.set({ kind: 'none' })
+    expect(await failure(database.ping())).toBe('it did not fail')
+  })
+
+  it('tells a database that takes no changes for now', async () => {
+    const refused = database.transaction(async (tx) => {
+      await tx.raw('set transaction read only')
+      await tx.raw('create table never (id text)')
+    })
+    const error = await failure(refused)
+    expect([databaseReadOnly(error), databaseUnavailable(error)]).toEqual([true, true])
+  })
+})
+
+describe("transactions that stand in each other's way", () => {
+  it('are done again, one after the other', async () => {
+    const database = await openDatabase({ databaseUrl: await freshDatabaseUrl() })
+    await database.db.raw('create table counters (id text primary key, count integer not null)')
+    await database.db('counters').insert(['a', 'b'].map((id) => ({ id, count: 0 })))
+    const cross = (first: string, second: string) =>
+      database.transaction(async (tx) => {
+        await tx('counters').where({ id: first }).increment('count', 1)
+        await new Promise((resolve) => setTimeout(resolve, 100))
+        await tx('counters').where({ id: second }).increment('count', 1)
+      })
+    await Promise.all([cross('a', 'b'), cross('b', 'a')])
+    expect(await database.db('counters').orderBy('id').pluck('count')).toEqual([2, 2])
+    await database.close()
+  })
+
+  it('are given up after three tries, and then it is the database that is busy', async () => {
+    const database = await openDatabase({ databaseUrl: await freshDatabaseUrl() })
+    let tries = 0
+    const never = database.transaction(async (tx) => {
+      tries += 1
+      await tx.raw("do $$ begin raise exception 'no' using errcode = '40001'; end $$")
+    })
+    const error = await never.catch((reason: unknown) => reason)
+    expect([databaseUnavailable(error), tries]).toEqual([true, 3])
+    await database.close()
   })
 })

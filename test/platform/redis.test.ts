@@ -1,8 +1,9 @@
 import { once } from 'node:events'
-import { setImmediate as turn } from 'node:timers/promises'
+import { setTimeout as sleep, setImmediate as turn } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import type { Redis } from 'ioredis'
-import { openRedis, redisUnavailable } from '../../src/platform/redis.ts'
+import { redisUnavailable } from '../../src/platform/redis.ts'
+import { oneRedis } from '../support/one_redis.ts'
 import { type BreakableServer, startBreakable } from '../support/services.ts'
 
 describe('a command', () => {
@@ -10,7 +11,7 @@ describe('a command', () => {
   let redis: Redis
   beforeAll(async () => {
     server = await startBreakable('redis')
-    redis = openRedis(server.url)
+    redis = oneRedis(server.url)
     await once(redis, 'ready')
   })
   afterAll(async () => {
@@ -31,5 +32,26 @@ describe('a command', () => {
     const failed = await redis.get('key').catch((error: unknown) => error)
     await server.resume()
     expect(redisUnavailable(failed)).toBe(true)
+  })
+
+  it('comes back when a connection failed before it was one, until it is closed', async () => {
+    const own = oneRedis(server.url)
+    await once(own, 'ready')
+    const { connector } = own as unknown as { connector: { connect(): Promise<unknown> } }
+    const { connect } = connector
+    connector.connect = () => {
+      connector.connect = connect
+      return Promise.reject(new Error('another master'))
+    }
+    const told = (event: string) => new Promise((resolve) => own.once(event, resolve))
+    const [given, back] = [told('end'), told('ready')]
+    own.disconnect(true)
+    await given
+    await back
+    const closed = told('end')
+    own.disconnect()
+    await closed
+    await sleep(200)
+    expect(own.status).toBe('end')
   })
 })

@@ -34,6 +34,7 @@ describe('row cache', () => {
       },
       topic: 'row',
       atMost,
+      away: (error) => (error as Error).message === 'away',
       monotonic: () => time,
     })
 
@@ -122,6 +123,38 @@ describe('row cache', () => {
     tell(undefined)
     expect(await cache.get('a')).toBeUndefined()
     expect(await cache.get('absent')).toEqual({ value: 3 })
+  })
+
+  it('serves what is there for some minutes while the store is away, as long as the channel says that nothing changed', async () => {
+    const cache = create()
+    const kept = await cache.get('a')
+    rows.set('a', { value: 13 })
+    time = 299_000
+    expect(await cache.get('a')).toBe(kept)
+    healthy = false
+    await expect(cache.get('a')).rejects.toThrow('away')
+    healthy = true
+    time = 300_000
+    await expect(cache.get('a')).rejects.toThrow('away')
+  })
+
+  it('never serves what was taken back, whoever is away', async () => {
+    const cache = create()
+    await cache.get('a')
+    rows.set('a', { value: 13 })
+    tell('a')
+    await expect(cache.get('a')).rejects.toThrow('away')
+  })
+
+  it('does not wait for a store that hangs when it has what was asked for', async () => {
+    const cache = create()
+    const kept = await cache.get('a')
+    gate = new Promise(() => {})
+    time = 31_000
+    expect(await cache.get('a')).toBe(kept)
+    const started = performance.now()
+    expect(await cache.get('a')).toBe(kept)
+    expect(performance.now() - started).toBeLessThan(100)
   })
 
   it('remembers that a key is absent, until it is announced', async () => {

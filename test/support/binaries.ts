@@ -14,6 +14,7 @@ const PACKAGES = {
   initdb: 'postgresql',
   postgres: 'postgresql',
   'redis-server': 'redis-server',
+  'redis-cli': 'redis-tools',
   chromium: 'chromium',
   'chromium-headless-shell': 'chromium-headless-shell',
   openssl: 'openssl',
@@ -83,7 +84,8 @@ function find(program: Program): string | undefined {
   return onPath(program) ?? versions.map((v) => join(POSTGRES_ROOT, v, 'bin', program)).find(executable)
 }
 
-function onPath(name: string): string | undefined {
+/** Where a program is, by the PATH. */
+export function onPath(name: string): string | undefined {
   return (process.env.PATH ?? '')
     .split(delimiter)
     .map((folder) => join(folder, name))

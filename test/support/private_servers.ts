@@ -1,6 +1,6 @@
 /** Private PostgreSQL and Redis servers in a temporary folder, for the services process only. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { chownSync, mkdirSync } from 'node:fs'
+import { chownSync, mkdirSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -40,7 +40,11 @@ async function identity(): Promise<Identity> {
 }
 
 /** A PostgreSQL cluster in `folder`, without durability: it survives the kill of a process, not of the machine. */
-export async function createPostgresServer(folder: string, port: number): Promise<PrivateServer> {
+export async function createPostgresServer(
+  folder: string,
+  port: number,
+  more: { readonly [setting: string]: string | number } = {},
+): Promise<PrivateServer> {
   const user = await identity()
   const data = join(folder, 'data')
   ownedFolder(folder, user)
@@ -59,6 +63,7 @@ export async function createPostgresServer(folder: string, port: number): Promis
     synchronous_commit: 'off',
     full_page_writes: 'off',
     log_min_messages: 'panic',
+    ...more,
   }
   const options = Object.entries(settings).flatMap(([name, value]) => ['-c', `${name}=${value}`])
   const url = `postgres://genkan@127.0.0.1:${port}/postgres`
@@ -98,9 +103,29 @@ export async function createRedisServer(
   )
 }
 
-/** A Redis Cluster of one node: it serves all slots, and refuses what touches two at once as every cluster does. */
+/** A sentinel that watches the master `mymaster` at `master`; two of three decide, within seconds. */
+export async function createSentinelServer(folder: string, port: number, master: number): Promise<PrivateServer> {
+  const user = await identity()
+  ownedFolder(folder, user)
+  const file = join(folder, 'sentinel.conf')
+  const lines = [
+    ...[`port ${port}`, 'bind 127.0.0.1', `dir ${folder}`, 'loglevel warning'],
+    ...[`sentinel monitor mymaster 127.0.0.1 ${master} 2`, 'sentinel down-after-milliseconds mymaster 1000'],
+    ...['sentinel failover-timeout mymaster 2000', 'sentinel parallel-syncs mymaster 1'],
+  ]
+  writeFileSync(file, `${lines.join('\n')}\n`)
+  if (user.uid !== undefined && user.gid !== undefined) chownSync(file, user.uid, user.gid)
+  return serverProcess(
+    `redis://127.0.0.1:${port}`,
+    { order: 'SIGTERM', kill: 'SIGKILL', abandon: 'SIGKILL' },
+    () => spawn(binary('redis-server'), [file, '--sentinel'], spawned(user, folder)),
+    () => redisAnswers(port),
+  )
+}
+
+/** A Redis Cluster of one node, on `port` and the next: it serves all slots, and refuses what touches two at once as every cluster does. */
 export async function createRedisClusterServer(folder: string, port: number): Promise<PrivateServer> {
-  const server = await createRedisServer(folder, port, ['--cluster-enabled', 'yes'])
+  const server = await createRedisServer(folder, port, ['--cluster-enabled', 'yes', '--cluster-port', String(port + 1)])
   return {
     ...server,
     async start() {
@@ -179,7 +204,8 @@ async function redisTakesSlots(port: number): Promise<void> {
   }
 }
 
-function redisSays(port: number, command: string): Promise<string> {
+/** The beginning of the answer to an inline command. */
+export function redisSays(port: number, command: string): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect({ host: '127.0.0.1', port }, () => socket.write(`${command}\r\n`))
     socket.once('error', reject)

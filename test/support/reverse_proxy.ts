@@ -10,8 +10,23 @@ export interface ReverseProxyOptions {
   readonly port?: number
   /** Certificate and key: the proxy then speaks https. */
   readonly tls?: { readonly cert: string; readonly key: string }
+  /** Told of every exchange when it is over. */
+  readonly seen?: (exchange: Exchange) => void
   /** Asks clients for a certificate, which may be anybody's, and passes it on in this header (RFC 9440). */
   readonly certificateHeader?: string
+}
+
+export interface Exchange {
+  readonly method: string
+  readonly path: string
+  /** Origin that answered, or should have. */
+  readonly target: string
+  /** 0: no answer came, or not the whole of it. */
+  readonly status: number
+  readonly headers: IncomingMessage['headers']
+  /** Of failures of the server only. */
+  readonly body: string
+  readonly milliseconds: number
 }
 
 export interface ReverseProxy {
@@ -25,12 +40,14 @@ export async function startReverseProxy({
   port = 0,
   tls,
   certificateHeader,
+  seen = () => {},
 }: ReverseProxyOptions): Promise<ReverseProxy> {
   const protocol = tls === undefined ? 'http' : 'https'
   const asks = certificateHeader === undefined ? {} : { requestCert: true, rejectUnauthorized: false }
   const handle = (incoming: IncomingMessage, outgoing: ServerResponse) => {
     if (certificateHeader !== undefined) incoming.headers[certificateHeader] = certificateOf(incoming)
-    forward(new URL(target(incoming)), protocol, incoming, outgoing)
+    const origin = target(incoming)
+    watch(forward(new URL(origin), protocol, incoming, outgoing), incoming, origin, seen)
   }
   const server =
     tls === undefined ? createServer(handle) : createTlsServer({ cert: tls.cert, key: tls.key, ...asks }, handle)
@@ -55,7 +72,31 @@ function certificateOf({ socket }: IncomingMessage): string | undefined {
   return raw === undefined ? undefined : `:${raw.toString('base64')}:`
 }
 
-function forward(to: URL, protocol: string, incoming: IncomingMessage, outgoing: ServerResponse): void {
+/** Tells `seen` how the onward request ended. */
+function watch(
+  onward: ReturnType<typeof request>,
+  incoming: IncomingMessage,
+  target: string,
+  seen: (exchange: Exchange) => void,
+): void {
+  const started = performance.now()
+  const tell = (answer?: IncomingMessage, body = '') =>
+    seen({
+      ...{ method: incoming.method ?? '', path: (incoming.url ?? '').split('?', 1)[0] ?? '', target, body },
+      ...{ status: answer?.statusCode ?? 0, headers: answer?.headers ?? {} },
+      milliseconds: performance.now() - started,
+    })
+  onward.once('error', () => tell())
+  onward.once('response', (answer) => {
+    const parts: Buffer[] = []
+    const failed = (answer.statusCode ?? 0) >= 500
+    answer.on('data', (part: Buffer) => failed && parts.push(part))
+    answer.once('end', () => tell(answer, Buffer.concat(parts).toString()))
+    answer.once('error', () => tell())
+  })
+}
+
+function forward(to: URL, protocol: string, incoming: IncomingMessage, outgoing: ServerResponse) {
   const known = incoming.headers['x-forwarded-for']
   const client = incoming.socket.remoteAddress ?? ''
   const onward = request(
@@ -76,4 +117,5 @@ function forward(to: URL, protocol: string, incoming: IncomingMessage, outgoing:
     outgoing.end()
   })
   incoming.pipe(onward)
+  return onward
 }

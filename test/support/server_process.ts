@@ -51,7 +51,7 @@ export interface ServerProcess {
 export function createProcess(
   command: readonly string[],
   firstEnv: { readonly [name: string]: string },
-  root = ROOT,
+  { root = ROOT, openFiles }: { readonly root?: string | undefined; readonly openFiles?: number | undefined } = {},
 ): ServerProcess {
   const lines: string[] = []
   let child: ChildProcess | undefined
@@ -60,7 +60,11 @@ export function createProcess(
   const running = () => child !== undefined && child.exitCode === null && child.signalCode === null
   return {
     start: async (env = firstEnv) => {
-      child = spawn(process.execPath, [...SERVER_ARGUMENTS, 'src/main.ts', ...command], {
+      const words = [process.execPath, ...SERVER_ARGUMENTS, 'src/main.ts', ...command]
+      // The shell becomes the server: its limits and its process id are the server's.
+      const limit = openFiles === undefined ? [] : ['sh', '-c', `ulimit -n ${openFiles} && exec "$0" "$@"`]
+      const [program = '', ...args] = [...limit, ...words]
+      child = spawn(program, args, {
         cwd: root,
         env,
         stdio: ['ignore', 'pipe', 'pipe'],

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, describe, expect, it } from '@jest/globals'
 import { pendingMigrations } from '../../src/platform/migrate.ts'
 import type { Database } from '../../src/platform/postgres.ts'
-import { openRedis } from '../../src/platform/redis.ts'
+import { oneRedis } from './one_redis.ts'
 import { freePorts, freshDatabase, startBreakable, startPostgres, startRedis } from './services.ts'
 
 const open: Database[] = []
@@ -36,7 +36,7 @@ it('startRedis gives each caller a keyspace of its own', async () => {
 
 it('a breakable server stops answering and comes back with its data', async () => {
   const server = await startBreakable('redis')
-  const client = () => openRedis(server.url)
+  const client = () => oneRedis(server.url)
   const first = client()
   await new Promise((resolve) => first.once('ready', resolve))
   await first.set('kept', 'yes')
@@ -93,7 +93,7 @@ it('a run that is killed leaves no server, no process and no folder', async () =
   for (let tries = 100; tries > 0 && (alive(pid) || existsSync(dirname(socket))); tries--) await sleep(50)
   const left = [alive(pid), existsSync(dirname(socket)), existsSync(scratch)]
   expect(left).toEqual([false, false, false])
-  const redis = openRedis(url)
+  const redis = oneRedis(url)
   await expect(new Promise((_resolve, reject) => redis.once('error', reject))).rejects.toThrow(/ECONNREFUSED/)
   redis.disconnect()
 })

@@ -131,9 +131,17 @@ export async function startRedis(): Promise<Redis> {
   return { url: await ask('redis'), stop: async () => {} }
 }
 
-/** A PostgreSQL or Redis of one's own, to stop, kill and pause; `redis_cluster` is a cluster of one node. */
-export async function startBreakable(kind: 'postgres' | 'redis' | 'redis_cluster'): Promise<BreakableServer> {
-  const { id, url } = JSON.parse(await ask('own', kind)) as { id: string; url: string }
+/**
+ * A PostgreSQL or Redis of one's own, to stop, kill and pause; `redis_cluster` is a cluster of one node, `postgres_lasting` keeps
+ * what it has committed when it is killed, `postgres_narrow` too, and has room for twelve connections.
+ */
+export async function startBreakable(
+  kind: 'postgres' | 'postgres_lasting' | 'postgres_narrow' | 'redis' | 'redis_cluster',
+): Promise<BreakableServer> {
+  return breakable(JSON.parse(await ask('own', kind)) as { id: string; url: string })
+}
+
+function breakable({ id, url }: { readonly id: string; readonly url: string }): BreakableServer {
   const tell = (operation: string) => async () => {
     await ask(operation, id)
   }
@@ -145,6 +153,19 @@ export async function startBreakable(kind: 'postgres' | 'redis' | 'redis_cluster
     pause: tell('pause'),
     resume: tell('resume'),
   }
+}
+
+export interface RedisServers {
+  /** As `REDIS_URL` names all of them. */
+  readonly url: string
+  /** The servers with data, each to stop, kill and pause. */
+  readonly nodes: readonly BreakableServer[]
+}
+
+/** Redis servers that choose their master: one with a replica and three sentinels, or a cluster of three with a replica each. */
+export async function startRedisServers(kind: 'redis_sentinels' | 'redis_nodes'): Promise<RedisServers> {
+  const { url, nodes } = JSON.parse(await ask('group', kind)) as { url: string; nodes: { id: string; url: string }[] }
+  return { url, nodes: nodes.map(breakable) }
 }
 
 /** URL of a new, migrated PostgreSQL database: a clone of the run's template. */
@@ -164,10 +185,10 @@ export async function scratchFolder(prefix: string): Promise<string> {
 }
 
 /** A migrated, empty database of its own. Close it after use. */
-export async function freshDatabase(kind: Database['kind']): Promise<Database> {
+export async function freshDatabase(kind: Database['kind'], pool?: number): Promise<Database> {
   // Most test files only start servers: they are spared the drivers.
   const { openDatabase } = await import('../../src/platform/postgres.ts')
-  if (kind === 'postgres') return openDatabase({ databaseUrl: await freshDatabaseUrl() })
+  if (kind === 'postgres') return openDatabase({ databaseUrl: await freshDatabaseUrl(), pool })
   const dataDir = await scratchFolder('database-')
   await layDatabase(dataDir)
   const database = await openDatabase({ dataDir })

@@ -11,14 +11,16 @@ import type { Redis } from 'ioredis'
 import pg from 'pg'
 import { migrate } from '../../src/platform/migrate.ts'
 import { openDatabase } from '../../src/platform/postgres.ts'
-import { openRedis } from '../../src/platform/redis.ts'
 import { unpackSnapshot } from './embedded_snapshot.ts'
+import { oneRedis } from './one_redis.ts'
+import { freePorts } from './ports.ts'
 import {
   createPostgresServer,
   createRedisClusterServer,
   createRedisServer,
   type PrivateServer,
 } from './private_servers.ts'
+import { createRedisCluster, createSentinelSet, GROUP_PORTS } from './redis_groups.ts'
 import { createHosts } from './server_hosts.ts'
 
 const folder = process.argv[2] ?? ''
@@ -30,7 +32,6 @@ const servers = new Map<string, PrivateServer>()
 const createdDatabases: string[] = []
 const once = new Map<string, Promise<string>>()
 let count = 0
-let lastPort = 20_000 + Math.floor(Math.random() * 10_000)
 
 /** Runs `work` for the first caller; the others get the same answer. */
 function shared(key: string, work: () => Promise<string>): Promise<string> {
@@ -54,26 +55,14 @@ const operations: { readonly [name: string]: (argument: string, owner: Owner) =>
     owner.servers.add(id)
     return JSON.stringify({ id, url })
   },
-  start: async (id) => {
-    await server(id).start()
-    return ''
-  },
-  stop: async (id) => {
-    await server(id).stop()
-    return ''
-  },
-  kill: async (id) => {
-    await server(id).stop('kill')
-    return ''
-  },
-  pause: async (id) => {
-    server(id).signal('SIGSTOP')
-    return ''
-  },
-  resume: async (id) => {
-    server(id).signal('SIGCONT')
-    return ''
-  },
+  group: (kind, owner) => group(kind, owner),
+  ...controls({
+    start: (server) => server.start(),
+    stop: (server) => server.stop(),
+    kill: (server) => server.stop('kill'),
+    pause: async (server) => server.signal('SIGSTOP'),
+    resume: async (server) => server.signal('SIGCONT'),
+  }),
   warm: async () => {
     await hosts.warm()
     return ''
@@ -98,6 +87,11 @@ const operations: { readonly [name: string]: (argument: string, owner: Owner) =>
   },
 }
 
+function controls(acts: { readonly [name: string]: (server: PrivateServer) => Promise<void> }): typeof operations {
+  const told = Object.entries(acts).map(([name, act]) => [name, (id: string) => act(server(id)).then(() => '')])
+  return Object.fromEntries(told)
+}
+
 interface Owner {
   readonly servers: Set<string>
   readonly pids: Set<number>
@@ -110,8 +104,13 @@ function server(id: string): PrivateServer {
   return found
 }
 
-const CREATE: { readonly [kind: string]: typeof createRedisClusterServer } = {
+/** What was committed outlives the process, as in production. */
+const LASTING = { synchronous_commit: 'on' } as const
+
+const CREATE: { readonly [kind: string]: (folder: string, port: number) => Promise<PrivateServer> } = {
   postgres: createPostgresServer,
+  postgres_lasting: (folder, port) => createPostgresServer(folder, port, LASTING),
+  postgres_narrow: (folder, port) => createPostgresServer(folder, port, { ...LASTING, max_connections: 12 }),
   redis: createRedisServer,
   redis_cluster: createRedisClusterServer,
 }
@@ -119,10 +118,26 @@ const CREATE: { readonly [kind: string]: typeof createRedisClusterServer } = {
 async function own(kind: string): Promise<{ id: string; url: string }> {
   const id = `${kind}-${++count}`
   const create = CREATE[kind] ?? createRedisServer
-  const created = await create(join(folder, id), await freePorts(1))
+  const created = await create(join(folder, id), await freePorts(kind === 'redis_cluster' ? 2 : 1))
   servers.set(id, created)
   await created.start()
   return { id, url: created.url }
+}
+
+/** Sentinels and nodes of a cluster; each can be stopped, killed and paused by itself. */
+async function group(kind: string, owner: Owner): Promise<string> {
+  const name = `${kind}-${++count}`
+  const create = kind === 'redis_nodes' ? createRedisCluster : createSentinelSet
+  const created = await create(join(folder, name), await freePorts(GROUP_PORTS[kind] ?? 0))
+  const named = (list: readonly PrivateServer[], role: string) =>
+    list.map((each, index) => {
+      const id = `${name}-${role}-${index}`
+      servers.set(id, each)
+      owner.servers.add(id)
+      return { id, url: each.url }
+    })
+  named(created.others, 'other')
+  return JSON.stringify({ url: created.url, nodes: named(created.nodes, 'node') })
 }
 
 /** A Redis database number of one's own. A Redis from outside may hold somebody's data: only empty numbers are taken. */
@@ -144,7 +159,7 @@ async function claimRedis(base: string, owner: Owner): Promise<string | undefine
     const url = new URL(base)
     url.pathname = `/${number}`
     if (claimed.has(url.href)) continue
-    const redis = openRedis(url.href)
+    const redis = oneRedis(url.href)
     await new Promise((resolve) => redis.once('ready', resolve))
     if ((await redis.dbsize()) === 0 && (await redis.set('genkan:tests', process.pid, 'EX', 3600, 'NX')) === 'OK') {
       claimed.set(url.href, redis)
@@ -203,28 +218,6 @@ function memoryFolder(): string {
   const instead = join(folder, 'memory')
   mkdirSync(instead)
   return instead
-}
-
-/**
- * The first of a row of ports that nobody uses and that are handed out once, below the kernel's ephemeral range, so that no
- * outgoing connection can take one in the meantime.
- */
-async function freePorts(count: number): Promise<number> {
-  for (;;) {
-    if (lastPort + count > 31_999) lastPort = 20_000
-    const row = Array.from({ length: count }, (_, index) => lastPort + 1 + index)
-    lastPort += count
-    const free = await Promise.all(row.map(isFree))
-    if (free.every(Boolean)) return row[0] ?? 0
-  }
-}
-
-function isFree(port: number): Promise<boolean> {
-  const probe = createServer()
-  return new Promise((resolve) => {
-    probe.once('error', () => resolve(false))
-    probe.listen({ port, host: '127.0.0.1' }, () => probe.close(() => resolve(true)))
-  })
 }
 
 const owners = new Set<Owner>()

@@ -4,7 +4,7 @@ import type { Fact } from '../../events.ts'
 import type { Clock } from '../../platform/clock.ts'
 import type { Invalidation } from '../../platform/invalidation.ts'
 import type { Outbox } from '../../platform/outbox.ts'
-import type { Tx } from '../../platform/postgres.ts'
+import { databaseUnavailable, type Tx } from '../../platform/postgres.ts'
 import { createRowCache } from '../../platform/row_cache.ts'
 import { clientError } from './errors.ts'
 import type { ClientRepository } from './repository.ts'
@@ -94,8 +94,7 @@ function lookups(deps: ClientsDeps) {
       return record === undefined || record.disabledAt !== undefined ? undefined : limitTo(record, known)
     },
     fingerprint: (record) => JSON.stringify(record, withoutUses),
-    invalidation,
-    topic: CLIENTS_TOPIC,
+    ...{ invalidation, topic: CLIENTS_TOPIC, away: databaseUnavailable },
   })
   // What can be no client id, such as a NUL or 60 kB, is neither asked of SQL, which would fail, nor remembered (A104).
   const find = async (id: string): Promise<ClientRecord | undefined> => {

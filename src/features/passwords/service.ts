@@ -4,6 +4,7 @@
  */
 import { createRequire } from 'node:module'
 import type { ZxcvbnFactory } from '@zxcvbn-ts/core'
+import { AppError } from '../../errors.ts'
 import type { Fact } from '../../events.ts'
 import type { AccountView } from '../../interaction/step.ts'
 import type { PasswordHash } from '../../platform/password_hash.ts'
@@ -52,7 +53,7 @@ export function createPasswordService(deps: PasswordDeps) {
     if (code !== undefined) return { ok: false, code }
     const normal = normalise(password)
     if (await deps.isBreached?.(normal)) return { ok: false, code: 'password_breached' }
-    return { ok: true, hash: await passwordHash.hash(normal) }
+    return { ok: true, hash: await passwordHash.hash(normal, { account: deps.mac(words[0] ?? '') }) }
   }
 
   return {
@@ -146,17 +147,27 @@ function verification(deps: PasswordDeps) {
     }
     const { credential, failures = 0 } = admitted
     const typed = verifiable(password)
-    const right = typed !== undefined && (await matches(passwordHash, credential, typed))
+    const right = typed !== undefined && (await matches(passwordHash, credential, typed, name))
     if (credential === undefined || !right || !credential.account.active) return rejected(tried, name, admitted)
     if (tried.signedIn !== true && (await deps.isClosed?.(credential.account))) return rejected(tried, name, admitted)
     await guard.passed(tried, admitted)
     if (failures > 0) await repository.forgetFailures(name)
     const { hash = '', account } = credential
-    const fresh = passwordHash.needsRehash(hash) ? await passwordHash.hash(typed) : undefined
+    const fresh = passwordHash.needsRehash(hash) ? await rehash(passwordHash, typed, name) : undefined
     if (fresh !== undefined) await transaction((tx) => repository.rehash(account.accountId, hash, fresh, tx))
     // Nobody waits for it, and what fails is done at a later sign-in.
     compareWithBreaches(deps, credential, fresh ?? hash, typed).catch(() => {})
     return { ok: true, account }
+  }
+}
+
+/** The password under today's parameters; undefined when the queue is full: who was let in is not turned away for it. */
+async function rehash(passwordHash: PasswordDeps['passwordHash'], password: string, name: string) {
+  try {
+    return await passwordHash.hash(password, { account: name, priority: 'sign_in' })
+  } catch (error) {
+    if (error instanceof AppError) return undefined
+    throw error
   }
 }
 
@@ -190,9 +201,11 @@ function matches(
   passwordHash: PasswordDeps['passwordHash'],
   credential: Credential | undefined,
   password: string,
+  name: string,
 ): Promise<boolean> {
   const hash = credential?.hash
-  return hash === undefined ? passwordHash.verifyDummy(password) : passwordHash.verify(hash, password)
+  const share = { account: name }
+  return hash === undefined ? passwordHash.verifyDummy(password, share) : passwordHash.verify(hash, password, share)
 }
 
 /** Composed and decomposed spellings of one password are the same password (NIST SP 800-63B-4 §3.1.1.2). */

@@ -35,13 +35,15 @@ export function createPasswordStep({ passwords, clock }: PasswordStepDeps): Step
       const verified = await passwords.verifyIdentifier(identifier, password, from)
       if (!verified.ok) return refused(verified)
       const { account } = verified
-      const { accountId, epoch } = account
+      const { accountId, epoch, passwordAt = 0 } = account
+      // An instance whose clock is behind has seen a password that was set "later": the proof is of that one all the same.
+      const at = Math.max(clock.now().getTime(), passwordAt)
       return {
         ok: true,
         patch: {
           accountId,
           account,
-          proof: { method: 'pwd', amr: ['pwd'], accountId, at: clock.now().getTime(), epoch },
+          proof: { method: 'pwd', amr: ['pwd'], accountId, at, epoch },
           remember: shared !== 'yes',
         },
       }

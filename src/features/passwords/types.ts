@@ -20,7 +20,7 @@ export function stampOf(credential: Credential | undefined): string {
   return `${account.accountId} ${account.epoch} ${account.email} ${changedAt?.getTime() ?? 0}`
 }
 
-/** Words that must not make up a password: the account's own and the product's. */
+/** Words that must not make up a password: the account's own, its address first, and the product's. */
 export type OwnWords = readonly (string | undefined)[]
 
 /** A new password that may be stored. */

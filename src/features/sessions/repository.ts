@@ -56,6 +56,9 @@ function reads(db: Knex, personal: PersonalData) {
         .orderBy('created_at', 'desc')
         .first({ grantId: 'grant_id', sessionUid: 'session_uid' }),
 
+    grantStands: async (grant_id: string): Promise<boolean> =>
+      (await db('session_clients').where({ grant_id, revoked_at: null }).first('grant_id')) !== undefined,
+
     /** Live sessions of an account, the latest seen first. */
     async listLive(accountId: string, over: Cutoffs, tx?: Tx): Promise<ListedSession[]> {
       const { rows } = await (tx ?? db).raw<{ rows: ListedRow[] }>(

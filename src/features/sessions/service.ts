@@ -119,8 +119,8 @@ function views({ repository, clock, limits }: SessionDeps) {
       return sessions.map((session) => ({ ...session, device: deviceOf(session.userAgent) }))
     },
 
-    // `signInOf`: what a `sid` in an ID token stands for, while that sign-in lasts.
-    ...{ listUpstream: repository.listUpstream, signInOf: repository.findLink },
+    // `signInOf`: what a `sid` in an ID token stands for, while that sign-in lasts; `grantStands`: whether anybody holds a grant.
+    ...{ listUpstream: repository.listUpstream, signInOf: repository.findLink, grantStands: repository.grantStands },
 
     /** Clients that hold a live grant of the account at present. */
     connectedClients: (accountId: string): Promise<ConnectedClient[]> => repository.listConnected(accountId),

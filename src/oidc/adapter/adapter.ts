@@ -6,6 +6,7 @@
 import Provider, { type Adapter, type AdapterPayload, errors } from 'oidc-provider'
 import { TOKEN_EXCHANGE } from '../../platform/grant_policies.ts'
 import { createAvailability } from '../availability.ts'
+import { type DoubtDeps, revocableAdapter, standingGrant, standingSession } from './doubt.ts'
 import { interactionAdapter, sealedAdapter } from './sealed_adapter.ts'
 import { createSessionWriter, remembered } from './session_writer.ts'
 import {
@@ -28,7 +29,7 @@ export interface AccountState {
   readonly enrolled?: boolean | undefined
 }
 
-export interface AdapterDeps extends SingleUseDeps {
+export interface AdapterDeps extends SingleUseDeps, Omit<DoubtDeps, 'store'> {
   readonly accountState: (accountId: string) => Promise<AccountState | undefined>
   /** States in SQL that a session reached a client, before the session record says so; false when the session is over. */
   readonly linkClient: (link: ClientLink) => Promise<boolean>
@@ -62,6 +63,8 @@ const MODELS: Models = {
   DeviceCode: deviceCodeAdapter,
   BackchannelAuthenticationRequest: (base, deps) => backchannelRequestAdapter(sealedAdapter(base), deps),
   RefreshToken: refreshTokenAdapter,
+  AccessToken: (base, deps) => revocableAdapter('AccessToken', base, deps),
+  ClientCredentials: (base, deps) => revocableAdapter('ClientCredentials', base, deps),
 }
 
 /** The `adapter` of the engine's configuration: one adapter for each model. */
@@ -95,13 +98,13 @@ function plainAdapter(model: string, { store, clock }: AdapterDeps): Adapter {
 }
 
 function sessionAdapter(base: Adapter, deps: AdapterDeps): Adapter {
-  const alive = async (found: AdapterPayload | undefined) => {
-    if (!found?.accountId) return found ?? undefined
+  const alive = async (found: AdapterPayload | undefined, cookie?: string) => {
+    if (!found?.accountId) return found
     const startedAt = Number((found as Payload).startedAt ?? 0)
     const { absoluteSeconds: own } = ((found as Payload).limits ?? {}) as { absoluteSeconds?: number }
     const absolute = Math.min(deps.absoluteSessionSeconds, own ?? Number.POSITIVE_INFINITY)
     if (seconds(deps.clock) - startedAt >= absolute) return undefined
-    return (await sameEpoch(found, deps)) ? found : undefined
+    return (await sameEpoch(found, deps)) ? standingSession(found, cookie, deps) : undefined
   }
   const write = createSessionWriter(deps.store)
   return {
@@ -110,7 +113,7 @@ function sessionAdapter(base: Adapter, deps: AdapterDeps): Adapter {
       await stateSession(payload as Payload, deps)
       await write(id, payload as Payload, Number(expiresIn))
     },
-    find: async (id) => remembered(await alive((await base.find(id)) ?? undefined)),
+    find: async (id) => remembered(await alive((await base.find(id)) ?? undefined, id)),
     findByUid: async (uid) => remembered(await alive((await base.findByUid(uid)) ?? undefined)),
     async destroy(id) {
       await stateLogout(deps)
@@ -167,7 +170,7 @@ function grantAdapter(base: Adapter, deps: AdapterDeps): Adapter {
     },
     async find(id) {
       const found = await base.find(id)
-      return found && (await sameEpoch(found, deps)) ? found : undefined
+      return found && (await sameEpoch(found, deps)) ? standingGrant(found, id, deps) : undefined
     },
     async destroy(id) {
       if (signingOut()) await stateLogout(deps)

@@ -1,25 +1,58 @@
-/** OIDC state in Redis: one key a record, one command an operation, no script touches two slots. */
-import type { Redis, Result } from 'ioredis'
+/**
+ * OIDC state in Redis: one key a record, one command an operation, no script touches two slots. A record is
+ * `<consumed>.<history>|<json>`: consumed `0` while unused, else the seconds of its use; the history under which it was written
+ * (`platform/redis_history.ts`).
+ */
+import { type RedisClient, refusesWrites } from '../../platform/redis.ts'
+import { ALSO_WHEN_FULL, HISTORY } from '../../platform/redis_history.ts'
 import { beginningOf, hashId, type OidcStore, type Payload, type SessionPlace, textOf } from './store.ts'
 
-/** A record is `<consumed>|<json>`: `0|…` while unused, else the seconds of its use. */
-const UNUSED = '0|'
+/** ARGV: the JSON, the lifetime in seconds or '', and 'NX' or ''. */
+const SAVE = `${HISTORY}
+local arguments = { KEYS[1], '0.' .. history() .. '|' .. ARGV[1] }
+if ARGV[2] ~= '' then arguments[3], arguments[4] = 'EX', ARGV[2] end
+if ARGV[3] ~= '' then arguments[#arguments + 1] = ARGV[3] end
+return redis.call('SET', unpack(arguments)) and 1 or 0`
 
-/** Compare-and-set of the mark in front; KEEPTTL, since a plain SET would make the record immortal. */
-const CONSUME = `
+/** The JSON, the seconds of its use, and 1 when it is of the present history. */
+const find = (command: 'GET' | 'GETDEL') => `${HISTORY}
+local record = redis.call('${command}', KEYS[1])
+if not record then return nil end
+local bar = string.find(record, '|', 1, true)
+local consumed, known = string.match(string.sub(record, 1, bar - 1), '^(%d+)%.?(%x*)$')
+return { string.sub(record, bar + 1), tonumber(consumed), known == history() and 1 or 0 }`
+
+/** Writes a DeviceCode anew; one of another history stays what it is, and dead. It was not consumed: it had no answer. */
+const REWRITE = `${HISTORY}
+local mark = '0.' .. history() .. '|'
+local record = redis.call('GET', KEYS[1])
+if record and string.sub(record, 1, #mark) == mark then redis.call('SET', KEYS[1], mark .. ARGV[1], 'KEEPTTL') end
+return 0`
+
+/**
+ * Compare-and-set of the mark in front; KEEPTTL, since a plain SET would make the record immortal. ARGV: now, and 1 when a
+ * record of another history may have been consumed already, and is none.
+ */
+const CONSUME = `${ALSO_WHEN_FULL}${HISTORY}
 local record = redis.call('GET', KEYS[1])
 if not record then return -1 end
 local bar = string.find(record, '|', 1, true)
-local mark = string.sub(record, 1, bar - 1)
-if mark ~= '0' then return tonumber(mark) end
-redis.call('SET', KEYS[1], ARGV[1] .. string.sub(record, bar), 'KEEPTTL')
+local consumed, known = string.match(string.sub(record, 1, bar - 1), '^(%d+)%.?(%x*)$')
+local present = history()
+if ARGV[2] == '1' and known ~= present then return -1 end
+if consumed ~= '0' then return tonumber(consumed) end
+redis.call('SET', KEYS[1], ARGV[1] .. '.' .. present .. string.sub(record, bar), 'KEEPTTL')
 return 0`
 
-/** Compare-and-set of a record by how it begins. */
+/**
+ * Compare-and-set of a record by how its JSON begins. Its history stays: it may have ended in what was lost, and is looked up
+ * when it is found.
+ */
 const SWAP = `
 local record = redis.call('GET', KEYS[1])
-if not record or string.sub(record, 1, #ARGV[1]) ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
+local bar = record and string.find(record, '|', 1, true)
+if not bar or string.sub(record, bar + 1, bar + #ARGV[1]) ~= ARGV[1] then return 0 end
+redis.call('SET', KEYS[1], string.sub(record, 1, bar) .. ARGV[2], 'EX', ARGV[3])
 return 1`
 
 /** Compare-and-set of a pointer. */
@@ -28,49 +61,78 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'EX', ARGV[3])
 return 1`
 
-declare module 'ioredis' {
-  interface RedisCommander<Context> {
-    oidcConsume(key: string, now: string): Result<number, Context>
-    oidcSwap(key: string, beginning: string, record: string, ttl: number): Result<number, Context>
-    oidcRepoint(key: string, from: string, to: string, ttl: number): Result<number, Context>
-  }
+/** Takes a record into the present history, whatever it is by now. */
+const ADOPT = `${ALSO_WHEN_FULL}${HISTORY}
+local record = redis.call('GET', KEYS[1])
+if not record then return 0 end
+local bar = string.find(record, '|', 1, true)
+local consumed = string.match(record, '^%d+')
+redis.call('SET', KEYS[1], consumed .. '.' .. history() .. string.sub(record, bar), 'KEEPTTL')
+return 1`
+
+/** Used once: of another history, nobody knows whether they were. */
+const USED_ONCE: ReadonlySet<string> = new Set([
+  ...['AuthorizationCode', 'DeviceCode', 'BackchannelAuthenticationRequest', 'PushedAuthorizationRequest'],
+  // Its result is taken once, which signs a browser in.
+  'Interaction',
+])
+
+type Found = [json: string, consumed: number, present: 0 | 1] | null
+
+interface Scripts {
+  oidcSave(key: string, json: string, ttl: string, condition: '' | 'NX'): Promise<number>
+  oidcFind(key: string): Promise<Found>
+  oidcTake(key: string): Promise<Found>
+  oidcSwap(key: string, beginning: string, json: string, ttl: number): Promise<number>
+  oidcRepoint(key: string, from: string, to: string, ttl: number): Promise<number>
+  oidcRewrite(key: string, json: string): Promise<number>
+  oidcConsume(key: string, now: string, once: '0' | '1'): Promise<number>
+  oidcAdopt(key: string): Promise<number>
 }
 
 /** Builds the store on a connection; it adds its scripts to it. */
-export function createRedisOidcStore(redis: Redis): OidcStore {
-  redis.defineCommand('oidcConsume', { numberOfKeys: 1, lua: CONSUME })
-  redis.defineCommand('oidcSwap', { numberOfKeys: 1, lua: SWAP })
-  redis.defineCommand('oidcRepoint', { numberOfKeys: 1, lua: REPOINT })
-  const get = async (key: string) => parse(await redis.get(key))
+export function createRedisOidcStore(redis: RedisClient): OidcStore {
+  const scripts = defineScripts(redis)
+  const read = async (model: string, key: string): Promise<Payload | undefined> => {
+    const found = await scripts.oidcFind(key)
+    if (found === null) return undefined
+    const [json, consumed, isPresent] = found
+    if (isPresent === 0 && USED_ONCE.has(model)) return undefined
+    const payload = JSON.parse(json) as Payload
+    if (consumed > 0) payload.consumed = consumed
+    if (isPresent === 0 || refusesWrites(redis)) payload.doubtful = true
+    return payload
+  }
 
   return {
     async save(model, id, payload, ttl, ifAbsent = false) {
-      const key = keyOf(model, id)
-      const value = UNUSED + textOf(payload)
-      const pointers = pointersOf(model, payload).map((pointer) => write(redis, pointer, hashId(id), ttl, false))
-      const [written] = await Promise.all([write(redis, key, value, ttl, ifAbsent), ...pointers])
-      return written
+      const pointers = pointersOf(model, payload).map((pointer) => point(redis, pointer, hashId(id), ttl))
+      const json = textOf(payload)
+      const saved = scripts.oidcSave(keyOf(model, id), json, ttl === undefined ? '' : String(ttl), ifAbsent ? 'NX' : '')
+      const [written] = await Promise.all([saved, ...pointers])
+      return written === 1
     },
-    find: (model, id) => get(keyOf(model, id)),
+    find: (model, id) => read(model, keyOf(model, id)),
     async findByUid(uid) {
       const hash = await redis.get(pointer('uid', uid))
-      return hash === null ? undefined : get(`oidc:Session:${hash}`)
+      return hash === null ? undefined : read('Session', `oidc:Session:${hash}`)
     },
     async findByUserCode(userCode) {
       const hash = await redis.get(pointer('user_code', userCode))
-      return hash === null ? undefined : get(`oidc:DeviceCode:${hash}`)
+      return hash === null ? undefined : read('DeviceCode', `oidc:DeviceCode:${hash}`)
     },
     async saveByUserCode(userCode, payload) {
       const hash = await redis.get(pointer('user_code', userCode))
-      if (hash === null) return
-      // Not consumed: the device has no answer to consume before this is written.
-      await redis.set(`oidc:DeviceCode:${hash}`, UNUSED + textOf(payload), 'KEEPTTL', 'XX')
+      if (hash !== null) await scripts.oidcRewrite(`oidc:DeviceCode:${hash}`, textOf(payload))
     },
     async consume(model, id, now) {
-      const answer = await redis.oidcConsume(keyOf(model, id), String(now))
+      const answer = await scripts.oidcConsume(keyOf(model, id), String(now), USED_ONCE.has(model) ? '1' : '0')
       return answer === 0 ? 'first' : answer === -1 ? 'missing' : answer
     },
-    ...sessionWrites(redis),
+    ...sessionWrites(redis, scripts),
+    async adopt(model, id) {
+      if (!refusesWrites(redis)) await scripts.oidcAdopt(keyOf(model, id))
+    },
     async destroy(model, id) {
       await redis.del(keyOf(model, id))
     },
@@ -83,37 +145,45 @@ export function createRedisOidcStore(redis: Redis): OidcStore {
   }
 }
 
-function sessionWrites(redis: Redis): Pick<OidcStore, 'swapSession' | 'moveSession'> {
-  const swap = async (hash: string, expected: string, record: string, ttl: number) =>
-    (await redis.oidcSwap(`oidc:Session:${hash}`, UNUSED + beginningOf(expected), record, ttl)) === 1
+function sessionWrites(redis: RedisClient, scripts: Scripts): Pick<OidcStore, 'swapSession' | 'moveSession'> {
   const hashAt = async (place: SessionPlace) =>
     'id' in place ? hashId(place.id) : redis.get(pointer('uid', place.uid))
   return {
     async swapSession(place, expected, payload, ttl) {
       const hash = await hashAt(place)
       if (hash === null) return false
-      const record = UNUSED + textOf(payload)
+      const swapped = scripts.oidcSwap(`oidc:Session:${hash}`, beginningOf(expected), textOf(payload), ttl)
       // The pointer lives on with it, but is never written here: the session may have another id by now, or have ended.
       const prolonged = redis.expire(pointer('uid', String(payload.uid)), ttl)
-      const [written] = await Promise.all([swap(hash, expected, record, ttl), prolonged])
-      return written
+      const [written] = await Promise.all([swapped, prolonged])
+      return written === 1
     },
     // Two records are two slots, so the pointer decides: whoever turns it from the old to the new has moved the session.
     async moveSession(oldId, id, payload, ttl) {
       const key = keyOf('Session', id)
-      await redis.set(key, UNUSED + textOf(payload), 'EX', ttl)
-      const turned = await redis.oidcRepoint(pointer('uid', String(payload.uid)), hashId(oldId), hashId(id), ttl)
-      const old = turned === 1 ? parse(await redis.getdel(keyOf('Session', oldId))) : undefined
-      if (old === undefined) await redis.del(key)
-      return old
+      await scripts.oidcSave(key, textOf(payload), String(ttl), '')
+      const turned = await scripts.oidcRepoint(pointer('uid', String(payload.uid)), hashId(oldId), hashId(id), ttl)
+      const old = turned === 1 ? await scripts.oidcTake(keyOf('Session', oldId)) : null
+      // One of another history may have ended in what was lost since it was read.
+      if (old !== null && old[2] === 1) return JSON.parse(old[0]) as Payload
+      await redis.del(key)
+      return undefined
     },
   }
 }
 
-async function write(redis: Redis, key: string, value: string, ttl: number | undefined, ifAbsent: boolean) {
-  if (ttl === undefined) return (await (ifAbsent ? redis.set(key, value, 'NX') : redis.set(key, value))) === 'OK'
-  const answer = ifAbsent ? redis.set(key, value, 'EX', ttl, 'NX') : redis.set(key, value, 'EX', ttl)
-  return (await answer) === 'OK'
+function defineScripts(redis: RedisClient): Scripts {
+  const writing = {
+    ...{ Save: SAVE, Rewrite: REWRITE, Consume: CONSUME, Adopt: ADOPT, Swap: SWAP, Repoint: REPOINT },
+    Take: find('GETDEL'),
+  }
+  for (const [name, lua] of Object.entries(writing)) redis.defineCommand(`oidc${name}`, { numberOfKeys: 1, lua })
+  redis.defineCommand('oidcFind', { numberOfKeys: 1, lua: find('GET'), readOnly: true })
+  return redis as unknown as Scripts
+}
+
+async function point(redis: RedisClient, key: string, value: string, ttl: number | undefined): Promise<void> {
+  await (ttl === undefined ? redis.set(key, value) : redis.set(key, value, 'EX', ttl))
 }
 
 function keyOf(model: string, id: string): string {
@@ -129,13 +199,4 @@ function pointersOf(model: string, payload: Payload): string[] {
   if (model === 'Session' && typeof payload.uid === 'string') pointers.push(pointer('uid', payload.uid))
   if (typeof payload.userCode === 'string') pointers.push(pointer('user_code', payload.userCode))
   return pointers
-}
-
-function parse(record: string | null): Payload | undefined {
-  if (record === null) return undefined
-  const bar = record.indexOf('|')
-  const payload = JSON.parse(record.slice(bar + 1)) as Payload
-  const consumed = Number(record.slice(0, bar))
-  if (consumed > 0) payload.consumed = consumed
-  return payload
 }

@@ -41,7 +41,7 @@ export function codeAdapter(model: OnceRedeemed, base: Adapter, deps: SingleUseD
     async find(id) {
       const found = await base.find(id)
       if (found && presentedByAnother(found)) await killGrant(found.grantId, 'presented_by_another_client', deps)
-      return found
+      return found && model === 'AuthorizationCode' ? withinClocks(found) : found
     },
     async consume(id) {
       if ((await deps.store.consume(model, id, seconds(deps.clock))) === 'first') return
@@ -50,6 +50,17 @@ export function codeAdapter(model: OnceRedeemed, base: Adapter, deps: SingleUseD
       throw alreadyUsed(model)
     },
   }
+}
+
+/** Clocks of instances may differ by so much. */
+const CLOCK_SECONDS = 100
+
+/**
+ * A code lives for so long as the store keeps it. By the clock of an instance that is a minute ahead of the one that gave it, it
+ * would be dead at once.
+ */
+function withinClocks<T extends AdapterPayload>(found: T): T {
+  return { ...found, exp: Number(found.exp) + CLOCK_SECONDS }
 }
 
 /** In the place of the id that only the device has: the browser knows a DeviceCode by its user code alone. */
@@ -155,6 +166,12 @@ export function refreshTokenAdapter(base: Adapter, deps: SingleUseDeps): Adapter
       if (answer !== 'missing' && (await inGrace(id, answer, clientId))) return
       await killGrant(token?.grantId, 'refresh_token_reused', deps)
       throw alreadyUsed('RefreshToken')
+    },
+    async destroy(id) {
+      // The engine would end the grant after the token (RFC 7009 §2.1): a store that takes no writes would keep both.
+      const token = route() === 'revocation' ? await store.find('RefreshToken', id) : undefined
+      if (typeof token?.grantId === 'string') await deps.grantRevoked(token.grantId, 'revoked_by_client')
+      await base.destroy(id)
     },
   }
 }

@@ -18,7 +18,11 @@ export interface OidcStore {
    * @returns whether the record was written
    */
   save(model: string, id: string, payload: Payload, ttl: number | undefined, ifAbsent?: boolean): Promise<boolean>
-  /** The payload, with `consumed` (seconds since the epoch) when it was consumed. Consumed records stay until expiry. */
+  /**
+   * The payload, with `consumed` (seconds since the epoch) when it was consumed. Consumed records stay until expiry.
+   * `doubtful` marks what may have ended since without the store knowing: it has lost writes, or takes none. What is used
+   * once is then not found.
+   */
   find(model: string, id: string): Promise<Payload | undefined>
   /** The Session whose `uid` this is. */
   findByUid(uid: string): Promise<Payload | undefined>
@@ -31,6 +35,8 @@ export interface OidcStore {
    * @returns `first`, or the time (seconds) of the first consumption, or `missing`
    */
   consume(model: string, id: string, now: number): Promise<'first' | 'missing' | number>
+  /** Clears the doubt about a record, after SQL said that it stands. */
+  adopt(model: string, id: string): Promise<void>
   /**
    * Compare-and-set of a live Session: writes only while its `revision` is `expected`, and makes none that is not there.
    * @returns whether it was written
@@ -66,6 +72,6 @@ export function beginningOf(revision: string): string {
 
 /** A payload without its bearer values. */
 export function withoutId(payload: Payload): Payload {
-  const { jti: _bearer, userCode: _typed, consumed: _consumed, ...rest } = payload
+  const { jti: _bearer, userCode: _typed, consumed: _consumed, doubtful: _doubtful, ...rest } = payload
   return rest
 }

@@ -2,9 +2,9 @@
 import { once } from 'node:events'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { loadConfig } from '../../../src/config/config.ts'
-import { openRedis } from '../../../src/platform/redis.ts'
 import { createModelKeyValue } from '../../contracts/key_value_model.ts'
 import { createTestAbuse, solve } from '../../support/abuse.ts'
+import { oneRedis } from '../../support/one_redis.ts'
 import { startTarget, type Target } from '../../support/target.ts'
 
 const CLOCK = { now: () => new Date('2026-11-26T12:00:00Z') }
@@ -62,7 +62,7 @@ describe('the number of the system', () => {
       { form: '/identifier' },
     )
     await browser.submit(page, { password: 'a wrong password 7' }, { form: '/password' })
-    const redis = openRedis(target.stores.redisUrl)
+    const redis = oneRedis(target.stores.redisUrl)
     await once(redis, 'ready')
     try {
       return (await redis.keys('*:asn:*')).map((key) => key.slice(key.indexOf('{')))

@@ -1,12 +1,12 @@
 import { createRedisOidcStore } from '../../../src/oidc/adapter/redis_store.ts'
 import { createSqlOidcStore } from '../../../src/oidc/adapter/sql_store.ts'
-import { openRedis } from '../../../src/platform/redis.ts'
 import { describeOidcAdapter, type StoreUnderTest } from '../../contracts/oidc_adapter.ts'
+import { oneRedis } from '../../support/one_redis.ts'
 import { freshDatabase, startRedis } from '../../support/services.ts'
 
 describeOidcAdapter('Redis', async (): Promise<StoreUnderTest> => {
   const { url } = await startRedis()
-  const redis = openRedis(url)
+  const redis = oneRedis(url)
   await new Promise((resolve) => redis.once('ready', resolve))
   return {
     store: createRedisOidcStore(redis),

@@ -1,0 +1,141 @@
+/** One port: how slow a sender may be, how many connections there may be, and how it ends without cutting anybody off. */
+import { readFileSync } from 'node:fs'
+import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http'
+import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { createAddressRules } from '../platform/address_rules.ts'
+import { networkOf } from '../platform/client_network.ts'
+
+export interface Listener {
+  /** Opens the port; resolves with its number. */
+  open(port: number, host: string): Promise<number>
+  /** From now on every answer ends its connection (`Connection: close`), and new connections are still taken. */
+  wane(): void
+  /** Wanes, and takes no new connections: another process may have the port. Kept connections are answered once more. */
+  leave(): void
+  /** Leaves, closes what is idle and lets requests end; what is still open after these milliseconds is cut off. */
+  drain(milliseconds: number): Promise<void>
+}
+
+interface Caps {
+  /** Connections that one address (of IPv6: one /64) may hold. */
+  readonly perAddress: number
+  /** Ranges that hold the connections of everybody. */
+  readonly proxies: readonly string[]
+  /** A connection was refused by one of the two limits; told of the first and then once a minute. */
+  readonly refused: (limit: 'address' | 'files') => void
+}
+
+/** Whole headers and whole bodies must arrive in these times, or a slow sender would hold a socket for ever. */
+const HEADERS_MS = 10_000
+const REQUEST_MS = 15_000
+/** How often slow senders are looked for; Node's own half minute would give them that much more. */
+const CHECK_MS = 1000
+const KEEP_ALIVE_MS = 65_000
+const IDLE_CHECK_MS = 50
+/** File descriptors that connections must not take: stores, files, what is fetched, and what Node itself holds open. */
+const RESERVED_FILES = 96
+const LEAST_CONNECTIONS = 16
+const TELL_MS = 60_000
+
+/** Makes a port for `handle`; without `caps` only time limits it. */
+export function createListener(handle: RequestListener, caps?: Caps): Listener {
+  const answering = new Set<ServerResponse>()
+  let waning = false
+  const server = createServer({ connectionsCheckingInterval: CHECK_MS }, (req, res) => {
+    if (waning) res.shouldKeepAlive = false
+    answering.add(res)
+    res.once('close', () => answering.delete(res))
+    handle(req, res)
+  })
+  server.headersTimeout = HEADERS_MS
+  server.requestTimeout = REQUEST_MS
+  server.keepAliveTimeout = KEEP_ALIVE_MS
+  if (caps !== undefined) limitConnections(server, caps)
+  const wane = () => {
+    waning = true
+    for (const res of answering) res.shouldKeepAlive = false
+  }
+  let closed: Promise<void> | undefined
+  const leave = () => {
+    wane()
+    if (closed !== undefined || !server.listening) return
+    // That of HTTP would close idle connections in the same moment, and a client may be about to ask on one of them.
+    closed = new Promise((resolve) => NetServer.prototype.close.call(server, () => resolve()))
+  }
+  return {
+    wane,
+    open: (port, host) =>
+      new Promise((resolve, reject) => {
+        server.once('error', reject)
+        server.listen(port, host, () => {
+          server.off('error', reject)
+          resolve((server.address() as AddressInfo).port)
+        })
+      }),
+    leave,
+    async drain(milliseconds) {
+      leave()
+      if (closed === undefined) return
+      server.close()
+      // A connection that falls idle between two looks would be kept for its whole keep-alive.
+      const idle = setInterval(() => server.closeIdleConnections(), IDLE_CHECK_MS)
+      const late = sleep(milliseconds, undefined, { ref: false }).then(() => server.closeAllConnections())
+      await Promise.race([closed, late])
+      clearInterval(idle)
+    },
+  }
+}
+
+/**
+ * What is beyond the limits is closed before a byte of it is read: a process without file descriptors could neither reach
+ * its stores nor answer those who are there already (F33).
+ */
+function limitConnections(server: Server, { perAddress, proxies, refused }: Caps): void {
+  const tell = seldom(refused)
+  const { listed } = createAddressRules(proxies)
+  const held = new Map<string, number>()
+  const files = openFilesLimit()
+  if (files !== undefined) {
+    server.maxConnections = Math.max(LEAST_CONNECTIONS, files - RESERVED_FILES)
+    // A worker would otherwise hand it back, and full workers would pass it among each other for ever. (No type has it yet.)
+    Object.assign(server, { dropMaxConnection: true })
+    server.on('drop', () => tell('files'))
+  }
+  server.on('connection', (socket: Socket) => {
+    const address = (socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/i, '')
+    if (listed(address)) return
+    const network = networkOf(address)
+    const count = (held.get(network) ?? 0) + 1
+    if (count > perAddress) {
+      socket.destroy()
+      return tell('address')
+    }
+    held.set(network, count)
+    socket.once('close', () => {
+      const left = (held.get(network) ?? 1) - 1
+      if (left === 0) held.delete(network)
+      else held.set(network, left)
+    })
+  })
+}
+
+function seldom(refused: Caps['refused']): Caps['refused'] {
+  const told = new Map<string, number>()
+  return (limit) => {
+    const now = performance.now()
+    if (now - (told.get(limit) ?? Number.NEGATIVE_INFINITY) < TELL_MS) return
+    told.set(limit, now)
+    refused(limit)
+  }
+}
+
+/** The soft limit of this process, where the system tells it. */
+function openFilesLimit(): number | undefined {
+  try {
+    const soft = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1]
+    return soft === undefined ? undefined : Number(soft)
+  } catch {
+    return undefined
+  }
+}

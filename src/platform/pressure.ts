@@ -1,0 +1,84 @@
+/**
+ * How much more a process is asked for than it can do, and what is turned away for it: the least urgent first. Two things
+ * tell: the number of requests in flight, at once, and how late the event loop is, smoothed.
+ */
+import { monitorEventLoopDelay } from 'node:perf_hooks'
+
+/** In the order in which they are turned away. */
+export const RANKS = ['sign_up', 'sign_in', 'under_way', 'protocol'] as const
+export type Rank = (typeof RANKS)[number]
+
+export interface Pressure {
+  /** Whether a request of this rank has to be turned away now. */
+  sheds(rank: Rank): boolean
+  /** Counts a request in; the function counts it out, once. */
+  enter(): () => void
+  inFlight(): number
+  /** 0: none; each whole number is a rank that is turned away, a fraction is that part of the next. */
+  level(): number
+  /** Begins to watch the event loop; returns what ends it. */
+  watch(): () => void
+}
+
+export interface PressureOptions {
+  readonly maxInFlight: number
+  readonly loopDelayMs: number
+  /** A number from 0 to 1. */
+  readonly random?: () => number
+}
+
+/** Which part of all that may be in flight is enough to turn a rank away. */
+const PARTS: { readonly [rank in Rank]: number } = { sign_up: 0.5, sign_in: 0.7, under_way: 0.85, protocol: 1 }
+
+const TICK_MS = 500
+const RESOLUTION_MS = 20
+/** Quick to close, slower to open again: from all to nothing in six seconds. */
+const UP = 0.5
+const DOWN = 0.25
+/** Tokens are never refused for a late loop: refusing all of them at once and none after it does less than serving late. */
+const HIGHEST = RANKS.indexOf('protocol')
+
+export function createPressure({ maxInFlight, loopDelayMs, random = Math.random }: PressureOptions): Pressure {
+  let inFlight = 0
+  let level = 0
+
+  function note(delayMs: number): void {
+    if (delayMs > loopDelayMs) level = Math.min(HIGHEST, level + UP)
+    else if (delayMs < loopDelayMs / 2) level = Math.max(0, level - DOWN)
+  }
+
+  return {
+    sheds(rank) {
+      if (inFlight >= Math.ceil(maxInFlight * PARTS[rank])) return true
+      const part = level - RANKS.indexOf(rank)
+      return part > 0 && (part >= 1 || random() < part)
+    },
+    enter() {
+      inFlight += 1
+      let left = false
+      return () => {
+        if (!left) inFlight -= 1
+        left = true
+      }
+    },
+    inFlight: () => inFlight,
+    level: () => level,
+    watch() {
+      const histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS })
+      histogram.enable()
+      const timer = setInterval(() => {
+        note(delayIn(histogram))
+        histogram.reset()
+      }, TICK_MS).unref()
+      return () => {
+        clearInterval(timer)
+        histogram.disable()
+      }
+    },
+  }
+}
+
+/** The median: one long piece of work is no overload. What is measured holds the interval itself. */
+function delayIn(histogram: ReturnType<typeof monitorEventLoopDelay>): number {
+  return histogram.count === 0 ? Number.POSITIVE_INFINITY : histogram.percentile(50) / 1e6 - RESOLUTION_MS
+}

@@ -1,0 +1,143 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, it } from '@jest/globals'
+import { createFairQueue, type FairQueueOptions, type Ticket } from '../../src/platform/fair_queue.ts'
+
+/** A queue of one at a time whose work ends when the test says so. */
+function createDesk(options: Partial<FairQueueOptions> = {}) {
+  const refusals: string[] = []
+  const queue = createFairQueue({
+    ...{ width: 1, deadlineMs: 60_000, guessMs: 1000 },
+    watch: { waited: () => {}, refused: (reason, priority) => refusals.push(`${priority} ${reason}`) },
+    ...options,
+  })
+  const served: string[] = []
+  const ends: (() => void)[] = []
+  const answers: Promise<string>[] = []
+  const ask = (name: string, ticket: Partial<Ticket> = {}): Promise<string> => {
+    const work = () => {
+      served.push(name)
+      return new Promise<void>((resolve) => ends.push(resolve))
+    }
+    const answer = queue.run({ priority: 'sign_in', ...ticket }, work).then(
+      () => 'done',
+      (error: { code: string; retryAfter?: number }) => `${error.code} ${error.retryAfter}`,
+    )
+    answers.push(answer)
+    return answer
+  }
+  const come = (name: string, ticket?: Partial<Ticket>): void => {
+    void ask(name, ticket)
+  }
+  /** Ends what runs, one after the other, until nobody is left. */
+  const serveAll = async () => {
+    for (;;) {
+      await new Promise(setImmediate)
+      const end = ends.shift()
+      if (end === undefined) return Promise.all(answers)
+      end()
+    }
+  }
+  return { queue, ask, come, serveAll, served, refusals }
+}
+
+const names = (prefix: string, count: number) => Array.from({ length: count }, (_, i) => `${prefix}${i + 1}`)
+
+describe('turns', () => {
+  it('go round networks, whoever came in what number', async () => {
+    const { come, serveAll, served } = createDesk()
+    for (const name of names('a', 5)) come(name, { network: 'a' })
+    for (const name of names('b', 2)) come(name, { network: 'b' })
+    come('c1', { network: 'c' })
+    await serveAll()
+    expect(served).toEqual(['a1', 'a2', 'b1', 'c1', 'a3', 'b2', 'a4', 'a5'])
+  })
+
+  it('are of those who sign in before those who sign up', async () => {
+    const { come, serveAll, served } = createDesk()
+    come('first', { network: 'a', priority: 'sign_up' })
+    for (const name of names('up', 3)) come(name, { network: name, priority: 'sign_up' })
+    for (const name of names('in', 3)) come(name, { network: 'a' })
+    await serveAll()
+    expect(served).toEqual(['first', 'in1', 'in2', 'in3', 'up1', 'up2', 'up3'])
+  })
+})
+
+describe('shares', () => {
+  it('a network holds half of the places at the most, and is told at once', async () => {
+    const { ask, serveAll, served, refusals } = createDesk({ deadlineMs: 8000 })
+    const answers = names('a', 10).map((name) => ask(name, { network: 'a' }))
+    expect(refusals).toEqual(Array(5).fill('sign_in address'))
+    expect(await answers[9]).toBe('too_many_requests 1')
+    const other = ask('b1', { network: 'b' })
+    await serveAll()
+    expect(await other).toBe('done')
+    expect(served).toHaveLength(6)
+  })
+
+  it('an account holds an eighth of the places, four at least, from however many networks', async () => {
+    const { come, refusals } = createDesk()
+    for (const name of names('a', 12)) come(name, { network: name, account: 'ada' })
+    // One of them runs, and an eighth of sixty places wait.
+    expect(refusals).toEqual(Array(3).fill('sign_in account'))
+    const small = createDesk({ deadlineMs: 16_000 })
+    for (const name of names('a', 9)) small.come(name, { network: name, account: 'ada' })
+    expect(small.refusals).toEqual(Array(4).fill('sign_in account'))
+    small.come('bob', { network: 'a9', account: 'bob' })
+    expect(small.refusals).toHaveLength(4)
+  })
+})
+
+describe('a full queue', () => {
+  it('takes a place from the network with the most for one that has none', async () => {
+    const { ask, come, serveAll, served, refusals } = createDesk({ deadlineMs: 4000 })
+    come('first')
+    for (const name of names('a', 2)) come(name, { network: 'a' })
+    for (const name of names('b', 2)) come(name, { network: 'b' })
+    const late = ask('c1', { network: 'c' })
+    expect(refusals).toEqual(['sign_in full'])
+    await serveAll()
+    expect(await late).toBe('done')
+    expect(served).toEqual(['first', 'a1', 'b1', 'c1', 'b2'])
+  })
+
+  it('does not take it when all have as many', async () => {
+    const { ask, come, refusals } = createDesk({ deadlineMs: 3000 })
+    come('first')
+    for (const network of ['a', 'b', 'c']) come(network, { network })
+    expect(await ask('d', { network: 'd' })).toBe('temporarily_unavailable 1')
+    expect(refusals).toEqual(['sign_in full'])
+  })
+
+  it('sends sign-ups away for sign-ins, never the other way round', async () => {
+    const { come, serveAll, served, refusals } = createDesk({ deadlineMs: 3000 })
+    come('first')
+    for (const name of names('up', 3)) come(name, { network: name, priority: 'sign_up' })
+    for (const name of names('in', 3)) come(name, { network: name })
+    come('up4', { network: 'up4', priority: 'sign_up' })
+    expect(refusals).toEqual(Array(4).fill('sign_up full'))
+    await serveAll()
+    expect(served).toEqual(['first', 'in1', 'in2', 'in3'])
+  })
+
+  it('is as long as what is done within the deadline, as measured', async () => {
+    const { queue, come, serveAll } = createDesk({ deadlineMs: 1000, guessMs: 100, width: 2 })
+    expect(queue.stats()).toEqual({ running: 0, queued: 0, signUps: 0, width: 2, places: 20 })
+    for (let i = 0; i < 20; i++) {
+      come('quick')
+      await serveAll()
+    }
+    expect(queue.stats().places).toBeGreaterThan(100)
+  })
+})
+
+it('who waited in vain leaves its place and its share', async () => {
+  const { queue, ask, come, refusals } = createDesk({ deadlineMs: 20, guessMs: 1 })
+  come('first', { network: 'a', account: 'ada' })
+  expect(await ask('second', { network: 'a', account: 'ada' })).toBe('temporarily_unavailable 1')
+  expect(refusals).toEqual(['sign_in late'])
+  expect(queue.stats()).toMatchObject({ running: 1, queued: 0 })
+  const again = ask('third', { network: 'a', account: 'ada' })
+  await sleep(1)
+  expect(queue.stats().queued).toBe(1)
+  await again
+})

@@ -1,0 +1,78 @@
+/** Watching the processes of a server from outside, and asking it without pause while something happens to them. */
+import { readdirSync, readFileSync } from 'node:fs'
+import { Agent, request } from 'node:http'
+import { setTimeout as sleep } from 'node:timers/promises'
+
+/** Waits until something is so; returns how many milliseconds that took. A busy machine starts processes slowly. */
+export async function until(condition: () => Promise<boolean> | boolean, milliseconds = 100_000): Promise<number> {
+  const started = performance.now()
+  while (!(await condition())) {
+    if (performance.now() - started > milliseconds) throw new Error(`it did not happen in ${milliseconds} ms`)
+    await sleep(25)
+  }
+  return performance.now() - started
+}
+
+/** Process ids of the children of a process, oldest first. */
+export function childrenOf(pid: number): number[] {
+  const parentOf = (name: string) => {
+    try {
+      return readFileSync(`/proc/${name}/stat`, 'utf8').split(') ')[1]?.split(' ')[1]
+    } catch {
+      return undefined
+    }
+  }
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name) && parentOf(name) === String(pid))
+    .map(Number)
+}
+
+/** The status of an answer on a connection of its own; 0 when there is none. */
+export function statusOf(url: string): Promise<number> {
+  return new Promise((resolve) => {
+    const asking = request(url, { agent: false }, (answer) => {
+      answer.resume().once('close', () => resolve(answer.statusCode ?? 0))
+    })
+    asking.once('error', () => resolve(0)).end()
+  })
+}
+
+export interface Load {
+  /** Ends the load; how many answers there were of each status, and what went wrong on the way. */
+  end(): Promise<{ readonly answers: { readonly [status: string]: number }; readonly failures: readonly string[] }>
+}
+
+/** `lanes` clients that ask again as soon as they are answered, half of them on kept connections. */
+export function startLoad(url: string, lanes = 8): Load {
+  const answers: { [status: string]: number } = {}
+  const failures: string[] = []
+  const kept = new Agent({ keepAlive: true, maxSockets: lanes })
+  let ended = false
+  const ask = (agent: Agent | false) =>
+    new Promise<void>((resolve) => {
+      const failed = (error: Error) => {
+        failures.push(error.message)
+        resolve()
+      }
+      const asking = request(url, { agent }, (answer) => {
+        answers[String(answer.statusCode)] = (answers[String(answer.statusCode)] ?? 0) + 1
+        answer.resume().once('end', resolve).once('error', failed)
+      })
+      asking.once('error', failed).end()
+    })
+  const lane = async (agent: Agent | false) => {
+    while (!ended) {
+      await ask(agent)
+      await sleep(10)
+    }
+  }
+  const running = Array.from({ length: lanes }, (_, i) => lane(i % 2 === 0 ? kept : false))
+  return {
+    async end() {
+      ended = true
+      await Promise.all(running)
+      kept.destroy()
+      return { answers, failures }
+    },
+  }
+}
