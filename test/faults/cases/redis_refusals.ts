@@ -11,7 +11,6 @@ import { attempt, unspent } from './attempt.ts'
 /** F10: what was used and revoked in the gap, and where the product is led then. */
 async function failOver(stage: Stage): Promise<void> {
   const { world, check } = stage
-  const { code, token, other } = await unspent(stage)
   const replica = await startBreakable('redis')
   stage.later(() => replica.stop())
   const link = await startFaultProxy(world.redis.url)
@@ -20,6 +19,9 @@ async function failOver(stage: Stage): Promise<void> {
   await told('REPLICAOF', '127.0.0.1', String(link.port))
   const linked = async () => String(await told('INFO', 'replication')).includes('master_link_status:up')
   await until(linked, 15_000, 'the replica follows')
+  // Now: a master that gets its first replica begins another history.
+  const { code, token, other } = await unspent(stage)
+  await until(async () => Number(await told('DBSIZE')) > 0, 15_000, 'the replica has it')
   link.set({ kind: 'blackhole' })
   const redeemed = await acts.redeem(world, code)
   const fields = { grant_type: 'refresh_token', refresh_token: token }
