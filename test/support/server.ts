@@ -87,7 +87,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
   const stores = await storesOf(options)
   if (options.dataDir === undefined && stores === undefined && options.empty !== true) await layDatabase(dataDir)
   const clock = join(scratch, 'clock')
-  writeFileSync(join(scratch, 'genkan.yaml'), JSON.stringify(withCheapHashes(options.settings)))
+  writeFileSync(join(scratch, 'genkan.yaml'), JSON.stringify(withCheapHashes(options)))
   const issuer = options.issuer ?? `http://localhost:${port}`
   const env = withoutUndefined({
     PATH: process.env.PATH,
@@ -213,10 +213,12 @@ async function storesOf({ stores, dataDir, empty }: ServerOptions): Promise<Stor
  * The cheapest hash that the product takes: thousands of passwords are shown in a run, and only their limits are tested. Nobody is
  * turned away for a busy machine, unless the test is about that: test runs make it as busy as they can.
  */
-function withCheapHashes({ passwords, ...settings }: { passwords?: object } = {}): object {
+function withCheapHashes({ settings: given = {}, root }: ServerOptions): object {
+  const { passwords, ...settings } = given as { passwords?: object }
   // No balancer has to hear that a server stops, and tests move its clock by days.
   return {
-    ...{ drain_seconds: 0, overload: false, clock_tolerance_seconds: 1_000_000_000 },
+    // An older version refuses settings that it does not know.
+    ...(root === undefined ? { drain_seconds: 0, overload: false, clock_tolerance_seconds: 1_000_000_000 } : {}),
     ...settings,
     passwords: { memory_kib: 7168, passes: 1, ...passwords },
   }
