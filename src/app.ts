@@ -105,8 +105,7 @@ async function whenReachable({ unavailable, logger }: Foundation, work: () => Pr
 }
 
 function createReadiness(foundation: Foundation, state: { listener: unknown; draining: boolean }): Readiness {
-  const { database, redis, redisWatch } = foundation
-  const clock = createClockCheck(foundation)
+  const { database, redis, redisWatch, clockWatch } = foundation
   const answers = async (name: string, ask: () => Promise<unknown>) => {
     try {
       await Promise.race([ask(), sleep(1500).then(() => Promise.reject(new Error('too slow')))])
@@ -118,33 +117,19 @@ function createReadiness(foundation: Foundation, state: { listener: unknown; dra
   return async () => {
     if (state.draining) return ['draining']
     const stores = await Promise.all([
-      answers('database', async () => clock.compare(await database.ping())),
+      answers('database', () => database.ping()),
       redis === undefined ? [] : answers('redis', () => pingMasters(redis)),
     ])
     const missing = stores.flat()
     if (missing.length > 0) return missing
-    if (clock.isWrong()) return ['clock']
+    await clockWatch.look().catch(() => {})
+    if (clockWatch.isWrong()) return ['clock']
     const objection = await redisWatch?.objection().catch(() => 'redis')
     if (objection !== undefined) return [objection]
     const pending = await pendingMigrations(database).catch(() => undefined)
     if (pending === undefined) return ['database']
     if (pending.length > 0) return ['migrations']
     return state.listener === undefined ? ['keys'] : []
-  }
-}
-
-/** An instance whose clock is wrong gives tokens that others refuse, and refuses theirs: it is not ready, and says why once. */
-function createClockCheck({ logger, clock, config }: Foundation) {
-  let isWrong = false
-  return {
-    isWrong: () => isWrong,
-    compare(databaseTime: Date): void {
-      const seconds = Math.round((clock.now().getTime() - databaseTime.getTime()) / 1000)
-      const wasWrong = isWrong
-      isWrong = Math.abs(seconds) > config.clockToleranceSeconds
-      if (isWrong && !wasWrong)
-        logger.error({ seconds }, 'the clock differs from that of the database: synchronise clocks')
-    },
   }
 }
 

@@ -8,6 +8,7 @@ import { createRedisOidcStore } from './oidc/adapter/redis_store.ts'
 import { createSqlOidcStore } from './oidc/adapter/sql_store.ts'
 import type { OidcStore } from './oidc/adapter/store.ts'
 import { type Clock, systemClock } from './platform/clock.ts'
+import { createClockWatch } from './platform/clock_watch.ts'
 import { createHttpClient } from './platform/http_client.ts'
 import {
   createLocalInvalidation,
@@ -28,7 +29,7 @@ import { createOutbox } from './platform/outbox.ts'
 import { createPasswordHash } from './platform/password_hash.ts'
 import { createPersonalData } from './platform/personal_columns.ts'
 import { type Database, databaseReadOnly, databaseUnavailable, openDatabase } from './platform/postgres.ts'
-import { openRedis, openSubscriber, type RedisClient, redisUnavailable } from './platform/redis.ts'
+import { openRedis, openSubscriber, type RedisClient, redisUnavailable, timeOf } from './platform/redis.ts'
 import { createRedisWatch } from './platform/redis_watch.ts'
 import { createSecretBox } from './platform/secret_box.ts'
 import { createFileTextSender, createHttpTextSender, type TextSender } from './platform/text_sender.ts'
@@ -69,6 +70,11 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
     /** For records that hold data of people. */
     sealedKeyValue: createSealedKeyValue(stores.keyValue, personal),
     metrics,
+    clockWatch: createClockWatch({
+      ...{ clock, logger, toleranceSeconds: config.clockToleranceSeconds },
+      databaseTime: database.ping,
+      redisTime: redis && (() => timeOf(redis)),
+    }),
     redisWatch: redis && createRedisWatch({ redis, once: stores.once, logger, evicting: metrics.redisEvicting }),
     views: createViews({
       viewsDir: VIEWS,

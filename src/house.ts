@@ -203,10 +203,11 @@ function anchorLog({ clock, logger }: Foundation) {
  */
 const DICTIONARIES_MS = 30_000
 
-const REDIS_SECONDS = 5
+const WATCH_SECONDS = 5
 
-function storeJobs({ redisWatch }: Foundation): Job[] {
-  return redisWatch === undefined ? [] : [{ name: 'redis', everySeconds: REDIS_SECONDS, run: redisWatch.look }]
+function storeJobs({ redisWatch, clockWatch }: Foundation): Job[] {
+  const clock = { name: 'clock', everySeconds: WATCH_SECONDS, run: clockWatch.look }
+  return redisWatch === undefined ? [clock] : [clock, { ...clock, name: 'redis', run: redisWatch.look }]
 }
 
 /** What goes on behind requests: sealing, deliveries, the rooms' jobs and clean-up. */
@@ -221,8 +222,8 @@ function createWork(foundation: Foundation, features: readonly Feature[], sealin
     subscriptions,
     anchored: anchorLog(foundation),
   })
-  const deliveryDeps = { database, personal, secretBox, clock, subscriptions, logger }
-  const deliveries = createDeliveries({ ...deliveryDeps, clockToleranceSeconds: config.clockToleranceSeconds })
+  const mayClaim = () => !foundation.clockWatch.isWrong()
+  const deliveries = createDeliveries({ database, personal, secretBox, clock, subscriptions, logger, mayClaim })
   const dispatcher = createDispatcher({ seal: ledger.seal, deliveries, logger })
   outbox.onWake(dispatcher.wake)
   for (const reaction of features.flatMap(({ reacts = [] }) => reacts)) outbox.onRecord(reaction)

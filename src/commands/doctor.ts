@@ -127,9 +127,8 @@ async function checkMigrations({ pendingMigrations }: DoctorNeeds): Promise<Find
 
 async function checkClock({ database }: DoctorNeeds): Promise<Finding> {
   const before = Date.now()
-  const { rows } = await database.db.raw('select extract(epoch from clock_timestamp()) * 1000 as milliseconds')
-  const after = Date.now()
-  const skew = Math.round(Math.abs(Number(rows[0]?.milliseconds) - (before + after) / 2))
+  const theirs = await database.ping()
+  const skew = Math.round(Math.abs(theirs.getTime() - (before + Date.now()) / 2))
   const text = `${skew} ms from the database's`
   return skew > SKEW_FAIL_MS
     ? fail(`${text}: tokens would be refused; synchronise clocks`)

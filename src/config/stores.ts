@@ -41,7 +41,7 @@ export interface StoreConfig {
   readonly embedded: boolean
   /** Newest first: the first seals, all open. */
   readonly secretKeys: readonly Buffer[]
-  /** An instance whose clock differs by more from the database's is not ready and delivers nothing. */
+  /** An instance whose clock differs by more from those of both stores is not ready and delivers nothing. */
   readonly clockToleranceSeconds: number
 }
 

@@ -38,8 +38,8 @@ interface Deps {
   readonly clock: { now(): Date }
   readonly subscriptions: readonly { readonly consumer: string; handle(fact: RecordedFact): Promise<void> }[]
   readonly logger: { warn(facts: object, message: string): void }
-  /** Seconds by which this clock may differ from the database's. */
-  readonly clockToleranceSeconds?: number | undefined
+  /** Whether this process may claim: one whose clock is wrong would take what others have in their hands. */
+  readonly mayClaim?: (() => boolean) | undefined
   /** Seconds after which a claimed delivery is taken from a worker that was killed. Handlers get three quarters of it. */
   readonly leaseSeconds?: number | undefined
 }
@@ -112,8 +112,8 @@ function createTurns() {
 
 /** One consumer's worker: keeps up to eight deliveries in flight and claims one more whenever one ends or it is nudged. */
 function createLane(deps: Deps, subscription: Subscription, { inTurn, settle }: Shared) {
-  const { database, clock, leaseSeconds = LEASE_SECONDS, clockToleranceSeconds = Number.MAX_SAFE_INTEGER } = deps
-  const claiming = { consumer: subscription.consumer, leaseSeconds, clockToleranceSeconds }
+  const { database, clock, leaseSeconds = LEASE_SECONDS, mayClaim = () => true } = deps
+  const claiming = { consumer: subscription.consumer, leaseSeconds }
   const flights = new Set<Promise<void>>()
   let nudge = () => {}
   let again = false
@@ -130,7 +130,7 @@ function createLane(deps: Deps, subscription: Subscription, { inTurn, settle }: 
           nudge = resolve
         })
         again = false
-        const room = stopped ? 0 : AT_ONCE - flights.size
+        const room = stopped || !mayClaim() ? 0 : AT_ONCE - flights.size
         const claims =
           room === 0 ? [] : await inTurn(() => claimDue(database, { ...claiming, now: clock.now(), atMost: room }))
         for (const claim of claims) {

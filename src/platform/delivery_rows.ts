@@ -25,8 +25,6 @@ export interface Claiming {
   readonly now: Date
   readonly leaseSeconds: number
   readonly atMost: number
-  /** An instance whose clock differs by more would take what others have in their hands. */
-  readonly clockToleranceSeconds: number
 }
 
 /**
@@ -35,14 +33,13 @@ export interface Claiming {
  */
 export async function claimDue(
   { db }: Pick<Database, 'db'>,
-  { consumer, now, leaseSeconds, atMost, clockToleranceSeconds }: Claiming,
+  { consumer, now, leaseSeconds, atMost }: Claiming,
 ): Promise<Claim[]> {
   const { rows } = await db.raw(
     `with due as (
        select d.outbox_id
        from deliveries d join outbox o on o.id = d.outbox_id
        where d.state = 'pending' and d.consumer = ? and d.next_at <= ?
-         and abs(extract(epoch from clock_timestamp() - ?::timestamptz)) < ?
          and not exists (
            select 1 from deliveries e join outbox p on p.id = e.outbox_id
            where e.state = 'pending' and e.last_error is null and e.consumer = d.consumer
@@ -53,7 +50,7 @@ export async function claimDue(
      from due, outbox o
      where d.outbox_id = due.outbox_id and d.consumer = ? and o.id = d.outbox_id
      returning d.consumer, d.attempts, o.*`,
-    [consumer, now, now, clockToleranceSeconds, atMost, new Date(now.getTime() + leaseSeconds * 1000), consumer],
+    [consumer, now, atMost, new Date(now.getTime() + leaseSeconds * 1000), consumer],
   )
   return (rows as Claim[]).sort((a, b) => Number(a.seq) - Number(b.seq))
 }

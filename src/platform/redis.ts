@@ -92,6 +92,12 @@ export async function pingMasters(redis: RedisClient): Promise<void> {
   if (!told.every((text) => /^role:master\b/m.test(text))) throw new Error('READONLY it is a replica')
 }
 
+/** The time of one of the masters. */
+export async function timeOf(redis: RedisClient): Promise<Date> {
+  const [seconds] = (await mastersOf(redis)[0]?.time()) ?? []
+  return new Date(Number(seconds) * 1000)
+}
+
 function common(name: string): Options {
   return {
     connectionName: name,
