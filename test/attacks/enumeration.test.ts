@@ -132,7 +132,7 @@ async function visit(journey: string, who: Who, observe = true): Promise<Seen> {
       return sent.page
     })
     const statements = relays.postgres.take().filter((sql) => !isJobStatement(sql) && !CACHED.test(sql))
-    const asked = relays.redis.take().filter((command) => !/^(PING|INFO)/.test(command))
+    const asked = relays.redis.take().filter((command) => !/^(PING|INFO|TIME)/.test(command))
     const commands = asked.map((command) => command.split(':').slice(0, 2).join(':'))
     const after = await count()
     return {
@@ -159,7 +159,7 @@ async function later(seconds: number): Promise<void> {
 
 /** Clients, brands, providers and realms are read anew every half minute for whoever comes first; the others are jobs. */
 const CACHED =
-  /\bfrom "?(clients|signing_keys|client_secrets|brands|data_keys|upstreams|realms)\b|^update "?\w+"? t set last_used_at|skip locked|^delete from|^update (sessions|outbox) set sealed_ip = null/
+  /\bfrom "?(clients|signing_keys|client_secrets|brands|data_keys|upstreams|realms)\b|^update "?\w+"? t set last_used_at|skip locked|^delete from|^update (sessions|outbox) set sealed_ip = null|^select clock_timestamp\(\)/
 
 async function count(): Promise<{ hashes: number; facts: number }> {
   const { hashes } = await target.observe()
