@@ -18,6 +18,7 @@ import {
 } from './key_value.ts'
 import { type RedisClient, refusesWrites } from './redis.ts'
 import { ALSO_WHEN_FULL, HISTORY } from './redis_history.ts'
+import { type Read, readerOf } from './redis_reads.ts'
 
 /** Shared by the scripts: the live record of a key as version, value, expiry. */
 const LIVE = `${HISTORY}
@@ -30,10 +31,10 @@ local function live(record, now, present)
 end
 `
 
-/** ARGV: now. */
-const read = (command: 'GET' | 'GETDEL') => `${LIVE}
-local version, value = live(redis.call('${command}', KEYS[1]), ARGV[1], history())
-return version and { version, value } or nil
+/** Reads and deletes. ARGV: now. */
+const TAKE = `${LIVE}
+local version, value = live(redis.call('GETDEL', KEYS[1]), ARGV[1], history())
+return version and value or nil
 `
 
 /** ARGV: now, expiry, ttl in ms, value, mode ('set', or the version that must be there, 0 for none). */
@@ -87,11 +88,8 @@ for _, key in ipairs(KEYS) do
 end
 `
 
-type Found = [version: number, value: string] | null
-
 interface Scripts {
-  genkanGet(key: string, now: number): Promise<Found>
-  genkanTake(key: string, now: number): Promise<Found>
+  genkanTake(key: string, now: number): Promise<string | null>
   genkanWrite: Write
   genkanRewrite: Write
   genkanGiveBack(keyCount: number, ...keysAndNow: (string | number)[]): Promise<unknown>
@@ -103,6 +101,7 @@ type Write = (key: string, now: number, expiry: number, ttlMs: number, value: st
 /** Key/value records in Redis. Rejects with the driver's error when Redis is away. */
 export function createRedisKeyValue(redis: RedisClient, clock: Clock = systemClock): KeyValue {
   const scripts = defineScripts(redis)
+  const reader = readerOf(redis)
   const now = () => clock.now().getTime()
 
   async function write(key: string, value: string, ttlSeconds: number, mode: string): Promise<boolean> {
@@ -117,13 +116,13 @@ export function createRedisKeyValue(redis: RedisClient, clock: Clock = systemClo
   async function find(key: string): Promise<Versioned | undefined> {
     // What cannot be written cannot be taken back either: it is as good as gone.
     if (refusesWrites(redis)) return undefined
-    return versioned(await scripts.genkanGet(nameOf(key), now()))
+    return live(await reader(nameOf(key)), now())
   }
 
   return {
     read: find,
     get: async (key) => (await find(key))?.value,
-    take: async (key) => versioned(await scripts.genkanTake(nameOf(key), now()))?.value,
+    take: async (key) => (await scripts.genkanTake(nameOf(key), now())) ?? undefined,
     set: async (key, value, ttlSeconds) => {
       await write(key, value, ttlSeconds, 'set')
     },
@@ -159,8 +158,7 @@ function nameOf(key: string): string {
 
 /** ioredis sends EVAL once per connection and EVALSHA after that; the types cannot know commands defined at run time. */
 function defineScripts(redis: RedisClient): Scripts {
-  redis.defineCommand('genkanGet', { numberOfKeys: 1, lua: read('GET'), readOnly: true })
-  redis.defineCommand('genkanTake', { numberOfKeys: 1, lua: read('GETDEL') })
+  redis.defineCommand('genkanTake', { numberOfKeys: 1, lua: TAKE })
   redis.defineCommand('genkanWrite', { numberOfKeys: 1, lua: WRITE })
   redis.defineCommand('genkanRewrite', { numberOfKeys: 1, lua: ALSO_WHEN_FULL + WRITE })
   redis.defineCommand('genkanHit', { lua: HIT })
@@ -168,6 +166,9 @@ function defineScripts(redis: RedisClient): Scripts {
   return redis as unknown as Scripts
 }
 
-function versioned(found: Found): Versioned | undefined {
-  return found === null ? undefined : { version: found[0], value: found[1] }
+/** As `live` of the scripts, of what was read. */
+function live({ value: record, history }: Read, now: number): Versioned | undefined {
+  const [, version, expiry, known, value] = /^(\d+)\.(\d+)\.([\da-f-]+)\.(.*)$/s.exec(record ?? '') ?? []
+  if (value === undefined || Number(expiry) <= now || (known !== '-' && known !== history)) return undefined
+  return { version: Number(version), value }
 }
