@@ -1,10 +1,11 @@
 /** One port: how slow a sender may be, how many connections there may be, and how it ends without cutting anybody off. */
 import { readFileSync } from 'node:fs'
 import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http'
-import { type AddressInfo, Server as NetServer, type Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createAddressRules } from '../platform/address_rules.ts'
 import { networkOf } from '../platform/client_network.ts'
+import { type Doors, openDoors } from './doors.ts'
 
 export interface Listener {
   /** Opens the port; resolves with its number. */
@@ -37,6 +38,8 @@ const IDLE_CHECK_MS = 50
 const RESERVED_FILES = 96
 const LEAST_CONNECTIONS = 16
 const TELL_MS = 60_000
+/** At each an event loop takes one connection a turn, and a turn of a busy one may last 50 ms. */
+const DOORS = 8
 
 /** Makes a port for `handle`; without `caps` only time limits it. */
 export function createListener(handle: RequestListener, caps?: Caps): Listener {
@@ -56,23 +59,18 @@ export function createListener(handle: RequestListener, caps?: Caps): Listener {
     waning = true
     for (const res of answering) res.shouldKeepAlive = false
   }
+  let doors: Doors | undefined
   let closed: Promise<void> | undefined
   const leave = () => {
     wane()
-    if (closed !== undefined || !server.listening) return
-    // That of HTTP would close idle connections in the same moment, and a client may be about to ask on one of them.
-    closed = new Promise((resolve) => NetServer.prototype.close.call(server, () => resolve()))
+    closed ??= doors?.close()
   }
   return {
     wane,
-    open: (port, host) =>
-      new Promise((resolve, reject) => {
-        server.once('error', reject)
-        server.listen(port, host, () => {
-          server.off('error', reject)
-          resolve((server.address() as AddressInfo).port)
-        })
-      }),
+    async open(port, host) {
+      doors = await openDoors(server, { port, host, count: caps === undefined ? 1 : DOORS })
+      return doors.port
+    },
     leave,
     async drain(milliseconds) {
       leave()
@@ -95,14 +93,17 @@ function limitConnections(server: Server, { perAddress, proxies, refused }: Caps
   const tell = seldom(refused)
   const { listed } = createAddressRules(proxies)
   const held = new Map<string, number>()
-  const files = openFilesLimit()
-  if (files !== undefined) {
-    server.maxConnections = Math.max(LEAST_CONNECTIONS, files - RESERVED_FILES)
-    // A worker would otherwise hand it back, and full workers would pass it among each other for ever. (No type has it yet.)
-    Object.assign(server, { dropMaxConnection: true })
-    server.on('drop', () => tell('files'))
-  }
+  const most = Math.max(LEAST_CONNECTIONS, (openFilesLimit() ?? Number.POSITIVE_INFINITY) - RESERVED_FILES)
+  let open = 0
   server.on('connection', (socket: Socket) => {
+    if (open >= most) {
+      socket.destroy()
+      return tell('files')
+    }
+    open += 1
+    socket.once('close', () => {
+      open -= 1
+    })
     const address = (socket.remoteAddress ?? '').replace(/^::ffff:(?=\d+\.)/i, '')
     if (listed(address)) return
     const network = networkOf(address)
