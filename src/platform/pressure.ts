@@ -1,8 +1,9 @@
 /**
  * How much more a process is asked for than it can do, and what is turned away for it: the least urgent first. Two things
- * tell: the number of requests in flight, at once, and how late the event loop is, smoothed.
+ * tell: the number of requests in flight, at once, and how late the event loop is, smoothed. Requests in flight that wait for a
+ * slow store do no harm; those that wait for the processor only make each other late, so far fewer of them are taken.
  */
-import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { monitorEventLoopDelay, performance } from 'node:perf_hooks'
 
 /** In the order in which they are turned away. */
 export const RANKS = ['sign_up', 'sign_in', 'under_way', 'protocol'] as const
@@ -25,10 +26,17 @@ export interface PressureOptions {
   readonly loopDelayMs: number
   /** A number from 0 to 1. */
   readonly random?: () => number
+  /** Which part of the time since the last call the event loop has worked. */
+  readonly busyPart?: () => number
 }
 
 /** Which part of all that may be in flight is enough to turn a rank away. */
 const PARTS: { readonly [rank in Rank]: number } = { sign_up: 0.5, sign_in: 0.7, under_way: 0.85, protocol: 1 }
+
+/** From which part on the event loop has no rest, how often that is looked at, and what is left of `maxInFlight` then. */
+const RESTLESS = 0.95
+const LOOK_MS = 100
+const RESTLESS_PART = 0.35
 
 const TICK_MS = 500
 const RESOLUTION_MS = 20
@@ -38,9 +46,19 @@ const DOWN = 0.25
 /** Tokens are never refused for a late loop: refusing all of them at once and none after it does less than serving late. */
 const HIGHEST = RANKS.indexOf('protocol')
 
-export function createPressure({ maxInFlight, loopDelayMs, random = Math.random }: PressureOptions): Pressure {
+export function createPressure(options: PressureOptions): Pressure {
+  const { maxInFlight, loopDelayMs, random = Math.random, busyPart = createBusyPart() } = options
   let inFlight = 0
   let level = 0
+  let most = maxInFlight
+  let lookedAt = Number.POSITIVE_INFINITY
+
+  function look(): void {
+    const now = performance.now()
+    if (now < lookedAt + LOOK_MS) return
+    lookedAt = now
+    most = busyPart() >= RESTLESS ? maxInFlight * RESTLESS_PART : maxInFlight
+  }
 
   function note(delayMs: number): void {
     if (delayMs > loopDelayMs) level = Math.min(HIGHEST, level + UP)
@@ -49,7 +67,8 @@ export function createPressure({ maxInFlight, loopDelayMs, random = Math.random 
 
   return {
     sheds(rank) {
-      if (inFlight >= Math.ceil(maxInFlight * PARTS[rank])) return true
+      look()
+      if (inFlight >= Math.ceil(most * PARTS[rank])) return true
       const part = level - RANKS.indexOf(rank)
       return part > 0 && (part >= 1 || random() < part)
     },
@@ -66,6 +85,7 @@ export function createPressure({ maxInFlight, loopDelayMs, random = Math.random 
     watch() {
       const histogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS })
       histogram.enable()
+      lookedAt = performance.now()
       const timer = setInterval(() => {
         note(delayIn(histogram))
         histogram.reset()
@@ -73,6 +93,8 @@ export function createPressure({ maxInFlight, loopDelayMs, random = Math.random 
       return () => {
         clearInterval(timer)
         histogram.disable()
+        lookedAt = Number.POSITIVE_INFINITY
+        most = maxInFlight
       }
     },
   }
@@ -81,4 +103,14 @@ export function createPressure({ maxInFlight, loopDelayMs, random = Math.random 
 /** The median: one long piece of work is no overload. What is measured holds the interval itself. */
 function delayIn(histogram: ReturnType<typeof monitorEventLoopDelay>): number {
   return histogram.count === 0 ? Number.POSITIVE_INFINITY : histogram.percentile(50) / 1e6 - RESOLUTION_MS
+}
+
+function createBusyPart(): () => number {
+  let before = performance.eventLoopUtilization()
+  return () => {
+    const now = performance.eventLoopUtilization()
+    const { utilization } = performance.eventLoopUtilization(now, before)
+    before = now
+    return utilization
+  }
 }

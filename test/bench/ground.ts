@@ -26,6 +26,8 @@ interface Wanted {
   readonly scenarios: readonly { readonly scenario: Scenario; readonly lanes: number }[]
 }
 
+const COST_LANES = 6
+
 /** As people may wait for their turn to hash: the product's default. */
 const QUEUE_MS = 1000
 
@@ -57,9 +59,9 @@ export async function onGround(
   }
 }
 
-/** Few at a time, so that nobody is refused; the first run warms up. */
+/** Few at a time, so that nobody is refused, and of accounts enough that none is tried too often; the first run warms up. */
 async function costOf(genkan: Genkan, scenario: Scenario, quick: boolean): Promise<number> {
-  const prepared = await prepare(genkan, scenario, 2)
+  const prepared = await prepare(genkan, scenario, COST_LANES)
   const load: Load = { milliseconds: quick ? 400 : 2500, most: 20_000 }
   try {
     await prepared.run(load)
