@@ -33,6 +33,7 @@ import { openRedis, openSubscriber, type RedisClient, redisUnavailable, timeOf }
 import { createRedisWatch } from './platform/redis_watch.ts'
 import { createSecretBox } from './platform/secret_box.ts'
 import { createFileTextSender, createHttpTextSender, type TextSender } from './platform/text_sender.ts'
+import { createUntakenEnds, type UntakenEnds } from './platform/untaken_ends.ts'
 import { createViews } from './platform/views.ts'
 import { ROUTES } from './web.ts'
 
@@ -55,7 +56,8 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
   const passwordHash = createPasswordHash(config.passwords, metrics.hashQueue)
   const personal = createPersonalData({ database, secretBox, invalidation, clock })
   const outbox = createOutbox({ secretBox, personal, clock })
-  const stores = stateStores(database, redis, clock)
+  const untakenEnds = redis && createUntakenEnds({ database, redis, invalidation, clock })
+  const stores = stateStores(database, clock, redis, untakenEnds)
   return {
     config,
     logger,
@@ -75,7 +77,10 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
       databaseTime: database.ping,
       redisTime: redis && (() => timeOf(redis)),
     }),
-    redisWatch: redis && createRedisWatch({ redis, once: stores.once, logger, evicting: metrics.redisEvicting }),
+    redisWatch:
+      redis &&
+      untakenEnds &&
+      createRedisWatch({ redis, once: stores.once, untakenEnds, logger, evicting: metrics.redisEvicting }),
     views: createViews({
       viewsDir: VIEWS,
       overrides: config.templatesDir === undefined ? undefined : { directory: config.templatesDir, suggestion },
@@ -145,8 +150,9 @@ function readOnly(error: unknown): boolean {
  */
 function stateStores(
   database: Database,
-  redis: RedisClient | undefined,
   clock: Clock,
+  redis: RedisClient | undefined,
+  untakenEnds: UntakenEnds | undefined,
 ): { keyValue: KeyValue; oidcStore: OidcStore; once: Once; revocations: KeyValue | undefined } {
   if (redis === undefined) {
     const keyValue = createSqlKeyValue(database, clock)
@@ -155,7 +161,7 @@ function stateStores(
   }
   return {
     keyValue: withLocalLimits(createRedisKeyValue(redis, clock), clock, redisUnavailable),
-    oidcStore: createRedisOidcStore(redis),
+    oidcStore: createRedisOidcStore(redis, untakenEnds),
     once: createRedisOnce(redis, clock),
     revocations: createSqlKeyValue(database, clock),
   }

@@ -2,9 +2,9 @@
  * The Redis connection, to one server, through Sentinel or to a Cluster: fails fast, never queues without bound, heals by
  * itself, and follows its master.
  */
-import type { Socket } from 'node:net'
 import { Cluster, type Command, Redis, type RedisOptions } from 'ioredis'
 import type { RedisAddress, RedisPlace } from '../config/redis_url.ts'
+import { writeOnceATurn } from './redis_turns.ts'
 
 /** Whichever it is: the commands are the same. */
 export type RedisClient = Redis | Cluster
@@ -187,56 +187,75 @@ function openCluster(place: RedisPlace & { kind: 'cluster' }, name: string): Clu
 /** Every command has its second, however often it is sent to another node. */
 function limitTimes(redis: RedisClient, failed: (error: unknown) => void = () => {}): void {
   const send = redis.sendCommand.bind(redis) as (...given: unknown[]) => unknown
+  const limitTime = createTimeLimit()
   redis.sendCommand = (command: Command, ...more: unknown[]) => {
+    const { reject } = command
+    command.reject = (error) => {
+      if (isRefusal(error)) refusedAWrite(redis)
+      failed(error)
+      reject(error)
+    }
     const sent = send(command, ...more)
     limitTime(command)
-    command.promise.catch((error: unknown) => {
-      if (REFUSED.test(messageOf(error))) refusals.set(redis, performance.now())
-      failed(error)
-    })
     return sent
   }
 }
 
 /**
- * The driver's own limit would refuse answers that are there: a turn that computed for a second (the first password of a
- * process, on a busy machine) runs its timers before it reads. One more turn lets it read first.
+ * One timer for all that wait, since all have the same time. The driver's own limit, besides having a timer for each, would
+ * refuse answers that are there: a turn that computed for a second (the first password of a process, on a busy machine) runs
+ * its timers before it reads. One more turn lets it read first.
  */
-function limitTime(command: Command): void {
-  const refuse = () => {
+function createTimeLimit(): (command: Command) => void {
+  /** In the order of sending, which is that of the answers. */
+  const waiting = new Map<Command, number>()
+  let isTimed = false
+  const lookAfter = (milliseconds: number) => {
+    isTimed = true
+    setTimeout(look, milliseconds).unref()
+  }
+  const refuse = (command: Command) => {
     if (!command.isSettled) command.reject(new Error('Command timed out'))
   }
-  const timer = setTimeout(() => setImmediate(refuse), COMMAND_MS)
-  const done = () => clearTimeout(timer)
-  command.promise.then(done, done)
-}
-
-/**
- * Sends the commands of one turn of the event loop, whoever asked, in one write. The driver's own auto-pipelining does that
- * too, but at the price of a second command and promise for each, and in a cluster by slots, not by nodes.
- */
-function writeOnceATurn(redis: Redis): void {
-  const send = redis.sendCommand.bind(redis)
-  let held: Socket | undefined
-  const flush = () => {
-    held?.uncork()
-    held = undefined
-  }
-  redis.sendCommand = (command, stream) => {
-    const socket = redis.stream as Socket | undefined
-    if (held === undefined && socket !== undefined) {
-      held = socket
-      socket.cork()
-      setImmediate(flush)
+  const look = () => {
+    isTimed = false
+    const now = performance.now()
+    for (const [command, sentAt] of waiting) {
+      if (!command.isSettled && now - sentAt < COMMAND_MS) {
+        return lookAfter(COMMAND_MS - (now - sentAt))
+      }
+      waiting.delete(command)
+      setImmediate(refuse, command)
     }
-    return send(command, stream)
+  }
+  return (command) => {
+    for (const [before] of waiting) {
+      if (!before.isSettled) break
+      waiting.delete(before)
+    }
+    waiting.set(command, performance.now())
+    if (!isTimed) lookAfter(COMMAND_MS)
   }
 }
 
 /** Too few replicas, a replica, a disk that fails: it answers, but takes nothing, not even an end. */
 const REFUSED = /READONLY|NOREPLICAS|MISCONF/
-const REFUSED_MS = 5000
+/** Longer than it takes until somebody tries again to write (`untaken_ends.ts`). */
+const REFUSED_MS = 12_000
 const refusals = new WeakMap<RedisClient, number>()
+
+/** Whether Redis answered, and wrote nothing. */
+export function isRefusal(error: unknown): boolean {
+  return REFUSED.test(messageOf(error))
+}
+
+export function refusedAWrite(redis: RedisClient): void {
+  refusals.set(redis, performance.now())
+}
+
+export function tookAWrite(redis: RedisClient): void {
+  refusals.delete(redis)
+}
 
 /** Whether it has lately refused to write. What it holds may have ended then: ends are stated in SQL first. */
 export function refusesWrites(redis: RedisClient): boolean {

@@ -2,16 +2,19 @@
  * Watches what the answers to commands do not tell: whether Redis would throw records away when its memory is full, and
  * whether its data have another history.
  */
-import type { Redis } from 'ioredis'
+import { Redis } from 'ioredis'
 import type { Logger } from './logger.ts'
 import type { Once } from './once.ts'
 import { mastersOf, type RedisClient } from './redis.ts'
+import { whyRefused } from './redis_refusal.ts'
+import type { UntakenEnds } from './untaken_ends.ts'
 
 const SAFE_POLICY = 'noeviction'
 
 export interface RedisWatchDeps {
   readonly redis: RedisClient
   readonly once: Pick<Once, 'begin'>
+  readonly untakenEnds: Pick<UntakenEnds, 'apply'>
   readonly logger: Pick<Logger, 'error' | 'warn'>
   /** Told at each look whether records may be evicted, for the metric. */
   readonly evicting: (isEvicting: boolean) => void
@@ -27,7 +30,7 @@ export interface RedisWatch {
   look(): Promise<void>
 }
 
-export function createRedisWatch({ redis, once, logger, evicting }: RedisWatchDeps): RedisWatch {
+export function createRedisWatch({ redis, once, untakenEnds, logger, evicting }: RedisWatchDeps): RedisWatch {
   let isAccepted = false
   let wasEvicting = false
   const histories = new Map<string, string>()
@@ -76,21 +79,26 @@ export function createRedisWatch({ redis, once, logger, evicting }: RedisWatchDe
     async look() {
       await look()
       if (await compareHistories()) await once.begin()
+      await untakenEnds.apply()
     },
   }
 }
 
 const SAME_TROUBLE_MS = 30_000
 
+const CLOSED = /ECONNRESET|EPIPE|Connection is closed/
+
 /** Says why the connection fails (the password, too many clients, nobody there): once in a while, and not at each attempt. */
 function tellTroubles(redis: RedisClient, logger: Pick<Logger, 'warn'>): void {
   const told = new Map<string, number>()
-  const tell = ({ message }: Error) => {
+  const tell = async ({ message }: Error) => {
     const now = performance.now()
     if (now - (told.get(message) ?? Number.NEGATIVE_INFINITY) < SAME_TROUBLE_MS) return
     if (told.size > 20) told.clear()
     told.set(message, now)
-    logger.warn({ reason: message }, 'Redis cannot be used')
+    const isAtOnePlace = redis instanceof Redis && !redis.options.sentinels
+    const said = isAtOnePlace && CLOSED.test(message) ? await whyRefused(redis.options) : undefined
+    logger.warn({ reason: said ?? message }, 'Redis cannot be used')
   }
   redis.on('error', tell)
   redis.on('node error', tell)

@@ -3,8 +3,10 @@
  * `<consumed>.<history>|<json>`: consumed `0` while unused, else the seconds of its use; the history under which it was written
  * (`platform/redis_history.ts`).
  */
-import { type RedisClient, refusesWrites } from '../../platform/redis.ts'
+import { isRefusal, type RedisClient, refusesWrites } from '../../platform/redis.ts'
 import { ALSO_WHEN_FULL, HISTORY } from '../../platform/redis_history.ts'
+import { readerOf } from '../../platform/redis_reads.ts'
+import type { UntakenEnds } from '../../platform/untaken_ends.ts'
 import { beginningOf, hashId, type OidcStore, type Payload, type SessionPlace, textOf } from './store.ts'
 
 /** ARGV: the JSON, the lifetime in seconds or '', and 'NX' or ''. */
@@ -14,13 +16,13 @@ if ARGV[2] ~= '' then arguments[3], arguments[4] = 'EX', ARGV[2] end
 if ARGV[3] ~= '' then arguments[#arguments + 1] = ARGV[3] end
 return redis.call('SET', unpack(arguments)) and 1 or 0`
 
-/** The JSON, the seconds of its use, and 1 when it is of the present history. */
-const find = (command: 'GET' | 'GETDEL') => `${HISTORY}
-local record = redis.call('${command}', KEYS[1])
+/** Reads and deletes: the JSON, and 1 when it was of the present history. */
+const TAKE = `${HISTORY}
+local record = redis.call('GETDEL', KEYS[1])
 if not record then return nil end
 local bar = string.find(record, '|', 1, true)
-local consumed, known = string.match(string.sub(record, 1, bar - 1), '^(%d+)%.?(%x*)$')
-return { string.sub(record, bar + 1), tonumber(consumed), known == history() and 1 or 0 }`
+local known = string.match(string.sub(record, 1, bar - 1), '^%d+%.?(%x*)$')
+return { string.sub(record, bar + 1), known == history() and 1 or 0 }`
 
 /** Writes a DeviceCode anew; one of another history stays what it is, and dead. It was not consumed: it had no answer. */
 const REWRITE = `${HISTORY}
@@ -77,12 +79,9 @@ const USED_ONCE: ReadonlySet<string> = new Set([
   'Interaction',
 ])
 
-type Found = [json: string, consumed: number, present: 0 | 1] | null
-
 interface Scripts {
   oidcSave(key: string, json: string, ttl: string, condition: '' | 'NX'): Promise<number>
-  oidcFind(key: string): Promise<Found>
-  oidcTake(key: string): Promise<Found>
+  oidcTake(key: string): Promise<[json: string, present: 0 | 1] | null>
   oidcSwap(key: string, beginning: string, json: string, ttl: number): Promise<number>
   oidcRepoint(key: string, from: string, to: string, ttl: number): Promise<number>
   oidcRewrite(key: string, json: string): Promise<number>
@@ -90,19 +89,28 @@ interface Scripts {
   oidcAdopt(key: string): Promise<number>
 }
 
-/** Builds the store on a connection; it adds its scripts to it. */
-export function createRedisOidcStore(redis: RedisClient): OidcStore {
+/** Their ends are in SQL before they are here; a token that was not revoked by itself ends with its Grant. */
+const ENDED_IN_SQL: ReadonlySet<string> = new Set([
+  ...['Session', 'Grant', 'AccessToken', 'ClientCredentials', 'RefreshToken'],
+])
+
+/** Builds the store on a connection; it adds its scripts to it. Without `ends` an end that Redis does not take is an error. */
+export function createRedisOidcStore(redis: RedisClient, ends?: Pick<UntakenEnds, 'keep'>): OidcStore {
   const scripts = defineScripts(redis)
+  const reader = readerOf(redis)
   const read = async (model: string, key: string): Promise<Payload | undefined> => {
-    const found = await scripts.oidcFind(key)
-    if (found === null) return undefined
-    const [json, consumed, isPresent] = found
-    if (isPresent === 0 && USED_ONCE.has(model)) return undefined
-    const payload = JSON.parse(json) as Payload
-    if (consumed > 0) payload.consumed = consumed
-    if (isPresent === 0 || refusesWrites(redis)) payload.doubtful = true
+    const { value: record, history } = await reader(key)
+    if (record === null) return undefined
+    const bar = record.indexOf('|')
+    const [consumed, known] = record.slice(0, bar).split('.')
+    const isPresent = known === history
+    if (!isPresent && USED_ONCE.has(model)) return undefined
+    const payload = JSON.parse(record.slice(bar + 1)) as Payload
+    if (consumed !== '0') payload.consumed = Number(consumed)
+    if (!isPresent || refusesWrites(redis)) payload.doubtful = true
     return payload
   }
+  const pointed = async (key: string) => (await reader(key)).value
 
   return {
     async save(model, id, payload, ttl, ifAbsent = false) {
@@ -114,40 +122,68 @@ export function createRedisOidcStore(redis: RedisClient): OidcStore {
     },
     find: (model, id) => read(model, keyOf(model, id)),
     async findByUid(uid) {
-      const hash = await redis.get(pointer('uid', uid))
+      const hash = await pointed(pointer('uid', uid))
       return hash === null ? undefined : read('Session', `oidc:Session:${hash}`)
     },
     async findByUserCode(userCode) {
-      const hash = await redis.get(pointer('user_code', userCode))
+      const hash = await pointed(pointer('user_code', userCode))
       return hash === null ? undefined : read('DeviceCode', `oidc:DeviceCode:${hash}`)
     },
     async saveByUserCode(userCode, payload) {
-      const hash = await redis.get(pointer('user_code', userCode))
+      const hash = await pointed(pointer('user_code', userCode))
       if (hash !== null) await scripts.oidcRewrite(`oidc:DeviceCode:${hash}`, textOf(payload))
     },
     async consume(model, id, now) {
       const answer = await scripts.oidcConsume(keyOf(model, id), String(now), USED_ONCE.has(model) ? '1' : '0')
       return answer === 0 ? 'first' : answer === -1 ? 'missing' : answer
     },
-    ...sessionWrites(redis, scripts),
+    ...sessionWrites(redis, scripts, pointed),
     async adopt(model, id) {
       if (!refusesWrites(redis)) await scripts.oidcAdopt(keyOf(model, id))
     },
     async destroy(model, id) {
-      await redis.del(keyOf(model, id))
+      const key = keyOf(model, id)
+      await end(
+        async () => redis.del(key),
+        async () => [key],
+        ENDED_IN_SQL.has(model) ? ends : undefined,
+      )
     },
     async destroySession(uid) {
+      const key = pointer('uid', uid)
+      const nameOf = (hash: string) => `oidc:Session:${hash}`
       // The pointer first: without it no `moveSession` under way arrives.
-      const hash = await redis.getdel(pointer('uid', uid))
-      if (hash !== null) await redis.del(`oidc:Session:${hash}`)
+      const taken = async () => {
+        const hash = await redis.getdel(key)
+        if (hash !== null) await redis.del(nameOf(hash))
+      }
+      const keys = async () => [key, ...[await pointed(key)].flatMap((hash) => (hash === null ? [] : nameOf(hash)))]
+      await end(taken, keys, ends)
     },
     purge: async () => 0,
   }
 }
 
-function sessionWrites(redis: RedisClient, scripts: Scripts): Pick<OidcStore, 'swapSession' | 'moveSession'> {
-  const hashAt = async (place: SessionPlace) =>
-    'id' in place ? hashId(place.id) : redis.get(pointer('uid', place.uid))
+/** Ends records; what Redis refuses to write is kept. */
+async function end(
+  destroy: () => Promise<unknown>,
+  keys: () => Promise<readonly string[]>,
+  ends: Pick<UntakenEnds, 'keep'> | undefined,
+): Promise<void> {
+  try {
+    await destroy()
+  } catch (error) {
+    if (ends === undefined || !isRefusal(error)) throw error
+    await ends.keep(await keys())
+  }
+}
+
+function sessionWrites(
+  redis: RedisClient,
+  scripts: Scripts,
+  pointed: (key: string) => Promise<string | null>,
+): Pick<OidcStore, 'swapSession' | 'moveSession'> {
+  const hashAt = async (place: SessionPlace) => ('id' in place ? hashId(place.id) : pointed(pointer('uid', place.uid)))
   return {
     async swapSession(place, expected, payload, ttl) {
       const hash = await hashAt(place)
@@ -165,7 +201,7 @@ function sessionWrites(redis: RedisClient, scripts: Scripts): Pick<OidcStore, 's
       const turned = await scripts.oidcRepoint(pointer('uid', String(payload.uid)), hashId(oldId), hashId(id), ttl)
       const old = turned === 1 ? await scripts.oidcTake(keyOf('Session', oldId)) : null
       // One of another history may have ended in what was lost since it was read.
-      if (old !== null && old[2] === 1) return JSON.parse(old[0]) as Payload
+      if (old !== null && old[1] === 1) return JSON.parse(old[0]) as Payload
       await redis.del(key)
       return undefined
     },
@@ -174,11 +210,9 @@ function sessionWrites(redis: RedisClient, scripts: Scripts): Pick<OidcStore, 's
 
 function defineScripts(redis: RedisClient): Scripts {
   const writing = {
-    ...{ Save: SAVE, Rewrite: REWRITE, Consume: CONSUME, Adopt: ADOPT, Swap: SWAP, Repoint: REPOINT },
-    Take: find('GETDEL'),
+    ...{ Save: SAVE, Take: TAKE, Rewrite: REWRITE, Consume: CONSUME, Adopt: ADOPT, Swap: SWAP, Repoint: REPOINT },
   }
   for (const [name, lua] of Object.entries(writing)) redis.defineCommand(`oidc${name}`, { numberOfKeys: 1, lua })
-  redis.defineCommand('oidcFind', { numberOfKeys: 1, lua: find('GET'), readOnly: true })
   return redis as unknown as Scripts
 }
 
