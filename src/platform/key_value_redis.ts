@@ -16,7 +16,7 @@ import {
   UNLIMITED,
   type Versioned,
 } from './key_value.ts'
-import { type RedisClient, refusesWrites } from './redis.ts'
+import { type RedisClient, refusesWrites, stillRefusesWrites } from './redis.ts'
 import { ALSO_WHEN_FULL, HISTORY } from './redis_history.ts'
 import { type Read, readerOf } from './redis_reads.ts'
 
@@ -115,7 +115,7 @@ export function createRedisKeyValue(redis: RedisClient, clock: Clock = systemClo
 
   async function find(key: string): Promise<Versioned | undefined> {
     // What cannot be written cannot be taken back either: it is as good as gone.
-    if (refusesWrites(redis)) return undefined
+    if (refusesWrites(redis) && (await stillRefusesWrites(redis))) return undefined
     return live(await reader(nameOf(key)), now())
   }
 

@@ -243,6 +243,7 @@ const REFUSED = /READONLY|NOREPLICAS|MISCONF/
 /** Longer than it takes until somebody tries again to write (`untaken_ends.ts`). */
 const REFUSED_MS = 12_000
 const refusals = new WeakMap<RedisClient, number>()
+const healers = new WeakMap<RedisClient, Healer>()
 
 /** Whether Redis answered, and wrote nothing. */
 export function isRefusal(error: unknown): boolean {
@@ -251,6 +252,24 @@ export function isRefusal(error: unknown): boolean {
 
 export function refusedAWrite(redis: RedisClient): void {
   refusals.set(redis, performance.now())
+  healers.get(redis)?.refused()
+}
+
+export interface Healer {
+  /** Called at each refusal. */
+  refused(): void
+  /** Tries to write; resolves when that is known. */
+  tryNow(): Promise<void>
+}
+
+export function healRefusals(redis: RedisClient, healer: Healer): void {
+  healers.set(redis, healer)
+}
+
+/** As `refusesWrites`, after it was tried once more. */
+export async function stillRefusesWrites(redis: RedisClient): Promise<boolean> {
+  if (refusesWrites(redis)) await healers.get(redis)?.tryNow()
+  return refusesWrites(redis)
 }
 
 export function tookAWrite(redis: RedisClient): void {

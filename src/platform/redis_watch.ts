@@ -85,23 +85,31 @@ export function createRedisWatch({ redis, once, untakenEnds, logger, evicting }:
 }
 
 const SAME_TROUBLE_MS = 30_000
-
-const CLOSED = /ECONNRESET|EPIPE|Connection is closed/
+const ASK_AGAIN_MS = 2000
 
 /** Says why the connection fails (the password, too many clients, nobody there): once in a while, and not at each attempt. */
 function tellTroubles(redis: RedisClient, logger: Pick<Logger, 'warn'>): void {
   const told = new Map<string, number>()
-  const tell = async ({ message }: Error) => {
+  const isNews = (reason: string) => {
     const now = performance.now()
-    if (now - (told.get(message) ?? Number.NEGATIVE_INFINITY) < SAME_TROUBLE_MS) return
+    if (now - (told.get(reason) ?? Number.NEGATIVE_INFINITY) < SAME_TROUBLE_MS) return false
     if (told.size > 20) told.clear()
-    told.set(message, now)
-    const isAtOnePlace = redis instanceof Redis && !redis.options.sentinels
-    const said = isAtOnePlace && CLOSED.test(message) ? await whyRefused(redis.options) : undefined
-    logger.warn({ reason: said ?? message }, 'Redis cannot be used')
+    told.set(reason, now)
+    return true
+  }
+  const tell = ({ message }: Error) => {
+    if (isNews(message)) logger.warn({ reason: message }, 'Redis cannot be used')
   }
   redis.on('error', tell)
   redis.on('node error', tell)
+  if (!(redis instanceof Redis) || redis.options.sentinels) return
+  let askedAt = Number.NEGATIVE_INFINITY
+  redis.on('reconnecting', async () => {
+    if (performance.now() - askedAt < ASK_AGAIN_MS) return
+    askedAt = performance.now()
+    const message = await whyRefused(redis.options)
+    if (message !== undefined) tell({ name: 'Error', message })
+  })
 }
 
 export interface RedisReport {
