@@ -28,6 +28,31 @@ describe('requests in flight', () => {
   })
 })
 
+describe('an event loop without rest', () => {
+  it('takes a third of what may be in flight, and all of it again once it rests', async () => {
+    let part = 0.5
+    const pressure = createPressure({ maxInFlight: 100, loopDelayMs: 10_000, busyPart: () => part })
+    const stop = pressure.watch()
+    for (let i = 0; i < 34; i++) pressure.enter()
+    await sleep(120)
+    expect(shed(pressure)).toEqual([])
+    part = 0.99
+    expect(shed(pressure)).toEqual([])
+    await sleep(120)
+    expect(shed(pressure)).toEqual(['sign_up', 'sign_in', 'under_way'])
+    pressure.enter()
+    expect(shed(pressure)).toEqual(['sign_up', 'sign_in', 'under_way', 'protocol'])
+    part = 0.5
+    await sleep(120)
+    expect(shed(pressure)).toEqual([])
+    part = 0.99
+    await sleep(120)
+    shed(pressure)
+    stop()
+    expect(shed(pressure)).toEqual([])
+  })
+})
+
 describe('a late event loop', () => {
   it('turns away more and more, never tokens, and is forgotten within ten seconds', async () => {
     const pressure = createPressure({ maxInFlight: 1000, loopDelayMs: 20, random: () => 0.3 })
