@@ -37,6 +37,8 @@ const PARTS: { readonly [rank in Rank]: number } = { sign_up: 0.5, sign_in: 0.7,
 const RESTLESS = 0.95
 const LOOK_MS = 100
 const RESTLESS_PART = 0.35
+/** So many are never too many. */
+const LEAST = 100
 
 const TICK_MS = 500
 const RESOLUTION_MS = 20
@@ -57,7 +59,7 @@ export function createPressure(options: PressureOptions): Pressure {
     const now = performance.now()
     if (now < lookedAt + LOOK_MS) return
     lookedAt = now
-    most = busyPart() >= RESTLESS ? maxInFlight * RESTLESS_PART : maxInFlight
+    most = busyPart() >= RESTLESS ? Math.max(maxInFlight * RESTLESS_PART, Math.min(maxInFlight, LEAST)) : maxInFlight
   }
 
   function note(delayMs: number): void {

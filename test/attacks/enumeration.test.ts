@@ -159,7 +159,7 @@ async function later(seconds: number): Promise<void> {
 
 /** Clients, brands, providers and realms are read anew every half minute for whoever comes first; the others are jobs. */
 const CACHED =
-  /\bfrom "?(clients|signing_keys|client_secrets|brands|data_keys|upstreams|realms)\b|^update "?\w+"? t set last_used_at|skip locked|^delete from|^update (sessions|outbox) set sealed_ip = null|^select clock_timestamp\(\)/
+  /\bfrom "?(clients|signing_keys|client_secrets|brands|data_keys|upstreams|realms)\b|^update "?\w+"? t set last_used_at|skip locked|^delete from|^update (sessions|outbox) set sealed_ip = null|^select clock_timestamp\(\)|^select key from untaken_ends/
 
 async function count(): Promise<{ hashes: number; facts: number }> {
   const { hashes } = await target.observe()

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { API, SETTINGS } from '../support/journeys.ts'
+import { until } from '../support/processes.ts'
 import { realStores, type Server, startServer } from '../support/server.ts'
 import { runCommand } from '../support/server_process.ts'
 import { freshDatabaseUrl, startPostgres } from '../support/services.ts'
@@ -141,13 +142,18 @@ describe.each(['embedded', 'postgres'] as const)('beside a running server on %s'
     const disabled = await server.run('clients', 'disable', 'machine', '--reason', 'contract ended')
     expect(disabled).toMatchObject({ code: 0, stderr: '' })
     await server.run('clients', 'enable', 'machine')
-    const { code, stdout, stderr } = await server.run('audit', 'export', '--client', 'machine')
-    expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
     type Line = { seq: number; type: string; actor: string; request_id: string; data: object; hash: string }
-    const lines = stdout
-      .trim()
-      .split('\n')
-      .map((line) => JSON.parse(line) as Line)
+    let lines: Line[] = []
+    // Facts are in the ledger once they are sealed, a moment later.
+    await until(async () => {
+      const { code, stdout, stderr } = await server.run('audit', 'export', '--client', 'machine')
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' })
+      lines = stdout
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line) as Line)
+      return lines.filter(({ type }) => type === 'client.enabled').length === 2
+    }, 10_000)
     const [off, on] = lines.slice(-2)
     expect(off).toMatchObject({
       ...{ type: 'client.disabled', actor: 'operator', hash: expect.stringMatching(/^[\w-]{43}$/) },

@@ -31,9 +31,9 @@ describe('requests in flight', () => {
 describe('an event loop without rest', () => {
   it('takes a third of what may be in flight, and all of it again once it rests', async () => {
     let part = 0.5
-    const pressure = createPressure({ maxInFlight: 100, loopDelayMs: 10_000, busyPart: () => part })
+    const pressure = createPressure({ maxInFlight: 400, loopDelayMs: 10_000, busyPart: () => part })
     const stop = pressure.watch()
-    for (let i = 0; i < 34; i++) pressure.enter()
+    for (let i = 0; i < 139; i++) pressure.enter()
     await sleep(120)
     expect(shed(pressure)).toEqual([])
     part = 0.99
@@ -50,6 +50,15 @@ describe('an event loop without rest', () => {
     shed(pressure)
     stop()
     expect(shed(pressure)).toEqual([])
+  })
+
+  it('takes a hundred all the same', async () => {
+    const pressure = createPressure({ maxInFlight: 4, loopDelayMs: 10_000, busyPart: () => 1 })
+    const stop = pressure.watch()
+    for (let i = 0; i < 3; i++) pressure.enter()
+    await sleep(120)
+    expect(shed(pressure)).toEqual(['sign_up', 'sign_in'])
+    stop()
   })
 })
 
