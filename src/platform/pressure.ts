@@ -70,7 +70,8 @@ export function createPressure(options: PressureOptions): Pressure {
   return {
     sheds(rank) {
       look()
-      if (inFlight >= Math.ceil(most * PARTS[rank])) return true
+      // As with a late loop: who asks for tokens is served late, and not refused.
+      if (inFlight >= Math.ceil((rank === 'protocol' ? maxInFlight : most) * PARTS[rank])) return true
       const part = level - RANKS.indexOf(rank)
       return part > 0 && (part >= 1 || random() < part)
     },

@@ -33,6 +33,7 @@ describe('an event loop without rest', () => {
     let part = 0.5
     const pressure = createPressure({ maxInFlight: 400, loopDelayMs: 10_000, busyPart: () => part })
     const stop = pressure.watch()
+    const left: (() => void)[] = []
     for (let i = 0; i < 139; i++) pressure.enter()
     await sleep(120)
     expect(shed(pressure)).toEqual([])
@@ -40,8 +41,11 @@ describe('an event loop without rest', () => {
     expect(shed(pressure)).toEqual([])
     await sleep(120)
     expect(shed(pressure)).toEqual(['sign_up', 'sign_in', 'under_way'])
-    pressure.enter()
+    for (let i = 0; i < 200; i++) left.push(pressure.enter())
+    expect(shed(pressure)).toEqual(['sign_up', 'sign_in', 'under_way'])
+    for (let i = 0; i < 100; i++) left.push(pressure.enter())
     expect(shed(pressure)).toEqual(['sign_up', 'sign_in', 'under_way', 'protocol'])
+    for (const leave of left.splice(0)) leave()
     part = 0.5
     await sleep(120)
     expect(shed(pressure)).toEqual([])

@@ -73,7 +73,7 @@ async function capacityOf({ generator }: Ground, { quick }: Context): Promise<nu
   const parts = TRAFFIC.flatMap(({ scenarios, tenths }) =>
     Array.from({ length: tenths }, (_, turn) => scenarios[turn % scenarios.length]?.name ?? ''),
   )
-  const lanes: Stream = { name: 'capacity', scenarios: parts, arrivals: { kind: 'closed', lanes: 16 } }
+  const lanes: Stream = { name: 'capacity', scenarios: parts, arrivals: { kind: 'closed', lanes: 10 } }
   await generator.run([lanes], quick ? 2 : 10)
   const [full] = await generator.run([lanes], quick ? 3 : 20)
   if (full === undefined || full.refused.count > 0) throw new Error('somebody was refused before there was too much')
