@@ -1,9 +1,10 @@
 /** The gate in front of the server, wired: what is too much, who goes first, and what those who wait are shown. */
-import type { RequestListener } from 'node:http'
+import type { IncomingMessage, RequestListener } from 'node:http'
 import type { Foundation } from './foundation.ts'
 import type { House } from './house.ts'
 import { createBusyAnswers } from './http/busy.ts'
 import { createGate } from './http/gate.ts'
+import { blockList, clientAddress } from './http/request_context.ts'
 import { cookies } from './oidc/cookies.ts'
 import type { Brand } from './platform/brand.ts'
 import { newId } from './platform/ids.ts'
@@ -41,11 +42,16 @@ export function createLoadControl(foundation: Foundation, house: House): LoadCon
           macMatches: (value, mac) => secretBox.macMatches(value, PURPOSE, mac),
         })
   const known = createKnown(house)
+  const trusted = blockList(config.trustedProxies)
   const gate = {
     ...{ issuer, pressure, line, names: cookies(config.https).names },
     answers: createBusyAnswers({ ...{ issuer, views, clientPaths: CLIENT_PATHS }, ...known }),
     hasSession: async (id: string) => (await oidcStore.find('Session', id))?.accountId !== undefined,
     shed: createLoadMetrics(metrics.registry, { pressure, line }),
+    turnsPasswordAway: ({ socket, headers }: IncomingMessage) =>
+      passwordHash.turnsAway(
+        clientAddress(socket.remoteAddress ?? '', String(headers['x-forwarded-for'] ?? ''), trusted),
+      ),
   }
   return {
     guard: (next) => createGate(gate, next),

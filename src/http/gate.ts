@@ -7,7 +7,7 @@ import type { IncomingMessage, RequestListener, ServerResponse } from 'node:http
 import type { Pressure, Rank } from '../platform/pressure.ts'
 import type { WaitingLine } from '../platform/waiting_line.ts'
 import type { BusyAnswers } from './busy.ts'
-import { beginsSignIn, type CookieNames, cookieOf, type Ranked, rankOf } from './request_rank.ts'
+import { beginsSignIn, bringsPassword, type CookieNames, cookieOf, type Ranked, rankOf } from './request_rank.ts'
 
 export interface GateDeps {
   readonly issuer: string
@@ -19,6 +19,8 @@ export interface GateDeps {
   /** Whether a session cookie is one of somebody who is signed in. Asked only while there is a line. */
   readonly hasSession: (cookie: string) => Promise<boolean>
   readonly shed: (rank: Rank) => void
+  /** Whether a password from the sender of the request would find no place where passwords are hashed. */
+  readonly turnsPasswordAway: (req: IncomingMessage) => boolean
 }
 
 /** As long as a ticket is good. */
@@ -39,6 +41,9 @@ export function createGate(deps: GateDeps, next: RequestListener): RequestListen
     if (line !== undefined && queues && beginsSignIn(ranked, req)) queue(deps, line, { req, res, ranked, sheds, admit })
     else if (sheds) {
       deps.shed(ranked.rank)
+      answers.busy(req, res, ranked)
+    } else if (pressure !== undefined && bringsPassword(ranked, req) && deps.turnsPasswordAway(req)) {
+      // In a flood of sign-ins the pages that say so would cost more than the hashes (A103).
       answers.busy(req, res, ranked)
     } else admit(req, res)
   }

@@ -70,6 +70,11 @@ export function beginsSignIn({ rank: its, path, query }: Ranked, { method }: Inc
   return !/(?:^|&)prompt=none(?:&|$)/.test(query)
 }
 
+/** Whether a password comes with it, which costs more than all the rest of a sign-in. */
+export function bringsPassword({ path }: Ranked, { method }: IncomingMessage): boolean {
+  return method === 'POST' && path.startsWith('/interaction/') && path.endsWith('/password')
+}
+
 /** The value of a cookie as it came. */
 export function cookieOf({ headers: { cookie = '' } }: IncomingMessage, name: string): string | undefined {
   const found = cookie.split('; ').find((pair) => pair.startsWith(`${name}=`))

@@ -35,6 +35,8 @@ export interface FairQueue {
    */
   run<T>(ticket: Ticket, work: () => Promise<T>): Promise<T>
   stats(): QueueStats
+  /** Whether the ticket would find no place now: asked before anything else is done for it, and counted as a refusal. */
+  turnsAway(ticket: Ticket): boolean
 }
 
 export interface FairQueueOptions {
@@ -76,18 +78,14 @@ export function createFairQueue({ width, deadlineMs, guessMs, watch }: FairQueue
       return 'address'
     if (account !== undefined && held((line) => line.ofAccount(account)) >= Math.max(ACCOUNT_LEAST, all * ACCOUNT_PART))
       return 'account'
-    if (queued() < all) return undefined
-    return makeRoom(ticket) ? undefined : 'full'
+    return queued() < all || leaverFor(ticket) !== undefined ? undefined : 'full'
   }
 
   /** Sign-ups leave for a sign-in; else the network with the most in the queue gives one up for one that has less. */
-  function makeRoom({ priority, network }: Ticket): boolean {
-    const leaving =
-      priority === 'sign_in' && lines.sign_up.length() > 0
-        ? lines.sign_up.longest()
-        : lines[priority].longest((lines[priority].ofNetwork(network) ?? 0) + 1)
-    leaving?.refuse('full')
-    return leaving !== undefined
+  function leaverFor({ priority, network }: Ticket): Waiting | undefined {
+    return priority === 'sign_in' && lines.sign_up.length() > 0
+      ? lines.sign_up.longest()
+      : lines[priority].longest((lines[priority].ofNetwork(network) ?? 0) + 1)
   }
 
   async function turn(ticket: Ticket): Promise<void> {
@@ -100,6 +98,7 @@ export function createFairQueue({ width, deadlineMs, guessMs, watch }: FairQueue
       watch?.refused(reason, ticket.priority)
       throw refusalError(reason)
     }
+    if (queued() >= places()) leaverFor(ticket)?.refuse('full')
     await new Promise<void>((resolve, reject) => {
       const line = lines[ticket.priority]
       const waiting: Waiting = {
@@ -128,6 +127,11 @@ export function createFairQueue({ width, deadlineMs, guessMs, watch }: FairQueue
   }
 
   return {
+    turnsAway(ticket) {
+      const reason = running < width ? undefined : refusalOf(ticket)
+      if (reason !== undefined) watch?.refused(reason, ticket.priority)
+      return reason !== undefined
+    },
     stats: () => ({ running, queued: queued(), signUps: lines.sign_up.length(), width, places: places() }),
     async run(ticket, work) {
       const came = performance.now()

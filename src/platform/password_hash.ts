@@ -20,6 +20,8 @@ export interface PasswordHash {
   needsRehash(hash: string): boolean
   /** Hashes running and waiting now. */
   stats(): QueueStats
+  /** Whether a sign-in from this address would find no place in the queue now. */
+  turnsAway(ip: string): boolean
 }
 
 /** Whose place in the queue it takes, beside that of the network of the running request. */
@@ -87,6 +89,7 @@ export function createPasswordHash(options: PasswordHashOptions, watch?: FairQue
       return stored.memoryKib < memoryKib || stored.passes < passes || stored.parallelism < parallelism
     },
     stats: queue.stats,
+    turnsAway: (ip) => queue.turnsAway({ priority: 'sign_in', network: networkOf(ip) }),
   }
 }
 

@@ -158,6 +158,31 @@ describe('a full queue of hashes', () => {
   })
 })
 
+describe('a full queue of hashes behind the gate', () => {
+  let target: Target
+  beforeAll(async () => {
+    const passwords = { memory_kib: 262_144, passes: 4, max_concurrent: 1, queue_ms: 1000 }
+    target = await startTarget({ settings: { ...SETTINGS, passwords, limits: MANY, overload: {} } })
+  })
+  afterAll(() => target?.close())
+
+  it('A103: a password that would find no place is turned away before anything is done for it, of one address or of all', async () => {
+    const same = await atPasswords(target, 6, (index) => [`same${index}@example.com`, '203.0.113.9'])
+    const early = same.slice(0, 3).map((person) => signIn(person))
+    await until(target, 'genkan_hash_queue_length{priority="sign_in"}', (length) => length >= 1)
+    const turned = await Promise.all(same.slice(3).map((person) => signIn(person)))
+    expect(statuses(turned)).toEqual([503, 503, 503])
+    for (const { headers, body } of turned) {
+      expect(Number(headers['retry-after'])).toBeGreaterThanOrEqual(2)
+      expect(body).toContain('reload this page to send it again')
+    }
+    await Promise.all(early)
+    // Its page is still there, and the next try counts.
+    const last = same.at(-1)
+    if (last !== undefined) expect((await signIn(last)).status).toBe(400)
+  })
+})
+
 describe('too much at once', () => {
   let target: Target
   const held: Promise<Answer>[] = []

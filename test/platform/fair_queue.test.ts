@@ -42,6 +42,28 @@ function createDesk(options: Partial<FairQueueOptions> = {}) {
 
 const names = (prefix: string, count: number) => Array.from({ length: count }, (_, i) => `${prefix}${i + 1}`)
 
+describe('whether a ticket would find a place', () => {
+  it('is told without taking one, and without taking it from anybody', async () => {
+    const { queue, come, serveAll, served, refusals } = createDesk({ deadlineMs: 4000 })
+    const would = (network: string) => !queue.turnsAway({ priority: 'sign_in', network })
+    expect(would('a')).toBe(true)
+    come('running', { network: 'a' })
+    come('a1', { network: 'a' })
+    expect(would('a')).toBe(true)
+    come('a2', { network: 'a' })
+    expect(would('a')).toBe(false)
+    expect(would('b')).toBe(true)
+    come('b1', { network: 'b' })
+    come('c1', { network: 'c' })
+    // All four places are taken; one of the network with two would leave for one with none.
+    expect(would('d')).toBe(true)
+    expect(would('b')).toBe(false)
+    expect(refusals).toEqual(['sign_in address', 'sign_in full'])
+    await serveAll()
+    expect(served).toHaveLength(5)
+  })
+})
+
 describe('turns', () => {
   it('go round networks, whoever came in what number', async () => {
     const { come, serveAll, served } = createDesk()
