@@ -160,7 +160,7 @@ function stateStores(
     return { keyValue, oidcStore, once: createKeptOnce(keyValue), revocations: undefined }
   }
   return {
-    keyValue: withLocalLimits(createRedisKeyValue(redis, clock), clock, redisUnavailable),
+    keyValue: withLocalLimits(createRedisKeyValue(redis, clock, untakenEnds), clock, redisUnavailable),
     oidcStore: createRedisOidcStore(redis, untakenEnds),
     once: createRedisOnce(redis, clock),
     revocations: createSqlKeyValue(database, clock),

@@ -19,6 +19,7 @@ import {
 import { type RedisClient, refusesWrites, stillRefusesWrites } from './redis.ts'
 import { ALSO_WHEN_FULL, HISTORY } from './redis_history.ts'
 import { type Read, readerOf } from './redis_reads.ts'
+import type { UntakenEnds } from './untaken_ends.ts'
 
 /** Shared by the scripts: the live record of a key as version, value, expiry. */
 const LIVE = `${HISTORY}
@@ -98,8 +99,15 @@ interface Scripts {
 
 type Write = (key: string, now: number, expiry: number, ttlMs: number, value: string, mode: string) => Promise<number>
 
-/** Key/value records in Redis. Rejects with the driver's error when Redis is away. */
-export function createRedisKeyValue(redis: RedisClient, clock: Clock = systemClock): KeyValue {
+/**
+ * Key/value records in Redis. Rejects with the driver's error when Redis is away. A record whose next version Redis refuses to
+ * write is no more what it says: its key is one of the `ends`, or an account that was disabled would be active again later.
+ */
+export function createRedisKeyValue(
+  redis: RedisClient,
+  clock: Clock = systemClock,
+  ends?: Pick<UntakenEnds, 'keep'>,
+): KeyValue {
   const scripts = defineScripts(redis)
   const reader = readerOf(redis)
   const now = () => clock.now().getTime()
@@ -127,7 +135,16 @@ export function createRedisKeyValue(redis: RedisClient, clock: Clock = systemClo
       await write(key, value, ttlSeconds, 'set')
     },
     add: (key, value, ttlSeconds) => write(key, value, ttlSeconds, '0'),
-    swap: (key, expected, value, ttlSeconds) => write(key, value, ttlSeconds, String(expected)),
+    async swap(key, expected, value, ttlSeconds) {
+      let isWritten = false
+      try {
+        isWritten = await write(key, value, ttlSeconds, String(expected))
+        return isWritten
+      } finally {
+        // Whatever was expected: while Redis refuses, what is there is as good as gone.
+        if (!isWritten && refusesWrites(redis)) await ends?.keep([nameOf(key)])
+      }
+    },
     delete: async (key) => {
       await redis.del(nameOf(key))
     },
