@@ -233,7 +233,8 @@ function createTimeLimit(): (command: Command) => void {
       if (!before.isSettled) break
       waiting.delete(before)
     }
-    waiting.set(command, performance.now())
+    // One that is sent again, to another master, has what is left of its second.
+    if (!waiting.has(command)) waiting.set(command, performance.now())
     if (!isTimed) lookAfter(COMMAND_MS)
   }
 }

@@ -5,7 +5,7 @@
 import { Redis } from 'ioredis'
 import type { Logger } from './logger.ts'
 import type { Once } from './once.ts'
-import { mastersOf, type RedisClient } from './redis.ts'
+import { mastersOf, type RedisClient, refusesWrites } from './redis.ts'
 import { whyRefused } from './redis_refusal.ts'
 import type { UntakenEnds } from './untaken_ends.ts'
 
@@ -33,6 +33,7 @@ export interface RedisWatch {
 export function createRedisWatch({ redis, once, untakenEnds, logger, evicting }: RedisWatchDeps): RedisWatch {
   let isAccepted = false
   let wasEvicting = false
+  let wasRefusing = false
   const histories = new Map<string, string>()
 
   async function look(): Promise<string | undefined> {
@@ -80,6 +81,10 @@ export function createRedisWatch({ redis, once, untakenEnds, logger, evicting }:
       await look()
       if (await compareHistories()) await once.begin()
       await untakenEnds.apply()
+      const isRefusing = refusesWrites(redis)
+      if (isRefusing !== wasRefusing)
+        logger.warn({}, isRefusing ? 'Redis refuses writes: what ends meanwhile is kept in SQL' : 'Redis writes again')
+      wasRefusing = isRefusing
     },
   }
 }
