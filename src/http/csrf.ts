@@ -13,7 +13,7 @@ export interface CsrfDeps {
 }
 
 export interface Csrf {
-  /** Puts `ctx.state.csrf`, which makes the cookie when a page first asks for it. */
+  /** Puts the function `ctx.state.csrf`, which makes the cookie when a page first asks for its token. */
   readonly offer: Middleware
   /**
    * Lets a state-changing request pass only with the token in its form.
@@ -34,16 +34,14 @@ export function createCsrf({ issuer, mac, macMatches }: CsrfDeps): Csrf {
   return {
     offer(ctx: Context, next: Next) {
       let value: string | undefined
-      Object.defineProperty(ctx.state, 'csrf', {
-        get: () => {
-          value ??= read(ctx)
-          if (value === undefined) {
-            value = newToken()
-            ctx.cookies.set(cookie, value, options)
-          }
-          return mac(value)
-        },
-      })
+      ctx.state.csrf = () => {
+        value ??= read(ctx)
+        if (value === undefined) {
+          value = newToken()
+          ctx.cookies.set(cookie, value, options)
+        }
+        return mac(value)
+      }
       return next()
     },
     check(ctx, token) {
@@ -64,7 +62,7 @@ export function createCsrf({ issuer, mac, macMatches }: CsrfDeps): Csrf {
  * which the cookies of an interaction do not, since they are bound to a path (A51, A57).
  */
 export function browserOf(ctx: { readonly state: object }): string {
-  return sha256(String((ctx.state as { csrf?: unknown }).csrf))
+  return sha256(String((ctx.state as { csrf?: () => string }).csrf?.()))
 }
 
 function refused(detail: string): AppError {

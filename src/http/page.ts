@@ -25,7 +25,7 @@ export interface PageTexts {
 interface PageState {
   readonly locale?: string
   readonly nonce?: string
-  readonly csrf?: string
+  readonly csrf?: () => string
   readonly requestId?: string
   /** The brand of the request's client, or the default one. */
   readonly brand?: Brand
@@ -44,7 +44,7 @@ export function createPages({ views }: { views: Views }): Pages & PageTexts {
       const body = views.render(template, {
         ...{ chooser: chooserOf(ctx, template, context.uid) },
         ...context,
-        ...{ brand, locale, nonce, csrf: state.csrf ?? '' },
+        ...{ brand, locale, nonce, csrf: state.csrf?.() ?? '' },
       })
       ctx.status = status
       ctx.body = body

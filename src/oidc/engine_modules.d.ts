@@ -48,3 +48,27 @@ declare module 'oidc-provider/lib/helpers/weak_cache.js' {
   }
   export function get(provider: Provider): Internals
 }
+
+declare module 'oidc-provider/lib/helpers/als.js' {
+  import type { AsyncLocalStorage } from 'node:async_hooks'
+
+  const als: AsyncLocalStorage<unknown>
+
+  // biome-ignore lint/style/noDefaultExport: the engine's
+  export { als as default }
+}
+
+declare module 'oidc-provider/lib/helpers/router.js' {
+  import type { Middleware } from 'koa'
+
+  class Router {
+    get(name: string, path: string, ...layers: Middleware[]): this
+    post(name: string, path: string, ...layers: Middleware[]): this
+    put(name: string, path: string, ...layers: Middleware[]): this
+    delete(name: string, path: string, ...layers: Middleware[]): this
+    options(name: string, path: string, ...layers: Middleware[]): this
+  }
+
+  // biome-ignore lint/style/noDefaultExport: the engine's
+  export { Router as default }
+}

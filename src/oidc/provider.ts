@@ -10,6 +10,7 @@ import { createAvailability } from './availability.ts'
 import { type ClientLimitDeps, limitClients } from './client_limits.ts'
 import { type ConfigurationDeps, createConfiguration } from './configuration.ts'
 import { type CustomGrantDeps, registerCustomGrants } from './custom_grants.ts'
+import { hangContextsAsValues } from './engine_context.ts'
 import { createLoadExistingGrant, type FindConsent } from './grants.ts'
 import { adaptModels, type ModelDeps } from './models.ts'
 import { createCertificateOf, createCertificateProof } from './mutual_tls.ts'
@@ -27,6 +28,8 @@ export type OidcDeps = Omit<
 
 /** The engine: the one name that rooms outside of `oidc/` know it by. */
 export type Engine = Provider
+
+hangContextsAsValues()
 
 /** Builds one provider for one set of keys. */
 export function createProvider(given: OidcDeps): Provider {

@@ -39,7 +39,7 @@ let cookies: string[]
 let last: string[]
 let deps: InteractionStoreDeps
 let store: ReturnType<typeof createInteractionStore>
-const ctx = (csrf = 'browser-1') => ({ state: { csrf } }) as unknown as Context
+const ctx = (csrf = 'browser-1') => ({ state: { csrf: () => csrf } }) as unknown as Context
 
 function fail(name: string): void {
   if (failing === name) throw new Error(`${name} failed`)
