@@ -5,6 +5,7 @@
 
 import type Provider from 'oidc-provider'
 import type { Client } from 'oidc-provider'
+import { createNotes } from '../platform/notes.ts'
 import { actingIn, type IsTakenBack } from './actors.ts'
 import { keepInPayload } from './models.ts'
 
@@ -38,7 +39,7 @@ export interface IssuedToken {
   readonly root?: Root
 }
 
-const carried = new WeakMap<object, object>()
+const carried = createNotes<object, object>()
 
 /** Gives a token that is about to be saved its claims; without, they are those of the sign-in at hand. */
 export function carry(token: object, claims: object): void {

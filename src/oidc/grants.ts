@@ -2,6 +2,7 @@
 import type Provider from 'oidc-provider'
 import type { Grant, KoaContextWithOIDC } from 'oidc-provider'
 import { permissionsIn, VERIFIED_CLAIMS, type VerifiedOffer } from '../interaction/verified_claims.ts'
+import { createNotes } from '../platform/notes.ts'
 import { asksForVerified, holdsVerified, offersFor, type VerifiedRecord } from './verified_claims.ts'
 
 /** What an account agreed to for one client. */
@@ -14,14 +15,14 @@ export interface Agreed {
 
 export type FindConsent = (accountId: string, clientId: string) => Promise<Agreed | undefined>
 
-const looked = new WeakMap<object, Agreed | null>()
+const looked = createNotes<object, Agreed | null>()
 
 /** What the account had agreed to, for the consent page: `null` for nothing, undefined when this request did not look. */
 export function consentIn(ctx: KoaContextWithOIDC): Agreed | null | undefined {
   return looked.get(ctx)
 }
 
-const offers = new WeakMap<object, readonly VerifiedOffer[]>()
+const offers = createNotes<object, readonly VerifiedOffer[]>()
 
 /** What of the account's verified claims this request could be given, were it agreed to. */
 export function verifiedIn(ctx: KoaContextWithOIDC): readonly VerifiedOffer[] {

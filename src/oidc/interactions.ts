@@ -4,6 +4,7 @@ import type Provider from 'oidc-provider'
 import type { Interaction } from 'oidc-provider'
 import { AppError } from '../errors.ts'
 import type { ClientView, Proof } from '../interaction/step.ts'
+import { createNotes } from '../platform/notes.ts'
 import type { cookies } from './cookies.ts'
 import { agreedIn, createGrantFor } from './grants.ts'
 import { type BrandOf, viewOf } from './pages.ts'
@@ -62,8 +63,8 @@ export function createEngineInteractions(
   brandOf: BrandOf,
   ttlSeconds: number,
 ): EngineInteractions {
-  const interactions = new WeakMap<Context, Promise<Interaction | undefined>>()
-  const sessions = new WeakMap<Context, Promise<BrowserSession>>()
+  const interactions = createNotes<Context, Promise<Interaction | undefined>>()
+  const sessions = createNotes<Context, Promise<BrowserSession>>()
   // Not by `interactionDetails`: that also looks up the session by its uid, which we compare with the browser's own.
   const details = async (ctx: Context, uid: string) => {
     const id = ctx.cookies.get(names.interaction, short)

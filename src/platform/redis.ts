@@ -4,6 +4,7 @@
  */
 import { Cluster, type Command, Redis, type RedisOptions } from 'ioredis'
 import type { RedisAddress, RedisPlace } from '../config/redis_url.ts'
+import { createNotes } from './notes.ts'
 import { writeOnceATurn } from './redis_turns.ts'
 
 /** Whichever it is: the commands are the same. */
@@ -184,6 +185,9 @@ function openCluster(place: RedisPlace & { kind: 'cluster' }, name: string): Clu
   return quiet(cluster)
 }
 
+/** How many answered commands may stand before the first that waits. */
+const LEFT_BEHIND = 256
+
 /** Every command has its second, however often it is sent to another node. */
 function limitTimes(redis: RedisClient, failed: (error: unknown) => void = () => {}): void {
   const send = redis.sendCommand.bind(redis) as (...given: unknown[]) => unknown
@@ -207,8 +211,10 @@ function limitTimes(redis: RedisClient, failed: (error: unknown) => void = () =>
  * its timers before it reads. One more turn lets it read first.
  */
 function createTimeLimit(): (command: Command) => void {
-  /** In the order of sending, which is that of the answers. */
-  const waiting = new Map<Command, number>()
+  /** In the order of sending, which is that of the answers. Those before `first` were answered. */
+  let waiting: (Command | undefined)[] = []
+  let first = 0
+  const sentAt = createNotes<Command, number>()
   let isTimed = false
   const lookAfter = (milliseconds: number) => {
     isTimed = true
@@ -217,24 +223,30 @@ function createTimeLimit(): (command: Command) => void {
   const refuse = (command: Command) => {
     if (!command.isSettled) command.reject(new Error('Command timed out'))
   }
+  const dropFirst = () => {
+    waiting[first] = undefined
+    first += 1
+    if (first < LEFT_BEHIND) return
+    waiting = waiting.slice(first)
+    first = 0
+  }
   const look = () => {
     isTimed = false
     const now = performance.now()
-    for (const [command, sentAt] of waiting) {
-      if (!command.isSettled && now - sentAt < COMMAND_MS) {
-        return lookAfter(COMMAND_MS - (now - sentAt))
-      }
-      waiting.delete(command)
+    for (let command = waiting[first]; command !== undefined; command = waiting[first]) {
+      const waited = now - (sentAt.get(command) ?? 0)
+      if (!command.isSettled && waited < COMMAND_MS) return lookAfter(COMMAND_MS - waited)
+      dropFirst()
       setImmediate(refuse, command)
     }
   }
   return (command) => {
-    for (const [before] of waiting) {
-      if (!before.isSettled) break
-      waiting.delete(before)
-    }
+    while (waiting[first]?.isSettled) dropFirst()
     // One that is sent again, to another master, has what is left of its second.
-    if (!waiting.has(command)) waiting.set(command, performance.now())
+    if (sentAt.get(command) === undefined) {
+      sentAt.set(command, performance.now())
+      waiting.push(command)
+    }
     if (!isTimed) lookAfter(COMMAND_MS)
   }
 }

@@ -1,5 +1,6 @@
 /** The request or command that the running code belongs to, without passing it through every argument: for facts and log lines. */
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { createNotes } from './notes.ts'
 
 export interface RequestScope {
   readonly requestId: string
@@ -24,7 +25,7 @@ export function currentRequest(): RequestScope | undefined {
 
 /** Asks once a request for each id, and each time outside of one. What a request was told holds until it has ended. */
 export function onceARequest<T>(ask: (id: string) => Promise<T>): (id: string) => Promise<T> {
-  const answers = new WeakMap<RequestScope, Map<string, Promise<T>>>()
+  const answers = createNotes<RequestScope, Map<string, Promise<T>>>()
   return (id) => {
     const request = currentRequest()
     if (request === undefined) return ask(id)

@@ -4,6 +4,7 @@
  * Here they are asked for as soon as the token is known. The answers are of this request alone, each is handed out once, and
  * a write of the same record throws its answer away.
  */
+import { createNotes } from '../../platform/notes.ts'
 import { currentRequest, type RequestScope } from '../../platform/request_scope.ts'
 import type { OidcStore, Payload } from './store.ts'
 
@@ -13,7 +14,7 @@ type Answer = Promise<Payload | undefined>
 
 /** Wraps a store; `alsoOf` starts what else will be asked of an account. */
 export function createReadAhead(store: OidcStore, alsoOf: (accountId: string) => Promise<unknown>): OidcStore {
-  const ahead = new WeakMap<RequestScope, Map<string, Answer>>()
+  const ahead = createNotes<RequestScope, Map<string, Answer>>()
 
   const begin = (answers: Map<string, Answer>, key: string, answer: Answer) => {
     // Whoever asks gets the failure too; nobody may ask.
