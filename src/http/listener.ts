@@ -5,6 +5,7 @@ import type { Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { createAddressRules } from '../platform/address_rules.ts'
 import { networkOf } from '../platform/client_network.ts'
+import { createCrowd } from '../platform/crowd.ts'
 import { type Doors, openDoors } from './doors.ts'
 
 export interface Listener {
@@ -43,7 +44,7 @@ const DOORS = 8
 
 /** Makes a port for `handle`; without `caps` only time limits it. */
 export function createListener(handle: RequestListener, caps?: Caps): Listener {
-  const answering = new Set<ServerResponse>()
+  const answering = createCrowd<ServerResponse>()
   let waning = false
   const server = createServer({ connectionsCheckingInterval: CHECK_MS }, (req, res) => {
     if (waning) res.shouldKeepAlive = false
@@ -57,7 +58,7 @@ export function createListener(handle: RequestListener, caps?: Caps): Listener {
   if (caps !== undefined) limitConnections(server, caps)
   const wane = () => {
     waning = true
-    for (const res of answering) res.shouldKeepAlive = false
+    for (const res of answering.all()) res.shouldKeepAlive = false
   }
   let doors: Doors | undefined
   let closed: Promise<void> | undefined

@@ -112,8 +112,8 @@ export function createRowCache<Row>(deps: RowCacheDeps<Row>): RowCache<Row> {
       if (doubted(key)) await deps.invalidation.ask()
       const entry = present.get(key)
       if (entry !== undefined && fresh(entry.readAt)) {
-        present.delete(key)
-        present.set(key, entry)
+        // Who was used last matters when some must go, and to note it costs more than the look.
+        if (present.size > atMost / 2) put(present, key, entry, atMost)
         return entry.row
       }
       const missedAt = absent.get(key)
