@@ -34,7 +34,8 @@ export function createCsrf({ issuer, mac, macMatches }: CsrfDeps): Csrf {
   return {
     offer(ctx: Context, next: Next) {
       let value: string | undefined
-      ctx.state.csrf = () => {
+      // Not made in the assignment: V8 puts functions that are assigned to members among the old objects, with all they reach.
+      const csrf = () => {
         value ??= read(ctx)
         if (value === undefined) {
           value = newToken()
@@ -42,6 +43,7 @@ export function createCsrf({ issuer, mac, macMatches }: CsrfDeps): Csrf {
         }
         return mac(value)
       }
+      ctx.state.csrf = csrf
       return next()
     },
     check(ctx, token) {

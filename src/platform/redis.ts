@@ -4,7 +4,7 @@
  */
 import { Cluster, type Command, Redis, type RedisOptions } from 'ioredis'
 import type { RedisAddress, RedisPlace } from '../config/redis_url.ts'
-import { createNotes } from './notes.ts'
+import { createTimeLimit } from './redis_time_limit.ts'
 import { writeOnceATurn } from './redis_turns.ts'
 
 /** Whichever it is: the commands are the same. */
@@ -185,69 +185,22 @@ function openCluster(place: RedisPlace & { kind: 'cluster' }, name: string): Clu
   return quiet(cluster)
 }
 
-/** How many answered commands may stand before the first that waits. */
-const LEFT_BEHIND = 256
-
 /** Every command has its second, however often it is sent to another node. */
 function limitTimes(redis: RedisClient, failed: (error: unknown) => void = () => {}): void {
   const send = redis.sendCommand.bind(redis) as (...given: unknown[]) => unknown
-  const limitTime = createTimeLimit()
+  const limitTime = createTimeLimit(COMMAND_MS)
   redis.sendCommand = (command: Command, ...more: unknown[]) => {
     const { reject } = command
-    command.reject = (error) => {
+    const rejectAndNote = (error: Error) => {
       if (isRefusal(error)) refusedAWrite(redis)
       failed(error)
       reject(error)
     }
+    // Not made in the assignment: V8 puts functions that are assigned to members among the old objects.
+    command.reject = rejectAndNote
     const sent = send(command, ...more)
     limitTime(command)
     return sent
-  }
-}
-
-/**
- * One timer for all that wait, since all have the same time. The driver's own limit, besides having a timer for each, would
- * refuse answers that are there: a turn that computed for a second (the first password of a process, on a busy machine) runs
- * its timers before it reads. One more turn lets it read first.
- */
-function createTimeLimit(): (command: Command) => void {
-  /** In the order of sending, which is that of the answers. Those before `first` were answered. */
-  let waiting: (Command | undefined)[] = []
-  let first = 0
-  const sentAt = createNotes<Command, number>()
-  let isTimed = false
-  const lookAfter = (milliseconds: number) => {
-    isTimed = true
-    setTimeout(look, milliseconds).unref()
-  }
-  const refuse = (command: Command) => {
-    if (!command.isSettled) command.reject(new Error('Command timed out'))
-  }
-  const dropFirst = () => {
-    waiting[first] = undefined
-    first += 1
-    if (first < LEFT_BEHIND) return
-    waiting = waiting.slice(first)
-    first = 0
-  }
-  const look = () => {
-    isTimed = false
-    const now = performance.now()
-    for (let command = waiting[first]; command !== undefined; command = waiting[first]) {
-      const waited = now - (sentAt.get(command) ?? 0)
-      if (!command.isSettled && waited < COMMAND_MS) return lookAfter(COMMAND_MS - waited)
-      dropFirst()
-      setImmediate(refuse, command)
-    }
-  }
-  return (command) => {
-    while (waiting[first]?.isSettled) dropFirst()
-    // One that is sent again, to another master, has what is left of its second.
-    if (sentAt.get(command) === undefined) {
-      sentAt.set(command, performance.now())
-      waiting.push(command)
-    }
-    if (!isTimed) lookAfter(COMMAND_MS)
   }
 }
 
