@@ -6,6 +6,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import knexFactory, { type Knex } from 'knex'
 import { AppError } from '../errors.ts'
+import { type Connection, createSilenceLimit } from './silent_connections.ts'
 
 /** A transaction, opaque to services: they receive it from `transaction` and hand it to repositories. */
 export type Tx = Knex.Transaction
@@ -72,46 +73,26 @@ function openPostgres(connectionString: string, pool = 10): Database {
     connectionString,
     connectionTimeoutMillis: CONNECT_MS,
     statement_timeout: STATEMENT_MS,
-    query_timeout: ANSWER_MS,
     lock_timeout: LOCK_MS,
     keepAlive: true,
     application_name: 'genkan',
+  }
+  const limitSilence = createSilenceLimit(ANSWER_MS)
+  const afterCreate = (made: Connection, done: (error: unknown, made: Connection) => void) => {
+    limitSilence(made)
+    done(null, made)
   }
   const db = knexFactory({
     log: SILENT,
     client: 'pg',
     connection,
-    pool: { min: 0, max: pool, afterCreate: breakWhenSilent },
+    pool: { min: 0, max: pool, afterCreate },
     acquireConnectionTimeout: CONNECT_MS,
   })
   boundWaiting(db, pool * WAITING)
   return wrap(db, 'postgres', async () => {
     throw new Error('only the embedded database can be dumped; use pg_dump')
   })
-}
-
-/** The slice of the driver's connection that is used here. */
-interface Connection {
-  query(config: object, done?: (error: unknown, response: unknown) => void): unknown
-  readonly connection: { readonly stream: { destroy(): void } }
-}
-
-/**
- * What gets no answer in time is still under way on its connection: whatever comes after it, the roll-back first, would wait behind
- * it for as long again. The connection is closed instead.
- */
-function breakWhenSilent(connection: Connection, created: (error: unknown, connection: Connection) => void): void {
-  const query = connection.query.bind(connection)
-  connection.query = (config, done) => {
-    // A stream of rows is heard in another way.
-    if (done === undefined) return query(config)
-    return query(config, (error, response) => {
-      const isSilent = String((error as Error | null)?.message).includes('Query read timeout')
-      if (isSilent) connection.connection.stream.destroy()
-      done(error, response)
-    })
-  }
-  created(null, connection)
 }
 
 /** Refuses at once what would stand behind `most` others. */
@@ -187,7 +168,7 @@ const READ_ONLY = '25006'
 const UNREACHABLE =
   /^(ECONNREFUSED|ECONNRESET|EPIPE|ETIMEDOUT|ENOTFOUND|EAI_AGAIN|08...|57014|55P03|57P0[123]|53[123]00|58030|25006|40001|40P01)$/
 /** What the driver says in words only: connecting took too long, or a connection broke with a transaction open on it. */
-const BROKEN = /Connection terminated|timeout expired|is not queryable|Query read timeout|PGlite is closed/
+const BROKEN = /Connection terminated|timeout expired|is not queryable|PGlite is closed/
 
 /** Whether the error means that the database is away, busy, full, or read-only, and not that the query is wrong. */
 export function databaseUnavailable(error: unknown): boolean {

@@ -1,0 +1,51 @@
+/**
+ * Connections to PostgreSQL that have fallen silent: a backend that hangs cannot keep its own time. One timer looks at all of
+ * them; the driver's limit makes one for each query, and functions that V8 takes for old.
+ */
+
+/** The slice of the driver's connection that is used here. */
+export interface Connection {
+  query(config: object, done?: (error: unknown, response: unknown) => void): unknown
+  once(event: 'end', ended: () => void): unknown
+  readonly connection: { readonly stream: { destroy(): void } }
+}
+
+const LOOK_MS = 200
+
+/** Returns what is called with each new connection: it is closed once it has not answered for so long. */
+export function createSilenceLimit(milliseconds: number): (connection: Connection) => void {
+  const watched = new Set<{ waits: number; since: number; readonly close: () => void }>()
+  let timer: NodeJS.Timeout | undefined
+
+  const look = () => {
+    const last = performance.now() - milliseconds
+    for (const { waits, since, close } of watched) {
+      // What comes after it, the roll-back first, would wait behind it for as long again: so the whole connection.
+      if (waits > 0 && since <= last) close()
+    }
+  }
+
+  return (connection) => {
+    const one = { waits: 0, since: 0, close: () => connection.connection.stream.destroy() }
+    watched.add(one)
+    timer ??= setInterval(look, LOOK_MS).unref()
+    connection.once('end', () => {
+      watched.delete(one)
+      if (watched.size > 0) return
+      clearInterval(timer)
+      timer = undefined
+    })
+    const query = connection.query.bind(connection)
+    connection.query = (config, done) => {
+      // A stream of rows is heard in another way.
+      if (done === undefined) return query(config)
+      if (one.waits === 0) one.since = performance.now()
+      one.waits += 1
+      return query(config, (error, response) => {
+        one.waits -= 1
+        one.since = performance.now()
+        done(error, response)
+      })
+    }
+  }
+}
