@@ -25,7 +25,7 @@ export interface Subject {
 
 export interface Genkan extends Subject {
   readonly stores: Stores
-  /** A figure of `/metrics`, undefined when there is none of that name. */
+  /** A figure of `/metrics`, by its name, with labels where several have it; undefined when there is none. */
   metric(name: string): Promise<number | undefined>
 }
 
@@ -129,8 +129,8 @@ export async function startGenkan(options: GenkanOptions = {}): Promise<Genkan> 
 
 async function readMetric(url: string, name: string): Promise<number | undefined> {
   const text = await (await fetch(url)).text()
-  const value = new RegExp(`^${name}(?:\\{[^}]*\\})? (\\S+)$`, 'm').exec(text)?.[1]
-  return value === undefined ? undefined : Number(value)
+  const line = text.split('\n').find((line) => line.startsWith(`${name} `) || line.startsWith(`${name}{`))
+  return line === undefined ? undefined : Number(line.slice(line.lastIndexOf(' ')))
 }
 
 async function behindRelay(

@@ -8,6 +8,7 @@ import { describe, expect, it } from '@jest/globals'
 import { type Configuration, Provider } from 'oidc-provider'
 import * as grants from 'oidc-provider/lib/helpers/grants.js'
 import * as jwt from 'oidc-provider/lib/helpers/jwt.js'
+import Router from 'oidc-provider/lib/helpers/router.js'
 import * as internals from 'oidc-provider/lib/helpers/weak_cache.js'
 
 const READ = '9.13.3'
@@ -61,6 +62,24 @@ describe("the engine's inside", () => {
     expect(configuration.clockTolerance).toBe(15)
     expect(configuration.features.mTLS).toMatchObject({ enabled: false, getCertificate: expect.any(Function) })
     expect(keystore).toMatchObject({ selectForSign: expect.any(Function), getKeyObject: expect.any(Function) })
+  })
+
+  it('hangs its context on a request in a layer of this name, first of each endpoint', () => {
+    const { get, post } = Router.prototype
+    const first: string[] = []
+    for (const [method, register] of Object.entries({ get, post }) as ['get' | 'post', typeof get][]) {
+      Router.prototype[method] = function (name, path, ...layers) {
+        first.push(layers[0]?.name ?? '')
+        return register.call(this, name, path, ...layers)
+      }
+    }
+    try {
+      bare()
+    } finally {
+      Object.assign(Router.prototype, { get, post })
+    }
+    expect(first.length).toBeGreaterThan(5)
+    expect(new Set(first)).toEqual(new Set(['ensureOIDC']))
   })
 
   it('has the members of models that we set and read', () => {

@@ -66,6 +66,8 @@ export function arrivedIn({
 }: {
   readonly answers: { readonly [step: string]: unknown }
 }): Arrived | undefined {
+  // Asked on each page of everybody's conversation.
+  if (answers[ARRIVED] === undefined) return undefined
   const parsed = arrivedSchema.safeParse(answers[ARRIVED])
   return parsed.success ? parsed.data : undefined
 }
