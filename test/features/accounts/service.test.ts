@@ -83,6 +83,16 @@ describe('accounts', () => {
       expect(await feature.service.state(id)).toMatchObject({ active: false, epoch: 1 })
     })
 
+    it('takes the place of an earlier one, when a process died before it told of a change', async () => {
+      const id = await active()
+      await feature.service.state(id)
+      await database.db('accounts').where({ id }).update({ epoch: 1 })
+      const read = { ...(await view(id)), passwordAt: START + 1000 }
+      const later = { active: true, enrolled: false, epoch: 1, passwordAt: START + 1000 }
+      expect(await feature.service.note(read)).toEqual(later)
+      expect(await feature.service.state(id)).toEqual(later)
+    })
+
     it('says nothing of an account that has proven no address, is switched off, or was read without its password', async () => {
       const pending = await view(await register())
       const known = await view(await active())
