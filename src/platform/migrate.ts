@@ -5,6 +5,7 @@ import type { Knex } from 'knex'
 import type { Json } from '../events.ts'
 import type { SealedColumn } from './personal_columns.ts'
 import type { Database, Tx } from './postgres.ts'
+import { TAKES_LONG } from './silent_connections.ts'
 
 const LOCK = 4_207_160_421
 const DIRECTORY = fileURLToPath(new URL('../../migrations/', import.meta.url))
@@ -39,7 +40,7 @@ export async function migrate(
   const migrations = await load(directory)
   return database.transaction(async (tx) => {
     if (database.kind === 'postgres') {
-      await tx.raw('set local statement_timeout = 0')
+      await tx.raw(TAKES_LONG)
       await tx.raw('set local lock_timeout = 0')
       await tx.raw('select pg_advisory_xact_lock(?)', [LOCK])
     }

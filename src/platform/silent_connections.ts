@@ -5,28 +5,39 @@
 
 /** The slice of the driver's connection that is used here. */
 export interface Connection {
-  query(config: object, done?: (error: unknown, response: unknown) => void): unknown
+  query(config: { readonly text?: string }, done?: (error: unknown, response: unknown) => void): unknown
   once(event: 'end', ended: () => void): unknown
   readonly connection: { readonly stream: { destroy(): void } }
 }
 
 const LOOK_MS = 200
 
+/** By which a transaction says that it may take long, as migrations of large tables do: until it ends no limit of time counts. */
+export const TAKES_LONG = 'set local statement_timeout = 0'
+const ENDS = /^(commit|rollback)\b/i
+
+interface Watched {
+  waits: number
+  since: number
+  takesLong: boolean
+  readonly close: () => void
+}
+
 /** Returns what is called with each new connection: it is closed once it has not answered for so long. */
 export function createSilenceLimit(milliseconds: number): (connection: Connection) => void {
-  const watched = new Set<{ waits: number; since: number; readonly close: () => void }>()
+  const watched = new Set<Watched>()
   let timer: NodeJS.Timeout | undefined
 
   const look = () => {
     const last = performance.now() - milliseconds
-    for (const { waits, since, close } of watched) {
+    for (const { waits, since, takesLong, close } of watched) {
       // What comes after it, the roll-back first, would wait behind it for as long again: so the whole connection.
-      if (waits > 0 && since <= last) close()
+      if (waits > 0 && since <= last && !takesLong) close()
     }
   }
 
   return (connection) => {
-    const one = { waits: 0, since: 0, close: () => connection.connection.stream.destroy() }
+    const one = { waits: 0, since: 0, takesLong: false, close: () => connection.connection.stream.destroy() }
     watched.add(one)
     timer ??= setInterval(look, LOOK_MS).unref()
     connection.once('end', () => {
@@ -39,6 +50,9 @@ export function createSilenceLimit(milliseconds: number): (connection: Connectio
     connection.query = (config, done) => {
       // A stream of rows is heard in another way.
       if (done === undefined) return query(config)
+      const { text = '' } = config
+      if (text === TAKES_LONG) one.takesLong = true
+      else if (one.takesLong && ENDS.test(text)) one.takesLong = false
       if (one.waits === 0) one.since = performance.now()
       one.waits += 1
       return query(config, (error, response) => {

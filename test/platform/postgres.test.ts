@@ -193,6 +193,19 @@ describe('databaseUnavailable', () => {
     expect(await failure(database.ping())).toBe('it did not fail')
   })
 
+  it('lets a transaction take long that says so, and the next on its connection no longer than others', async () => {
+    const narrow = await openDatabase({ databaseUrl: proxy.url, pool: 1 })
+    const long = narrow.transaction(async (tx) => {
+      await tx.raw('set local statement_timeout = 0')
+      await tx.raw('select pg_sleep(4)')
+    })
+    expect(await failure(long)).toBe('it did not fail')
+    proxy.set({ kind: 'blackhole' })
+    expect(databaseUnavailable(await failure(narrow.ping()))).toBe(true)
+    proxy.set({ kind: 'none' })
+    await narrow.close()
+  }, 20_000)
+
   it('tells a database that takes no changes for now', async () => {
     const refused = database.transaction(async (tx) => {
       await tx.raw('set transaction read only')
