@@ -1,14 +1,14 @@
 /**
  * How the engine's own context (`ctx.oidc`) is hung on a request: as a value. The engine defines an accessor on each context,
- * and V8 allocates the accessors of single objects among the old ones: from there they held their request with all that it
- * reaches (11 kB of a token request) until the next full collection, which copied it twice and then had to come every 0.4 s.
- * Collecting garbage was a third of the server's CPU, and is a twentieth.
+ * and V8 allocates the accessors of single objects among the old ones: from there they held their request, with all that it
+ * reaches (11 kB of the smallest), until the next full collection. Each was copied twice, and a full collection had to come
+ * every 0.4 s: a third of the server's CPU.
  */
 import type { Context, Next } from 'koa'
 import als from 'oidc-provider/lib/helpers/als.js'
 import Router from 'oidc-provider/lib/helpers/router.js'
 
-/** What the engine does in its layer of this name, with a value. It builds its contexts of the same class, on first use. */
+/** What the engine does in its layer of this name, with a value. The engine makes it on first use, which comes at once. */
 function ensureOIDC(ctx: Context, next: Next): Promise<void> {
   const { OIDCContext } = ctx.app as unknown as { OIDCContext: new (ctx: Context) => object }
   Object.defineProperty(ctx, 'oidc', { value: new OIDCContext(ctx) })

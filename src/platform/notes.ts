@@ -8,7 +8,7 @@ export interface Notes<K extends object, V> {
   delete(of: K): void
 }
 
-/** Notes of one kind: on the object itself, where neither a list of its members nor its JSON shows them. */
+/** Notes of one kind: on the object itself, where neither a list of its members nor its JSON shows them. A copy has them, too. */
 export function createNotes<K extends object, V>(): Notes<K, V> {
   const key = Symbol('note')
   type Noted = { [key]?: V | undefined }
