@@ -69,44 +69,44 @@ export function createRequestContext({
     req.headers['x-forwarded-proto'] = protocol.slice(0, -1)
     req.headers['x-forwarded-for'] = ip
     const requestId = newId()
-    ctx.state = new RequestState(requestId, ip, country, () => languages.of(ctx))
+    ctx.state = createState({ requestId, ip, country, localeOf: () => languages.of(ctx) })
     ctx.res.setHeader('X-Request-Id', requestId)
     return runInRequest({ requestId, ip, asn, userAgent: ctx.get('User-Agent').slice(0, 512) }, next)
   }
 }
 
-/**
- * What the chain knows of a request. Only pages ask for nonce and locale: protocol endpoints need not work them out. A class,
- * since V8 puts the accessors of each single object where only a full collection looks, and all that they reach with them.
- */
-class RequestState {
+interface RequestState {
   readonly requestId: string
   readonly ip: string
   readonly country: string | undefined
-  readonly #localeOf: () => string
-  #nonce: string | undefined
-  #locale: string | undefined
+  readonly localeOf: () => string
+  madeNonce?: string
+  knownLocale?: string
+}
 
-  constructor(requestId: string, ip: string, country: string | undefined, localeOf: () => string) {
-    this.requestId = requestId
-    this.ip = ip
-    this.country = country
-    this.#localeOf = localeOf
-  }
-
+/**
+ * Only pages ask for nonce and locale: protocol endpoints need not work them out. One prototype for all requests, since V8 puts
+ * accessors of single objects where only a full collection looks, and all that they reach with them.
+ */
+const LAZILY = {
   get nonce(): string {
-    this.#nonce ??= randomBytes(16).toString('base64')
-    return this.#nonce
-  }
-
+    const state = this as unknown as RequestState
+    state.madeNonce ??= randomBytes(16).toString('base64')
+    return state.madeNonce
+  },
   get locale(): string {
-    this.#locale ??= this.#localeOf()
-    return this.#locale
-  }
-
+    const state = this as unknown as RequestState
+    state.knownLocale ??= state.localeOf()
+    return state.knownLocale
+  },
   set locale(chosen: string) {
-    this.#locale = chosen
-  }
+    ;(this as unknown as RequestState).knownLocale = chosen
+  },
+}
+
+/** What the chain knows of a request. */
+function createState(state: RequestState): RequestState & typeof LAZILY {
+  return Object.assign(Object.create(LAZILY), state)
 }
 
 /**

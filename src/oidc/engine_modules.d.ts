@@ -54,7 +54,6 @@ declare module 'oidc-provider/lib/helpers/als.js' {
 
   const als: AsyncLocalStorage<unknown>
 
-  // biome-ignore lint/style/noDefaultExport: the engine's
   export { als as default }
 }
 
@@ -69,6 +68,5 @@ declare module 'oidc-provider/lib/helpers/router.js' {
     options(name: string, path: string, ...layers: Middleware[]): this
   }
 
-  // biome-ignore lint/style/noDefaultExport: the engine's
   export { Router as default }
 }

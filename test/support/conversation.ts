@@ -113,7 +113,10 @@ async function serve(rooms: ConversationRooms) {
     ...real,
     render(ctx, template, context, status = 200) {
       if (template !== FACTOR_PAGE) return real.render(ctx, template, context, status)
-      const { csrf, offers } = { ...context, csrf: ctx.state.csrf } as { csrf: string; offers: { step: string }[] }
+      const { csrf, offers } = { ...context, csrf: (ctx.state.csrf as (() => string) | undefined)?.() } as {
+        csrf: string
+        offers: { step: string }[]
+      }
       const ways = offers.map(({ step }) => `<a>${step}</a>`).join('')
       ctx.status = status
       ctx.body = `<form action="/interaction/${context.uid}/totp"><input name="csrf" value="${csrf}"></form>${ways}`

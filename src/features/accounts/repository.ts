@@ -227,25 +227,39 @@ const ATTEMPTS = 10
 export function accountStates(kv: Pick<KeyValue, 'get' | 'add' | 'read' | 'swap'>) {
   const key = (id: string) => `account:${id}`
   const parse = (value: string) => JSON.parse(value) as AccountState
-  return {
-    async find(id: string): Promise<AccountState | undefined> {
-      const stored = await kv.get(key(id))
-      return stored === undefined ? undefined : parse(stored)
-    },
 
-    /** Only if none is there; says whether it was. */
-    add: (id: string, state: AccountState): Promise<boolean> => kv.add(key(id), JSON.stringify(state), STATE_SECONDS),
-
-    /** Writes the state through unless a later one is there already: two changes may arrive here in any order. */
-    async write(id: string, state: AccountState): Promise<void> {
-      for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-        const stored = await kv.read(key(id))
-        if (stored !== undefined && later(parse(stored.value), state)) return
-        if (await kv.swap(key(id), stored?.version ?? 0, JSON.stringify(state), STATE_SECONDS)) return
-      }
-      throw new AppError('temporarily_unavailable', { detail: 'account state is contended', retryAfter: 1 })
-    },
+  const find = async (id: string): Promise<AccountState | undefined> => {
+    const stored = await kv.get(key(id))
+    return stored === undefined ? undefined : parse(stored)
   }
+
+  /** Only if none is there; says whether it was. */
+  const add = (id: string, state: AccountState): Promise<boolean> =>
+    kv.add(key(id), JSON.stringify(state), STATE_SECONDS)
+
+  /** Writes the state through unless a later one is there already: two changes may arrive here in any order. */
+  const write = async (id: string, state: AccountState): Promise<void> => {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const stored = await kv.read(key(id))
+      if (stored !== undefined && later(parse(stored.value), state)) return
+      if (await kv.swap(key(id), stored?.version ?? 0, JSON.stringify(state), STATE_SECONDS)) return
+    }
+    throw new AppError('temporarily_unavailable', { detail: 'account state is contended', retryAfter: 1 })
+  }
+
+  /**
+   * The state that is there afterwards: this one, unless a later one is. An earlier one is of a process that died between a
+   * change and telling of it: the new password would prove nothing until a consumer of facts comes.
+   */
+  const keep = async (id: string, state: AccountState): Promise<AccountState> => {
+    if (await add(id, state)) return state
+    const known = await find(id)
+    if (known === undefined || !later(state, known)) return known ?? state
+    await write(id, state)
+    return (await find(id)) ?? state
+  }
+
+  return { find, add, write, keep }
 }
 
 async function map(

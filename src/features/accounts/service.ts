@@ -2,14 +2,15 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { AppError } from '../../errors.ts'
 import type { Fact } from '../../events.ts'
+import { hasSecondFactor } from '../../interaction/levels.ts'
 import type { AccountView } from '../../interaction/step.ts'
 import { canonicalEmail } from '../../platform/email_address.ts'
 import type { KeyValue } from '../../platform/key_value.ts'
 import { onlyOne, type Tx } from '../../platform/postgres.ts'
-import { type AccountRepository, toView } from './repository.ts'
-import { createStates } from './states.ts'
+import { type AccountRepository, accountStates, toView } from './repository.ts'
 import {
   type Account,
+  type AccountState,
   type Beginning,
   type Cause,
   changed,
@@ -17,6 +18,7 @@ import {
   NEW_ACCOUNT,
   onlyProfile,
   stillSaid,
+  toState,
   type Writing,
 } from './types.ts'
 
@@ -43,8 +45,11 @@ export interface AccountDeps {
 
 export type AccountService = ReturnType<typeof createAccountService>
 
+/** Higher than any epoch: nothing of a deleted account is valid. */
+const GONE: AccountState = { active: false, epoch: Number.MAX_SAFE_INTEGER }
+
 export function createAccountService(deps: AccountDeps) {
-  const states = createStates(deps)
+  const states = statesOf(deps)
   return {
     ...views(deps),
     ...states,
@@ -79,6 +84,46 @@ function views({ repository, provenNumber }: AccountDeps) {
     async claims(id: string): Promise<{ [claim: string]: unknown } | undefined> {
       const account = await repository.find(id)
       return account?.state === 'active' ? claimsOf(account, await provenNumber?.(account)) : undefined
+    },
+  }
+}
+
+function statesOf({ repository, kv }: AccountDeps) {
+  const kept = accountStates(kv)
+  return {
+    /**
+     * Whether the account may act, and its epoch: one key/value read, filled from SQL. Undefined when there is none.
+     * A pending account is never active and never kept, so that its activation needs no new epoch.
+     */
+    async state(id: string): Promise<AccountState | undefined> {
+      const stored = await kept.find(id)
+      if (stored !== undefined) return stored
+      const account = await repository.find(id)
+      if (account === undefined) return undefined
+      const state = toState(account)
+      // Only if still absent: a change that was written meanwhile is later than what we have read.
+      if (account.state !== 'pending') await kept.add(id, state)
+      return state
+    },
+
+    /**
+     * The state of an account that was just read together with its password: kept if no state is there yet, else the one
+     * that is there, which a change may have written since; an earlier one gives way. Undefined when the view does not carry
+     * enough to say.
+     */
+    async note(view: AccountView): Promise<AccountState | undefined> {
+      const { accountId, active, emailVerified, epoch, passwordAt } = view
+      // A view calls pending accounts active too; whoever has proven the address is none.
+      if (!active || !emailVerified || passwordAt === undefined) return undefined
+      const state = { active, epoch, passwordAt, enrolled: hasSecondFactor(view) }
+      return await kept.keep(accountId, state)
+    },
+
+    /** Writes the committed state through. Call it after the commit of whatever changed state or epoch. Idempotent. */
+    async publish(id: string): Promise<void> {
+      const account = await repository.find(id)
+      if (account?.state === 'pending') return
+      await kept.write(id, account === undefined ? GONE : toState(account))
     },
   }
 }
