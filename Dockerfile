@@ -28,6 +28,7 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT || 3000}/readyz`).then(r => process.exit(r.ok ? 0 : 1), () => process.exit(1))"]
 # Young objects get 48 MB instead of 192, and old ones are collected when they have grown by a third instead of when the
-# machine runs short: 80 MB of a loaded server are alive.
-ENTRYPOINT ["node", "--max-semi-space-size=16", "--heap-growing-percent=30", "dist/src/main.js"]
+# machine runs short: 80 MB of a loaded server are alive. One thread helps V8 to collect and to compile: of its usual four, all
+# on one core, the event loop would get a fifth, and those who wait for a token wait 16 ms longer.
+ENTRYPOINT ["node", "--max-semi-space-size=16", "--heap-growing-percent=30", "--v8-pool-size=1", "dist/src/main.js"]
 CMD ["serve"]

@@ -8,7 +8,12 @@ import { entrust } from '../support/services.ts'
 import { pinned } from './processes.ts'
 
 /** As the image starts its server (Dockerfile), and every other the same. */
-const FLAGS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=16', '--heap-growing-percent=30']
+const FLAGS = [
+  '--disable-warning=ExperimentalWarning',
+  '--max-semi-space-size=16',
+  '--heap-growing-percent=30',
+  '--v8-pool-size=1',
+]
 const ENVIRONMENT = { PATH: process.env.PATH, MALLOC_ARENA_MAX: '1' }
 
 const START_MS = 30_000
