@@ -23,16 +23,20 @@ interface Watched {
   readonly close: () => void
 }
 
-/** Returns what is called with each new connection: it is closed once it has not answered for so long. */
+/**
+ * Returns what is called with each new connection: it is closed once it has not answered for so long, since what comes after,
+ * the roll-back first, would wait behind it for as long again.
+ */
 export function createSilenceLimit(milliseconds: number): (connection: Connection) => void {
   const watched = new Set<Watched>()
   let timer: NodeJS.Timeout | undefined
 
+  const isSilent = ({ waits, since, takesLong }: Watched) =>
+    waits > 0 && !takesLong && performance.now() - since >= milliseconds
   const look = () => {
-    const last = performance.now() - milliseconds
-    for (const { waits, since, takesLong, close } of watched) {
-      // What comes after it, the roll-back first, would wait behind it for as long again: so the whole connection.
-      if (waits > 0 && since <= last && !takesLong) close()
+    for (const one of watched) {
+      // A loop that stood still runs its timers before it reads: what has come is read first.
+      if (isSilent(one)) setImmediate(() => isSilent(one) && one.close())
     }
   }
 

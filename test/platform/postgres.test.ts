@@ -1,6 +1,7 @@
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from '@jest/globals'
 import { migrate, pendingMigrations } from '../../src/platform/migrate.ts'
 import {
@@ -191,6 +192,21 @@ describe('databaseUnavailable', () => {
     expect(performance.now() - started).toBeLessThan(4500)
     proxy.set({ kind: 'none' })
     expect(await failure(database.ping())).toBe('it did not fail')
+  })
+
+  it('keeps a connection whose answer came while the process stood still', async () => {
+    const direct = await openDatabase({ databaseUrl: await freshDatabaseUrl(), pool: 1 })
+    const pid = async () => (await direct.db.raw('select pg_backend_pid() as pid')).rows[0].pid as number
+    const before = await pid()
+    const slow = failure(direct.db.raw('select pg_sleep(0.2)'))
+    // It is sent by then, and answered in what follows, after which the loop comes to its timers first.
+    await sleep(50)
+    await new Promise((resolve) => setImmediate(resolve))
+    const until = performance.now() + 3600
+    while (performance.now() < until);
+    expect(await slow).toBe('it did not fail')
+    expect(await pid()).toBe(before)
+    await direct.close()
   })
 
   it('lets a transaction take long that says so, and the next on its connection no longer than others', async () => {
