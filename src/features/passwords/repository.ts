@@ -1,5 +1,6 @@
 /** Rows of `passwords`, read together with the account they belong to, and of `password_failures`. */
 import type { Knex } from 'knex'
+import type { Statement } from '../../platform/outbox.ts'
 import type { OpenPersonal, PersonalData } from '../../platform/personal_columns.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import { EMAIL_HASH, openPersonal } from '../accounts/types.ts'
@@ -76,8 +77,9 @@ export function passwordRepository(db: Knex, personal: PersonalData) {
       return row === undefined ? 0 : Number(row.failures)
     },
 
-    async countFailure(identifier: string, now: Date, tx: Tx): Promise<void> {
-      await tx.raw(COUNT_FAILURE, [identifier, now])
+    /** One more failure in a row, and its facts: one statement, of which all or nothing is done. */
+    async countFailure(identifier: string, now: Date, facts: Statement): Promise<void> {
+      await db.raw(`with facts as (${facts.sql}) ${COUNT_FAILURE}`, [...facts.bindings, identifier, now])
     },
 
     async forgetFailures(identifier: string): Promise<void> {

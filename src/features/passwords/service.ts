@@ -3,10 +3,11 @@
  * and unknown, live and disabled identifiers cost and answer the same.
  */
 import { createRequire } from 'node:module'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { ZxcvbnFactory } from '@zxcvbn-ts/core'
 import { AppError } from '../../errors.ts'
-import type { Fact } from '../../events.ts'
 import type { AccountView } from '../../interaction/step.ts'
+import type { Outbox } from '../../platform/outbox.ts'
 import type { PasswordHash } from '../../platform/password_hash.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { Admission, Admitted, Attempt, SignInGuard } from '../abuse/types.ts'
@@ -18,7 +19,7 @@ export interface PasswordDeps {
   readonly passwordHash: Pick<PasswordHash, 'hash' | 'verify' | 'verifyDummy' | 'needsRehash'>
   readonly guard: SignInGuard
   readonly transaction: <T>(work: (tx: Tx) => Promise<T>) => Promise<T>
-  readonly outbox: { record(facts: readonly Fact[], tx: Tx): Promise<void> }
+  readonly outbox: Pick<Outbox, 'record' | 'insert'>
   readonly clock: { now(): Date }
   /** Names failures in a row without showing the address in the store. */
   readonly mac: (value: string) => string
@@ -125,12 +126,12 @@ function verification(deps: PasswordDeps) {
 
   async function rejected(tried: Attempt, name: string, admitted: Admitted & Partial<Tried>): Promise<Verified> {
     signIn?.('failure', 'pwd')
-    const challenge = await guard.failed(tried, admitted)
     const accountId = admitted.credential?.account.accountId
-    await transaction(async (tx) => {
-      await repository.countFailure(name, deps.clock.now(), tx)
-      await outbox.record([{ type: 'password.rejected', accountId, clientId: tried.clientId }], tx)
-    })
+    const facts = outbox.insert([{ type: 'password.rejected', accountId, clientId: tried.clientId }])
+    const [challenge] = await Promise.all([
+      guard.failed(tried, admitted),
+      repository.countFailure(name, deps.clock.now(), facts),
+    ])
     return { ok: false, rejected: true, ...(challenge && { challenge }) }
   }
 
@@ -290,7 +291,16 @@ function zxcvbn(): ZxcvbnFactory {
   return factory
 }
 
-/** Builds the dictionaries of common passwords (a third of a second), so that the first registration need not wait. */
-export function loadDictionaries(): void {
+const PACKAGES = ['@zxcvbn-ts/core', '@zxcvbn-ts/language-common', '@zxcvbn-ts/language-en']
+
+/**
+ * Builds the dictionaries of common passwords (a fifth of a second), so that the first registration need not wait: package by
+ * package, since others are served between them.
+ */
+export async function loadDictionaries(): Promise<void> {
+  for (const name of PACKAGES) {
+    require(name)
+    await nextTurn()
+  }
   zxcvbn()
 }

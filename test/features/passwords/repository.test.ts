@@ -3,7 +3,9 @@ import type { Json } from '../../../src/events.ts'
 import { passwordRepository } from '../../../src/features/passwords/repository.ts'
 import { createPasswordService } from '../../../src/features/passwords/service.ts'
 import { newId } from '../../../src/platform/ids.ts'
+import { createOutbox } from '../../../src/platform/outbox.ts'
 import type { Database } from '../../../src/platform/postgres.ts'
+import { createSecretBox } from '../../../src/platform/secret_box.ts'
 import { createModelKeyValue } from '../../contracts/key_value_model.ts'
 import { createTestAbuse } from '../../support/abuse.ts'
 import { accountColumns, testPersonal } from '../../support/personal_columns.ts'
@@ -11,6 +13,12 @@ import { freshDatabase } from '../../support/services.ts'
 
 const NOW = new Date('2026-11-01T12:00:00.000Z')
 const LATER = new Date('2026-11-01T13:00:00.000Z')
+const outbox = createOutbox({
+  personal: testPersonal,
+  secretBox: createSecretBox([Buffer.alloc(32, 1)]),
+  clock: { now: () => NOW },
+})
+const rejected = () => outbox.insert([{ type: 'password.rejected' }])
 
 describe.each(['embedded', 'postgres'] as const)('password repository on %s', (kind) => {
   let database: Database
@@ -127,15 +135,30 @@ describe.each(['embedded', 'postgres'] as const)('password repository on %s', (k
     expect(await database.db('passwords').where({ account_id: id })).toEqual([])
   })
 
+  it('states a failure in the same statement, and does not count it without', async () => {
+    const facts = rejected()
+    const statements: string[] = []
+    const note = ({ sql }: { sql: string }) => statements.push(sql)
+    database.db.on('query', note)
+    await passwords.countFailure('stated', NOW, facts)
+    database.db.removeListener('query', note)
+    expect(statements).toHaveLength(1)
+    const [id] = facts.bindings
+    expect(await database.db('outbox').where({ id, type: 'password.rejected' })).toHaveLength(1)
+    const taken = rejected()
+    const twice = { ...taken, bindings: taken.bindings.with(0, id ?? null) }
+    await expect(passwords.countFailure('stated', NOW, twice)).rejects.toThrow()
+    expect(await passwords.failuresAt('stated')).toBe(1)
+    await passwords.forgetFailures('stated')
+  })
+
   it('counts failures in a row by identifier, also of nobody, and reads them with the account in one statement', async () => {
     const id = await account()
     await store(id, 'hash')
     const statements: string[] = []
     const note = ({ sql }: { sql: string }) => statements.push(sql)
-    await Promise.all(
-      Array.from({ length: 20 }, () => database.transaction((tx) => passwords.countFailure('mac', NOW, tx))),
-    )
-    await database.transaction((tx) => passwords.countFailure('of nobody', LATER, tx))
+    await Promise.all(Array.from({ length: 20 }, () => passwords.countFailure('mac', NOW, rejected())))
+    await passwords.countFailure('of nobody', LATER, rejected())
     database.db.on('query', note)
     expect(await passwords.findTried(email, 'mac')).toMatchObject({ credential: { hash: 'hash' }, failures: 20 })
     expect(await passwords.findTried('nobody@example.com', 'of nobody')).toEqual({ credential: undefined, failures: 1 })
@@ -157,7 +180,7 @@ describe.each(['embedded', 'postgres'] as const)('password repository on %s', (k
       passwordHash: { hash, verify: async () => false, verifyDummy: async () => false, needsRehash: () => false },
       guard: createTestAbuse(createModelKeyValue({ now: () => NOW }), { now: () => NOW }).service.signIn,
       transaction: database.transaction,
-      outbox: { record: async () => {} },
+      outbox,
       clock: { now: () => NOW },
       mac: (value) => value,
       settings: { minLength: 8, brandWords: async () => [], perIdentifier: 9 },
