@@ -8,7 +8,7 @@ import type { House } from './house.ts'
 import { listenForCommands } from './platform/command_socket.ts'
 import { lockDataDir } from './platform/data_lock.ts'
 import type { Logger } from './platform/logger.ts'
-import { letPoolGiveWay } from './platform/pool_priority.ts'
+import { letThreadsGiveWay } from './platform/thread_priorities.ts'
 
 /** In the data directory: where a running server takes commands. */
 export const SOCKET = 'genkan.sock'
@@ -50,7 +50,7 @@ async function serve(config: Config, logger: Logger, options: StartOptions, clos
   const ports = await app.listen()
   if (options.late !== true) await app.prepare(options)
   if (lock !== undefined) closers.push((await openSocket(config, foundation, app.house)).close)
-  await letPoolGiveWay()
+  await letThreadsGiveWay()
   logger.info({ issuer: config.issuer, ...ports }, 'ready')
 }
 
