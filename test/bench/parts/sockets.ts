@@ -1,5 +1,6 @@
 /** Thousands of connections that do nothing or say one byte at a time: do others notice? */
 import { spawn } from 'node:child_process'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { entrust } from '../../support/services.ts'
 import { lateNote, latencyPlot, onGround, reasonsOf, stream, streamTable, TOKENS } from '../ground.ts'
@@ -10,6 +11,7 @@ import { median, sum } from '../statistics.ts'
 import type { StreamResult } from '../tally.ts'
 
 const BUSY = 0.3
+const SETTLE_MS = 2000
 
 export const SOCKETS: Part = {
   name: 'sockets',
@@ -33,6 +35,8 @@ export const SOCKETS: Part = {
         const holder = await holdSockets({ port: Number(new URL(genkan.origin).port), ...wanted }, place.generator)
         beside.push(...(await generator.run([tokens], seconds)))
         held = await holder.stop()
+        // What it leaves is closed before the next quiet.
+        await sleep(SETTLE_MS)
       }
       const p99 = (results: readonly StreamResult[]) => median(results.map(({ done }) => done.p99))
       const wrong = sum(beside.map(({ failed, broken, refused }) => failed + broken + refused.count))
