@@ -197,7 +197,7 @@ function anchorLog({ clock, logger }: Foundation) {
 }
 
 /**
- * Loading the dictionaries of passwords blocks for a tenth of a second and more: neither the first registration should wait for it nor
+ * Loading the dictionaries of passwords blocks for a fifth of a second: neither the first registration should wait for it nor
  * the first requests after a start, which come at once when an instance takes over from another. A registration that is
  * earlier loads them itself.
  */
@@ -255,7 +255,7 @@ function createWork(foundation: Foundation, features: readonly Feature[], sealin
     start(): void {
       if (config.embedded) deliveries.resume().catch((error: unknown) => logger.warn({ err: error }, 'resume failed'))
       jobs.start()
-      dictionaries = setTimeout(() => void loadDictionaries(), DICTIONARIES_MS).unref()
+      dictionaries = setTimeout(loadDictionaries, DICTIONARIES_MS).unref()
     },
     async stop(): Promise<void> {
       clearTimeout(dictionaries)

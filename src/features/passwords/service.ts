@@ -3,7 +3,6 @@
  * and unknown, live and disabled identifiers cost and answer the same.
  */
 import { createRequire } from 'node:module'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { ZxcvbnFactory } from '@zxcvbn-ts/core'
 import { AppError } from '../../errors.ts'
 import type { AccountView } from '../../interaction/step.ts'
@@ -291,16 +290,7 @@ function zxcvbn(): ZxcvbnFactory {
   return factory
 }
 
-const PACKAGES = ['@zxcvbn-ts/core', '@zxcvbn-ts/language-common', '@zxcvbn-ts/language-en']
-
-/**
- * Builds the dictionaries of common passwords (a fifth of a second), so that the first registration need not wait: package by
- * package, since others are served between them.
- */
-export async function loadDictionaries(): Promise<void> {
-  for (const name of PACKAGES) {
-    require(name)
-    await nextTurn()
-  }
+/** Builds the dictionaries of common passwords (a fifth of a second), so that the first registration need not wait. */
+export function loadDictionaries(): void {
   zxcvbn()
 }

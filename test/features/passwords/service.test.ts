@@ -82,8 +82,8 @@ describe('The policy for new passwords', () => {
     expect(problem('virtanen rides 7 purple camels', ['anna.virtanen@example.com'])).toBeUndefined()
   })
 
-  it('judges the hardest input in bounded time (A102)', async () => {
-    await loadDictionaries()
+  it('judges the hardest input in bounded time (A102)', () => {
+    loadDictionaries()
     for (const password of ['@4!8|0$5+'.repeat(28), 'p@$$w0rd1!'.repeat(25), 'a'.repeat(256), '0'.repeat(65_536)]) {
       const started = performance.now()
       problem(password)
