@@ -95,9 +95,8 @@ export function createListener(handle: RequestListener, caps?: Caps): Listener {
  */
 function endSilent(socket: Socket): void {
   const after = HEADERS_MS * (LEAST_SILENCE + (1 - LEAST_SILENCE) * Math.random())
-  const timer = setTimeout(() => {
-    if (socket.bytesRead === 0) socket.destroy()
-  }, after)
+  // A loop that stood still runs its timers before it reads: what has come is read first.
+  const timer = setTimeout(() => setImmediate(() => socket.bytesRead === 0 && socket.destroy()), after)
   timer.unref()
   socket.once('close', () => clearTimeout(timer))
 }

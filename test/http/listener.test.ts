@@ -1,6 +1,7 @@
 /** A port and who holds connections to it, on real sockets. */
 import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, expect, it } from '@jest/globals'
 import { createListener, type Listener } from '../../src/http/listener.ts'
 
@@ -38,4 +39,20 @@ it('silent connections that came in one moment are ended within ten seconds, but
   // Who has said something is not silent.
   kept.write(GET)
   await once(kept, 'data')
+}, 30_000)
+
+it('who spoke while the process stood still is answered', async () => {
+  listener = createListener((_, res) => res.end('here'))
+  const port = await listener.open(0, '127.0.0.1')
+  const late = await Promise.all(Array.from({ length: 20 }, () => opened(port)))
+  await sleep(3500)
+  const answers = late.map((socket) =>
+    Promise.race([once(socket, 'data').then(() => 'answered'), once(socket, 'close').then(() => 'closed')]),
+  )
+  // From here the loop comes to its timers first.
+  await new Promise((resolve) => setImmediate(resolve))
+  for (const socket of late) socket.write(GET)
+  const until = performance.now() + 5800
+  while (performance.now() < until);
+  expect(new Set(await Promise.all(answers))).toEqual(new Set(['answered']))
 }, 30_000)
