@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, it } from '@jest/globals'
+import { until } from './processes.ts'
 import { startPair, startServer } from './server.ts'
 import { runCommand } from './server_process.ts'
 
@@ -12,7 +13,8 @@ describe('startServer', () => {
     const discovery = await fetch(`${server.issuer}/.well-known/openid-configuration`)
     expect(discovery.status).toBe(200)
     expect(await discovery.json()).toMatchObject({ issuer: server.issuer })
-    expect(server.logs().some((line) => line.includes('"msg":"ready"'))).toBe(true)
+    // It says so just after it answers, and its lines come by a way of their own.
+    await until(() => server.logs().some((line) => line.includes('"msg":"ready"')), 10_000)
     const pid = server.pid()
     await server.restart()
     expect(server.pid()).not.toBe(pid)
