@@ -15,7 +15,7 @@ export const passwordShape = {
       parallelism: z.coerce.number().int().min(1).max(16).default(1),
       min_length: z.coerce.number().int().min(8).max(64).default(8),
       max_concurrent: z.coerce.number().int().min(1).max(64).optional(),
-      queue_ms: z.coerce.number().int().min(10).max(10_000).default(1000),
+      queue_ms: z.coerce.number().int().min(10).max(10_000).default(800),
       breached_file: z.string().min(1).optional(),
       breached_api: z.union([z.boolean(), z.url({ protocol: /^https?$/ })]).default(false),
     })
@@ -49,26 +49,12 @@ export function passwordsOf({ passwords, registration }: Settings, env: Environm
       passes: passwords.passes,
       parallelism: passwords.parallelism,
       minLength: passwords.min_length,
-      // Signing and DNS share the thread pool with hashing: leave two threads and one core to them.
-      maxConcurrent: passwords.max_concurrent ?? Math.max(1, Math.min(availableParallelism() - 1, threads(env) - 2)),
+      // A core is left to the event loop.
+      maxConcurrent: passwords.max_concurrent ?? Math.max(1, availableParallelism() - 1),
       queueMs: passwords.queue_ms,
       breachedFile: file === undefined ? undefined : besideSettings(file, env),
       breachedApi: api === true ? RANGE_API : api || undefined,
     },
     registration,
   }
-}
-
-/** With every thread of the pool at a hash, RS256, proofs of clients and DNS would wait for hashes. */
-export function passwordProblems({ passwords: { max_concurrent: most = 1 } }: Settings, env: Environment): string[] {
-  const free = Math.max(1, threads(env) - 2)
-  if (most <= free) return []
-  return [
-    `passwords.max_concurrent: ${most} hashes at once need UV_THREADPOOL_SIZE=${most + 2} or more in the environment`,
-  ]
-}
-
-/** Threads of the pool that hashing shares (libuv's default is four). */
-function threads(env: Environment): number {
-  return Number(env.UV_THREADPOOL_SIZE) || 4
 }
