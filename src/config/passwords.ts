@@ -7,6 +7,8 @@ import type { Parsed } from './values.ts'
 /** Have I Been Pwned, by ranges of five hex digits. */
 const RANGE_API = 'https://api.pwnedpasswords.com/range/'
 
+const MOST_UNASKED = 4
+
 export const passwordShape = {
   passwords: z
     .strictObject({
@@ -49,8 +51,8 @@ export function passwordsOf({ passwords, registration }: Settings, env: Environm
       passes: passwords.passes,
       parallelism: passwords.parallelism,
       minLength: passwords.min_length,
-      // A core is left to the event loop.
-      maxConcurrent: passwords.max_concurrent ?? Math.max(1, availableParallelism() - 1),
+      // A core is left to the event loop. A container may see all cores of its machine, and each hash takes 19 MB.
+      maxConcurrent: passwords.max_concurrent ?? Math.max(1, Math.min(availableParallelism() - 1, MOST_UNASKED)),
       queueMs: passwords.queue_ms,
       breachedFile: file === undefined ? undefined : besideSettings(file, env),
       breachedApi: api === true ? RANGE_API : api || undefined,
