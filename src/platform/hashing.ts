@@ -34,8 +34,8 @@ export type Task =
 export type Answer = { readonly id?: number; readonly error?: string } & Partial<Done<string | boolean>>
 
 const PROGRAM = fileURLToPath(new URL(`./hashing_process${extname(import.meta.url)}`, import.meta.url))
-/** A process that hangs is not waited for. */
-const PATIENCE_MS = 4000
+/** A process that hangs is not waited for: with the wait for a turn nobody waits five seconds. */
+const PATIENCE_MS = 3500
 const PATIENCE_TIMES = 20
 /** One that ends at once is not started again by each of a flood of logins. */
 const PAUSE_MS = 500

@@ -47,8 +47,8 @@ const KIB_A_MS = 1300
 
 /**
  * Hashes with the given parameters; verifies with those of the stored hash. All but `needsRehash` throw AppError
- * `temporarily_unavailable` when the queue is too long, `too_many_requests` when a network or an account has its share of it,
- * and `payload_too_large` over 1,024 bytes.
+ * `temporarily_unavailable` when the queue is too long or who hashes is gone, `too_many_requests` when a network or an account
+ * has its share of it, and `payload_too_large` over 1,024 bytes.
  */
 export function createPasswordHash(
   options: PasswordHashOptions,
