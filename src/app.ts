@@ -63,8 +63,7 @@ export function createApp(foundation: Foundation): App {
       return { port, managementPort }
     },
     async prepare({ migrate = true } = {}) {
-      const stores = whenReachable(foundation, () => house.prepare({ migrate }))
-      await Promise.all([foundation.hashing.begin(), stores])
+      await whenReachable(foundation, () => house.prepare({ migrate }))
       await whenReachable(foundation, foundation.beginUses)
       const rebuild = async () => {
         state.listener = site(await house.buildEngine())

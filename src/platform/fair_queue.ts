@@ -30,10 +30,10 @@ export interface QueueStats {
 
 export interface FairQueue {
   /**
-   * Does the work in its turn; it tells how many milliseconds it took. Throws AppError `too_many_requests` over a share,
-   * `temporarily_unavailable` when no turn comes in time; both with `retryAfter`.
+   * Does the work in its turn. Throws AppError `too_many_requests` over a share, `temporarily_unavailable` when no turn comes
+   * in time; both with `retryAfter`.
    */
-  run<Result>(ticket: Ticket, work: () => Promise<{ readonly result: Result; readonly ms: number }>): Promise<Result>
+  run<T>(ticket: Ticket, work: () => Promise<T>): Promise<T>
   stats(): QueueStats
   /** Whether the ticket would find no place now: asked before anything else is done for it, and counted as a refusal. */
   turnsAway(ticket: Ticket): boolean
@@ -60,8 +60,6 @@ const NETWORK_PART = 1 / 2
 /** The part of one account, and how many tries of it may wait in any case: people press buttons twice. */
 const ACCOUNT_PART = 1 / 8
 const ACCOUNT_LEAST = 4
-/** An event loop that is busy makes each piece of work later, but one that stands still for once says nothing of the next ones. */
-const MOST_BESIDE = 2
 
 export function createFairQueue({ width, deadlineMs, guessMs, watch }: FairQueueOptions): FairQueue {
   const lines = { sign_in: createLine(), sign_up: createLine() }
@@ -140,9 +138,12 @@ export function createFairQueue({ width, deadlineMs, guessMs, watch }: FairQueue
       await turn(ticket)
       const began = performance.now()
       watch?.waited(ticket.priority, (began - came) / 1000)
-      const { result, ms } = await work().finally(leave)
-      meanMs = meanMs * 0.8 + Math.min(performance.now() - began, ms * MOST_BESIDE) * 0.2
-      return result
+      try {
+        return await work()
+      } finally {
+        meanMs = meanMs * 0.8 + (performance.now() - began) * 0.2
+        leave()
+      }
     },
   }
 }

@@ -29,7 +29,7 @@ interface Wanted {
 const COST_LANES = 6
 
 /** As people may wait for their turn to hash: the product's default. */
-const QUEUE_MS = 800
+const QUEUE_MS = 1000
 
 /** Starts both, prepares the scenarios in the generator, and stops both after `work`. */
 export async function onGround(

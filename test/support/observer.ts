@@ -3,8 +3,7 @@
  * password hashes have run, whether `Object.prototype` is clean, and how long the event loop was held since the last line.
  * It changes nothing of what the server does.
  */
-import type { ChildProcess } from 'node:child_process'
-import { subscribe } from 'node:diagnostics_channel'
+import { createRequire } from 'node:module'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 
 export interface Observation {
@@ -19,20 +18,18 @@ export interface Observation {
 /** What the line begins with. */
 export const MARK = 'observed '
 
+type Work = (...values: readonly unknown[]) => Promise<unknown>
+
+// Modules that import a CommonJS package later see what is on its exports by then.
+const argon2 = createRequire(import.meta.url)('argon2') as { hash: Work; verify: Work }
 let hashes = 0
-// Passwords are sent to the process that hashes. A child has its `send` only after it was told of.
-subscribe('child_process', (message) => {
-  const { process: child } = message as { process: ChildProcess }
-  queueMicrotask(() => {
-    const send = child.send?.bind(child) as ((...values: unknown[]) => boolean) | undefined
-    if (send === undefined) return
-    const counted = (...values: unknown[]) => {
-      if ('password' in Object(values[0])) hashes += 1
-      return send(...values)
-    }
-    child.send = counted as ChildProcess['send']
-  })
-})
+for (const name of ['hash', 'verify'] as const) {
+  const work = argon2[name]
+  argon2[name] = (...values) => {
+    hashes += 1
+    return work(...values)
+  }
+}
 
 const delay = monitorEventLoopDelay({ resolution: 10 })
 delay.enable()
