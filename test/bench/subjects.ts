@@ -2,6 +2,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { freePort, startRedis } from '../support/services.ts'
 import { setup } from './clients.ts'
 import { startProcess } from './started.ts'
@@ -72,6 +73,9 @@ const UNREACHED = Object.fromEntries(
     .map((name) => [name, 1_000_000_000]),
 )
 
+/** Each background job runs for the first time within five seconds of a start, and would be counted with the flows. */
+const FIRST_JOBS_MS = 6000
+
 /** Starts Genkan on PostgreSQL and Redis with everything on. */
 export async function startGenkan(options: GenkanOptions = {}): Promise<Genkan> {
   const { count = false, accounts = 3000, hash = DEFAULT_HASH, cpus, queueMs = 10_000 } = options
@@ -108,6 +112,7 @@ export async function startGenkan(options: GenkanOptions = {}): Promise<Genkan> 
     rmSync(folder, { recursive: true, force: true })
     throw error
   })
+  if (count) await sleep(FIRST_JOBS_MS)
   const addresses = [...stores.addresses].reverse()
   return {
     ...{ name: 'genkan', issuer: options.issuer ?? origin, origin, pid: started.pid, readyMs: started.readyMs, stores },
