@@ -141,7 +141,7 @@ describe('F33: connections', () => {
       )
     }
     await until(() => [kept, ...held.slice(0, 50)].every(({ text }) => text().includes('invalid_client')))
-    await until(() => server.logs().filter((text) => text.includes('connections were refused')).length === 1)
+    await until(() => server.logs().filter((text) => text.includes('connections were refused')).length === 1, 10_000)
     expect(server.logs().some((text) => text.includes('EMFILE'))).toBe(false)
     for (const { socket } of held) socket.destroy()
     await until(async () => (await statusOf(`${origin}/readyz`)) === 200)

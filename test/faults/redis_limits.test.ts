@@ -17,6 +17,8 @@ let mailbox: SmtpMailbox
 let client: ClientRequests
 let ann: Person
 
+const WITHIN_MS = 15_000
+
 const health = async () => {
   const answer = await fetch(`${server.managementOrigin}/readyz`)
   const { missing } = (await answer.json()) as { missing?: string[] }
@@ -47,7 +49,7 @@ describe('a Redis that evicts (F07)', () => {
   it('is not begun with, by a text that names the policy, until it is set right', async () => {
     const objection = 'redis evicts: maxmemory-policy is allkeys-lru, set noeviction'
     // Its port opens a while after the process begins.
-    await until(async () => (await health().catch(() => undefined))?.missing?.[0] === objection)
+    await until(async () => (await health().catch(() => undefined))?.missing?.[0] === objection, WITHIN_MS)
     expect((await health()).code).toBe(503)
     await direct.config('SET', 'maxmemory-policy', 'noeviction')
     await server.ready()
@@ -57,19 +59,19 @@ describe('a Redis that evicts (F07)', () => {
   })
 
   it('raises an alarm when it begins to in mid-run, and goes on', async () => {
-    await until(async () => (await evicting()) === '0')
+    await until(async () => (await evicting()) === '0', WITHIN_MS)
     await direct.config('SET', 'maxmemory-policy', 'volatile-ttl')
-    await until(async () => (await evicting()) === '1')
+    await until(async () => (await evicting()) === '1', WITHIN_MS)
     expect((await health()).code).toBe(200)
     const alarms = () => server.logs().filter((line) => line.includes('volatile-ttl') && line.includes('"error"'))
-    await until(() => alarms().length === 1)
+    await until(() => alarms().length === 1, WITHIN_MS)
     const { output } = await server.run('doctor').then(
       (result) => ({ output: JSON.stringify(result) }),
       (error: unknown) => ({ output: String(error) }),
     )
     expect(output).toMatch(/fail +redis +maxmemory-policy is volatile-ttl/)
     await direct.config('SET', 'maxmemory-policy', 'noeviction')
-    await until(async () => (await evicting()) === '0')
+    await until(async () => (await evicting()) === '0', WITHIN_MS)
   })
 })
 

@@ -97,7 +97,10 @@ describe('a password that is known from a breach', () => {
     isAway = false
     expect(passed.forms.some(({ action }) => action.endsWith('/verify_email'))).toBe(true)
     expect(await metric('genkan_breach_checks_total{source="api",result="failed"}')).toBe(1)
-    await until(() => server.logs().filter((line) => line.includes('breached passwords cannot be asked')).length === 1)
+    await until(
+      () => server.logs().filter((line) => line.includes('breached passwords cannot be asked')).length === 1,
+      10_000,
+    )
     expect(server.logs().join('\n')).not.toContain(IN_RANGE)
   })
 
