@@ -157,9 +157,19 @@ export function createWaitingLine(options: WaitingLineOptions): WaitingLine {
       letIn = []
       const tooMuch = isTooMuch()
       quiet = tooMuch || waiting.size > 0 ? 0 : quiet + 1
-      budget.adjust(tooMuch, quiet > QUIET, admitted)
+      budget.adjust({ tooMuch, isQuiet: quiet > QUIET, admitted, waiting: waiting.size })
     },
   }
+}
+
+/** What happened in a second, and how it stands at its end. */
+interface Second {
+  readonly tooMuch: boolean
+  readonly isQuiet: boolean
+  /** Since the process began. */
+  readonly admitted: number
+  /** People in the line. */
+  readonly waiting: number
 }
 
 /** How many may be let in. With a number from the operator never more than that; else as many as were no trouble. */
@@ -198,7 +208,7 @@ function createBudget(now: () => number, perSecond: number | undefined) {
       tokens -= 1
     },
     begin,
-    adjust(tooMuch: boolean, isQuiet: boolean, admitted: number) {
+    adjust({ tooMuch, isQuiet, admitted, waiting }: Second) {
       const lately = admitted - before
       if (rate === Number.POSITIVE_INFINITY) {
         if (tooMuch) begin(admitted)
@@ -207,10 +217,11 @@ function createBudget(now: () => number, perSecond: number | undefined) {
       else if (isQuiet) rate = most
       // Nobody knows whether more would be too much while fewer come.
       else if (lately >= rate * 0.8) rate = Math.min(most, rate * MORE + 0.1)
-      // What is left over was meant for people who are being let in elsewhere: call more.
+      // What is left over was meant for people who are being let in elsewhere: call more of those who wait. A quiet night calls
+      // nobody, or the first line of the morning would have no order.
       if (rate === Number.POSITIVE_INFINITY) spare = 0
-      else if (refill() >= depth() * LEFT_OVER) spare += rate
-      else spare = Math.max(0, spare - rate / 2)
+      else if (refill() >= depth() * LEFT_OVER) spare = Math.min(waiting, spare + rate)
+      else spare = Math.min(waiting, Math.max(0, spare - rate / 2))
       before = admitted
     },
   }

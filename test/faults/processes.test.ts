@@ -131,7 +131,9 @@ describe('one process', () => {
   afterEach(() => server?.close())
 
   it('with --workers 1 is replaced by SIGHUP as several are', async () => {
-    server = await startServer({ settings: MORE, stores: await realStores(), command: ['serve', '--workers', '1'] })
+    // With no time to drain, a kept connection is closed while its client may be about to ask on it.
+    const settings = { ...MORE, drain_seconds: 2 }
+    server = await startServer({ settings, stores: await realStores(), command: ['serve', '--workers', '1'] })
     const before = childrenOf(server.pid())
     const load = startLoad(`${server.origin}/readyz`, 4)
     server.signal('SIGHUP')

@@ -47,6 +47,10 @@ function createHall({ perSecond, processes = 1 }: { perSecond?: number; processe
       people.push(person)
       visit(person)
     },
+    /** A moment later. */
+    moment() {
+      time += 1
+    },
     /** Lets a second pass, in tenths. */
     second() {
       for (let tenth = 0; tenth < 10; tenth++) {
@@ -74,6 +78,24 @@ describe('with a number from the operator', () => {
     const last = hall.admitted.at(-1)?.second ?? 0
     expect(last).toBeGreaterThanOrEqual(29)
     expect(last).toBeLessThan(40)
+  })
+
+  it('keeps the order after a quiet night, however much was left over in it', () => {
+    const hall = createHall({ perSecond: 1 })
+    const line = hall.lines[0] as WaitingLine
+    for (let second = 0; second < 3600; second++) hall.second()
+    const come = (ticket?: string) => line.come({ ticket, holder: 'a browser' })
+    const ticketOf = (verdict: Verdict) => (verdict.admitted ? undefined : verdict.ticket)
+    // Six seconds' worth is saved.
+    const [first] = Array.from({ length: 7 }, () => come()).flatMap((verdict) => ticketOf(verdict) ?? [])
+    hall.moment()
+    const second = ticketOf(come())
+    expect([first, second]).toEqual([expect.any(String), expect.any(String)])
+    hall.second()
+    expect(come(second).admitted).toBe(false)
+    expect(come(first).admitted).toBe(true)
+    hall.second()
+    expect(come(second).admitted).toBe(true)
   })
 
   it('has no line for fewer than that', () => {
