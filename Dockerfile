@@ -19,7 +19,7 @@ COPY --from=build /genkan/dist ./dist
 COPY views ./views
 # The only place that the server writes to; everything else may be read-only.
 RUN mkdir -p /var/lib/genkan && chown node:node /var/lib/genkan
-# Hashes take 19 MB each, on four threads: with an arena for each thread the C library would keep 70 MB more.
+# With an arena for each of its threads the C library would keep what no other thread can use.
 ENV NODE_ENV=production DATA_DIR=/var/lib/genkan MANAGEMENT_HOST=0.0.0.0 MALLOC_ARENA_MAX=1
 VOLUME /var/lib/genkan
 USER node

@@ -159,8 +159,8 @@ export default {
     ),
     only(
       'hashing-in-its-room',
-      'Passwords are hashed by platform/password_hash.ts.',
-      { path: '^src/', pathNot: '^src/platform/password_hash\\.ts$' },
+      'Passwords are hashed by platform/argon2id.ts.',
+      { path: '^src/', pathNot: '^src/platform/argon2id\\.ts$' },
       { path: module('argon2') },
     ),
     only(

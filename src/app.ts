@@ -63,7 +63,8 @@ export function createApp(foundation: Foundation): App {
       return { port, managementPort }
     },
     async prepare({ migrate = true } = {}) {
-      await whenReachable(foundation, () => house.prepare({ migrate }))
+      const stores = whenReachable(foundation, () => house.prepare({ migrate }))
+      await Promise.all([foundation.hashing.begin(), stores])
       await whenReachable(foundation, foundation.beginUses)
       const rebuild = async () => {
         state.listener = site(await house.buildEngine())

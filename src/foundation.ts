@@ -9,6 +9,7 @@ import { createSqlOidcStore } from './oidc/adapter/sql_store.ts'
 import type { OidcStore } from './oidc/adapter/store.ts'
 import { type Clock, systemClock } from './platform/clock.ts'
 import { createClockWatch } from './platform/clock_watch.ts'
+import { createHashingProcess } from './platform/hashing.ts'
 import { createHttpClient } from './platform/http_client.ts'
 import {
   createLocalInvalidation,
@@ -53,7 +54,8 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
   const invalidation = createInvalidation(config, redis)
   const mailer = createMailer({ smtpUrl: config.smtpUrl, from: config.mailFrom, dataDir: config.dataDir })
   const metrics = createMetrics({ routes: ROUTES, hashQueue: () => passwordHash.stats() })
-  const passwordHash = createPasswordHash(config.passwords, metrics.hashQueue)
+  const hashing = createHashingProcess({ width: config.passwords.maxConcurrent, logger })
+  const passwordHash = createPasswordHash(config.passwords, hashing, metrics.hashQueue)
   const personal = createPersonalData({ database, secretBox, invalidation, clock })
   const outbox = createOutbox({ secretBox, personal, clock })
   const untakenEnds = redis && createUntakenEnds({ database, redis, invalidation, clock })
@@ -87,6 +89,7 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
     }),
     mailer,
     textSender: createTextSender(config),
+    hashing,
     passwordHash,
     http: createHttpClient({ allowedNetworks: config.outboundPrivateNetworks }),
     beginUses: () => beginUses(stores),
@@ -94,7 +97,7 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
     readOnly,
     async close() {
       mailer.close()
-      await Promise.allSettled([invalidation.close(), database.close()])
+      await Promise.allSettled([invalidation.close(), database.close(), hashing.close()])
       redis?.disconnect()
     },
   }

@@ -43,15 +43,15 @@ export function createLoadControl(foundation: Foundation, house: House): LoadCon
         })
   const known = createKnown(house)
   const trusted = blockList(config.trustedProxies)
+  const addressOf = ({ socket, headers }: IncomingMessage) =>
+    clientAddress(socket.remoteAddress ?? '', String(headers['x-forwarded-for'] ?? ''), trusted)
   const gate = {
     ...{ issuer, pressure, line, names: cookies(config.https).names },
     answers: createBusyAnswers({ ...{ issuer, views, clientPaths: CLIENT_PATHS }, ...known }),
     hasSession: async (id: string) => (await oidcStore.find('Session', id))?.accountId !== undefined,
     shed: createLoadMetrics(metrics.registry, { pressure, line }),
-    turnsPasswordAway: ({ socket, headers }: IncomingMessage) =>
-      passwordHash.turnsAway(
-        clientAddress(socket.remoteAddress ?? '', String(headers['x-forwarded-for'] ?? ''), trusted),
-      ),
+    turnsPasswordAway: (req: IncomingMessage) => passwordHash.turnsAway(addressOf(req)),
+    passwordEnters: (req: IncomingMessage) => passwordHash.enter(addressOf(req)),
   }
   return {
     guard: (next) => createGate(gate, next),

@@ -50,7 +50,7 @@ async function serve(config: Config, logger: Logger, options: StartOptions, clos
   const ports = await app.listen()
   if (options.late !== true) await app.prepare(options)
   if (lock !== undefined) closers.push((await openSocket(config, foundation, app.house)).close)
-  await letThreadsGiveWay()
+  await letThreadsGiveWay({ V8Worker: 10 })
   logger.info({ issuer: config.issuer, ...ports }, 'ready')
 }
 

@@ -391,10 +391,4 @@ describe('loadConfig', () => {
       /overload.*waiting_room\.sign_ins_per_second/,
     )
   })
-
-  it('leaves two threads of the pool to what is not hashing', () => {
-    const GENKAN_CONFIG = yaml('passwords: { max_concurrent: 4 }')
-    expect(problemsOf({ GENKAN_CONFIG })).toEqual([expect.stringContaining('UV_THREADPOOL_SIZE=6')])
-    expect(problemsOf({ GENKAN_CONFIG, UV_THREADPOOL_SIZE: '6' })).toEqual([])
-  })
 })

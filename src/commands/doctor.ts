@@ -2,6 +2,7 @@
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { servesPasskeys } from '../features/passkeys/types.ts'
+import * as argon2id from '../platform/argon2id.ts'
 import { checkMailServer } from '../platform/mail_check.ts'
 import { createPasswordHash } from '../platform/password_hash.ts'
 import { type Command, type CommandServices, failure, JSON_OPTION, show } from './command.ts'
@@ -237,7 +238,7 @@ async function checkAssertionIssuers({ assertionIssuers, config, pendingMigratio
 }
 
 async function checkPasswords({ config }: DoctorNeeds): Promise<Finding> {
-  const hashing = createPasswordHash(config.passwords)
+  const hashing = createPasswordHash(config.passwords, argon2id)
   const times: number[] = []
   for (let i = 0; i < HASHES; i++) {
     const start = performance.now()

@@ -22,7 +22,7 @@ import { type LoadConfig, loadOf, loadShape } from './load.ts'
 import { type MailConfig, mailOf, mailShape } from './mail.ts'
 import { type NetworkConfig, networkOf, networkProblems, networkShape } from './network.ts'
 import { type PageConfig, pageProblems, pageShape, pagesOf } from './pages.ts'
-import { type PasswordConfig, passwordProblems, passwordShape, passwordsOf } from './passwords.ts'
+import { type PasswordConfig, passwordShape, passwordsOf } from './passwords.ts'
 import { describe } from './problems.ts'
 import { type ProcessConfig, processesOf, processShape } from './processes.ts'
 import { type Environment, readEnvironment, readFileSettings } from './reading.ts'
@@ -117,7 +117,6 @@ export function loadConfig(given: Environment = process.env, file?: string): Con
 function problemsBetween(settings: Settings, env: Environment): string[] {
   return [
     ...storeProblems(settings, env),
-    ...passwordProblems(settings, env),
     ...sessionProblems(settings),
     ...pageProblems(settings),
     ...backchannelProblems(settings, env),

@@ -7,6 +7,8 @@ import type { Parsed } from './values.ts'
 /** Have I Been Pwned, by ranges of five hex digits. */
 const RANGE_API = 'https://api.pwnedpasswords.com/range/'
 
+const MOST_UNASKED = 4
+
 export const passwordShape = {
   passwords: z
     .strictObject({
@@ -49,26 +51,12 @@ export function passwordsOf({ passwords, registration }: Settings, env: Environm
       passes: passwords.passes,
       parallelism: passwords.parallelism,
       minLength: passwords.min_length,
-      // Signing and DNS share the thread pool with hashing: leave two threads and one core to them.
-      maxConcurrent: passwords.max_concurrent ?? Math.max(1, Math.min(availableParallelism() - 1, threads(env) - 2)),
+      // A core is left to the event loop. A container may see all cores of its machine, and each hash takes 19 MB.
+      maxConcurrent: passwords.max_concurrent ?? Math.max(1, Math.min(availableParallelism() - 1, MOST_UNASKED)),
       queueMs: passwords.queue_ms,
       breachedFile: file === undefined ? undefined : besideSettings(file, env),
       breachedApi: api === true ? RANGE_API : api || undefined,
     },
     registration,
   }
-}
-
-/** With every thread of the pool at a hash, RS256, proofs of clients and DNS would wait for hashes. */
-export function passwordProblems({ passwords: { max_concurrent: most = 1 } }: Settings, env: Environment): string[] {
-  const free = Math.max(1, threads(env) - 2)
-  if (most <= free) return []
-  return [
-    `passwords.max_concurrent: ${most} hashes at once need UV_THREADPOOL_SIZE=${most + 2} or more in the environment`,
-  ]
-}
-
-/** Threads of the pool that hashing shares (libuv's default is four). */
-function threads(env: Environment): number {
-  return Number(env.UV_THREADPOOL_SIZE) || 4
 }

@@ -21,6 +21,8 @@ export interface GateDeps {
   readonly shed: (rank: Rank) => void
   /** Whether a password from the sender of the request would find no place where passwords are hashed. */
   readonly turnsPasswordAway: (req: IncomingMessage) => boolean
+  /** It was let in; to be told when it has been answered. */
+  readonly passwordEnters: (req: IncomingMessage) => () => void
 }
 
 /** As long as a ticket is good. */
@@ -30,7 +32,7 @@ const TICKET_SECONDS = 7200
 export function createGate(deps: GateDeps, next: RequestListener): RequestListener {
   const { pressure, line, names, answers } = deps
   const admit = (req: IncomingMessage, res: ServerResponse) => {
-    if (pressure !== undefined) count(req, res, pressure)
+    if (pressure !== undefined) count(req, res, pressure.enter)
     next(req, res)
   }
 
@@ -42,10 +44,13 @@ export function createGate(deps: GateDeps, next: RequestListener): RequestListen
     else if (sheds) {
       deps.shed(ranked.rank)
       answers.busy(req, res, ranked)
-    } else if (pressure !== undefined && bringsPassword(ranked, req) && deps.turnsPasswordAway(req)) {
-      // In a flood of sign-ins the pages that say so would cost more than the hashes (A103).
-      answers.busy(req, res, ranked)
-    } else admit(req, res)
+    } else if (pressure === undefined || !bringsPassword(ranked, req)) admit(req, res)
+    // In a flood of sign-ins the pages that say so would cost more than the hashes (A103).
+    else if (deps.turnsPasswordAway(req)) answers.busy(req, res, ranked)
+    else {
+      count(req, res, () => deps.passwordEnters(req))
+      admit(req, res)
+    }
   }
 
   return (req, res) => {
@@ -91,11 +96,12 @@ function queue(deps: GateDeps, line: WaitingLine, { req, res, ranked, sheds, adm
 }
 
 /** From when all of it is there until it is answered: a sender who takes its time keeps nobody else out. */
-function count(req: IncomingMessage, res: ServerResponse, pressure: Pressure): void {
+function count(req: IncomingMessage, res: ServerResponse, enter: () => () => void): void {
   const begin = () => {
-    if (!res.closed) res.once('close', pressure.enter())
+    if (!res.closed) res.once('close', enter())
   }
   const { 'content-length': length = '0', 'transfer-encoding': encoding } = req.headers
   if (length === '0' && encoding === undefined) begin()
-  else req.once('end', begin)
+  // A body that came with the headers is there as soon as the parser has gone on.
+  else process.nextTick(() => (req.complete ? begin() : req.once('end', begin)))
 }

@@ -1,7 +1,7 @@
 /**
  * A short queue in front of scarce work, from which nobody can keep others (A34, A102): networks take turns, whoever has
  * had more than a share is refused at once, and people who sign in go before those who sign up. The queue is never longer
- * than what is done in `deadlineMs`, so that waiting is never in vain.
+ * than what is done in four fifths of `deadlineMs`, so that waiting is hardly ever in vain.
  */
 import { AppError } from '../errors.ts'
 
@@ -30,13 +30,18 @@ export interface QueueStats {
 
 export interface FairQueue {
   /**
-   * Does the work in its turn. Throws AppError `too_many_requests` over a share, `temporarily_unavailable` when no turn comes
-   * in time; both with `retryAfter`.
+   * Does the work in its turn; it tells how many milliseconds it took. Throws AppError `too_many_requests` over a share,
+   * `temporarily_unavailable` when no turn comes in time; both with `retryAfter`.
    */
-  run<T>(ticket: Ticket, work: () => Promise<T>): Promise<T>
+  run<Result>(ticket: Ticket, work: () => Promise<{ readonly result: Result; readonly ms: number }>): Promise<Result>
   stats(): QueueStats
   /** Whether the ticket would find no place now: asked before anything else is done for it, and counted as a refusal. */
   turnsAway(ticket: Ticket): boolean
+  /**
+   * Somebody with this ticket is let in and will want a turn: from now until the returned function is called they count where
+   * others are turned away. Else many would be let in for one free place, and all but one refused after half of the work.
+   */
+  enter(ticket: Ticket): () => void
 }
 
 export interface FairQueueOptions {
@@ -60,14 +65,19 @@ const NETWORK_PART = 1 / 2
 /** The part of one account, and how many tries of it may wait in any case: people press buttons twice. */
 const ACCOUNT_PART = 1 / 8
 const ACCOUNT_LEAST = 4
+/** How much of the deadline the places take: with all of it, work that becomes a little slower would make the last ones wait in vain. */
+const FILLED = 0.8
+/** An event loop that is busy makes each piece of work later, but one that stands still for once says nothing of the next ones. */
+const MOST_BESIDE = 2
 
 export function createFairQueue({ width, deadlineMs, guessMs, watch }: FairQueueOptions): FairQueue {
   const lines = { sign_in: createLine(), sign_up: createLine() }
   let running = 0
   let meanMs = guessMs
+  const inside = createCounts<string | undefined>()
 
   const queued = () => lines.sign_in.length() + lines.sign_up.length()
-  const places = () => Math.max(1, Math.floor((deadlineMs * width) / Math.max(meanMs, 0.01)))
+  const places = () => Math.max(1, Math.floor((deadlineMs * FILLED * width) / Math.max(meanMs, 0.01)))
 
   /** Why the ticket has no place; undefined when it has one, be it in the place of who waits longest in the longest row. */
   function refusalOf(ticket: Ticket): Refusal | undefined {
@@ -79,6 +89,15 @@ export function createFairQueue({ width, deadlineMs, guessMs, watch }: FairQueue
     if (account !== undefined && held((line) => line.ofAccount(account)) >= Math.max(ACCOUNT_LEAST, all * ACCOUNT_PART))
       return 'account'
     return queued() < all || leaverFor(ticket) !== undefined ? undefined : 'full'
+  }
+
+  /** The same for one who is still outside: those inside will be before them. */
+  function refusalOutside(ticket: Ticket): Refusal | undefined {
+    const all = places()
+    const { network } = ticket
+    if (network !== undefined && inside.of(network) >= width + Math.max(1, all * NETWORK_PART)) return 'address'
+    if (inside.all() >= width + all && leaverFor(ticket) === undefined) return 'full'
+    return running < width ? undefined : refusalOf(ticket)
   }
 
   /** Sign-ups leave for a sign-in; else the network with the most in the queue gives one up for one that has less. */
@@ -99,24 +118,7 @@ export function createFairQueue({ width, deadlineMs, guessMs, watch }: FairQueue
       throw refusalError(reason)
     }
     if (queued() >= places()) leaverFor(ticket)?.refuse('full')
-    await new Promise<void>((resolve, reject) => {
-      const line = lines[ticket.priority]
-      const waiting: Waiting = {
-        ...ticket,
-        start() {
-          clearTimeout(timer)
-          resolve()
-        },
-        refuse(why) {
-          clearTimeout(timer)
-          line.remove(waiting)
-          watch?.refused(why, ticket.priority)
-          reject(refusalError(why))
-        },
-      }
-      const timer = setTimeout(() => waiting.refuse('late'), deadlineMs)
-      line.add(waiting)
-    })
+    await waitIn(lines[ticket.priority], ticket, { deadlineMs, watch })
   }
 
   /** Hands the turn to the next, or gives it back. */
@@ -128,9 +130,13 @@ export function createFairQueue({ width, deadlineMs, guessMs, watch }: FairQueue
 
   return {
     turnsAway(ticket) {
-      const reason = running < width ? undefined : refusalOf(ticket)
+      const reason = refusalOutside(ticket)
       if (reason !== undefined) watch?.refused(reason, ticket.priority)
       return reason !== undefined
+    },
+    enter({ network }) {
+      inside.change(network, 1)
+      return () => inside.change(network, -1)
     },
     stats: () => ({ running, queued: queued(), signUps: lines.sign_up.length(), width, places: places() }),
     async run(ticket, work) {
@@ -138,14 +144,32 @@ export function createFairQueue({ width, deadlineMs, guessMs, watch }: FairQueue
       await turn(ticket)
       const began = performance.now()
       watch?.waited(ticket.priority, (began - came) / 1000)
-      try {
-        return await work()
-      } finally {
-        meanMs = meanMs * 0.8 + (performance.now() - began) * 0.2
-        leave()
-      }
+      const { result, ms } = await work().finally(leave)
+      meanMs = meanMs * 0.8 + Math.min(performance.now() - began, ms * MOST_BESIDE) * 0.2
+      return result
     },
   }
+}
+
+/** Resolves when the turn of the ticket comes; rejects when it does not come in time, or its place is another's. */
+function waitIn(line: Line, ticket: Ticket, { deadlineMs, watch }: Pick<FairQueueOptions, 'deadlineMs' | 'watch'>) {
+  return new Promise<void>((resolve, reject) => {
+    const waiting: Waiting = {
+      ...ticket,
+      start() {
+        clearTimeout(timer)
+        resolve()
+      },
+      refuse(why) {
+        clearTimeout(timer)
+        line.remove(waiting)
+        watch?.refused(why, ticket.priority)
+        reject(refusalError(why))
+      },
+    }
+    const timer = setTimeout(() => waiting.refuse('late'), deadlineMs)
+    line.add(waiting)
+  })
 }
 
 function refusalError(reason: Refusal): AppError {
@@ -165,26 +189,33 @@ interface Line {
   ofAccount(account: string): number
 }
 
+/** How many there are of each name, and in all. */
+function createCounts<Name>() {
+  const counts = new Map<Name, number>()
+  let all = 0
+  return {
+    all: () => all,
+    of: (name: Name) => counts.get(name) ?? 0,
+    change(name: Name, by: 1 | -1) {
+      all += by
+      const now = (counts.get(name) ?? 0) + by
+      if (now === 0) counts.delete(name)
+      else counts.set(name, now)
+    },
+  }
+}
+
 /** Those of one priority, in a row for each network; the first row has its turn and then goes behind the others. */
 function createLine(): Line {
   const rows = new Map<string | undefined, Waiting[]>()
-  const accounts = new Map<string, number>()
-  let length = 0
-
-  function count({ account }: Waiting, change: 1 | -1): void {
-    length += change
-    if (account === undefined) return
-    const now = (accounts.get(account) ?? 0) + change
-    if (now === 0) accounts.delete(account)
-    else accounts.set(account, now)
-  }
+  const accounts = createCounts<string | undefined>()
 
   return {
     add(waiting) {
       const row = rows.get(waiting.network) ?? []
       row.push(waiting)
       rows.set(waiting.network, row)
-      count(waiting, 1)
+      accounts.change(waiting.account, 1)
     },
     remove(waiting) {
       const row = rows.get(waiting.network) ?? []
@@ -192,7 +223,7 @@ function createLine(): Line {
       if (at < 0) return
       row.splice(at, 1)
       if (row.length === 0) rows.delete(waiting.network)
-      count(waiting, -1)
+      accounts.change(waiting.account, -1)
     },
     next() {
       const [first] = rows
@@ -201,15 +232,15 @@ function createLine(): Line {
       const waiting = row.shift()
       rows.delete(network)
       if (row.length > 0) rows.set(network, row)
-      if (waiting !== undefined) count(waiting, -1)
+      if (waiting !== undefined) accounts.change(waiting.account, -1)
       return waiting
     },
     longest(least = 0) {
       const row = [...rows.values()].reduce((most, other) => (other.length > most.length ? other : most), [])
       return row.length > least ? row.at(-1) : undefined
     },
-    length: () => length,
+    length: accounts.all,
     ofNetwork: (network) => rows.get(network)?.length ?? 0,
-    ofAccount: (account) => accounts.get(account) ?? 0,
+    ofAccount: accounts.of,
   }
 }

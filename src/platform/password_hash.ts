@@ -1,12 +1,13 @@
 /**
- * Password hashing: argon2id (RFC 9106), few at a time. Hashing and token signing share the thread pool of the process,
- * so a login flood must queue in front of the pool, in turns of networks, and leave the queue before a person gives up waiting.
+ * Password hashing: argon2id (RFC 9106), few at a time. Hashes take memory and all of a core, so a login flood must queue
+ * in front of them, in turns of networks, and leave the queue before a person gives up waiting.
  */
 import { randomBytes } from 'node:crypto'
-import { hash as argon2Hash, argon2id, verify as argon2Verify } from 'argon2'
 import { AppError } from '../errors.ts'
+import { HASH_BYTES, type HashParameters } from './argon2id.ts'
 import { networkOf } from './client_network.ts'
 import { createFairQueue, type FairQueueOptions, type Priority, type QueueStats } from './fair_queue.ts'
+import type { Hashing } from './hashing.ts'
 import { currentRequest } from './request_scope.ts'
 
 export interface PasswordHash {
@@ -22,6 +23,8 @@ export interface PasswordHash {
   stats(): QueueStats
   /** Whether a sign-in from this address would find no place in the queue now. */
   turnsAway(ip: string): boolean
+  /** One was let in, and counts until the returned function is called. */
+  enter(ip: string): () => void
 }
 
 /** Whose place in the queue it takes, beside that of the network of the running request. */
@@ -30,11 +33,8 @@ export interface Share {
   readonly account?: string | undefined
 }
 
-export interface PasswordHashOptions {
-  readonly memoryKib: number
-  readonly passes: number
-  readonly parallelism: number
-  /** Hashes at once in this process: max(1, min(cores - 1, UV_THREADPOOL_SIZE - 2)) leaves threads to signing and DNS. */
+export interface PasswordHashOptions extends HashParameters {
+  /** Hashes at once. */
   readonly maxConcurrent: number
   /** Longest wait for a turn, in milliseconds. */
   readonly queueMs: number
@@ -43,42 +43,40 @@ export interface PasswordHashOptions {
 /** A long password costs memory and time before any limit counts it (A102); policy refuses earlier and kinder. */
 const MAX_BYTES = 1024
 const SALT_BYTES = 16
-const HASH_BYTES = 32
 
 /** What a core does in a millisecond: KiB times passes. A first guess, until hashes are measured. */
 const KIB_A_MS = 1300
 
 /**
  * Hashes with the given parameters; verifies with those of the stored hash. All but `needsRehash` throw AppError
- * `temporarily_unavailable` when the queue is too long, `too_many_requests` when a network or an account has its share of it,
- * and `payload_too_large` over 1,024 bytes.
+ * `temporarily_unavailable` when the queue is too long or who hashes is gone, `too_many_requests` when a network or an account
+ * has its share of it, and `payload_too_large` over 1,024 bytes.
  */
-export function createPasswordHash(options: PasswordHashOptions, watch?: FairQueueOptions['watch']): PasswordHash {
+export function createPasswordHash(
+  options: PasswordHashOptions,
+  hashing: Hashing,
+  watch?: FairQueueOptions['watch'],
+): PasswordHash {
   const { memoryKib, passes, parallelism } = options
   const queue = createFairQueue({
     ...{ width: options.maxConcurrent, deadlineMs: options.queueMs, watch },
-    guessMs: (memoryKib * passes) / KIB_A_MS,
+    guessMs: guessMs(options),
   })
   const dummy = dummyHash(options)
 
   async function verify(hash: string, password: string, { account }: Share = {}): Promise<boolean> {
-    parse(hash)
+    const expectedMs = guessMs(parse(hash))
     guardLength(password)
-    return queue.run(ticketOf('sign_in', account), () => argon2Verify(hash, password))
+    return queue.run(ticketOf('sign_in', account), () => hashing.verify(hash, password, expectedMs))
   }
 
   return {
     verify,
     async hash(password, { account, priority = 'sign_up' } = {}) {
       guardLength(password)
-      const parameters = {
-        type: argon2id,
-        memoryCost: memoryKib,
-        timeCost: passes,
-        parallelism,
-        hashLength: HASH_BYTES,
-      }
-      return queue.run(ticketOf(priority, account), () => argon2Hash(password, parameters))
+      const parameters = { memoryKib, passes, parallelism }
+      const work = () => hashing.hash(password, parameters, guessMs(options))
+      return queue.run(ticketOf(priority, account), work)
     },
     async verifyDummy(password, share) {
       await verify(dummy, password, share)
@@ -90,7 +88,12 @@ export function createPasswordHash(options: PasswordHashOptions, watch?: FairQue
     },
     stats: queue.stats,
     turnsAway: (ip) => queue.turnsAway({ priority: 'sign_in', network: networkOf(ip) }),
+    enter: (ip) => queue.enter({ priority: 'sign_in', network: networkOf(ip) }),
   }
+}
+
+function guessMs({ memoryKib, passes }: HashParameters): number {
+  return (memoryKib * passes) / KIB_A_MS
 }
 
 /** The network is the request's own, whoever calls: nobody can forget to count it. */
@@ -115,7 +118,7 @@ const ENCODED = /^\$argon2id\$v=19\$m=(\d{1,7}),t=(\d{1,2}),p=(\d{1,2})\$[A-Za-z
 const MAX_MEMORY_KIB = 1024 * 1024
 
 /** The parameters of a stored hash. */
-function parse(hash: string): { memoryKib: number; passes: number; parallelism: number } {
+function parse(hash: string): HashParameters {
   const parts = ENCODED.exec(hash)
   // The hash itself stays out of the message, and so out of the logs.
   if (parts === null || Number(parts[1]) > MAX_MEMORY_KIB) throw new Error('stored password hash: malformed')

@@ -160,14 +160,18 @@ describe('a full queue of hashes', () => {
 
 describe('a full queue of hashes behind the gate', () => {
   let target: Target
+  // At their pages before there is a line in front of these.
+  let same: Person[]
+  let crowd: Person[]
   beforeAll(async () => {
     const passwords = { memory_kib: 262_144, passes: 4, max_concurrent: 1, queue_ms: 1000 }
     target = await startTarget({ settings: { ...SETTINGS, passwords, limits: MANY, overload: {} } })
+    same = await atPasswords(target, 6, (index) => [`same${index}@example.com`, '203.0.113.9'])
+    crowd = await atPasswords(target, 12, (index) => [`crowd${index}@example.com`])
   })
   afterAll(() => target?.close())
 
   it('A103: a password that would find no place is turned away before anything is done for it, of one address or of all', async () => {
-    const same = await atPasswords(target, 6, (index) => [`same${index}@example.com`, '203.0.113.9'])
     const early = same.slice(0, 3).map((person) => signIn(person))
     await until(target, 'genkan_hash_queue_length{priority="sign_in"}', (length) => length >= 1)
     const turned = await Promise.all(same.slice(3).map((person) => signIn(person)))
@@ -180,6 +184,14 @@ describe('a full queue of hashes behind the gate', () => {
     // Its page is still there, and the next try counts.
     const last = same.at(-1)
     if (last !== undefined) expect((await signIn(last)).status).toBe(400)
+  })
+
+  it('A103: of many passwords that come in one moment no more are let in than find a place', async () => {
+    const answers = await Promise.all(crowd.map((person) => signIn(person)))
+    const turned = refused(answers)
+    // One runs and one waits.
+    expect(turned.length).toBeGreaterThanOrEqual(10)
+    for (const { body } of turned) expect(body).toContain('reload this page to send it again')
   })
 })
 

@@ -2,11 +2,17 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, it } from '@jest/globals'
 import { createFairQueue, type FairQueueOptions, type Ticket } from '../../src/platform/fair_queue.ts'
 
+/** It took as long as the queue saw. */
+const DONE = { result: undefined, ms: Number.POSITIVE_INFINITY }
+
+/** How long the deadline is for so many places of a second's work each: they take four fifths of it. */
+const forPlaces = (count: number) => ({ deadlineMs: count * 1250 })
+
 /** A queue of one at a time whose work ends when the test says so. */
 function createDesk(options: Partial<FairQueueOptions> = {}) {
   const refusals: string[] = []
   const queue = createFairQueue({
-    ...{ width: 1, deadlineMs: 60_000, guessMs: 1000 },
+    ...{ width: 1, guessMs: 1000, ...forPlaces(60) },
     watch: { waited: () => {}, refused: (reason, priority) => refusals.push(`${priority} ${reason}`) },
     ...options,
   })
@@ -16,7 +22,7 @@ function createDesk(options: Partial<FairQueueOptions> = {}) {
   const ask = (name: string, ticket: Partial<Ticket> = {}): Promise<string> => {
     const work = () => {
       served.push(name)
-      return new Promise<void>((resolve) => ends.push(resolve))
+      return new Promise<typeof DONE>((resolve) => ends.push(() => resolve(DONE)))
     }
     const answer = queue.run({ priority: 'sign_in', ...ticket }, work).then(
       () => 'done',
@@ -44,7 +50,7 @@ const names = (prefix: string, count: number) => Array.from({ length: count }, (
 
 describe('whether a ticket would find a place', () => {
   it('is told without taking one, and without taking it from anybody', async () => {
-    const { queue, come, serveAll, served, refusals } = createDesk({ deadlineMs: 4000 })
+    const { queue, come, serveAll, served, refusals } = createDesk(forPlaces(4))
     const would = (network: string) => !queue.turnsAway({ priority: 'sign_in', network })
     expect(would('a')).toBe(true)
     come('running', { network: 'a' })
@@ -61,6 +67,45 @@ describe('whether a ticket would find a place', () => {
     expect(refusals).toEqual(['sign_in address', 'sign_in full'])
     await serveAll()
     expect(served).toHaveLength(5)
+  })
+})
+
+describe('who was let in', () => {
+  const from = (network: string) => ({ priority: 'sign_in' as const, network })
+
+  it('counts where others are turned away, before asking for a turn and until having left', () => {
+    const { queue, refusals } = createDesk(forPlaces(4))
+    const comes = (network: string) => (queue.turnsAway(from(network)) ? undefined : queue.enter(from(network)))
+    const leaving = names('n', 5).map(comes)
+    // One would run, and four would wait.
+    expect(leaving).toEqual(Array(5).fill(expect.any(Function)))
+    expect(comes('n6')).toBeUndefined()
+    leaving[0]?.()
+    expect(comes('n6')).toBeDefined()
+    expect(comes('n7')).toBeUndefined()
+    expect(refusals).toEqual(['sign_in full', 'sign_in full'])
+  })
+
+  it('uses up the share of the network', () => {
+    const { queue, refusals } = createDesk(forPlaces(4))
+    for (let i = 0; i < 3; i++) {
+      expect(queue.turnsAway(from('a'))).toBe(false)
+      queue.enter(from('a'))
+    }
+    expect(queue.turnsAway(from('a'))).toBe(true)
+    expect(queue.turnsAway(from('b'))).toBe(false)
+    expect(refusals).toEqual(['sign_in address'])
+  })
+
+  it('does not keep out who has a place coming to them', () => {
+    const { queue, come } = createDesk(forPlaces(4))
+    for (const name of ['a1', 'a2', 'a3', 'b1', 'b2']) {
+      queue.enter(from(name.slice(0, 1)))
+      come(name, { network: name.slice(0, 1) })
+    }
+    // Of the four who wait, one of the network with two leaves for one who has none.
+    expect(queue.turnsAway(from('c'))).toBe(false)
+    expect(queue.turnsAway(from('b'))).toBe(true)
   })
 })
 
@@ -86,7 +131,7 @@ describe('turns', () => {
 
 describe('shares', () => {
   it('a network holds half of the places at the most, and is told at once', async () => {
-    const { ask, serveAll, served, refusals } = createDesk({ deadlineMs: 8000 })
+    const { ask, serveAll, served, refusals } = createDesk(forPlaces(8))
     const answers = names('a', 10).map((name) => ask(name, { network: 'a' }))
     expect(refusals).toEqual(Array(5).fill('sign_in address'))
     expect(await answers[9]).toBe('too_many_requests 1')
@@ -101,7 +146,7 @@ describe('shares', () => {
     for (const name of names('a', 12)) come(name, { network: name, account: 'ada' })
     // One of them runs, and an eighth of sixty places wait.
     expect(refusals).toEqual(Array(3).fill('sign_in account'))
-    const small = createDesk({ deadlineMs: 16_000 })
+    const small = createDesk(forPlaces(16))
     for (const name of names('a', 9)) small.come(name, { network: name, account: 'ada' })
     expect(small.refusals).toEqual(Array(4).fill('sign_in account'))
     small.come('bob', { network: 'a9', account: 'bob' })
@@ -111,7 +156,7 @@ describe('shares', () => {
 
 describe('a full queue', () => {
   it('takes a place from the network with the most for one that has none', async () => {
-    const { ask, come, serveAll, served, refusals } = createDesk({ deadlineMs: 4000 })
+    const { ask, come, serveAll, served, refusals } = createDesk(forPlaces(4))
     come('first')
     for (const name of names('a', 2)) come(name, { network: 'a' })
     for (const name of names('b', 2)) come(name, { network: 'b' })
@@ -123,7 +168,7 @@ describe('a full queue', () => {
   })
 
   it('does not take it when all have as many', async () => {
-    const { ask, come, refusals } = createDesk({ deadlineMs: 3000 })
+    const { ask, come, refusals } = createDesk(forPlaces(3))
     come('first')
     for (const network of ['a', 'b', 'c']) come(network, { network })
     expect(await ask('d', { network: 'd' })).toBe('temporarily_unavailable 1')
@@ -131,7 +176,7 @@ describe('a full queue', () => {
   })
 
   it('sends sign-ups away for sign-ins, never the other way round', async () => {
-    const { come, serveAll, served, refusals } = createDesk({ deadlineMs: 3000 })
+    const { come, serveAll, served, refusals } = createDesk(forPlaces(3))
     come('first')
     for (const name of names('up', 3)) come(name, { network: name, priority: 'sign_up' })
     for (const name of names('in', 3)) come(name, { network: name })
@@ -141,14 +186,24 @@ describe('a full queue', () => {
     expect(served).toEqual(['first', 'in1', 'in2', 'in3'])
   })
 
-  it('is as long as what is done within the deadline, as measured', async () => {
-    const { queue, come, serveAll } = createDesk({ deadlineMs: 1000, guessMs: 100, width: 2 })
+  it('is as long as what is done in four fifths of the deadline, as measured', async () => {
+    const { queue, come, serveAll } = createDesk({ deadlineMs: 1250, guessMs: 100, width: 2 })
     expect(queue.stats()).toEqual({ running: 0, queued: 0, signUps: 0, width: 2, places: 20 })
     for (let i = 0; i < 20; i++) {
       come('quick')
       await serveAll()
     }
     expect(queue.stats().places).toBeGreaterThan(100)
+  })
+
+  it('is not shorter because the event loop stood still while the work was done', async () => {
+    const { queue } = createDesk({ deadlineMs: 1250, guessMs: 10 })
+    const halted = { result: undefined, ms: 10 }
+    for (let i = 0; i < 3; i++) await queue.run({ priority: 'sign_in' }, () => sleep(100, halted))
+    expect(queue.stats().places).toBeGreaterThanOrEqual(50)
+    const slow = { result: undefined, ms: 100 }
+    for (let i = 0; i < 3; i++) await queue.run({ priority: 'sign_in' }, () => sleep(100, slow))
+    expect(queue.stats().places).toBeLessThan(25)
   })
 })
 

@@ -1,12 +1,13 @@
 import { describe, expect, it } from '@jest/globals'
 import { hash as argon2Hash, argon2i } from 'argon2'
+import * as argon2id from '../../src/platform/argon2id.ts'
 import { createPasswordHash, type PasswordHashOptions } from '../../src/platform/password_hash.ts'
 
 const SMALL: PasswordHashOptions = { memoryKib: 1024, passes: 2, parallelism: 1, maxConcurrent: 2, queueMs: 60_000 }
 /** Takes long enough (a tenth of a second or so) that a queue can be watched. */
 const SLOW: PasswordHashOptions = { ...SMALL, memoryKib: 32_768, passes: 3, maxConcurrent: 1 }
 
-const passwords = createPasswordHash(SMALL)
+const passwords = createPasswordHash(SMALL, argon2id)
 
 describe('hash and verify', () => {
   it('makes argon2id hashes of the settings, salted anew each time', async () => {
@@ -32,7 +33,9 @@ describe('hash and verify', () => {
   })
 
   it('verifies hashes made with other parameters', async () => {
-    const hash = await createPasswordHash({ ...SMALL, memoryKib: 2048, passes: 3, parallelism: 2 }).hash('old')
+    const hash = await createPasswordHash({ ...SMALL, memoryKib: 2048, passes: 3, parallelism: 2 }, argon2id).hash(
+      'old',
+    )
     expect(await passwords.verify(hash, 'old')).toBe(true)
     expect(await passwords.verify(hash, 'new')).toBe(false)
   })
@@ -84,7 +87,7 @@ describe('verifyDummy', () => {
   })
 
   it('A32: costs as much as verifying a hash of the same settings', async () => {
-    const slow = createPasswordHash(SLOW)
+    const slow = createPasswordHash(SLOW, argon2id)
     const stored = await slow.hash('x')
     const cpu = async (work: () => Promise<unknown>) => {
       const before = process.cpuUsage()
@@ -109,13 +112,13 @@ describe('needsRehash', () => {
     ['one rises, one falls', { memoryKib: 2048, passes: 1 }, true],
   ])('%s', async (_name, change, expected) => {
     const hash = await passwords.hash('x')
-    expect(createPasswordHash({ ...SMALL, ...change }).needsRehash(hash)).toBe(expected)
+    expect(createPasswordHash({ ...SMALL, ...change }, argon2id).needsRehash(hash)).toBe(expected)
   })
 })
 
 describe('the queue', () => {
   it('runs as many at once as allowed, the others wait, and all get their answer', async () => {
-    const two = createPasswordHash({ ...SMALL, maxConcurrent: 2 })
+    const two = createPasswordHash({ ...SMALL, maxConcurrent: 2 }, argon2id)
     const jobs = Array.from({ length: 9 }, (_, i) => two.hash(`p${i}`))
     expect(two.stats()).toMatchObject({ running: 2, queued: 7 })
     const hashes = await Promise.all(jobs)
@@ -124,14 +127,14 @@ describe('the queue', () => {
   })
 
   it('is first come, first served', async () => {
-    const one = createPasswordHash({ ...SMALL, maxConcurrent: 1 })
+    const one = createPasswordHash({ ...SMALL, maxConcurrent: 1 }, argon2id)
     const order: number[] = []
     await Promise.all(Array.from({ length: 6 }, async (_, i) => one.hash('x').then(() => order.push(i))))
     expect(order).toEqual([0, 1, 2, 3, 4, 5])
   })
 
   it('refuses with 503 and Retry-After when the wait is over', async () => {
-    const slow = createPasswordHash({ ...SLOW, queueMs: 20 })
+    const slow = createPasswordHash({ ...SLOW, queueMs: 20 }, argon2id)
     const first = slow.hash('x')
     await expect(slow.hash('y')).rejects.toMatchObject({ code: 'temporarily_unavailable', status: 503, retryAfter: 1 })
     expect(slow.stats()).toMatchObject({ running: 1, queued: 0 })
@@ -140,7 +143,7 @@ describe('the queue', () => {
   })
 
   it('refuses a flood at once when the queue is longer than the deadline', async () => {
-    const slow = createPasswordHash({ ...SLOW, queueMs: 2000 })
+    const slow = createPasswordHash({ ...SLOW, queueMs: 2000 }, argon2id)
     await slow.hash('how long does one take')
     const began = performance.now()
     const refusedAfter: number[] = []
@@ -164,7 +167,7 @@ describe('the queue', () => {
 
   it('gives the turn back when the work fails', async () => {
     // argon2 needs 8 KiB for each lane.
-    const broken = createPasswordHash({ ...SMALL, memoryKib: 8, parallelism: 4, maxConcurrent: 1 })
+    const broken = createPasswordHash({ ...SMALL, memoryKib: 8, parallelism: 4, maxConcurrent: 1 }, argon2id)
     for (let i = 0; i < 3; i++) await expect(broken.hash('x')).rejects.toThrow()
     expect(broken.stats()).toMatchObject({ running: 0, queued: 0 })
   })

@@ -3,7 +3,8 @@
  * password hashes have run, whether `Object.prototype` is clean, and how long the event loop was held since the last line.
  * It changes nothing of what the server does.
  */
-import { createRequire } from 'node:module'
+import type { ChildProcess } from 'node:child_process'
+import { subscribe } from 'node:diagnostics_channel'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 
 export interface Observation {
@@ -18,18 +19,20 @@ export interface Observation {
 /** What the line begins with. */
 export const MARK = 'observed '
 
-type Work = (...values: readonly unknown[]) => Promise<unknown>
-
-// Modules that import a CommonJS package later see what is on its exports by then.
-const argon2 = createRequire(import.meta.url)('argon2') as { hash: Work; verify: Work }
 let hashes = 0
-for (const name of ['hash', 'verify'] as const) {
-  const work = argon2[name]
-  argon2[name] = (...values) => {
-    hashes += 1
-    return work(...values)
-  }
-}
+// Passwords are sent to the process that hashes. A child has its `send` only after it was told of.
+subscribe('child_process', (message) => {
+  const { process: child } = message as { process: ChildProcess }
+  queueMicrotask(() => {
+    const send = child.send?.bind(child) as ((...values: unknown[]) => boolean) | undefined
+    if (send === undefined) return
+    const counted = (...values: unknown[]) => {
+      if ('password' in Object(values[0])) hashes += 1
+      return send(...values)
+    }
+    child.send = counted as ChildProcess['send']
+  })
+})
 
 const delay = monitorEventLoopDelay({ resolution: 10 })
 delay.enable()

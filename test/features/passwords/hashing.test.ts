@@ -1,0 +1,69 @@
+/** Somebody signs in while the process that hashes hangs or dies: told to come again soon, and nothing is lost. */
+import { readFileSync } from 'node:fs'
+import { afterAll, beforeAll, expect, it } from '@jest/globals'
+import { type Browser, createBrowser, type Page } from '../../support/browser.ts'
+import { authorization, discover, PASSWORD, register, SETTINGS, SPA } from '../../support/journeys.ts'
+import { mailFolder } from '../../support/mailbox.ts'
+import { childrenOf, until } from '../../support/processes.ts'
+import { type Server, startServer } from '../../support/server.ts'
+
+const EMAIL = 'ada@example.com'
+let server: Server
+
+beforeAll(async () => {
+  server = await startServer({ settings: SETTINGS, process: 'own' })
+  const browser = createBrowser({ stopAt: [SPA] })
+  await register(browser, await atSignIn(browser, { prompt: 'create' }), mailFolder(server.dataDir), EMAIL)
+})
+afterAll(() => server?.close())
+
+async function atSignIn(browser: Browser, more: { readonly [name: string]: string }): Promise<Page> {
+  const spa = await discover(server.issuer, 'spa')
+  return browser.get((await authorization(spa, `${SPA}/callback`, more)).url)
+}
+
+/** The process that hashes now. */
+const hashing = () => childrenOf(server.pid())[0] ?? 0
+const isThere = (pid: number) => {
+  try {
+    // A zombie has ended.
+    return !/\) Z /.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))
+  } catch {
+    return false
+  }
+}
+
+it.each([
+  ['hangs', () => {}],
+  ['dies', (pid: number) => void setTimeout(() => process.kill(pid, 'SIGKILL'), 500)],
+])(
+  'when it %s the page says so in five seconds, and the same form signs in afterwards',
+  async (_, end) => {
+    const browser = createBrowser({ stopAt: [SPA] })
+    const form = await atSignIn(browser, { login_hint: EMAIL })
+    const pid = hashing()
+    process.kill(pid, 'SIGSTOP')
+    end(pid)
+    const start = performance.now()
+    const busy = await browser.submit(form, { password: PASSWORD }, { form: '/password' })
+    expect(performance.now() - start).toBeLessThan(5000)
+    expect([busy.status, busy.headers['retry-after']]).toEqual([503, '1'])
+    let page = busy
+    // What died a moment ago is not started again at once.
+    await until(async () => {
+      page = await browser.submit(form, { password: PASSWORD }, { form: '/password' })
+      return page.status !== 503
+    }, 10_000)
+    expect(page.url).toContain('code=')
+    expect(hashing()).not.toBe(pid)
+    expect(server.logs().some((line) => line.includes('the process that hashes passwords ended'))).toBe(true)
+  },
+  60_000,
+)
+
+it('ends with its server, however that ends', async () => {
+  const pid = hashing()
+  expect(isThere(pid)).toBe(true)
+  await server.kill()
+  await until(() => !isThere(pid), 10_000)
+})

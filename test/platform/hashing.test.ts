@@ -1,0 +1,118 @@
+/** The process that hashes passwords: what it is given, and what becomes of those who wait when it ends or hangs. */
+import { readFileSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, describe, expect, it } from '@jest/globals'
+import { createHashingProcess, type HashingProcess } from '../../src/platform/hashing.ts'
+import { childrenOf, until } from '../support/processes.ts'
+
+const SMALL = { memoryKib: 1024, passes: 2, parallelism: 1 }
+/** Takes a second or so. */
+const SLOW = { memoryKib: 262_144, passes: 4, parallelism: 1 }
+/** What it is said to take: nothing is given up. */
+const LONG_MS = 60_000
+const BUSY = { code: 'temporarily_unavailable', status: 503, retryAfter: 1 }
+
+const said: object[] = []
+const logger = { error: (why: object) => void said.push(why) }
+const open: HashingProcess[] = []
+afterEach(async () => {
+  for (const one of open.splice(0)) await one.close()
+  said.length = 0
+})
+
+/** A begun one, and its process. */
+async function begun(): Promise<{ hashing: HashingProcess; pid: number }> {
+  const before = childrenOf(process.pid)
+  const hashing = createHashingProcess({ width: 2, logger })
+  open.push(hashing)
+  await hashing.begin()
+  const [pid = 0] = childrenOf(process.pid).filter((each) => !before.includes(each))
+  return { hashing, pid }
+}
+
+describe('the process that hashes', () => {
+  it('hashes and verifies any text, several at once', async () => {
+    const { hashing } = await begun()
+    const texts = ['secret words', 'abc\0def', 'ключ 🔑', '\ud800 alone', '"\\\n', '']
+    const hashes = await Promise.all(texts.map((text) => hashing.hash(text, SMALL, LONG_MS)))
+    expect(new Set(hashes.map(({ result }) => result)).size).toBe(texts.length)
+    for (const [at, { result: encoded, ms }] of hashes.entries()) {
+      expect(ms).toBeGreaterThan(0)
+      expect(encoded).toMatch(/^\$argon2id\$v=19\$m=1024,t=2,p=1\$/)
+      const right = await Promise.all(texts.map((text) => hashing.verify(encoded, text, LONG_MS)))
+      expect(right.map(({ result }) => result)).toEqual(texts.map((_, other) => other === at))
+    }
+  })
+
+  it('says what is wrong with parameters or a hash, and goes on', async () => {
+    const { hashing, pid } = await begun()
+    await expect(hashing.hash('x', { ...SMALL, memoryKib: 8, parallelism: 4 }, LONG_MS)).rejects.toThrow(/memory/i)
+    await expect(hashing.verify('$argon2id$broken', 'x', LONG_MS)).rejects.toThrow()
+    const { result: encoded } = await hashing.hash('x', SMALL, LONG_MS)
+    expect(await hashing.verify(encoded, 'x', LONG_MS)).toMatchObject({ result: true })
+    expect([childrenOf(process.pid).includes(pid), said]).toEqual([true, []])
+  })
+
+  it('is given nothing of what its server knows', async () => {
+    process.env.GENKAN_SECRET_KEYS = 'canary'
+    try {
+      const { pid } = await begun()
+      const names = readFileSync(`/proc/${pid}/environ`, 'utf8')
+        .split('\0')
+        .map((each) => each.split('=')[0])
+      expect(names.filter((name) => name !== '' && !name?.startsWith('NODE_CHANNEL_'))).toEqual([
+        'UV_THREADPOOL_SIZE',
+        'MALLOC_ARENA_MAX',
+      ])
+    } finally {
+      delete process.env.GENKAN_SECRET_KEYS
+    }
+  })
+
+  it('hears no signal that is meant for its server, and ends with that', async () => {
+    const { hashing, pid } = await begun()
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.kill(pid, signal)
+    expect((await hashing.hash('x', SMALL, LONG_MS)).result).toContain('$argon2id$')
+    const late = hashing.hash('x', SLOW, LONG_MS)
+    const refused = expect(late).rejects.toMatchObject(BUSY)
+    await hashing.close()
+    await refused
+    expect([childrenOf(process.pid).includes(pid), said]).toEqual([false, []])
+  })
+
+  it('when it is killed those who wait are told to come again, and another is started for who comes then', async () => {
+    const { hashing, pid } = await begun()
+    const lost = [hashing.hash('x', SLOW, LONG_MS), hashing.hash('y', SLOW, LONG_MS)]
+    const refused = lost.map((each) => expect(each).rejects.toMatchObject(BUSY))
+    process.kill(pid, 'SIGKILL')
+    await Promise.all(refused)
+    expect(said).toEqual([{ code: null, signal: 'SIGKILL' }])
+    await sleep(500)
+    const { result: encoded } = await hashing.hash('x', SMALL, LONG_MS)
+    expect(await hashing.verify(encoded, 'x', LONG_MS)).toMatchObject({ result: true })
+  })
+
+  it('when it hangs it is ended in time', async () => {
+    const { hashing, pid } = await begun()
+    process.kill(pid, 'SIGSTOP')
+    const start = performance.now()
+    await expect(hashing.hash('x', SMALL, 10)).rejects.toMatchObject(BUSY)
+    expect(performance.now() - start).toBeGreaterThan(3300)
+    expect(performance.now() - start).toBeLessThan(4500)
+    await until(() => !childrenOf(process.pid).includes(pid), 10_000)
+  })
+
+  it('one that ends as soon as it has begun is not started for each who comes', async () => {
+    const { hashing, pid } = await begun()
+    await sleep(500)
+    process.kill(pid, 'SIGKILL')
+    await until(() => said.length === 1, 10_000)
+    const next = hashing.hash('x', SMALL, LONG_MS)
+    const [second = 0] = childrenOf(process.pid).filter((each) => each !== pid)
+    process.kill(second, 'SIGKILL')
+    await expect(next).rejects.toMatchObject(BUSY)
+    const refusals = await Promise.allSettled(Array.from({ length: 20 }, () => hashing.hash('x', SMALL, LONG_MS)))
+    expect(refusals.every(({ status }) => status === 'rejected')).toBe(true)
+    expect(childrenOf(process.pid)).toEqual([])
+  })
+})
