@@ -67,10 +67,19 @@ export function refresh(target: Target, refreshToken: string): Promise<Tokens> {
 export interface Browser {
   readonly account: string
   readonly jar: CookieJar
+  /** Where it is, as the load balancer says: people come from many networks, and each of those has its share of the hashing. */
+  readonly ip: string
 }
 
-export function newBrowser(target: Target): Browser {
-  return { account: target.nextAccount(), jar: createCookieJar() }
+let browsers = 0
+
+export function newBrowser(target: Target, account = target.nextAccount()): Browser {
+  browsers += 1
+  return {
+    account,
+    jar: createCookieJar(),
+    ip: `10.${(browsers >> 16) & 255}.${(browsers >> 8) & 255}.${browsers & 255}`,
+  }
 }
 
 /** Authorization request to tokens: every page on the way is filled in and sent, as often as there is one. */
@@ -97,18 +106,18 @@ function authorization({ issuer }: Target, { account }: Browser, clientId: strin
 
 const MOST_PAGES = 12
 
-async function walk(target: Target, { jar, account }: Browser, start: string): Promise<string> {
+async function walk(target: Target, browser: Browser, start: string): Promise<string> {
   let url = start
-  let answer = await visit(target, jar, url)
+  let answer = await visit(target, browser, url)
   for (let i = 0; i < MOST_PAGES; i++) {
     if (answer.location === undefined) {
-      const { action, fields } = readForm(answer, account)
+      const { action, fields } = readForm(answer, browser.account)
       url = new URL(action, url).href
-      answer = await visit(target, jar, url, fields)
+      answer = await visit(target, browser, url, fields)
     } else {
       url = new URL(answer.location, url).href
       if (url.startsWith(REDIRECT_URI)) return codeOf(url)
-      answer = await visit(target, jar, url)
+      answer = await visit(target, browser, url)
     }
   }
   throw new Error(`the sign-in does not end, it is at ${url}`)
@@ -116,11 +125,11 @@ async function walk(target: Target, { jar, account }: Browser, start: string): P
 
 async function visit(
   { http, issuer }: Target,
-  jar: CookieJar,
+  { jar, ip }: Browser,
   url: string,
   form?: { readonly [name: string]: string },
 ): Promise<Answer> {
-  const headers = { cookie: jar.header(new URL(url).pathname) }
+  const headers = { cookie: jar.header(new URL(url).pathname), 'x-forwarded-for': ip }
   const origin = { origin: issuer, 'sec-fetch-site': 'same-origin' }
   const next = form === undefined ? await http.get(url, headers) : await http.post(url, form, { ...headers, ...origin })
   jar.keep(next.cookies)
@@ -132,17 +141,17 @@ async function visit(
  * demands the page again: the server has looked for the account and hashed, known or not.
  */
 export async function parkAtPassword(target: Target, account: string): Promise<() => Promise<void>> {
-  const browser: Browser = { account, jar: createCookieJar() }
+  const browser = newBrowser(target, account)
   let url = authorization(target, browser, 'bench-first', randomBytes(32).toString('base64url'))
-  let page = await visit(target, browser.jar, url)
+  let page = await visit(target, browser, url)
   for (let i = 0; i < MOST_PAGES && page.location !== undefined; i++) {
     url = new URL(page.location, url).href
-    page = await visit(target, browser.jar, url)
+    page = await visit(target, browser, url)
   }
   let form = readForm(page, account)
   return async () => {
     const at = new URL(form.action, url).href
-    const answer = await visit(target, browser.jar, at, { ...form.fields, password: 'a wrong password, as always 42' })
+    const answer = await visit(target, browser, at, { ...form.fields, password: 'a wrong password, as always 42' })
     if (answer.status !== 400) throw new WrongAnswer('a wrong password', answer)
     form = readForm({ ...answer, status: 200 }, account)
   }

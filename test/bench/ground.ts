@@ -14,6 +14,8 @@ export const TOKENS: readonly Scenario[] = [REFRESH, CREDENTIALS_OPAQUE, CREDENT
 export interface Ground {
   readonly genkan: Genkan
   readonly generator: Generator
+  /** For `floods`, in a process of its own that gives way to `generator`. */
+  readonly flooder: Generator
   readonly place: Placement
   /** CPUs that the server may use. */
   readonly cpus: number
@@ -21,9 +23,16 @@ export interface Ground {
   cost(scenarios: readonly Scenario[]): Promise<number>
 }
 
+interface Lanes {
+  readonly scenario: Scenario
+  readonly lanes: number
+}
+
 interface Wanted {
   readonly options?: GenkanOptions
-  readonly scenarios: readonly { readonly scenario: Scenario; readonly lanes: number }[]
+  readonly scenarios: readonly Lanes[]
+  /** What only makes trouble for `scenarios`. */
+  readonly floods?: readonly Lanes[]
 }
 
 const COST_LANES = 6
@@ -31,30 +40,35 @@ const COST_LANES = 6
 /** As people may wait for their turn to hash: the product's default. */
 const QUEUE_MS = 1000
 
-/** Starts both, prepares the scenarios in the generator, and stops both after `work`. */
+/** Starts the server and the generators, prepares the scenarios in these, and stops all after `work`. */
 export async function onGround(
   context: Context,
-  { options, scenarios }: Wanted,
+  { options, scenarios, floods = [] }: Wanted,
   work: (ground: Ground) => Promise<Findings>,
 ): Promise<Findings> {
   const place = placement(context.cores)
   const genkan = await startGenkan({ queueMs: QUEUE_MS, cpus: place.server, accounts: 2000, ...options })
+  const generators: Generator[] = []
+  const start = async (lanes: readonly Lanes[], accounts: readonly string[], behind?: 'behind') => {
+    const generator = await startGenerator(place.generator, behind)
+    generators.push(generator)
+    const streams = lanes.map(({ scenario, lanes }) => ({ scenario: scenario.name, lanes }))
+    await generator.prepare({ origin: genkan.origin, accounts, streams })
+    return generator
+  }
   try {
-    const generator = await startGenerator(place.generator)
-    try {
-      const streams = scenarios.map(({ scenario, lanes }) => ({ scenario: scenario.name, lanes }))
-      await generator.prepare({ origin: genkan.origin, accounts: genkan.stores.addresses, streams })
-      const cpus = place.server === undefined ? context.cores : Math.max(1, Math.floor(context.cores / 2))
-      const cost = async (asked: readonly Scenario[]) => {
-        const each: number[] = []
-        for (const scenario of asked) each.push(await costOf(genkan, scenario, context.quick))
-        return mean(each)
-      }
-      return await work({ genkan, generator, place, cpus, cost })
-    } finally {
-      await generator.stop()
+    const { addresses } = genkan.stores
+    const generator = await start(scenarios, addresses)
+    const flooder = await start(floods, [...addresses].reverse(), 'behind')
+    const cpus = place.server === undefined ? context.cores : Math.max(1, Math.floor(context.cores / 2))
+    const cost = async (asked: readonly Scenario[]) => {
+      const each: number[] = []
+      for (const scenario of asked) each.push(await costOf(genkan, scenario, context.quick))
+      return mean(each)
     }
+    return await work({ genkan, generator, flooder, place, cpus, cost })
   } finally {
+    await Promise.all(generators.map((generator) => generator.stop()))
     await genkan.stop()
   }
 }

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { entrust } from '../support/services.ts'
 import { SECRET } from './clients.ts'
-import { pinned } from './processes.ts'
+import { behind, pinned } from './processes.ts'
 import type { Arrivals } from './schedule.ts'
 import type { StreamResult } from './tally.ts'
 
@@ -50,9 +50,10 @@ export interface Generator {
 const SCRIPT = fileURLToPath(new URL('generator.ts', import.meta.url))
 const FLAGS = ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=32']
 
-/** Starts the generator on the given CPUs, or on any. */
-export async function startGenerator(cpus: string | undefined): Promise<Generator> {
-  const [command, args] = pinned(cpus, process.execPath, [...FLAGS, SCRIPT])
+/** Starts a generator on the given CPUs, or on any; `behind` the one that measures, it has what that one leaves. */
+export async function startGenerator(cpus: string | undefined, place?: 'behind'): Promise<Generator> {
+  const started = pinned(cpus, process.execPath, [...FLAGS, SCRIPT])
+  const [command, args] = place === 'behind' ? behind(...started) : started
   const child = spawn(command, args, {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     env: { PATH: process.env.PATH, BENCH_SECRET: SECRET },

@@ -87,6 +87,14 @@ export function pinned(cpus: string | undefined, command: string, args: readonly
   return cpus === undefined ? [command, [...args]] : ['taskset', ['-c', cpus, command, ...args]]
 }
 
+/**
+ * A command line that gives way. Whoever only makes trouble runs elsewhere in the world; here it shares a core with who measures,
+ * and an answer that lies there unread would seem to be late.
+ */
+export function behind(command: string, args: readonly string[]): [string, string[]] {
+  return ['nice', ['-n', '10', command, ...args]]
+}
+
 export function placementNote({ server, generator }: Placement): string {
   return server === undefined
     ? 'Server and generator were not pinned to CPUs.'

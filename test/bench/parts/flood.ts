@@ -17,11 +17,9 @@ export const FLOOD: Part = {
   run: (context) => {
     const lanes = context.quick ? 40 : 300
     const tokenLanes = context.quick ? 12 : 60
-    const scenarios = [
-      ...TOKENS.map((scenario) => ({ scenario, lanes: tokenLanes })),
-      ...[WRONG_PASSWORD, STRANGER].map((scenario) => ({ scenario, lanes })),
-    ]
-    return onGround(context, { scenarios }, async ({ generator, place, cpus, cost }) => {
+    const scenarios = TOKENS.map((scenario) => ({ scenario, lanes: tokenLanes }))
+    const floods = [WRONG_PASSWORD, STRANGER].map((scenario) => ({ scenario, lanes }))
+    return onGround(context, { scenarios, floods }, async ({ generator, flooder, place, cpus, cost }) => {
       const capacity = (cpus * 1_000_000) / (await cost([WRONG_PASSWORD]))
       const tokens = stream(context, 'tokens', TOKENS, (TOKEN_SHARE * cpus * 1_000_000) / (await cost(TOKENS)))
       const flood = [
@@ -35,7 +33,8 @@ export const FLOOD: Part = {
       const flooded: StreamResult[][] = []
       for (let round = 0; round < (context.quick ? 1 : 3); round++) {
         quiet.push(...(await generator.run([tokens], seconds)))
-        flooded.push(await generator.run([tokens, ...flood], seconds))
+        const runs = [generator.run([tokens], seconds), flooder.run(flood, seconds)]
+        flooded.push((await Promise.all(runs)).flat())
       }
       const tokensThen = flooded.flatMap((results) => results.slice(0, 1))
       const tries = flooded.flatMap((results) => results.slice(1))

@@ -6,7 +6,7 @@ import { entrust } from '../../support/services.ts'
 import { lateNote, latencyPlot, onGround, reasonsOf, stream, streamTable, TOKENS } from '../ground.ts'
 import type { HeldSockets } from '../held_sockets.ts'
 import { atMost, type Part } from '../part.ts'
-import { pinned, placementNote } from '../processes.ts'
+import { behind, pinned, placementNote } from '../processes.ts'
 import { median, sum } from '../statistics.ts'
 import type { StreamResult } from '../tally.ts'
 
@@ -78,7 +78,7 @@ function slowNote({ slowClosed }: HeldSockets): string {
 async function holdSockets(wanted: { port: number; slow: number; idle: number }, cpus: string | undefined) {
   const script = fileURLToPath(new URL('../held_sockets.ts', import.meta.url))
   const args = ['--disable-warning=ExperimentalWarning', script, wanted.port, wanted.slow, wanted.idle].map(String)
-  const [command, all] = pinned(cpus, process.execPath, args)
+  const [command, all] = behind(...pinned(cpus, process.execPath, args))
   const child = spawn(command, all, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
   const release = await entrust(child.pid ?? 0)
   const message = () => new Promise<HeldSockets>((resolve) => child.once('message', resolve))
