@@ -16,6 +16,8 @@ const TRAFFIC: readonly { readonly name: string; readonly scenarios: readonly Sc
     { name: 'logins', scenarios: [LOGIN], tenths: 1 },
   ]
 const PROBE = 0.2
+/** Flows at a time that keep the server busy all the time, and of whom nobody is refused. */
+const LANES = 6
 const BEFORE = 5
 const AFTER = 15
 
@@ -73,7 +75,7 @@ async function capacityOf({ generator }: Ground, { quick }: Context): Promise<nu
   const parts = TRAFFIC.flatMap(({ scenarios, tenths }) =>
     Array.from({ length: tenths }, (_, turn) => scenarios[turn % scenarios.length]?.name ?? ''),
   )
-  const lanes: Stream = { name: 'capacity', scenarios: parts, arrivals: { kind: 'closed', lanes: 10 } }
+  const lanes: Stream = { name: 'capacity', scenarios: parts, arrivals: { kind: 'closed', lanes: LANES } }
   await generator.run([lanes], quick ? 2 : 10)
   const [full] = await generator.run([lanes], quick ? 3 : 20)
   if (full === undefined || full.refused.count > 0) throw new Error('somebody was refused before there was too much')
