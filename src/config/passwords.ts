@@ -17,7 +17,7 @@ export const passwordShape = {
       parallelism: z.coerce.number().int().min(1).max(16).default(1),
       min_length: z.coerce.number().int().min(8).max(64).default(8),
       max_concurrent: z.coerce.number().int().min(1).max(64).optional(),
-      queue_ms: z.coerce.number().int().min(10).max(10_000).default(1000),
+      queue_ms: z.coerce.number().int().min(10).max(10_000).default(800),
       breached_file: z.string().min(1).optional(),
       breached_api: z.union([z.boolean(), z.url({ protocol: /^https?$/ })]).default(false),
     })

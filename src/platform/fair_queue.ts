@@ -167,7 +167,7 @@ function waitIn(line: Line, ticket: Ticket, { deadlineMs, watch }: Pick<FairQueu
         reject(refusalError(why))
       },
     }
-    const timer = setTimeout(() => waiting.refuse('late'), deadlineMs)
+    const timer = setTimeout(() => waiting.refuse('late'), deadlineMs).unref()
     line.add(waiting)
   })
 }

@@ -37,6 +37,7 @@ const PROGRAM = fileURLToPath(new URL(`./hashing_process${extname(import.meta.ur
 /** A process that hangs is not waited for: with the wait for a turn nobody waits five seconds. */
 const PATIENCE_MS = 3300
 const PATIENCE_TIMES = 20
+const GOODBYE_MS = 2000
 /** One that ends at once is not started again by each of a flood of logins. */
 const PAUSE_MS = 500
 
@@ -119,8 +120,11 @@ export function createHashingProcess({ width, logger }: Options): HashingProcess
       child = undefined
       refuseAll()
       if (ending?.connected !== true) return
+      // One that hangs does not hear of it.
+      const late = setTimeout(() => ending.kill('SIGKILL'), GOODBYE_MS)
       ending.disconnect()
       await once(ending, 'exit')
+      clearTimeout(late)
     },
   }
 }

@@ -38,7 +38,7 @@ interface Wanted {
 const COST_LANES = 6
 
 /** As people may wait for their turn to hash: the product's default. */
-const QUEUE_MS = 1000
+const QUEUE_MS = 800
 
 /** Starts the server and the generators, prepares the scenarios in these, and stops all after `work`. */
 export async function onGround(

@@ -102,6 +102,15 @@ describe('the process that hashes', () => {
     await until(() => !childrenOf(process.pid).includes(pid), 10_000)
   })
 
+  it('does not keep its server when it hangs', async () => {
+    const { hashing, pid } = await begun()
+    process.kill(pid, 'SIGSTOP')
+    const start = performance.now()
+    await hashing.close()
+    expect(performance.now() - start).toBeLessThan(4000)
+    expect(childrenOf(process.pid)).not.toContain(pid)
+  })
+
   it('one that ends as soon as it has begun is not started for each who comes', async () => {
     const { hashing, pid } = await begun()
     await sleep(500)

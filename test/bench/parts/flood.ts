@@ -12,7 +12,7 @@ const TOKEN_SHARE = 0.25
 export const FLOOD: Part = {
   name: 'flood',
   title: 'A flood of logins',
-  what: 'Wrong passwords at ten times what the server can hash, half of them for addresses without an account, beside token requests for a quarter of the CPU. The limits of tries are set out of reach, so that the queue in front of the hashing alone must stop the flood.',
+  what: 'Wrong passwords at ten times what the server can hash, half of them for addresses without an account, beside token requests for a quarter of the CPU (as they cost in a closed loop; it is nearly half of it in this open one). The limits of tries are set out of reach, so that the queue in front of the hashing alone must stop the flood.',
   minutes: { full: 3, quick: 0.6 },
   run: (context) => {
     const lanes = context.quick ? 40 : 300
