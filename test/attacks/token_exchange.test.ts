@@ -330,7 +330,8 @@ it('what was made of a sign-in that ends by silence ends with it', async () => {
     const { token, exchange } = exchangeRequests(there)
     const { access } = await token(cid, 'opaque')
     const answer = await exchange('keeper', access, { resource: VAULT })
-    expect(answer.body.expires_in).toBe(300)
+    // A second may begin while the answer is written.
+    expect([299, 300]).toContain(answer.body.expires_in)
     const made = tokensOf(answer).access
     expect((await there.introspect('vault', made)).body).toMatchObject({ active: true })
     await quiet.shiftDate(100)
