@@ -13,12 +13,16 @@ async function answer(task: Task): Promise<Answer> {
   }
 }
 
+/** To a server that may have been killed meanwhile: that is no error of this process. */
+function tell(answered: Answer): void {
+  if (process.connected) process.send?.(answered, undefined, undefined, () => {})
+}
+
 // Whoever stops a server may signal all of its processes, and those who sign in are still answered then.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
 process.on('disconnect', () => process.exit(0))
 process.on('message', async (task: Task) => {
-  const answered = await answer(task)
-  if (process.connected) process.send?.(answered)
+  tell(await answer(task))
 })
 await letThreadsGiveWay({ 'libuv-worker': 19 })
-process.send?.({})
+tell({})
