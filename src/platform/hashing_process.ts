@@ -24,5 +24,5 @@ process.on('disconnect', () => process.exit(0))
 process.on('message', async (task: Task) => {
   tell(await answer(task))
 })
-await letThreadsGiveWay({ 'libuv-worker': 19 })
+await letThreadsGiveWay({ 'libuv-worker': 'idle' })
 tell({})

@@ -1,4 +1,5 @@
 /** The process that hashes passwords: what it is given, and what becomes of those who wait when it ends or hangs. */
+import { spawn } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from '@jest/globals'
@@ -11,6 +12,15 @@ const SLOW = { memoryKib: 262_144, passes: 4, parallelism: 1 }
 /** What it is said to take: nothing is given up. */
 const LONG_MS = 60_000
 const BUSY = { code: 'temporarily_unavailable', status: 503, retryAfter: 1 }
+
+/** A server that is killed when the first of many hashes is done. Its process has the same stderr, which ends with that. */
+const KILLED = `
+  const { createHashingProcess } = await import(${JSON.stringify(new URL('../../src/platform/hashing.ts', import.meta.url))})
+  const hashing = createHashingProcess({ width: 2, logger: console })
+  await hashing.begin()
+  const hashes = Array.from({ length: 500 }, () => hashing.hash('x', ${JSON.stringify(SMALL)}, ${LONG_MS}))
+  await Promise.race(hashes)
+  process.kill(process.pid, 'SIGKILL')`
 
 const said: object[] = []
 const logger = { error: (why: object) => void said.push(why) }
@@ -28,6 +38,15 @@ async function begun(): Promise<{ hashing: HashingProcess; pid: number }> {
   await hashing.begin()
   const [pid = 0] = childrenOf(process.pid).filter((each) => !before.includes(each))
   return { hashing, pid }
+}
+
+/** How a server ended, and what it and its process said. */
+async function killedWhileHashing(): Promise<{ signal: string | null; text: string }> {
+  const flags = ['--disable-warning=ExperimentalWarning', '--input-type=module']
+  const server = spawn(process.execPath, [...flags, '-e', KILLED], { stdio: ['ignore', 'ignore', 'pipe'] })
+  let text = ''
+  for await (const piece of server.stderr) text += piece
+  return { signal: server.signalCode, text }
 }
 
 describe('the process that hashes', () => {
@@ -91,6 +110,12 @@ describe('the process that hashes', () => {
     const { result: encoded } = await hashing.hash('x', SMALL, LONG_MS)
     expect(await hashing.verify(encoded, 'x', LONG_MS)).toMatchObject({ result: true })
   })
+
+  it('says nothing when its server is killed while answers are on their way', async () => {
+    // One in three is killed at such a moment.
+    const heard = await Promise.all(Array.from({ length: 10 }, killedWhileHashing))
+    expect(heard).toEqual(heard.map(() => ({ signal: 'SIGKILL', text: '' })))
+  }, 60_000)
 
   it('when it hangs it is ended in time', async () => {
     const { hashing, pid } = await begun()
