@@ -27,9 +27,12 @@ export interface HashingProcess extends Hashing {
   close(): Promise<void>
 }
 
-export type Task =
-  | { readonly id: number; readonly password: string; readonly parameters: HashParameters }
-  | { readonly id: number; readonly password: string; readonly encoded: string }
+type Work =
+  | { readonly password: string; readonly parameters: HashParameters }
+  | { readonly password: string; readonly encoded: string }
+export type Task = Work & { readonly id: number }
+/** How its threads give way: they take only what nobody else wants, or a little of what others want. */
+export type Manner = 'idle' | 'nice'
 /** The first one has no id: it says that the process can hash. */
 export type Answer = { readonly id?: number; readonly error?: string } & Partial<Done<string | boolean>>
 
@@ -37,73 +40,83 @@ const PROGRAM = fileURLToPath(new URL(`./hashing_process${extname(import.meta.ur
 /** A process that hangs is not waited for: with the wait for a turn nobody waits five seconds. */
 const PATIENCE_MS = 3300
 const PATIENCE_TIMES = 20
+/** From when on a hash is late: what others leave of the processor is not enough. */
+const LATE_MS = 100
+const LATE_TIMES = 10
 const GOODBYE_MS = 2000
 /** One that ends at once is not started again by each of a flood of logins. */
 const PAUSE_MS = 500
 
-interface Pending {
-  resolve(done: Done<string | boolean>): void
-  reject(error: Error): void
-}
-
 interface Options {
   /** Hashes at once. */
   readonly width: number
-  readonly logger: Pick<Logger, 'error'>
+  readonly logger: Pick<Logger, 'error' | 'warn'>
+  /** How long threads are only nice after a hash was late, in milliseconds. */
+  readonly niceMs?: number
 }
 
-/** What the process takes with it when it ends, or keeps for too long, is refused; the next hash starts another. */
-export function createHashingProcess({ width, logger }: Options): HashingProcess {
-  const pending = new Map<number, Pending>()
-  let child: ChildProcess | undefined
-  let begunAt = Number.NEGATIVE_INFINITY
+/**
+ * What the process takes with it when it ends, or keeps for too long, is refused; the next hash starts another. Its threads take
+ * only what others leave of the processor. Where that is next to nothing (a backup that compresses on all cores), its work goes
+ * to a process whose threads are no more than nice, for a minute, so that nobody is kept from signing in.
+ */
+export function createHashingProcess({ width, logger, niceMs = 60_000 }: Options): HashingProcess {
+  let worker: Worker | undefined
+  let [begunAt, lateAt] = [Number.NEGATIVE_INFINITY, Number.NEGATIVE_INFINITY]
   let last = 0
 
-  function refuseAll(): void {
-    for (const one of pending.values()) one.reject(unavailable())
-    pending.clear()
+  /** The one to ask. One that is no longer nice for a reason is replaced while it has nothing to do. */
+  function present(): Worker {
+    const now = performance.now()
+    if (worker?.manner === 'nice' && worker.pieces.size === 0 && now > lateAt + niceMs) {
+      void worker.end()
+      worker = undefined
+    }
+    if (worker === undefined && now - begunAt < PAUSE_MS) throw unavailable()
+    worker ??= startAnother()
+    return worker
   }
 
-  function start(): ChildProcess {
+  function startAnother(): Worker {
     begunAt = performance.now()
-    const started = fork(PROGRAM, [], {
-      execArgv: ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1'],
-      env: { UV_THREADPOOL_SIZE: String(width), MALLOC_ARENA_MAX: '1' },
-      stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
-    })
-    const over = (why: object) => {
-      if (child !== started) return
-      child = undefined
+    const started = startWorker(width, begunAt < lateAt + niceMs ? 'nice' : 'idle', (why) => {
+      if (worker !== started) return
+      worker = undefined
       logger.error(why, 'the process that hashes passwords ended')
-      refuseAll()
-    }
-    started.on('message', ({ id = 0, result, ms = 0, error }: Answer) => {
-      const one = pending.get(id)
-      pending.delete(id)
-      if (result !== undefined) one?.resolve({ result, ms })
-      else one?.reject(new Error(error))
+      started.refuseAll()
     })
-    started.on('error', (err) => over({ err }))
-    started.on('exit', (code, signal) => over({ code, signal }))
     return started
   }
 
-  async function ask<Result>(task: object, expectedMs: number): Promise<Done<Result>> {
-    if (child === undefined && performance.now() - begunAt < PAUSE_MS) throw unavailable()
-    child ??= start()
-    const asked = child
+  function insist(id: number): void {
+    // After a halt of the event loop the answer may be there unread; and one that only begins is not slow.
+    if (!worker?.pieces.has(id) || !worker.isReady()) return
+    lateAt = performance.now()
+    if (worker.manner === 'nice') return
+    const slow = worker
+    worker = startAnother()
+    for (const piece of slow.pieces.values()) worker.give(piece)
+    logger.warn(
+      { hashes: slow.pieces.size },
+      'hashes are late: for a minute they take more than others leave of the processor',
+    )
+    slow.process.kill('SIGKILL')
+  }
+
+  async function ask<Result>(work: Work, expectedMs: number): Promise<Done<Result>> {
+    const asked = present()
     last += 1
     const id = last
+    const late = setInterval(() => setImmediate(insist, id), LATE_MS + LATE_TIMES * expectedMs)
     // One that hangs would hang for all who come.
-    const late = setTimeout(() => asked.kill('SIGKILL'), PATIENCE_MS + PATIENCE_TIMES * expectedMs)
+    const hangs = setTimeout(() => worker?.process.kill('SIGKILL'), PATIENCE_MS + PATIENCE_TIMES * expectedMs)
     try {
       return await new Promise((resolve, reject) => {
-        pending.set(id, { resolve: (done) => resolve(done as Done<Result>), reject })
-        asked.send({ id, ...task }, (error) => error && reject(unavailable()))
+        asked.give({ task: { id, ...work }, resolve: (done) => resolve(done as Done<Result>), reject })
       })
     } finally {
-      clearTimeout(late)
-      pending.delete(id)
+      clearInterval(late)
+      clearTimeout(hangs)
     }
   }
 
@@ -111,19 +124,74 @@ export function createHashingProcess({ width, logger }: Options): HashingProcess
     hash: (password, parameters, expectedMs) => ask({ password, parameters }, expectedMs),
     verify: (encoded, password, expectedMs) => ask({ encoded, password }, expectedMs),
     async begin() {
-      child ??= start()
-      const first = await Promise.race([once(child, 'message'), once(child, 'exit').then(() => undefined)])
-      if (first === undefined) throw new Error('the process that hashes passwords cannot be started')
+      const { process } = present()
+      const said = await Promise.race([once(process, 'message'), once(process, 'exit').then(() => undefined)])
+      if (said === undefined) throw new Error('the process that hashes passwords cannot be started')
     },
     async close() {
-      const ending = child
-      child = undefined
-      refuseAll()
-      if (ending?.connected !== true) return
+      const ending = worker
+      worker = undefined
+      ending?.refuseAll()
+      await ending?.end()
+    },
+  }
+}
+
+interface Piece {
+  readonly task: Task
+  resolve(done: Done<string | boolean>): void
+  reject(error: Error): void
+}
+
+interface Worker {
+  readonly process: ChildProcess
+  readonly manner: Manner
+  /** Whether it can hash. */
+  isReady(): boolean
+  /** What it was given and has not done. */
+  readonly pieces: ReadonlyMap<number, Piece>
+  give(piece: Piece): void
+  refuseAll(): void
+  end(): Promise<void>
+}
+
+function startWorker(width: number, manner: Manner, over: (why: object) => void): Worker {
+  const pieces = new Map<number, Piece>()
+  const child = fork(PROGRAM, [manner], {
+    execArgv: ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1'],
+    env: { UV_THREADPOOL_SIZE: String(width), MALLOC_ARENA_MAX: '1' },
+    stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
+  })
+  let isReady = false
+  child.on('message', ({ id = 0, result, ms = 0, error }: Answer) => {
+    isReady = true
+    const piece = pieces.get(id)
+    pieces.delete(id)
+    if (result !== undefined) piece?.resolve({ result, ms })
+    else piece?.reject(new Error(error))
+  })
+  child.on('error', (err) => over({ err }))
+  child.on('exit', (code, signal) => over({ code, signal }))
+  return {
+    process: child,
+    manner,
+    pieces,
+    isReady: () => isReady,
+    give(piece) {
+      pieces.set(piece.task.id, piece)
+      // What cannot be sent is told when the process ends, which is why.
+      child.send(piece.task, () => {})
+    },
+    refuseAll() {
+      for (const { reject } of pieces.values()) reject(unavailable())
+      pieces.clear()
+    },
+    async end() {
+      if (!child.connected) return
       // One that hangs does not hear of it.
-      const late = setTimeout(() => ending.kill('SIGKILL'), GOODBYE_MS)
-      ending.disconnect()
-      await once(ending, 'exit')
+      const late = setTimeout(() => child.kill('SIGKILL'), GOODBYE_MS)
+      child.disconnect()
+      await once(child, 'exit')
       clearTimeout(late)
     },
   }

@@ -1,7 +1,7 @@
 /** Hashes for the server that started it (`hashing.ts`), for as long as that is there. */
 import { hash, verify } from './argon2id.ts'
-import type { Answer, Task } from './hashing.ts'
-import { letThreadsGiveWay } from './thread_priorities.ts'
+import type { Answer, Manner, Task } from './hashing.ts'
+import { letThreadsGiveWay, NICEST } from './thread_priorities.ts'
 
 async function answer(task: Task): Promise<Answer> {
   const { id, password } = task
@@ -24,5 +24,6 @@ process.on('disconnect', () => process.exit(0))
 process.on('message', async (task: Task) => {
   tell(await answer(task))
 })
-await letThreadsGiveWay({ 'libuv-worker': 'idle' })
+const manner = process.argv[2] as Manner
+await letThreadsGiveWay({ 'libuv-worker': manner === 'idle' ? 'idle' : NICEST })
 tell({})

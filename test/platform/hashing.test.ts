@@ -1,11 +1,14 @@
 /** The process that hashes passwords: what it is given, and what becomes of those who wait when it ends or hangs. */
 import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, it } from '@jest/globals'
 import { createHashingProcess, type HashingProcess } from '../../src/platform/hashing.ts'
-import { childrenOf, until } from '../support/processes.ts'
+import { childrenOf, until, waysOf } from '../support/processes.ts'
 
+const USUAL = { memoryKib: 19_456, passes: 2, parallelism: 1 }
 const SMALL = { memoryKib: 1024, passes: 2, parallelism: 1 }
 /** Takes a second or so. */
 const SLOW = { memoryKib: 262_144, passes: 4, parallelism: 1 }
@@ -22,18 +25,22 @@ const KILLED = `
   await Promise.race(hashes)
   process.kill(process.pid, 'SIGKILL')`
 
+const BUSY_FOR_EVER = 'console.log(0); for (;;);'
+
 const said: object[] = []
-const logger = { error: (why: object) => void said.push(why) }
+const warned: object[] = []
+const logger = { error: (why: object) => void said.push(why), warn: (what: object) => void warned.push(what) }
 const open: HashingProcess[] = []
 afterEach(async () => {
   for (const one of open.splice(0)) await one.close()
   said.length = 0
+  warned.length = 0
 })
 
 /** A begun one, and its process. */
-async function begun(): Promise<{ hashing: HashingProcess; pid: number }> {
+async function begun(more: { niceMs?: number } = {}): Promise<{ hashing: HashingProcess; pid: number }> {
   const before = childrenOf(process.pid)
-  const hashing = createHashingProcess({ width: 2, logger })
+  const hashing = createHashingProcess({ width: 2, logger, ...more })
   open.push(hashing)
   await hashing.begin()
   const [pid = 0] = childrenOf(process.pid).filter((each) => !before.includes(each))
@@ -117,15 +124,47 @@ describe('the process that hashes', () => {
     expect(heard).toEqual(heard.map(() => ({ signal: 'SIGKILL', text: '' })))
   }, 60_000)
 
-  it('when it hangs it is ended in time', async () => {
+  it('when it hangs another does its work, and one that hangs again is ended in time', async () => {
     const { hashing, pid } = await begun()
     process.kill(pid, 'SIGSTOP')
+    const hashes = await Promise.all(['x', 'y'].map((text) => hashing.hash(text, SMALL, 10)))
+    expect(hashes.map(({ result }) => result.split('$')[1])).toEqual(['argon2id', 'argon2id'])
+    expect([said, warned]).toEqual([[], [{ hashes: 2 }]])
+    await until(() => !childrenOf(process.pid).includes(pid), 10_000)
+
+    for (const each of childrenOf(process.pid)) process.kill(each, 'SIGSTOP')
     const start = performance.now()
     await expect(hashing.hash('x', SMALL, 10)).rejects.toMatchObject(BUSY)
     expect(performance.now() - start).toBeGreaterThan(3300)
     expect(performance.now() - start).toBeLessThan(4500)
-    await until(() => !childrenOf(process.pid).includes(pid), 10_000)
+    await until(() => childrenOf(process.pid).length === 0, 10_000)
+    expect([said, warned.length]).toEqual([[{ code: null, signal: 'SIGKILL' }], 1])
   })
+
+  it('takes what nobody else wants; where others want all there is it insists, until that has passed', async () => {
+    const { hashing, pid } = await begun({ niceMs: 2000 })
+    const others = Array.from({ length: availableParallelism() * 2 }, () =>
+      spawn(process.execPath, ['-e', BUSY_FOR_EVER]),
+    )
+    try {
+      await Promise.all(others.map(({ stdout }) => once(stdout, 'data')))
+      const { result: encoded } = await hashing.hash('x', USUAL, 30)
+      expect(encoded).toContain('$argon2id$')
+    } finally {
+      for (const each of others) each.kill('SIGKILL')
+    }
+    expect([said, warned]).toEqual([[], [{ hashes: 1 }]])
+    await until(() => childrenOf(process.pid).length === 1, 10_000)
+    const [nice = 0] = childrenOf(process.pid)
+    expect([nice === pid, waysOf(nice, 'libuv-worker')]).toEqual([false, ['class 0, nice 19']])
+
+    await sleep(2000)
+    await hashing.hash('x', USUAL, LONG_MS)
+    const [idle = 0] = childrenOf(process.pid).filter((each) => each !== nice)
+    expect(waysOf(idle, 'libuv-worker')).toEqual(['idle'])
+    await until(() => !childrenOf(process.pid).includes(nice), 10_000)
+    expect([said, warned.length]).toEqual([[], 1])
+  }, 30_000)
 
   it('does not keep its server when it hangs', async () => {
     const { hashing, pid } = await begun()

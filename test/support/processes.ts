@@ -27,6 +27,24 @@ export function childrenOf(pid: number): number[] {
     .map(Number)
 }
 
+/** Each thread of a process, and how it gives way (proc(5): fields 19 and 41 of `stat`; the name may hold blanks). */
+export function threadsOf(pid: number): { name: string; way: string }[] {
+  return readdirSync(`/proc/${pid}/task`).map((thread) => {
+    const stat = readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8')
+    const end = stat.lastIndexOf(')')
+    const fields = stat.slice(end + 2).split(' ')
+    const way = fields[38] === SCHED_IDLE ? 'idle' : `class ${fields[38]}, nice ${fields[16]}`
+    return { name: stat.slice(stat.indexOf('(') + 1, end), way }
+  })
+}
+
+const SCHED_IDLE = '5'
+
+/** How the threads of that name give way. */
+export function waysOf(pid: number, thread: string): string[] {
+  return [...new Set(threadsOf(pid).flatMap(({ name, way }) => (name === thread ? way : [])))]
+}
+
 /** The status of an answer on a connection of its own; 0 when there is none. */
 export function statusOf(url: string): Promise<number> {
   return new Promise((resolve) => {
