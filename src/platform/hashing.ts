@@ -157,12 +157,15 @@ interface Worker {
 
 function startWorker(width: number, manner: Manner, over: (why: object) => void): Worker {
   const pieces = new Map<number, Piece>()
-  const child = fork(PROGRAM, [manner], {
+  const child = fork(PROGRAM, [], {
     execArgv: ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1'],
     env: { UV_THREADPOOL_SIZE: String(width), MALLOC_ARENA_MAX: '1' },
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   })
   let isReady = false
+  // What cannot be sent is told when the process ends, which is why.
+  const tell = (message: Manner | Task) => child.send(message, () => {})
+  tell(manner)
   child.on('message', ({ id = 0, result, ms = 0, error }: Answer) => {
     isReady = true
     const piece = pieces.get(id)
@@ -179,8 +182,7 @@ function startWorker(width: number, manner: Manner, over: (why: object) => void)
     isReady: () => isReady,
     give(piece) {
       pieces.set(piece.task.id, piece)
-      // What cannot be sent is told when the process ends, which is why.
-      child.send(piece.task, () => {})
+      tell(piece.task)
     },
     refuseAll() {
       for (const { reject } of pieces.values()) reject(unavailable())

@@ -1,7 +1,10 @@
 /** Hashes for the server that started it (`hashing.ts`), for as long as that is there. */
 import { hash, verify } from './argon2id.ts'
 import type { Answer, Manner, Task } from './hashing.ts'
-import { letThreadsGiveWay, NICEST } from './thread_priorities.ts'
+import { letThreadsGiveWay } from './thread_priorities.ts'
+
+/** Beside somebody who wants all of a core it has a tenth of that. */
+const NICE = 10
 
 async function answer(task: Task): Promise<Answer> {
   const { id, password } = task
@@ -21,9 +24,14 @@ function tell(answered: Answer): void {
 // Whoever stops a server may signal all of its processes, and those who sign in are still answered then.
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => {})
 process.on('disconnect', () => process.exit(0))
-process.on('message', async (task: Task) => {
-  tell(await answer(task))
+let ready: Promise<void> | undefined
+process.on('message', async (message: Manner | Task) => {
+  if (typeof message === 'string') {
+    ready = letThreadsGiveWay({ 'libuv-worker': message === 'idle' ? 'idle' : NICE })
+    await ready
+    tell({})
+  } else {
+    await ready
+    tell(await answer(message))
+  }
 })
-const manner = process.argv[2] as Manner
-await letThreadsGiveWay({ 'libuv-worker': manner === 'idle' ? 'idle' : NICEST })
-tell({})

@@ -17,7 +17,7 @@ import { promisify } from 'node:util'
 export type Way = number | 'idle'
 
 const TASKS = '/proc/self/task'
-export const NICEST = 19
+const NICEST = 19
 
 /**
  * Lets threads of this process give way, by their names. Where they have no priorities or names of their own, nothing is

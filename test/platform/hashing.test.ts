@@ -156,7 +156,7 @@ describe('the process that hashes', () => {
     expect([said, warned]).toEqual([[], [{ hashes: 1 }]])
     await until(() => childrenOf(process.pid).length === 1, 10_000)
     const [nice = 0] = childrenOf(process.pid)
-    expect([nice === pid, waysOf(nice, 'libuv-worker')]).toEqual([false, ['class 0, nice 19']])
+    expect([nice === pid, waysOf(nice, 'libuv-worker')]).toEqual([false, ['class 0, nice 10']])
 
     await sleep(2000)
     await hashing.hash('x', USUAL, LONG_MS)
