@@ -1,10 +1,13 @@
 /** What every home of the engine's state must do. An implementation runs it in ten lines. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
 import { createSessionWriter, remembered, type SessionMemory } from '../../src/oidc/adapter/session_writer.ts'
 import type { OidcStore, Payload } from '../../src/oidc/adapter/store.ts'
 
 export interface StoreUnderTest {
   readonly store: OidcStore
+  /** The same, as another instance of the server has it. */
+  readonly elsewhere: OidcStore
   /** Moves the store's clock, or waits that long for real. */
   pass(seconds: number): Promise<void>
   /** Everything stored, as text, for the look of a thief. */
@@ -114,6 +117,30 @@ export function describeOidcAdapter(name: string, create: () => Promise<StoreUnd
       await store.destroySession('uid-3')
       expect(await store.moveSession(`moved-${winner}`, 'late', read, 60)).toBeUndefined()
       expect([await store.find('Session', 'late'), await store.findByUid('uid-3')]).toEqual([undefined, undefined])
+    })
+
+    it('finds a session at any moment while it moves', async () => {
+      const { store, elsewhere } = subject
+      const [uid, moves] = ['wanderer', 60]
+      await store.save('Session', 'station-0', { uid, revision: 'r0' }, 60)
+      let isThere = false
+      const finders = Array.from({ length: 5 }, async () => {
+        const found: unknown[] = []
+        while (!isThere) {
+          found.push((await elsewhere.findByUid(uid))?.uid)
+          await sleep(Math.random() * 4)
+        }
+        return found
+      })
+      const moved: unknown[] = []
+      for (let i = 1; i <= moves; i++) {
+        moved.push(await store.moveSession(`station-${i - 1}`, `station-${i}`, { uid, revision: `r${i}` }, 60))
+        await sleep(Math.random() * 8)
+      }
+      isThere = true
+      expect(moved).toEqual(moved.map((_, i) => ({ uid, revision: `r${i}` })))
+      const found = (await Promise.all(finders)).flat()
+      expect(found.filter((one) => one !== uid)).toHaveLength(0)
     })
 
     it('never moves a session out of the reach of its end', async () => {

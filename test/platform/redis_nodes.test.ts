@@ -29,17 +29,20 @@ beforeAll(async () => {
 }, 60_000)
 
 describeOidcAdapter('a Redis Cluster', async () => {
-  const redis = await connect()
+  const [redis, other] = [await connect(), await connect()]
   const all = async () => (await Promise.all(mastersOf(redis).map((node) => node.keys('*')))).flat()
   return {
     store: createRedisOidcStore(redis),
+    elsewhere: createRedisOidcStore(other),
     pass: (seconds) => sleep(seconds * 1000),
     dump: async () => {
       const keys = await all()
       return JSON.stringify([keys, await Promise.all(keys.map((key) => redis.get(key)))])
     },
     count: async () => (await all()).length,
-    close: async () => redis.disconnect(),
+    close: async () => {
+      for (const each of [redis, other]) each.disconnect()
+    },
   }
 })
 

@@ -122,8 +122,16 @@ export function createRedisOidcStore(redis: RedisClient, ends?: Pick<UntakenEnds
     },
     find: (model, id) => read(model, keyOf(model, id)),
     async findByUid(uid) {
-      const hash = await pointed(pointer('uid', uid))
-      return hash === null ? undefined : read('Session', `oidc:Session:${hash}`)
+      let missed: string | undefined
+      let hash = await pointed(pointer('uid', uid))
+      // What moved between the two reads is where the pointer shows by then; else a client would lose its tokens.
+      while (hash !== null && hash !== missed) {
+        const found = await read('Session', `oidc:Session:${hash}`)
+        if (found !== undefined) return found
+        missed = hash
+        hash = await pointed(pointer('uid', uid))
+      }
+      return undefined
     },
     async findByUserCode(userCode) {
       const hash = await pointed(pointer('user_code', userCode))
