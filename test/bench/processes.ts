@@ -11,16 +11,8 @@ export function cpuMicroseconds(pid: number): number {
   const stat = read(pid, 'stat')
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   const own = [11, 12, 13, 14].reduce((total, index) => total + Number(fields[index]), 0) * TICK_US
-  return childrenOf(pid).reduce((total, child) => total + cpuOfChild(child), own)
-}
-
-/** A child may end between being listed and being asked; its parent has its time then. */
-function cpuOfChild(pid: number): number {
-  try {
-    return cpuMicroseconds(pid)
-  } catch {
-    return 0
-  }
+  // A child may end between being listed and being asked; its parent has its time then.
+  return childrenOf(pid).reduce((total, child) => total + (ifThere(() => cpuMicroseconds(child)) ?? 0), own)
 }
 
 function childrenOf(pid: number): number[] {
@@ -36,12 +28,12 @@ export interface Memory {
   readonly largest: number
 }
 
-/** Resident memory now and at its highest, in MB, of a process and its children. */
+/** Resident memory now and at its highest, in MB, of a process and its children; one that has just ended has none. */
 export function memory(pid: number): Memory {
-  const status = read(pid, 'status')
-  const megabytes = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1]) / 1024
+  const status = ifThere(() => read(pid, 'status')) ?? ''
+  const megabytes = (name: string) => Number(new RegExp(`${name}:\\s+(\\d+)`).exec(status)?.[1] ?? 0) / 1024
   const own = { now: megabytes('VmRSS'), peak: megabytes('VmHWM'), largest: megabytes('VmRSS') }
-  return childrenOf(pid).reduce((total, child) => {
+  return (ifThere(() => childrenOf(pid)) ?? []).reduce((total, child) => {
     const { now, peak, largest } = memory(child)
     return { now: total.now + now, peak: total.peak + peak, largest: Math.max(total.largest, largest) }
   }, own)
@@ -59,6 +51,15 @@ export function writtenBytes(pid: number): number | undefined {
 
 export function parentOf(pid: number): number {
   return Number(/^PPid:\s+(\d+)/m.exec(read(pid, 'status'))?.[1])
+}
+
+/** What the system tells of a process, unless it has ended meanwhile. */
+function ifThere<Told>(ask: () => Told): Told | undefined {
+  try {
+    return ask()
+  } catch {
+    return undefined
+  }
 }
 
 function read(pid: number, name: string): string {
