@@ -74,18 +74,26 @@ export function createHashingProcess({ width, logger, niceMs = 60_000 }: Options
     }
     if (worker === undefined && now - begunAt < PAUSE_MS) throw unavailable()
     worker ??= startAnother()
+    if (worker === undefined) throw unavailable()
     return worker
   }
 
-  function startAnother(): Worker {
+  /** Undefined when the system gives no process, memory or file descriptor for it. */
+  function startAnother(): Worker | undefined {
     begunAt = performance.now()
-    const started = startWorker(width, begunAt < lateAt + niceMs ? 'nice' : 'idle', (why) => {
-      if (worker !== started) return
-      worker = undefined
+    const over = (started: Worker, why: object) => {
+      if (worker !== started && started.process.pid !== undefined) return
+      if (worker === started) worker = undefined
       logger.error(why, 'the process that hashes passwords ended')
       started.refuseAll()
-    })
-    return started
+    }
+    try {
+      const started = startWorker(width, begunAt < lateAt + niceMs ? 'nice' : 'idle', over)
+      return started.process.pid === undefined ? undefined : started
+    } catch (err) {
+      logger.error({ err }, 'no process that hashes passwords can be started')
+      return undefined
+    }
   }
 
   function insist(id: number): void {
@@ -93,9 +101,11 @@ export function createHashingProcess({ width, logger, niceMs = 60_000 }: Options
     if (!worker?.pieces.has(id) || !worker.isReady()) return
     lateAt = performance.now()
     if (worker.manner === 'nice') return
-    const slow = worker
-    worker = startAnother()
-    for (const piece of slow.pieces.values()) worker.give(piece)
+    const [slow, other] = [worker, startAnother()]
+    // Late is better than not at all.
+    if (other === undefined) return
+    worker = other
+    for (const piece of slow.pieces.values()) other.give(piece)
     logger.warn(
       { hashes: slow.pieces.size },
       'hashes are late: for a minute they take more than others leave of the processor',
@@ -155,7 +165,7 @@ interface Worker {
   end(): Promise<void>
 }
 
-function startWorker(width: number, manner: Manner, over: (why: object) => void): Worker {
+function startWorker(width: number, manner: Manner, over: (worker: Worker, why: object) => void): Worker {
   const pieces = new Map<number, Piece>()
   const child = fork(PROGRAM, [], {
     execArgv: ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1'],
@@ -164,7 +174,7 @@ function startWorker(width: number, manner: Manner, over: (why: object) => void)
   })
   let isReady = false
   // What cannot be sent is told when the process ends, which is why.
-  const tell = (message: Manner | Task) => child.send(message, () => {})
+  const tell = (message: Manner | Task) => child.connected && child.send(message, () => {})
   tell(manner)
   child.on('message', ({ id = 0, result, ms = 0, error }: Answer) => {
     isReady = true
@@ -173,9 +183,9 @@ function startWorker(width: number, manner: Manner, over: (why: object) => void)
     if (result !== undefined) piece?.resolve({ result, ms })
     else piece?.reject(new Error(error))
   })
-  child.on('error', (err) => over({ err }))
-  child.on('exit', (code, signal) => over({ code, signal }))
-  return {
+  child.on('error', (err) => over(worker, { err }))
+  child.on('exit', (code, signal) => over(worker, { code, signal }))
+  const worker: Worker = {
     process: child,
     manner,
     pieces,
@@ -197,6 +207,7 @@ function startWorker(width: number, manner: Manner, over: (why: object) => void)
       clearTimeout(late)
     },
   }
+  return worker
 }
 
 function unavailable(): AppError {

@@ -39,6 +39,22 @@ const SQUEEZED = `
   await hashing.close()
   console.log(JSON.stringify({ kind: result.split('$')[1], said, warned }))`
 
+/** A server whose hashes are late when it has no file descriptors left to start another process with. */
+const EXHAUSTED = `
+  import { execFileSync } from 'node:child_process'
+  import { openSync } from 'node:fs'
+  const { createHashingProcess } = await import(${JSON.stringify(new URL('../../src/platform/hashing.ts', import.meta.url))})
+  const said = []
+  const hashing = createHashingProcess({ width: 1, logger: { error: (why) => said.push(why.err?.code), warn() {} } })
+  await hashing.begin()
+  execFileSync('pkill', ['-STOP', '-P', String(process.pid), '-f', 'hashing_process'])
+  const answer = hashing.hash('x', ${JSON.stringify(SMALL)}, 10).catch(({ code }) => code)
+  try {
+    for (;;) openSync('/dev/null')
+  } catch {}
+  console.log(JSON.stringify({ answer: await answer, said }))
+  process.exit()`
+
 const FLAGS = ['--disable-warning=ExperimentalWarning', '--input-type=module']
 
 const said: object[] = []
@@ -169,6 +185,16 @@ describe('the process that hashes', () => {
     await until(() => !childrenOf(process.pid).includes(nice), 10_000)
     expect([said, warned.length]).toEqual([[], 1])
   }, 30_000)
+
+  it('when no other can be started who waits is told to come again, and the server goes on', async () => {
+    const command = `ulimit -n 100; exec "$0" "$@"`
+    const server = spawn('bash', ['-c', command, process.execPath, ...FLAGS, '-e', EXHAUSTED], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    })
+    let heard = ''
+    for await (const piece of server.stdout) heard += piece
+    expect(JSON.parse(heard)).toEqual({ answer: BUSY.code, said: expect.arrayContaining(['EMFILE']) })
+  }, 60_000)
 
   it('hashes where somebody else wants all there is of the processor', async () => {
     const [cpu] = readFileSync('/proc/self/status', 'utf8').match(/(?<=Cpus_allowed_list:\s*)\d+/) ?? []
