@@ -263,6 +263,7 @@ function createCredentials(
     ...shared,
     repository: passwordRepository(db, foundation.personal),
     passwordHash: foundation.passwordHash,
+    weaknessOf: foundation.judgePassword,
     guard: abuse.service.signIn,
     mac: (value) => secretBox.mac(value, 'identifier'),
     settings: {

@@ -28,6 +28,7 @@ import { createMetrics } from './platform/metrics.ts'
 import { createKeptOnce, createRedisOnce, type Once } from './platform/once.ts'
 import { createOutbox } from './platform/outbox.ts'
 import { createPasswordHash } from './platform/password_hash.ts'
+import { createPasswordJudge } from './platform/password_judge.ts'
 import { createPersonalData } from './platform/personal_columns.ts'
 import { type Database, databaseReadOnly, databaseUnavailable, openDatabase } from './platform/postgres.ts'
 import { openRedis, openSubscriber, type RedisClient, redisUnavailable, timeOf } from './platform/redis.ts'
@@ -56,6 +57,7 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
   const metrics = createMetrics({ routes: ROUTES, hashQueue: () => passwordHash.stats() })
   const hashing = createHashingProcess({ width: config.passwords.maxConcurrent, logger })
   const passwordHash = createPasswordHash(config.passwords, hashing, metrics.hashQueue)
+  const judgePassword = createPasswordJudge(hashing, config.passwords.queueMs, metrics.hashQueue.refused)
   const personal = createPersonalData({ database, secretBox, invalidation, clock })
   const outbox = createOutbox({ secretBox, personal, clock })
   const untakenEnds = redis && createUntakenEnds({ database, redis, invalidation, clock })
@@ -91,6 +93,7 @@ export async function layFoundation(config: Config, logger: Logger, clock: Clock
     textSender: createTextSender(config),
     hashing,
     passwordHash,
+    judgePassword,
     http: createHttpClient({ allowedNetworks: config.outboundPrivateNetworks }),
     beginUses: () => beginUses(stores),
     unavailable,

@@ -11,7 +11,6 @@ import type { Feature, Job } from './feature.ts'
 import { PERSONAL as ACCOUNT_PERSONAL } from './features/accounts/types.ts'
 import { ACCOUNT_CLIENT_ID } from './features/clients/types.ts'
 import { createDevPages } from './features/dev_pages/index.ts'
-import { loadDictionaries } from './features/passwords/service.ts'
 import { deviceOf } from './features/sessions/types.ts'
 import { createRooms } from './features.ts'
 import type { Foundation } from './foundation.ts'
@@ -196,13 +195,6 @@ function anchorLog({ clock, logger }: Foundation) {
   }
 }
 
-/**
- * Loading the dictionaries of passwords blocks for a fifth of a second: neither the first registration should wait for it nor
- * the first requests after a start, which come at once when an instance takes over from another. A registration that is
- * earlier loads them itself.
- */
-const DICTIONARIES_MS = 30_000
-
 const WATCH_SECONDS = 5
 
 function storeJobs({ redisWatch, clockWatch }: Foundation): Job[] {
@@ -248,17 +240,14 @@ function createWork(foundation: Foundation, features: readonly Feature[], sealin
     clock,
     failed: metrics.jobFailed,
   })
-  let dictionaries: NodeJS.Timeout | undefined
   return {
     ledger,
     deliveries,
     start(): void {
       if (config.embedded) deliveries.resume().catch((error: unknown) => logger.warn({ err: error }, 'resume failed'))
       jobs.start()
-      dictionaries = setTimeout(loadDictionaries, DICTIONARIES_MS).unref()
     },
     async stop(): Promise<void> {
-      clearTimeout(dictionaries)
       await Promise.all([jobs.stop(), dispatcher.stop()])
     },
   }

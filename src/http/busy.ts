@@ -67,8 +67,7 @@ export function createBusyAnswers(deps: BusyDeps): BusyAnswers {
   const later = (seconds: number) => String(Math.ceil(seconds + random() * SPREAD))
 
   function answerPage(req: IncomingMessage, res: ServerResponse, page: KeptPage, more: Record<string, string>): void {
-    res.writeHead(503, { ...fixed, ...PAGE_HEADERS, 'Content-Language': page.locale, ...more })
-    res.end(req.method === 'HEAD' ? undefined : page.body)
+    send(req, res, page.body, { ...fixed, ...PAGE_HEADERS, 'Content-Language': page.locale, ...more })
   }
 
   return {
@@ -83,20 +82,18 @@ export function createBusyAnswers(deps: BusyDeps): BusyAnswers {
       const isOAuth = clientPaths.has(ranked.path) || ranked.rank === 'protocol'
       const { origin = '' } = req.headers
       const cors = clientPaths.has(ranked.path) && origin !== '' && knownOrigin(origin)
-      res.writeHead(503, {
+      send(req, res, isOAuth ? OAUTH : PROBLEM, {
         ...fixed,
         'Content-Type': isOAuth ? 'application/json; charset=utf-8' : 'application/problem+json',
         'Retry-After': seconds,
         Vary: 'Origin, Accept',
         ...(cors ? { 'Access-Control-Allow-Origin': origin, 'Access-Control-Expose-Headers': EXPOSED } : {}),
       })
-      res.end(isOAuth ? OAUTH : PROBLEM)
     },
     waiting(req, res, { ranked, waitSeconds, againSeconds, cookie }) {
       const told = { 'Retry-After': String(againSeconds), 'Set-Cookie': cookie }
       if (!ranked.isPage) {
-        res.writeHead(503, { ...fixed, 'Content-Type': 'application/problem+json', Vary: 'Accept', ...told })
-        res.end(PROBLEM)
+        send(req, res, PROBLEM, { ...fixed, 'Content-Type': 'application/problem+json', Vary: 'Accept', ...told })
         return
       }
       const minutes = waitSeconds < 60 ? 0 : (MINUTES.find((each) => each * 60 >= waitSeconds) ?? 61)
@@ -105,6 +102,12 @@ export function createBusyAnswers(deps: BusyDeps): BusyAnswers {
       answerPage(req, res, { ...page, body }, { ...told, Refresh: String(againSeconds) })
     },
   }
+}
+
+/** With its length, headers and body are one write. */
+function send(req: IncomingMessage, res: ServerResponse, body: string, headers: Record<string, string>): void {
+  res.writeHead(503, { ...headers, 'Content-Length': Buffer.byteLength(body) })
+  res.end(req.method === 'HEAD' ? undefined : body)
 }
 
 const PAGE_HEADERS = {

@@ -1,7 +1,8 @@
 /**
- * The process that hashes for a server. Threads that hash beside the event loop share its locks, its map of memory and the pool
- * that signs tokens: in a flood of logins everybody's tokens wait for them (A103). It gets passwords and nothing else:
- * no setting, no key, no address.
+ * The process that hashes for a server, and judges new passwords. Threads that hash beside the event loop share its locks, its map
+ * of memory and the pool that signs tokens: in a flood of logins everybody's tokens wait for them (A103). On the loop itself they
+ * would wait for each estimate and for the dictionaries. It gets passwords, and words that they must not be made of: no setting
+ * and no key.
  */
 import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
@@ -10,6 +11,7 @@ import { fileURLToPath } from 'node:url'
 import { AppError } from '../errors.ts'
 import type { Done, HashParameters } from './argon2id.ts'
 import type { Logger } from './logger.ts'
+import type { Weakness } from './password_strength.ts'
 
 /**
  * Argon2id. `expectedMs` is what a core of its own would take; both reject with AppError `temporarily_unavailable` when it is not
@@ -20,7 +22,12 @@ export interface Hashing {
   verify(encoded: string, password: string, expectedMs: number): Promise<Done<boolean>>
 }
 
-export interface HashingProcess extends Hashing {
+export interface Judging {
+  /** What makes a password easy to guess (`password_strength.ts`). Rejects with AppError `temporarily_unavailable` after seconds. */
+  weaknessOf(password: string, own: readonly string[]): Promise<Done<Weakness | undefined>>
+}
+
+export interface HashingProcess extends Hashing, Judging {
   /** Starts the process, which the first hash would do; resolves when it can hash, and rejects when it ends instead. */
   begin(): Promise<void>
   /** Ends the process; what it has not done is refused. */
@@ -30,11 +37,13 @@ export interface HashingProcess extends Hashing {
 type Work =
   | { readonly password: string; readonly parameters: HashParameters }
   | { readonly password: string; readonly encoded: string }
+  | { readonly password: string; readonly own: readonly string[] }
 export type Task = Work & { readonly id: number }
 /** How its threads give way: they take only what nobody else wants, or a little of what others want. */
 export type Manner = 'idle' | 'nice'
 /** The first one has no id: it says that the process can hash. */
-export type Answer = { readonly id?: number; readonly error?: string } & Partial<Done<string | boolean>>
+export type Answer = { readonly id?: number; readonly error?: string } & Partial<Done<Result>>
+type Result = string | boolean | null
 
 const PROGRAM = fileURLToPath(new URL(`./hashing_process${extname(import.meta.url)}`, import.meta.url))
 /** A process that hangs is not waited for: with the wait for a turn nobody waits five seconds. */
@@ -43,6 +52,8 @@ const PATIENCE_TIMES = 20
 /** From when on a hash is late: what others leave of the processor is not enough. */
 const LATE_MS = 100
 const LATE_TIMES = 10
+/** Long enough to load the dictionaries on a busy machine. */
+const JUDGEMENT_MS = 3000
 const GOODBYE_MS = 2000
 /** One that ends at once is not started again by each of a flood of logins. */
 const PAUSE_MS = 500
@@ -113,30 +124,31 @@ export function createHashingProcess({ width, logger, niceMs = 60_000 }: Options
     slow.process.kill('SIGKILL')
   }
 
-  async function ask<Result>(work: Work, expectedMs: number): Promise<Done<Result>> {
+  const watches = createWatches(() => worker, insist)
+
+  async function ask<Told extends Result>(work: Work, watch: Watch): Promise<Done<Told>> {
     const asked = present()
     last += 1
     const id = last
-    const late = setInterval(() => setImmediate(insist, id), LATE_MS + LATE_TIMES * expectedMs)
-    // One that hangs would hang for all who come.
-    const hangs = setTimeout(() => worker?.process.kill('SIGKILL'), PATIENCE_MS + PATIENCE_TIMES * expectedMs)
+    const unwatch = watch(id)
     try {
       return await new Promise((resolve, reject) => {
-        asked.give({ task: { id, ...work }, resolve: (done) => resolve(done as Done<Result>), reject })
+        asked.give({ task: { id, ...work }, resolve: (done) => resolve(done as Done<Told>), reject })
       })
     } finally {
-      clearInterval(late)
-      clearTimeout(hangs)
+      unwatch()
     }
   }
 
   return {
-    hash: (password, parameters, expectedMs) => ask({ password, parameters }, expectedMs),
-    verify: (encoded, password, expectedMs) => ask({ encoded, password }, expectedMs),
+    hash: (password, parameters, expectedMs) => ask({ password, parameters }, watches.hash(expectedMs)),
+    verify: (encoded, password, expectedMs) => ask({ encoded, password }, watches.hash(expectedMs)),
+    async weaknessOf(password, own) {
+      const { result, ms } = await ask<Weakness | null>({ password, own }, watches.judgement)
+      return { result: result ?? undefined, ms }
+    },
     async begin() {
-      const { process } = present()
-      const said = await Promise.race([once(process, 'message'), once(process, 'exit').then(() => undefined)])
-      if (said === undefined) throw new Error('the process that hashes passwords cannot be started')
+      await begun(present().process)
     },
     async close() {
       const ending = worker
@@ -147,9 +159,38 @@ export function createHashingProcess({ width, logger, niceMs = 60_000 }: Options
   }
 }
 
+async function begun(child: ChildProcess): Promise<void> {
+  const said = await Promise.race([once(child, 'message'), once(child, 'exit').then(() => undefined)])
+  if (said === undefined) throw new Error('the process that hashes passwords cannot be started')
+}
+
+/** Looks after a piece of work until the returned function is called. */
+type Watch = (id: number) => () => void
+
+function createWatches(worker: () => Worker | undefined, insist: (id: number) => void) {
+  return {
+    hash:
+      (expectedMs: number): Watch =>
+      (id) => {
+        const late = setInterval(() => setImmediate(insist, id), LATE_MS + LATE_TIMES * expectedMs)
+        // One that hangs would hang for all who come.
+        const hangs = setTimeout(() => worker()?.process.kill('SIGKILL'), PATIENCE_MS + PATIENCE_TIMES * expectedMs)
+        return () => {
+          clearInterval(late)
+          clearTimeout(hangs)
+        }
+      },
+    /** That one is late says nothing of hashes, which may be under way. */
+    judgement: (id: number) => {
+      const late = setTimeout(() => worker()?.pieces.get(id)?.reject(unavailable()), JUDGEMENT_MS)
+      return () => clearTimeout(late)
+    },
+  }
+}
+
 interface Piece {
   readonly task: Task
-  resolve(done: Done<string | boolean>): void
+  resolve(done: Done<Result>): void
   reject(error: Error): void
 }
 
@@ -168,7 +209,7 @@ interface Worker {
 function startWorker(width: number, manner: Manner, over: (worker: Worker, why: object) => void): Worker {
   const pieces = new Map<number, Piece>()
   const child = fork(PROGRAM, [], {
-    execArgv: ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1'],
+    execArgv: ['--disable-warning=ExperimentalWarning', '--max-semi-space-size=1', '--v8-pool-size=1'],
     env: { UV_THREADPOOL_SIZE: String(width), MALLOC_ARENA_MAX: '1' },
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   })

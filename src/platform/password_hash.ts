@@ -8,7 +8,7 @@ import { HASH_BYTES, type HashParameters } from './argon2id.ts'
 import { networkOf } from './client_network.ts'
 import { createFairQueue, type FairQueueOptions, type Priority, type QueueStats } from './fair_queue.ts'
 import type { Hashing } from './hashing.ts'
-import { currentRequest } from './request_scope.ts'
+import { networkOfRequest } from './request_scope.ts'
 
 export interface PasswordHash {
   /** An encoded argon2id hash (PHC string) with a random salt. It waits behind those who sign in, unless it belongs to that. */
@@ -98,8 +98,7 @@ function guessMs({ memoryKib, passes }: HashParameters): number {
 
 /** The network is the request's own, whoever calls: nobody can forget to count it. */
 function ticketOf(priority: Priority, account: string | undefined) {
-  const ip = currentRequest()?.ip
-  return { priority, account, network: ip === undefined || ip === '' ? undefined : networkOf(ip) }
+  return { priority, account, network: networkOfRequest() }
 }
 
 /** Random bytes in the shape of a hash: verifying against them is the same work, and no password belongs to them. */

@@ -1,5 +1,6 @@
 /** The request or command that the running code belongs to, without passing it through every argument: for facts and log lines. */
 import { AsyncLocalStorage } from 'node:async_hooks'
+import { networkOf } from './client_network.ts'
 import { createNotes } from './notes.ts'
 
 export interface RequestScope {
@@ -21,6 +22,12 @@ export function runInRequest<T>(request: RequestScope, work: () => T): T {
 /** The request or command of the running code; `undefined` in jobs. */
 export function currentRequest(): RequestScope | undefined {
   return scope.getStore()
+}
+
+/** Whose share of something scarce the running code takes: its request's, whoever calls. Commands and jobs have none. */
+export function networkOfRequest(): string | undefined {
+  const ip = currentRequest()?.ip
+  return ip === undefined || ip === '' ? undefined : networkOf(ip)
 }
 
 /** Asks once a request for each id, and each time outside of one. What a request was told holds until it has ended. */

@@ -108,6 +108,44 @@ describe('the process that hashes', () => {
     expect([childrenOf(process.pid).includes(pid), said]).toEqual([true, []])
   })
 
+  it('judges passwords, of many at once each by its own words', async () => {
+    const { hashing } = await begun()
+    const passwords = ['sunshine', 'violet-tangent-8', 'virtanen12', '\ud800 alone, "and quoted"']
+    const found = await Promise.all(passwords.map((password) => hashing.weaknessOf(password, ['virtanen'])))
+    expect(found.map(({ result }) => result)).toEqual(['common', undefined, 'own_words', undefined])
+    expect(found.every(({ ms }) => ms > 0)).toBe(true)
+  })
+
+  it('lets the event loop of its server go on while it loads its dictionaries and while it judges', async () => {
+    const { hashing } = await begun()
+    let turns = 0
+    let isJudged = false
+    const judged = hashing.weaknessOf('@4!8|0$5+'.repeat(28), []).finally(() => {
+      isJudged = true
+    })
+    while (!isJudged) {
+      turns++
+      await sleep(1)
+    }
+    await judged
+    // On the loop itself it would be over before the second.
+    expect(turns).toBeGreaterThan(10)
+  })
+
+  it('when it hangs, who chooses a password is told to come again in seconds, and the hashes of others are left to it', async () => {
+    const { hashing, pid } = await begun()
+    process.kill(pid, 'SIGSTOP')
+    const start = performance.now()
+    const hashed = hashing.hash('x', SMALL, LONG_MS)
+    await expect(hashing.weaknessOf('sunshine', [])).rejects.toMatchObject(BUSY)
+    expect(performance.now() - start).toBeGreaterThan(2900)
+    expect(performance.now() - start).toBeLessThan(4000)
+    process.kill(pid, 'SIGCONT')
+    expect((await hashed).result).toContain('$argon2id$')
+    expect((await hashing.weaknessOf('sunshine', [])).result).toBe('common')
+    expect([childrenOf(process.pid), said.length, warned.length]).toEqual([[pid], 0, 0])
+  })
+
   it('is given nothing of what its server knows', async () => {
     process.env.GENKAN_SECRET_KEYS = 'canary'
     try {
@@ -137,7 +175,7 @@ describe('the process that hashes', () => {
 
   it('when it is killed those who wait are told to come again, and another is started for who comes then', async () => {
     const { hashing, pid } = await begun()
-    const lost = [hashing.hash('x', SLOW, LONG_MS), hashing.hash('y', SLOW, LONG_MS)]
+    const lost = [hashing.hash('x', SLOW, LONG_MS), hashing.weaknessOf('y', [])]
     const refused = lost.map((each) => expect(each).rejects.toMatchObject(BUSY))
     process.kill(pid, 'SIGKILL')
     await Promise.all(refused)

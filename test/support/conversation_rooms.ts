@@ -14,6 +14,7 @@ import type { Step } from '../../src/interaction/step.ts'
 import { digits, newId } from '../../src/platform/ids.ts'
 import type { KeyValue } from '../../src/platform/key_value.ts'
 import { createOutbox } from '../../src/platform/outbox.ts'
+import { weaknessOf } from '../../src/platform/password_strength.ts'
 import type { Database } from '../../src/platform/postgres.ts'
 import { createSecretBox } from '../../src/platform/secret_box.ts'
 import { createModelKeyValue } from '../contracts/key_value_model.ts'
@@ -55,6 +56,7 @@ export function createConversationRooms(database: Database, start: number) {
     ...shared,
     repository: passwordRepository(database.db, testPersonal),
     passwordHash: fakeHash(cost),
+    weaknessOf: async (password, own) => weaknessOf(password, own),
     guard: abuse.service.signIn,
     mac,
     settings: { minLength: 8, brandWords: async () => ['genkan'], perIdentifier: 10 },

@@ -1,9 +1,4 @@
-/**
- * The rules of passwords: which may be chosen (NIST SP 800-63B-4 §3.1.1, ASVS 6.2), and how one is verified so that known
- * and unknown, live and disabled identifiers cost and answer the same.
- */
-import { createRequire } from 'node:module'
-import type { ZxcvbnFactory } from '@zxcvbn-ts/core'
+/** How a password is chosen and stored, and how one is verified so that known and unknown, live and disabled identifiers cost and answer the same. */
 import { AppError } from '../../errors.ts'
 import type { AccountView } from '../../interaction/step.ts'
 import type { Outbox } from '../../platform/outbox.ts'
@@ -11,7 +6,8 @@ import type { PasswordHash } from '../../platform/password_hash.ts'
 import type { Tx } from '../../platform/postgres.ts'
 import type { Admission, Admitted, Attempt, SignInGuard } from '../abuse/types.ts'
 import type { PasswordRepository } from './repository.ts'
-import type { Credential, FirstSet, OwnWords, PasswordProblem, Prepared, Tried, Verified } from './types.ts'
+import { createRules, normalise, type RulesDeps, verifiable } from './rules.ts'
+import type { Credential, FirstSet, OwnWords, Prepared, Tried, Verified } from './types.ts'
 
 export interface PasswordDeps {
   readonly repository: PasswordRepository
@@ -22,14 +18,11 @@ export interface PasswordDeps {
   readonly clock: { now(): Date }
   /** Names failures in a row without showing the address in the store. */
   readonly mac: (value: string) => string
-  readonly settings: {
-    /** Least code points of a new password: 8, or 15 where it is the only factor (NIST SP 800-63B-4). */
-    readonly minLength: number
-    /** Words of the product that make a password guessable. */
-    readonly brandWords: () => Promise<readonly string[]>
+  readonly settings: Pick<RulesDeps, 'minLength' | 'brandWords'> & {
     /** Tries at one identifier that may be under way at once. */
     readonly perIdentifier: number
   }
+  readonly weaknessOf: RulesDeps['weaknessOf']
   /** Whether a password is known from a breach elsewhere. Absent where nobody could tell. */
   readonly isBreached?: ((password: string) => Promise<boolean>) | undefined
   /** Tells the owner of an account that its password is known from a breach. */
@@ -41,15 +34,12 @@ export interface PasswordDeps {
 
 export type PasswordService = ReturnType<typeof createPasswordService>
 
-const LONGEST = 256
-/** Beyond it nothing is normalised or hashed: hashing cost must not follow what a requester sends (A102). */
-const MOST_BYTES = 1024
-
 export function createPasswordService(deps: PasswordDeps) {
   const { repository, passwordHash, clock, settings } = deps
   const verify = verification(deps)
+  const problemOf = createRules({ ...settings, weaknessOf: deps.weaknessOf })
   const prepare = async (password: string, words: OwnWords): Promise<Prepared> => {
-    const code = problemOf(password, settings.minLength, [...words, ...(await settings.brandWords())])
+    const code = await problemOf(password, words)
     if (code !== undefined) return { ok: false, code }
     const normal = normalise(password)
     if (await deps.isBreached?.(normal)) return { ok: false, code: 'password_breached' }
@@ -206,91 +196,4 @@ function matches(
   const hash = credential?.hash
   const share = { account: name }
   return hash === undefined ? passwordHash.verifyDummy(password, share) : passwordHash.verify(hash, password, share)
-}
-
-/** Composed and decomposed spellings of one password are the same password (NIST SP 800-63B-4 §3.1.1.2). */
-function normalise(password: string): string {
-  return password.toWellFormed().normalize('NFC')
-}
-
-/** The password as it is hashed; undefined when it can be nobody's, which needs no hash to know. */
-function verifiable(password: string): string | undefined {
-  if (password === '' || Buffer.byteLength(password) > MOST_BYTES) return undefined
-  const normal = normalise(password)
-  return [...normal].length > LONGEST || Buffer.byteLength(normal) > MOST_BYTES ? undefined : normal
-}
-
-/** Why a new password may not be chosen. A code point is a character; there are no rules of composition. */
-export function problemOf(password: string, minLength: number, words: OwnWords): PasswordProblem | undefined {
-  if (Buffer.byteLength(password) > MOST_BYTES) return 'password_too_long'
-  const normal = normalise(password)
-  const { length } = [...normal]
-  if (length < minLength) return 'password_too_short'
-  if (length > LONGEST || Buffer.byteLength(normal) > MOST_BYTES) return 'password_too_long'
-  const own = ownWords(words)
-  if (madeOf(normal, own)) return 'password_contains_own_words'
-  return strengthProblem(normal, own)
-}
-
-/** Words of at least four characters, as people write them into passwords. */
-function ownWords(words: OwnWords): string[] {
-  const parts = words.flatMap((word) => {
-    const lower = (word ?? '').normalize('NFKC').toLowerCase()
-    const [local = '', domain = ''] = lower.split('@')
-    // The last label of a domain is nobody's own word.
-    const labels = lower.includes('@') ? [local, ...domain.split('.').slice(0, -1)] : []
-    return [lower, ...labels, ...lower.split(/[^\p{L}\p{N}]+/u)]
-  })
-  return [...new Set(parts)].filter((part) => [...part].length >= 4).sort((a, b) => b.length - a.length)
-}
-
-/** Whether little but own words is left: fewer than six other letters or digits. */
-function madeOf(password: string, own: readonly string[]): boolean {
-  const lower = password.toLowerCase()
-  const rest = own.reduce((left, word) => left.replaceAll(word, ' '), lower)
-  return rest !== lower && [...rest.replaceAll(/[^\p{L}\p{N}]/gu, '')].length < 6
-}
-
-/** The estimate's cost grows steeply with length and substitutions: with these it stays under 100 ms for any input. */
-const HEAD = 32
-const SUBSTITUTIONS = 4
-const WEAKEST_ALLOWED = 2
-
-function strengthProblem(password: string, own: readonly string[]): PasswordProblem | undefined {
-  const head = estimate(password.slice(0, HEAD), own)
-  if (head === undefined) return undefined
-  // A long password with a weak beginning is judged by its end as well.
-  return password.length > HEAD && estimate(password.slice(-HEAD), own) === undefined ? undefined : head
-}
-
-function estimate(password: string, own: readonly string[]): PasswordProblem | undefined {
-  const { score, sequence } = zxcvbn().check(password, [...own])
-  const whole = sequence.length === 1 ? sequence[0] : undefined
-  if (score >= WEAKEST_ALLOWED && whole?.pattern !== 'dictionary') return undefined
-  const isOwn = sequence.some((match) => match.dictionaryName === 'userInputs')
-  return isOwn ? 'password_contains_own_words' : 'password_too_common'
-}
-
-const require = createRequire(import.meta.url)
-
-let factory: ZxcvbnFactory | undefined
-
-/** Loaded when first needed: unpacking the dictionaries takes a tenth of a second of every command's start. */
-function zxcvbn(): ZxcvbnFactory {
-  if (factory !== undefined) return factory
-  const core = require('@zxcvbn-ts/core') as typeof import('@zxcvbn-ts/core')
-  const common = require('@zxcvbn-ts/language-common') as typeof import('@zxcvbn-ts/language-common')
-  const english = require('@zxcvbn-ts/language-en') as typeof import('@zxcvbn-ts/language-en')
-  factory = new core.ZxcvbnFactory({
-    dictionary: { ...common.dictionary, ...english.dictionary },
-    graphs: common.adjacencyGraphs,
-    l33tMaxSubstitutions: SUBSTITUTIONS,
-    maxLength: HEAD,
-  })
-  return factory
-}
-
-/** Builds the dictionaries of common passwords (a fifth of a second), so that the first registration need not wait. */
-export function loadDictionaries(): void {
-  zxcvbn()
 }

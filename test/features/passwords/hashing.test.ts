@@ -34,11 +34,14 @@ const isThere = (pid: number) => {
   }
 }
 
-/** Halts the process that hashes, or whichever there are. */
+/**
+ * Halts the process that hashes, or whichever there are: one that has begun. Before that it is a copy of its server, which waits
+ * until it is another program, and would wait for ever.
+ */
 function halt(): void {
   for (const pid of childrenOf(server.pid())) {
     try {
-      process.kill(pid, 'SIGSTOP')
+      if (readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes('hashing_process')) process.kill(pid, 'SIGSTOP')
     } catch {
       // It has ended.
     }

@@ -179,6 +179,7 @@ describe.each(['embedded', 'postgres'] as const)('password repository on %s', (k
       repository: passwords,
       passwordHash: { hash, verify: async () => false, verifyDummy: async () => false, needsRehash: () => false },
       guard: createTestAbuse(createModelKeyValue({ now: () => NOW }), { now: () => NOW }).service.signIn,
+      weaknessOf: async () => undefined,
       transaction: database.transaction,
       outbox,
       clock: { now: () => NOW },
