@@ -178,6 +178,7 @@ describe('a full queue of hashes behind the gate', () => {
     expect(statuses(turned)).toEqual([503, 503, 503])
     for (const { headers, body } of turned) {
       expect(Number(headers['retry-after'])).toBeGreaterThanOrEqual(2)
+      expect(headers['content-length']).toBe(String(Buffer.byteLength(body)))
       expect(body).toContain('reload this page to send it again')
     }
     await Promise.all(early)
