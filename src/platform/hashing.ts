@@ -54,6 +54,8 @@ const LATE_MS = 100
 const LATE_TIMES = 10
 /** Long enough to load the dictionaries on a busy machine. */
 const JUDGEMENT_MS = 3000
+/** A process that has not judged for so long hangs, and no hash may come by that would find out. */
+const SILENCE_MS = 10_000
 const GOODBYE_MS = 2000
 /** One that ends at once is not started again by each of a flood of logins. */
 const PAUSE_MS = 500
@@ -183,6 +185,9 @@ function createWatches(worker: () => Worker | undefined, insist: (id: number) =>
     /** That one is late says nothing of hashes, which may be under way. */
     judgement: (id: number) => {
       const late = setTimeout(() => worker()?.pieces.get(id)?.reject(unavailable()), JUDGEMENT_MS)
+      const isMissing = () => worker()?.pieces.has(id) === true
+      // As above, an answer may be there unread.
+      setTimeout(() => setImmediate(() => isMissing() && worker()?.process.kill('SIGKILL')), SILENCE_MS).unref()
       return () => clearTimeout(late)
     },
   }

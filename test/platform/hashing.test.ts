@@ -146,6 +146,15 @@ describe('the process that hashes', () => {
     expect([childrenOf(process.pid), said.length, warned.length]).toEqual([[pid], 0, 0])
   })
 
+  it('when it hangs while nobody signs in, another judges after a while', async () => {
+    const { hashing, pid } = await begun()
+    process.kill(pid, 'SIGSTOP')
+    await expect(hashing.weaknessOf('sunshine', [])).rejects.toMatchObject(BUSY)
+    await until(() => !childrenOf(process.pid).includes(pid), 20_000)
+    expect((await hashing.weaknessOf('sunshine', [])).result).toBe('common')
+    expect(said).toEqual([{ code: null, signal: 'SIGKILL' }])
+  }, 30_000)
+
   it('is given nothing of what its server knows', async () => {
     process.env.GENKAN_SECRET_KEYS = 'canary'
     try {
