@@ -1,9 +1,10 @@
 /**
- * What our own grants use of the engine's inside, so that they bind and answer as its grants do. None of it is published: a
- * test pins the engine's exact version and the shape of what is used, and whoever updates the engine reads this file again.
+ * What we use of the engine's inside: our own grants, so that they bind and answer as its grants do, and those who wait for what
+ * all grants write. None of it is published: a test pins the engine's exact version and the shape of what is used, and whoever
+ * updates the engine reads this file again.
  */
 import { hash, type X509Certificate } from 'node:crypto'
-import type { KoaContextWithOIDC } from 'oidc-provider'
+import type { KoaContextWithOIDC, Provider } from 'oidc-provider'
 import * as grants from 'oidc-provider/lib/helpers/grants.js'
 import { sign } from 'oidc-provider/lib/helpers/jwt.js'
 import { get as internals } from 'oidc-provider/lib/helpers/weak_cache.js'
@@ -60,4 +61,11 @@ export function signJwt({ oidc }: KoaContextWithOIDC, claims: object, typ: strin
   const [key] = keystore.selectForSign({ alg: 'ES256', use: 'sig' })
   if (key === undefined) throw new Error('there is no ES256 key')
   return sign(claims, keystore.getKeyObject(key), 'ES256', { typ, fields: { kid: key.kid } })
+}
+
+export type GrantHandler = (ctx: KoaContextWithOIDC) => Promise<void>
+
+/** What answers each grant type, where the engine looks for it. */
+export function grantHandlers(provider: Provider): Map<string, GrantHandler> {
+  return internals(provider).grantTypeHandlers
 }

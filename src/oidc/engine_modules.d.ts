@@ -45,6 +45,7 @@ declare module 'oidc-provider/lib/helpers/weak_cache.js' {
       selectForSign(filter: { alg: string; use: string }): readonly { readonly kid: string }[]
       getKeyObject(key: object): unknown
     }
+    readonly grantTypeHandlers: Map<string, (ctx: KoaContextWithOIDC) => Promise<void>>
   }
   export function get(provider: Provider): Internals
 }

@@ -11,6 +11,7 @@ import { type ClientLimitDeps, limitClients } from './client_limits.ts'
 import { type ConfigurationDeps, createConfiguration } from './configuration.ts'
 import { type CustomGrantDeps, registerCustomGrants } from './custom_grants.ts'
 import { hangContextsAsValues } from './engine_context.ts'
+import { awaitGrantWrites } from './grant_writes.ts'
 import { createLoadExistingGrant, type FindConsent } from './grants.ts'
 import { adaptModels, type ModelDeps } from './models.ts'
 import { createCertificateOf, createCertificateProof } from './mutual_tls.ts'
@@ -78,6 +79,7 @@ export function createProvider(given: OidcDeps): Provider {
   const certificateOf = createCertificateOf(config.mtls)
   adaptModels(provider, { ...deps, now, certificateOf })
   registerCustomGrants(provider, { ...deps, now })
+  awaitGrantWrites(provider)
   const isRegisteredCertificate = createCertificateProof(config.mtls, now)
   limitClients(provider, {
     ...{ hit: deps.hit, now, certificateOf, isRegisteredCertificate },

@@ -64,6 +64,12 @@ describe("the engine's inside", () => {
     expect(keystore).toMatchObject({ selectForSign: expect.any(Function), getKeyObject: expect.any(Function) })
   })
 
+  it('looks for what answers a grant type in a map, each with the context alone', () => {
+    const { grantTypeHandlers } = internals.get(bare())
+    expect([...grantTypeHandlers.keys()]).toEqual(expect.arrayContaining(['authorization_code', 'refresh_token']))
+    for (const handler of grantTypeHandlers.values()) expect(handler).toHaveLength(1)
+  })
+
   it('hangs its context on a request in a layer of this name, first of each endpoint', () => {
     const { get, post } = Router.prototype
     const first: string[] = []

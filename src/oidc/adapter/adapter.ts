@@ -6,6 +6,7 @@
 import Provider, { type Adapter, type AdapterPayload, errors } from 'oidc-provider'
 import { TOKEN_EXCHANGE } from '../../platform/grant_policies.ts'
 import { createAvailability } from '../availability.ts'
+import { writtenTogether } from '../grant_writes.ts'
 import { type DoubtDeps, revocableAdapter, standingGrant, standingSession } from './doubt.ts'
 import { interactionAdapter, sealedAdapter } from './sealed_adapter.ts'
 import { createSessionWriter, remembered } from './session_writer.ts'
@@ -71,7 +72,7 @@ const MODELS: Models = {
 export function createAdapterFactory(deps: AdapterDeps): (model: string) => Adapter {
   return (model) => {
     const base = plainAdapter(model, deps)
-    return withAvailability(MODELS[model]?.(base, deps) ?? base, deps)
+    return writtenTogether(model, withAvailability(MODELS[model]?.(base, deps) ?? base, deps))
   }
 }
 
