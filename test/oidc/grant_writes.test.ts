@@ -80,10 +80,11 @@ describe('the writes of a grant', () => {
   it('fail the grant: who came second gets nothing, and not before what was begun has ended', async () => {
     const answer = ask()
     await nextTurn()
-    slow.end('consume code').reject(new Error('already consumed'))
+    slow.end('upsert token').reject(new Error('the store is away'))
     await nextTurn()
     expect(isAnswered).toBe(false)
-    slow.end('upsert token').reject(new Error('the store is away'))
+    // It was begun first, so it is what the client hears of.
+    slow.end('consume code').reject(new Error('already consumed'))
     expect(await answer).toBe('already consumed')
   })
 
