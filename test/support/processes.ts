@@ -13,18 +13,18 @@ export async function until(condition: () => Promise<boolean> | boolean, millise
   return performance.now() - started
 }
 
-/** Process ids of the children of a process, oldest first. */
+/** Process ids of the children of a process, oldest first: ids start over once they are used up. */
 export function childrenOf(pid: number): number[] {
-  const parentOf = (name: string) => {
+  const children = readdirSync('/proc').flatMap((name) => {
     try {
-      return readFileSync(`/proc/${name}/stat`, 'utf8').split(') ')[1]?.split(' ')[1]
+      const [, parent, startedAt] =
+        /\) \S (\d+)(?: \S+){17} (\d+)/.exec(readFileSync(`/proc/${name}/stat`, 'utf8')) ?? []
+      return parent === String(pid) ? [{ pid: Number(name), startedAt: Number(startedAt) }] : []
     } catch {
-      return undefined
+      return []
     }
-  }
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name) && parentOf(name) === String(pid))
-    .map(Number)
+  })
+  return children.sort((a, b) => a.startedAt - b.startedAt).map((child) => child.pid)
 }
 
 /** Each thread of a process, and how it gives way (proc(5): fields 19 and 41 of `stat`; the name may hold blanks). */
