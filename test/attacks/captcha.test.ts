@@ -366,12 +366,12 @@ describe('in Chromium', () => {
       const { page, enter, close } = await open(email, { javaScriptEnabled })
       await enter()
       await page.waitForSelector('[data-captcha]', { state: 'attached' })
+      // Once the browser has given the script up, the page says so and takes the empty place away.
+      if (javaScriptEnabled) await page.waitForSelector('#captcha-status:text("The check cannot be loaded.")')
       expect(await page.locator('#captcha').isVisible()).toBe(false)
       expect(await page.locator('form .hint').allTextContents()).toContainEqual(
         expect.stringContaining('wait 10 seconds and send the form without it'),
       )
-      // The page says it once the browser has given the script up.
-      if (javaScriptEnabled) await page.waitForSelector('#captcha-status:text("The check cannot be loaded.")')
       await later(TICKET_WAIT)
       await enter()
       await page.waitForURL(`${OWN}/**`, { timeout: 30_000 })
