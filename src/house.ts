@@ -214,7 +214,7 @@ function createWork(foundation: Foundation, features: readonly Feature[], sealin
     subscriptions,
     anchored: anchorLog(foundation),
   })
-  const mayClaim = () => !foundation.clockWatch.isWrong()
+  const mayClaim = foundation.clockWatch.mayTake
   const deliveries = createDeliveries({ database, personal, secretBox, clock, subscriptions, logger, mayClaim })
   const dispatcher = createDispatcher({ seal: ledger.seal, deliveries, logger })
   outbox.onWake(dispatcher.wake)

@@ -39,7 +39,7 @@ interface Deps {
   readonly subscriptions: readonly { readonly consumer: string; handle(fact: RecordedFact): Promise<void> }[]
   readonly logger: { warn(facts: object, message: string): void }
   /** Whether this process may claim: one whose clock is wrong would take what others have in their hands. */
-  readonly mayClaim?: (() => boolean) | undefined
+  readonly mayClaim?: (() => Promise<boolean>) | undefined
   /** Seconds after which a claimed delivery is taken from a worker that was killed. Handlers get three quarters of it. */
   readonly leaseSeconds?: number | undefined
 }
@@ -112,7 +112,7 @@ function createTurns() {
 
 /** One consumer's worker: keeps up to eight deliveries in flight and claims one more whenever one ends or it is nudged. */
 function createLane(deps: Deps, subscription: Subscription, { inTurn, settle }: Shared) {
-  const { database, clock, leaseSeconds = LEASE_SECONDS, mayClaim = () => true } = deps
+  const { database, clock, leaseSeconds = LEASE_SECONDS, mayClaim = async () => true } = deps
   const claiming = { consumer: subscription.consumer, leaseSeconds }
   const flights = new Set<Promise<void>>()
   let nudge = () => {}
@@ -130,9 +130,10 @@ function createLane(deps: Deps, subscription: Subscription, { inTurn, settle }: 
           nudge = resolve
         })
         again = false
-        const room = stopped || !mayClaim() ? 0 : AT_ONCE - flights.size
-        const claims =
-          room === 0 ? [] : await inTurn(() => claimDue(database, { ...claiming, now: clock.now(), atMost: room }))
+        const room = stopped ? 0 : AT_ONCE - flights.size
+        const claim = async () =>
+          (await mayClaim()) ? claimDue(database, { ...claiming, now: clock.now(), atMost: room }) : []
+        const claims = room === 0 ? [] : await inTurn(claim)
         for (const claim of claims) {
           const flight = attempt(deps, subscription, claim, settle)
             .then((done) => {

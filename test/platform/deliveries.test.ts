@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
 import type { Fact, RecordedFact } from '../../src/events.ts'
+import { createClockWatch } from '../../src/platform/clock_watch.ts'
 import { createDeliveries } from '../../src/platform/deliveries.ts'
 import { PermanentFailure } from '../../src/platform/delivery_rows.ts'
 import { createDispatcher } from '../../src/platform/dispatcher.ts'
@@ -8,6 +9,7 @@ import { createOutbox } from '../../src/platform/outbox.ts'
 import type { Database } from '../../src/platform/postgres.ts'
 import { createSecretBox } from '../../src/platform/secret_box.ts'
 import { testPersonal } from '../support/personal_columns.ts'
+import { until } from '../support/processes.ts'
 import { freshDatabase } from '../support/services.ts'
 
 const secretBox = createSecretBox([Buffer.alloc(32, 1)])
@@ -40,7 +42,8 @@ describe.each(['embedded', 'postgres'] as const)('deliveries on %s', (kind) => {
     data: { n },
     sealed: { n },
   })
-  const setUp = (handle: Handle, more: Record<string, Handle> = {}, leaseSeconds = 90) => {
+  type Own = Pick<Parameters<typeof createDeliveries>[0], 'clock' | 'mayClaim'>
+  const setUp = (handle: Handle, more: Record<string, Handle> = {}, leaseSeconds = 90, own: Own = { clock }) => {
     const subscriptions = Object.entries({ mails: handle, ...more }).map(([consumer, each]) => ({
       consumer,
       types: ['mail.requested'],
@@ -51,10 +54,10 @@ describe.each(['embedded', 'postgres'] as const)('deliveries on %s', (kind) => {
       personal: testPersonal,
       database,
       secretBox,
-      clock,
       subscriptions,
       logger,
       leaseSeconds,
+      ...own,
     })
     return {
       ...deliveries,
@@ -313,6 +316,35 @@ describe.each(['embedded', 'postgres'] as const)('deliveries on %s', (kind) => {
     ])
   })
 
+  it('a worker whose clock was set an hour ahead does not take what another has in its hands (F34)', async () => {
+    const seen: unknown[] = []
+    const gate = Promise.withResolvers<void>()
+    const handle = async ({ data }: RecordedFact) => {
+      seen.push(data)
+      await gate.promise
+    }
+    let aheadMs = 0
+    const ahead = { now: () => new Date(now + aheadMs) }
+    const right = async () => new Date(now)
+    const watch = createClockWatch({
+      ...{ clock: ahead, databaseTime: right, redisTime: right, toleranceSeconds: 300, logger: { error: () => {} } },
+    })
+    const [holder, off] = [setUp(handle), setUp(handle, {}, 90, { clock: ahead, mayClaim: watch.mayTake })]
+    await watch.look()
+    await record(mail(1, 'a1'))
+    const held = holder.run()
+    await until(() => seen.length === 1)
+    aheadMs = 3_600_000
+    expect(await off.deliver()).toBe(0)
+    gate.resolve()
+    expect(await held).toBe(1)
+    await record(mail(2, 'a1'))
+    await off.seal()
+    expect(await off.deliver()).toBe(0)
+    aheadMs = 0
+    expect([await off.deliver(), seen]).toEqual([1, [{ n: 1 }, { n: 2 }]])
+  })
+
   it('stops: claims nothing more, waits for what is in flight', async () => {
     let done = 0
     const worker = setUp(async () => {
@@ -349,11 +381,3 @@ describe.each(['embedded', 'postgres'] as const)('deliveries on %s', (kind) => {
     expect(await database.db('outbox').whereNull('seq')).toHaveLength(1)
   })
 })
-
-async function until(condition: () => Promise<boolean>): Promise<void> {
-  const end = Date.now() + 10_000
-  while (!(await condition())) {
-    if (Date.now() > end) throw new Error('waited too long')
-    await new Promise((resolve) => setTimeout(resolve, 5))
-  }
-}
