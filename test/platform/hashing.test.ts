@@ -23,7 +23,10 @@ const KILLED = `
   await Promise.race(hashes)
   process.kill(process.pid, 'SIGKILL')`
 
-/** A server on a core that somebody else wants, who is a little nice since other tests run there as well. */
+/**
+ * A server on a core that somebody else wants, who is a little nice since other tests run there as well, and not there for ever
+ * when the server ends before.
+ */
 const SQUEEZED = `
   import { spawn } from 'node:child_process'
   import { once } from 'node:events'
@@ -32,7 +35,7 @@ const SQUEEZED = `
   const logger = { error: (why) => said.push(why), warn: (what) => warned.push(what) }
   const hashing = createHashingProcess({ width: 1, logger })
   await hashing.begin()
-  const other = spawn('nice', ['-n', '5', process.execPath, '-e', 'console.log(0); for (;;);'])
+  const other = spawn('nice', ['-n', '5', process.execPath, '-e', 'console.log(0); for (const end = Date.now() + 30_000; Date.now() < end; );'])
   await once(other.stdout, 'data')
   const { result } = await hashing.hash('x', ${JSON.stringify(USUAL)}, 30)
   other.kill('SIGKILL')
