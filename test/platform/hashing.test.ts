@@ -273,7 +273,8 @@ describe('the process that hashes', () => {
     process.kill(pid, 'SIGKILL')
     await until(() => said.length === 1, 10_000)
     const next = hashing.hash('x', SMALL, LONG_MS)
-    process.kill(childrenOf(process.pid).at(-1) ?? 0, 'SIGKILL')
+    // Not 0, which would be everybody in this group.
+    process.kill(childrenOf(process.pid).at(-1) ?? Number.NaN, 'SIGKILL')
     await expect(next).rejects.toMatchObject(BUSY)
     const refusals = await Promise.allSettled(Array.from({ length: 20 }, () => hashing.hash('x', SMALL, LONG_MS)))
     expect(refusals.every(({ status }) => status === 'rejected')).toBe(true)
