@@ -27,7 +27,7 @@ export const storeShape = {
   database_pool: z.coerce.number().int().min(1).max(200).default(10),
   redis_url: redisUrl.optional(),
   secret_keys: csv(secretKey),
-  clock_tolerance_seconds: z.coerce.number().int().min(10).default(300),
+  clock_tolerance_seconds: z.coerce.number().int().min(10).default(120),
 }
 
 type Settings = Parsed<typeof storeShape>

@@ -40,14 +40,15 @@ interface Deps {
   readonly logger: { warn(facts: object, message: string): void }
   /** Whether this process may claim: one whose clock is wrong would take what others have in their hands. */
   readonly mayClaim?: (() => Promise<boolean>) | undefined
-  /** Seconds after which a claimed delivery is taken from a worker that was killed. Handlers get three quarters of it. */
+  /** Seconds after which a claimed delivery is taken from a worker that was killed. Handlers get three fifths of it. */
   readonly leaseSeconds?: number | undefined
 }
 
 /** Deliveries of one consumer that run at the same time in one process. */
 const AT_ONCE = 8
 const GATHER_MS = 10
-const LEASE_SECONDS = 240
+/** Three minutes for the handler, and two by which another instance may be ahead of us (`clock_tolerance_seconds`). */
+const LEASE_SECONDS = 300
 
 /** Makes the worker. `deliver` is called by the dispatcher. */
 export function createDeliveries(deps: Deps): Deliveries {
@@ -183,7 +184,7 @@ async function attempt(
   const { database, personal, secretBox, clock, logger, leaseSeconds = LEASE_SECONDS } = deps
   try {
     const [row] = await openFacts(personal, [claim])
-    if (row !== undefined) await within(leaseSeconds * 750, handle(readFact(row, secretBox)))
+    if (row !== undefined) await within(leaseSeconds * 600, handle(readFact(row, secretBox)))
   } catch (error) {
     await database.transaction((tx) => fail(tx, claim, error, clock.now()))
     const { id, type, attempts } = claim

@@ -17,7 +17,7 @@ function watch(database: number, redis?: number) {
     clock: { now: () => new Date(NOW + performance.now() - began + own.seconds * 1000) },
     databaseTime: () => at(others.database)(),
     redisTime: redis === undefined ? undefined : () => at(others.redis ?? 0)(),
-    toleranceSeconds: 300,
+    toleranceSeconds: 120,
     logger: { error: (facts: object, text: string) => void told.push([facts, text]) },
   })
   return { ...made, own, others, texts: () => told.map(([, text]) => text.slice(0, 16)) }

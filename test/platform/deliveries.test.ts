@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, jest } from '@jest/globals'
+import { storeShape } from '../../src/config/stores.ts'
 import type { Fact, RecordedFact } from '../../src/events.ts'
 import { createClockWatch } from '../../src/platform/clock_watch.ts'
 import { createDeliveries } from '../../src/platform/deliveries.ts'
@@ -42,8 +43,8 @@ describe.each(['embedded', 'postgres'] as const)('deliveries on %s', (kind) => {
     data: { n },
     sealed: { n },
   })
-  type Own = Pick<Parameters<typeof createDeliveries>[0], 'clock' | 'mayClaim'>
-  const setUp = (handle: Handle, more: Record<string, Handle> = {}, leaseSeconds = 90, own: Own = { clock }) => {
+  type Own = Partial<Pick<Parameters<typeof createDeliveries>[0], 'clock' | 'mayClaim' | 'leaseSeconds'>>
+  const setUp = (handle: Handle, more: Record<string, Handle> = {}, own: Own = {}) => {
     const subscriptions = Object.entries({ mails: handle, ...more }).map(([consumer, each]) => ({
       consumer,
       types: ['mail.requested'],
@@ -56,7 +57,8 @@ describe.each(['embedded', 'postgres'] as const)('deliveries on %s', (kind) => {
       secretBox,
       subscriptions,
       logger,
-      leaseSeconds,
+      clock,
+      leaseSeconds: 90,
       ...own,
     })
     return {
@@ -180,7 +182,7 @@ describe.each(['embedded', 'postgres'] as const)('deliveries on %s', (kind) => {
 
   it('brings back what a killed worker held, when its lease is over', async () => {
     const seen: string[] = []
-    const killed = setUp(() => new Promise(() => {}), {}, 60)
+    const killed = setUp(() => new Promise(() => {}), {}, { leaseSeconds: 60 })
     await record(mail(1))
     await killed.seal()
     killed.deliver().catch(() => {})
@@ -213,7 +215,7 @@ describe.each(['embedded', 'postgres'] as const)('deliveries on %s', (kind) => {
   })
 
   it('gives up a consumer that hangs, and tries again', async () => {
-    const { run } = setUp(() => new Promise(() => {}), {}, 0.1)
+    const { run } = setUp(() => new Promise(() => {}), {}, { leaseSeconds: 0.1 })
     await record(mail(1))
     expect(await run()).toBe(0)
     expect(await rows()).toMatchObject([{ state: 'pending', last_error: 'the consumer took too long' }])
@@ -316,6 +318,22 @@ describe.each(['embedded', 'postgres'] as const)('deliveries on %s', (kind) => {
     ])
   })
 
+  it('a worker as far ahead as an instance may be leaves alone what another handles for as long as it may', async () => {
+    const tolerated = storeShape.clock_tolerance_seconds.parse(undefined)
+    const handlingSeconds = 180
+    const seen: unknown[] = []
+    const handling = setUp(() => new Promise(() => {}), {}, { leaseSeconds: undefined })
+    await record(mail(1))
+    await handling.seal()
+    handling.deliver().catch(() => {})
+    await until(async () => (await rows())[0]?.attempts === 1)
+    const ahead = setUp(async ({ data }) => void seen.push(data), {}, { leaseSeconds: undefined })
+    now += (handlingSeconds + tolerated - 1) * 1000
+    expect(await ahead.deliver()).toBe(0)
+    now += 1000
+    expect([await ahead.deliver(), seen]).toEqual([1, [{ n: 1 }]])
+  })
+
   it('a worker whose clock was set an hour ahead does not take what another has in its hands (F34)', async () => {
     const seen: unknown[] = []
     const gate = Promise.withResolvers<void>()
@@ -327,9 +345,9 @@ describe.each(['embedded', 'postgres'] as const)('deliveries on %s', (kind) => {
     const ahead = { now: () => new Date(now + aheadMs) }
     const right = async () => new Date(now)
     const watch = createClockWatch({
-      ...{ clock: ahead, databaseTime: right, redisTime: right, toleranceSeconds: 300, logger: { error: () => {} } },
+      ...{ clock: ahead, databaseTime: right, redisTime: right, toleranceSeconds: 120, logger: { error: () => {} } },
     })
-    const [holder, off] = [setUp(handle), setUp(handle, {}, 90, { clock: ahead, mayClaim: watch.mayTake })]
+    const [holder, off] = [setUp(handle), setUp(handle, {}, { clock: ahead, mayClaim: watch.mayTake })]
     await watch.look()
     await record(mail(1, 'a1'))
     const held = holder.run()

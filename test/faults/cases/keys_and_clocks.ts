@@ -148,7 +148,7 @@ async function withoutKey(stage: Stage): Promise<void> {
 export const KEYS_AND_CLOCKS: readonly Case[] = [
   {
     ...{ id: 'F34', title: 'clocks that differ' },
-    world: { settings: { ...SETTINGS, clock_tolerance_seconds: 300 } },
+    world: { settings: { ...SETTINGS, clock_tolerance_seconds: 120 } },
     inject: clocks,
     heal: async ({ world }) => world.route(),
   },
