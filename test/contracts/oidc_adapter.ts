@@ -90,14 +90,14 @@ export function describeOidcAdapter(name: string, create: () => Promise<StoreUnd
         store.swapSession(i % 2 === 0 ? { id: 'sid-2' } : { uid: 'uid-2' }, 'r1', { ...read, revision: `r2-${i}` }, 60),
       )
       const written = await Promise.all(swaps)
-      expect(written.filter(Boolean)).toHaveLength(1)
-      const revision = `r2-${written.indexOf(true)}`
+      expect(written.filter((swap) => swap === 'written')).toHaveLength(1)
+      const revision = `r2-${written.indexOf('written')}`
       expect(await store.find('Session', 'sid-2')).toEqual({ uid: 'uid-2', revision })
       expect(await store.findByUid('uid-2')).toEqual({ uid: 'uid-2', revision })
-      expect(await store.swapSession({ id: 'sid-2' }, 'r', read, 60)).toBe(false)
+      expect(await store.swapSession({ id: 'sid-2' }, 'r', read, 60)).toBe('no')
       await store.destroySession('uid-2')
-      expect(await store.swapSession({ id: 'sid-2' }, revision, read, 60)).toBe(false)
-      expect(await store.swapSession({ uid: 'uid-2' }, revision, read, 60)).toBe(false)
+      expect(await store.swapSession({ id: 'sid-2' }, revision, read, 60)).toBe('no')
+      expect(await store.swapSession({ uid: 'uid-2' }, revision, read, 60)).toBe('no')
       expect([await store.find('Session', 'sid-2'), await store.findByUid('uid-2')]).toEqual([undefined, undefined])
     })
 
@@ -117,6 +117,14 @@ export function describeOidcAdapter(name: string, create: () => Promise<StoreUnd
       await store.destroySession('uid-3')
       expect(await store.moveSession(`moved-${winner}`, 'late', read, 60)).toBeUndefined()
       expect([await store.find('Session', 'late'), await store.findByUid('uid-3')]).toEqual([undefined, undefined])
+    })
+
+    it('leads to no session under an id that it has left', async () => {
+      const { store } = subject
+      await store.save('Session', 'left', { uid: 'uid-6', revision: 'r1' }, 60)
+      await store.moveSession('left', 'taken', { uid: 'uid-6', revision: 'r2' }, 60)
+      expect(await store.leadToSession('uid-6', 'left', 60)).toBe(false)
+      expect(await store.findByUid('uid-6')).toEqual({ uid: 'uid-6', revision: 'r2' })
     })
 
     it('finds a session at any moment while it moves', async () => {

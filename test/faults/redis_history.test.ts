@@ -4,7 +4,9 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals'
+import type { Redis } from 'ioredis'
 import { createRedisOidcStore } from '../../src/oidc/adapter/redis_store.ts'
+import { hashId, textOf } from '../../src/oidc/adapter/store.ts'
 import { systemClock } from '../../src/platform/clock.ts'
 import { createRedisKeyValue } from '../../src/platform/key_value_redis.ts'
 import { createRedisOnce } from '../../src/platform/once.ts'
@@ -81,6 +83,11 @@ async function push(): Promise<string> {
 const mayChoose = ({ forms }: Page) => forms.some(({ action }) => action.endsWith('/new_password'))
 const openedIn = async (person: Person, url: string) => (await person.browser.get(url)).params.has('code')
 
+async function endOthers({ browser }: Person): Promise<void> {
+  const others = await browser.get(`${target.issuer}/account/sessions/others`)
+  await browser.submit(others, {}, { form: '/account/sessions/others' })
+}
+
 describe('a Redis that comes back without its last writes (F10)', () => {
   let used: Code
   let unused: Code
@@ -129,8 +136,7 @@ describe('a Redis that comes back without its last writes (F10)', () => {
     const { browser, page } = await firstFactor(target, person)
     expect((await browser.submit(page, { code: appCode }, { form: '/totp' })).params.has('code')).toBe(true)
     expect(mayChoose(await forgetful.submit(asked, { code: mailCode }, { form: '/recover_code' }))).toBe(true)
-    const others = await bob.browser.get(`${target.issuer}/account/sessions/others`)
-    await bob.browser.submit(others, {}, { form: '/account/sessions/others' })
+    await endOthers(bob)
     expect([await bob.signedIn(), await elsewhere.signedIn()]).toEqual([true, false])
 
     // Facts repeat what they say to the store: that is done before the store forgets it.
@@ -192,6 +198,62 @@ describe('a Redis that comes back without its last writes (F10)', () => {
   it('takes no code of an app a second time: their steps are in SQL', async () => {
     const { browser, page } = await firstFactor(target, person)
     expect((await browser.submit(page, { code: appCode }, { form: '/totp' })).params.has('code')).toBe(false)
+  })
+})
+
+describe('a session that a master has, of several, while another lost where it is', () => {
+  let direct: Redis
+  beforeAll(async () => {
+    direct = await readyRedis(redis.url)
+  })
+  afterAll(() => direct.disconnect())
+
+  /** Loses where the youngest session is. */
+  const losses = {
+    'that it is': async (pointer: string) => void (await direct.del(pointer)),
+    'that it was moved': async (pointer: string) => void (await direct.set(pointer, 'of-nobody', 'KEEPTTL')),
+    'that it was moved, with its old place': async (pointer: string) => {
+      const record = String(await direct.get(`oidc:Session:${await direct.get(pointer)}`))
+      const old = { ...JSON.parse(record.slice(record.indexOf('|') + 1)), authorizations: {}, revision: 'old' }
+      await direct.set('oidc:Session:old', `0.0123456789ab|${textOf(old)}`)
+      await direct.set(pointer, 'old', 'KEEPTTL')
+    },
+  }
+  const names = Object.keys(losses) as (keyof typeof losses)[]
+  async function lose(name: keyof typeof losses): Promise<void> {
+    const [{ uid }] = (await target.sql<{ uid: string }>(
+      'select uid from sessions order by created_at desc limit 1',
+    )) as [{ uid: string }]
+    await losses[name](`oidc:uid:${hashId(uid)}`)
+  }
+
+  it.each(names)('%s: it is found by its codes and its end', async (name) => {
+    const person = await bob.elsewhere()
+    await lose(name)
+    expect((await client.redeem(await person.code('own'))).status).toBe(200)
+    await endOthers(bob)
+    expect([await person.signedIn(), await bob.signedIn()]).toEqual([false, true])
+  })
+
+  it.each(names)('%s: it moves on', async (name) => {
+    const person = await bob.elsewhere()
+    await lose(name)
+    const { refresh } = await person.tokens('own', OFFLINE)
+    expect((await client.refresh('own', refresh)).status).toBe(200)
+    expect((await client.redeem(await person.code('own'))).status).toBe(200)
+    await endOthers(bob)
+    expect(await person.signedIn()).toBe(false)
+  })
+
+  it.each(names)('%s: it does not outlive an end that could not find it', async (name) => {
+    for (const moves of [false, true]) {
+      const person = await bob.elsewhere()
+      await lose(name)
+      await endOthers(bob)
+      const late = await person.code('own', moves ? OFFLINE : { prompt: 'none' }).catch(() => undefined)
+      if (late !== undefined) expect(await client.redeem(late)).toMatchObject(INVALID_GRANT)
+      expect(await person.signedIn()).toBe(false)
+    }
   })
 })
 

@@ -9,6 +9,7 @@ import { createAvailability } from '../availability.ts'
 import { writtenTogether } from '../grant_writes.ts'
 import { type DoubtDeps, revocableAdapter, standingGrant, standingSession } from './doubt.ts'
 import { interactionAdapter, sealedAdapter } from './sealed_adapter.ts'
+import { bringingBack } from './session_places.ts'
 import { createSessionWriter, remembered } from './session_writer.ts'
 import {
   alreadyUsed,
@@ -107,7 +108,7 @@ function sessionAdapter(base: Adapter, deps: AdapterDeps): Adapter {
     if (seconds(deps.clock) - startedAt >= absolute) return undefined
     return (await sameEpoch(found, deps)) ? standingSession(found, cookie, deps) : undefined
   }
-  const write = createSessionWriter(deps.store)
+  const write = createSessionWriter(bringingBack(deps.store, deps))
   return {
     ...base,
     async upsert(id, payload, expiresIn) {

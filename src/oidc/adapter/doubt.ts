@@ -22,14 +22,21 @@ export interface RevokedTokens {
   has(token: string): Promise<boolean>
 }
 
-/** The session without its doubt; undefined when it has ended. A session that nobody signed in to has no end. */
+/** The session without its doubt; undefined when it has ended. */
 export async function standingSession<T extends AdapterPayload>(
   found: T,
   id: string | undefined,
   deps: DoubtDeps,
 ): Promise<T | undefined> {
-  const isStanding = () => found.accountId === undefined || deps.sessionStands(String(found.uid))
-  return cleared('Session', id, found, isStanding, deps)
+  return cleared('Session', id, found, () => isStanding(found, deps), deps)
+}
+
+/** Whether a session was not ended, by SQL. One that nobody signed in to has no end. */
+export function isStanding(
+  { accountId, uid }: { accountId?: unknown; uid?: unknown },
+  { sessionStands }: Pick<DoubtDeps, 'sessionStands'>,
+): boolean | Promise<boolean> {
+  return accountId === undefined || sessionStands(String(uid))
 }
 
 /** The Grant without its doubt; undefined when it was revoked. */

@@ -5,7 +5,7 @@
  */
 import { isRefusal, type RedisClient, refusesWrites } from '../../platform/redis.ts'
 import { ALSO_WHEN_FULL, HISTORY } from '../../platform/redis_history.ts'
-import { readerOf } from '../../platform/redis_reads.ts'
+import { type Reader, readerOf } from '../../platform/redis_reads.ts'
 import type { UntakenEnds } from '../../platform/untaken_ends.ts'
 import { beginningOf, hashId, type OidcStore, type Payload, type SessionPlace, textOf } from './store.ts'
 
@@ -57,6 +57,11 @@ if not bar or string.sub(record, bar + 1, bar + #ARGV[1]) ~= ARGV[1] then return
 redis.call('SET', KEYS[1], string.sub(record, 1, bar) .. ARGV[2], 'EX', ARGV[3])
 return 1`
 
+/** Prolongs a pointer. Returns whether it shows where it should. */
+const PROLONG = `
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return redis.call('GET', KEYS[1]) == ARGV[1] and 1 or 0`
+
 /** Compare-and-set of a pointer. */
 const REPOINT = `
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
@@ -83,6 +88,7 @@ interface Scripts {
   oidcSave(key: string, json: string, ttl: string, condition: '' | 'NX'): Promise<number>
   oidcTake(key: string): Promise<[json: string, present: 0 | 1] | null>
   oidcSwap(key: string, beginning: string, json: string, ttl: number): Promise<number>
+  oidcProlong(key: string, to: string, ttl: number): Promise<0 | 1>
   oidcRepoint(key: string, from: string, to: string, ttl: number): Promise<number>
   oidcRewrite(key: string, json: string): Promise<number>
   oidcConsume(key: string, now: string, once: '0' | '1'): Promise<number>
@@ -110,7 +116,7 @@ export function createRedisOidcStore(redis: RedisClient, ends?: Pick<UntakenEnds
     if (!isPresent || refusesWrites(redis)) payload.doubtful = true
     return payload
   }
-  const pointed = async (key: string) => (await reader(key)).value
+  const pointed = pointedBy(reader)
 
   return {
     async save(model, id, payload, ttl, ifAbsent = false) {
@@ -145,7 +151,7 @@ export function createRedisOidcStore(redis: RedisClient, ends?: Pick<UntakenEnds
       const answer = await scripts.oidcConsume(keyOf(model, id), String(now), USED_ONCE.has(model) ? '1' : '0')
       return answer === 0 ? 'first' : answer === -1 ? 'missing' : answer
     },
-    ...sessionWrites(redis, scripts, pointed),
+    ...sessionWrites(redis, scripts, reader),
     async adopt(model, id) {
       if (!refusesWrites(redis)) await scripts.oidcAdopt(keyOf(model, id))
     },
@@ -189,18 +195,32 @@ async function end(
 function sessionWrites(
   redis: RedisClient,
   scripts: Scripts,
-  pointed: (key: string) => Promise<string | null>,
-): Pick<OidcStore, 'swapSession' | 'moveSession'> {
+  reader: Reader,
+): Pick<OidcStore, 'swapSession' | 'leadToSession' | 'moveSession'> {
+  const pointed = pointedBy(reader)
+  const isOfPresent = async (key: string) => {
+    const { value: record, history } = await reader(key)
+    return record?.slice(0, record.indexOf('|')).split('.')[1] === history
+  }
   const hashAt = async (place: SessionPlace) => ('id' in place ? hashId(place.id) : pointed(pointer('uid', place.uid)))
   return {
     async swapSession(place, expected, payload, ttl) {
       const hash = await hashAt(place)
-      if (hash === null) return false
+      if (hash === null) return 'no'
       const swapped = scripts.oidcSwap(`oidc:Session:${hash}`, beginningOf(expected), textOf(payload), ttl)
       // The pointer lives on with it, but is never written here: the session may have another id by now, or have ended.
-      const prolonged = redis.expire(pointer('uid', String(payload.uid)), ttl)
-      const [written] = await Promise.all([swapped, prolonged])
-      return written === 1
+      const prolonged = scripts.oidcProlong(pointer('uid', String(payload.uid)), hash, ttl)
+      const [written, isLed] = await Promise.all([swapped, prolonged])
+      return written !== 1 ? 'no' : isLed === 1 ? 'written' : 'astray'
+    },
+    // Of a cluster one master may have lost where the session has moved to, and another knows that it has.
+    async leadToSession(uid, id, ttl) {
+      const [key, to] = [pointer('uid', uid), hashId(id)]
+      const at = await pointed(key)
+      if (at === to) return true
+      if (at === null) return (await redis.set(key, to, 'EX', ttl, 'NX')) === 'OK'
+      if (await isOfPresent(`oidc:Session:${at}`)) return false
+      return (await scripts.oidcRepoint(key, at, to, ttl)) === 1
     },
     // Two records are two slots, so the pointer decides: whoever turns it from the old to the new has moved the session.
     async moveSession(oldId, id, payload, ttl) {
@@ -216,9 +236,15 @@ function sessionWrites(
   }
 }
 
+/** Where a pointer shows. */
+function pointedBy(reader: Reader): (key: string) => Promise<string | null> {
+  return async (key) => (await reader(key)).value
+}
+
 function defineScripts(redis: RedisClient): Scripts {
   const writing = {
-    ...{ Save: SAVE, Take: TAKE, Rewrite: REWRITE, Consume: CONSUME, Adopt: ADOPT, Swap: SWAP, Repoint: REPOINT },
+    ...{ Save: SAVE, Take: TAKE, Rewrite: REWRITE, Consume: CONSUME, Adopt: ADOPT, Swap: SWAP },
+    ...{ Prolong: PROLONG, Repoint: REPOINT },
   }
   for (const [name, lua] of Object.entries(writing)) redis.defineCommand(`oidc${name}`, { numberOfKeys: 1, lua })
   return redis as unknown as Scripts

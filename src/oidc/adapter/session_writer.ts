@@ -54,7 +54,7 @@ export function createSessionWriter(store: OidcStore): Write {
       else if (revision === undefined || old.revision !== revision) {
         await addTo(store, id, { ...conflict, ours: merge(conflict.base, ours, old) }, memory)
       }
-    } else if (revision === undefined || !(await store.swapSession({ id }, revision, payload, ttl))) {
+    } else if (revision === undefined || (await store.swapSession({ id }, revision, payload, ttl)) === 'no') {
       await addTo(store, id, conflict, memory)
     }
   }
@@ -84,7 +84,7 @@ async function addTo(store: OidcStore, id: string | undefined, of: Conflict, mem
     const merged = merge(base, ours, found)
     if (typeof expected !== 'string') return writeUnmarked(store, place, { ...merged, revision: newRevision() }, ttl)
     if (isDeepStrictEqual({ ...merged, ...TIMES }, { ...found, ...TIMES })) return
-    if (await store.swapSession(place, expected, { ...merged, revision: newRevision() }, ttl)) return
+    if ((await store.swapSession(place, expected, { ...merged, revision: newRevision() }, ttl)) !== 'no') return
   }
   throw new errors.TemporarilyUnavailable('the session is written by too many requests at once')
 }

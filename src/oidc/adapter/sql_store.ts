@@ -83,7 +83,10 @@ export function createSqlOidcStore(database: Database, now: () => Date): OidcSto
   }
 }
 
-function sessionWrites({ db }: Database, now: () => Date): Pick<OidcStore, 'swapSession' | 'moveSession'> {
+function sessionWrites(
+  { db }: Database,
+  now: () => Date,
+): Pick<OidcStore, 'swapSession' | 'leadToSession' | 'moveSession'> {
   const until = (ttl: number) => new Date(now().getTime() + ttl * 1000)
   return {
     async swapSession(place, expected, payload, ttl) {
@@ -93,8 +96,10 @@ function sessionWrites({ db }: Database, now: () => Date): Pick<OidcStore, 'swap
          and starts_with(payload, ?) and expires_at > ? returning 1 as written`,
         [textOf(payload), until(ttl), hashId(key), beginningOf(expected), now()],
       )
-      return written.rows.length > 0
+      return written.rows.length > 0 ? 'written' : 'no'
     },
+    // Both names are of one row.
+    leadToSession: async () => false,
     // The row stays and gets another id, so that `destroySession` at the same time meets it.
     async moveSession(oldId, id, payload, ttl) {
       const moved = await db.raw(

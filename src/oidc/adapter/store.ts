@@ -12,6 +12,9 @@ export type Payload = { [key: string]: unknown }
 /** A Session is known by its id or, to those who must not have that, by its `uid`. */
 export type SessionPlace = { readonly id: string } | { readonly uid: string }
 
+/** `astray`: it was written, but its `uid` does not lead to it (any more). */
+export type Swap = 'written' | 'astray' | 'no'
+
 export interface OidcStore {
   /**
    * Writes a record that lives `ttl` seconds (forever without). With `ifAbsent` an existing record stays as it is.
@@ -39,9 +42,13 @@ export interface OidcStore {
   adopt(model: string, id: string): Promise<void>
   /**
    * Compare-and-set of a live Session: writes only while its `revision` is `expected`, and makes none that is not there.
-   * @returns whether it was written
    */
-  swapSession(place: SessionPlace, expected: string, payload: Payload, ttl: number): Promise<boolean>
+  swapSession(place: SessionPlace, expected: string, payload: Payload, ttl: number): Promise<Swap>
+  /**
+   * Has the `uid` lead to the Session under this id, where it leads nowhere or to one from before the store lost its last writes.
+   * @returns whether it leads there now
+   */
+  leadToSession(uid: string, id: string, ttl: number): Promise<boolean>
   /**
    * Gives a live Session another id, with what is written there; its `uid` stays. Of any number of callers one moves it.
    * @returns what was under the old id until now; undefined when nobody is there (any more), and then nothing is written
