@@ -64,7 +64,7 @@ async function withMailsQueued(stage: Stage): Promise<void> {
   world.all('smtp', (proxy) => proxy.set({ kind: 'none' }))
   await Promise.all(world.instances.map(({ server }) => server.restart()))
   // What a killed process had claimed is taken over when its lease is over: the clock is moved, nobody waits.
-  await Promise.all(world.instances.map(({ server }) => server.shiftDate(250)))
+  await Promise.all(world.instances.map(({ server }) => server.shiftDate(310)))
   stage.later(() => Promise.all(world.instances.map(({ server }) => server.shiftDate(0))))
   for (const email of emails) {
     const came = await attempt(world.mailbox.to(email, { milliseconds: 30_000 }))
