@@ -235,11 +235,16 @@ describe.each(['Redis', 'embedded'] as const)('with %s', (kind) => {
     expect(new Set(flood.map(({ status }) => status))).toEqual(new Set([401]))
     const last = await token({}, basic('api', 'wrong'))
     expect((await explained(referenceOf(last))).reason).toBe('secret_wrong')
-    const found = await Promise.all(
-      flood.map(async (answer) => (await server.run('audit', 'explain', referenceOf(answer))).code),
-    )
-    // Forty of a minute keep their references, and a minute may have begun meanwhile.
-    expect(found.filter((code) => code === 0).length).toBeLessThanOrEqual(80)
+    let found = 0
+    // A few at a time: each opens connections of its own to a PostgreSQL that other tests use as well.
+    for (let from = 0; from < flood.length; from += 5) {
+      const some = flood.slice(from, from + 5)
+      const ran = await Promise.all(some.map((answer) => server.run('audit', 'explain', referenceOf(answer))))
+      found += ran.filter(({ code }) => code === 0).length
+    }
+    // Forty of a minute keep their references, those of tests before this among them, and a minute may have begun meanwhile.
+    expect(found).toBeGreaterThanOrEqual(30)
+    expect(found).toBeLessThanOrEqual(80)
   }, 60_000)
 
   it('what is no reference is said to be none', async () => {
