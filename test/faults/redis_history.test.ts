@@ -88,6 +88,11 @@ async function endOthers({ browser }: Person): Promise<void> {
   await browser.submit(others, {}, { form: '/account/sessions/others' })
 }
 
+/** Whether the account's pages are shown, and not the way to sign in. */
+async function seesAccount({ browser }: Person): Promise<boolean> {
+  return new URL((await browser.get(`${target.issuer}/account/sessions`)).url).pathname === '/account/sessions'
+}
+
 describe('a Redis that comes back without its last writes (F10)', () => {
   let used: Code
   let unused: Code
@@ -231,6 +236,7 @@ describe('a session that a master has, of several, while another lost where it i
     const person = await bob.elsewhere()
     await lose(name)
     expect((await client.redeem(await person.code('own'))).status).toBe(200)
+    expect(await seesAccount(person)).toBe(true)
     await endOthers(bob)
     expect([await person.signedIn(), await bob.signedIn()]).toEqual([false, true])
   })
@@ -250,6 +256,7 @@ describe('a session that a master has, of several, while another lost where it i
       const person = await bob.elsewhere()
       await lose(name)
       await endOthers(bob)
+      expect(await seesAccount(person)).toBe(false)
       const late = await person.code('own', moves ? OFFLINE : { prompt: 'none' }).catch(() => undefined)
       if (late !== undefined) expect(await client.redeem(late)).toMatchObject(INVALID_GRANT)
       expect(await person.signedIn()).toBe(false)

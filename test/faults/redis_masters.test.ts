@@ -82,27 +82,31 @@ describe.each(['redis_sentinels', 'redis_nodes'] as const)('%s', (kind) => {
 
   /** Milliseconds until a sign-in, a code and a refresh succeed at both instances again. */
   async function recovery(since: number, dead: BreakableServer): Promise<number> {
-    const isWell = async (origin: string) => {
+    const lackOf = async (origin: string) => {
       const answer = await fetch(`${origin}/readyz`)
-      return answer.status === 200
+      return answer.status === 200 ? '' : answer.text()
     }
     for (;;) {
-      const well = await Promise.all(pair.servers.map(({ managementOrigin }) => isWell(managementOrigin)))
-      if (well.every(Boolean) && (await renewed())) return performance.now() - since
-      if (performance.now() - since > 4 * RECOVERY_MS) throw new Error(`no recovery from the death of ${dead.url}`)
+      const lacks = await Promise.all(pair.servers.map(({ managementOrigin }) => lackOf(managementOrigin)))
+      const lacking = lacks.join('') || (await refusal())
+      if (lacking === '') return performance.now() - since
+      if (performance.now() - since > 4 * RECOVERY_MS)
+        throw new Error(`no recovery from the death of ${dead.url}: ${lacking}`)
       await sleep(50)
     }
   }
 
-  /** Twelve records are in all slots of a cluster. */
-  async function renewed(): Promise<boolean> {
+  /** What of a sign-in fails still. Twelve records are in all slots of a cluster. */
+  async function refusal(): Promise<string> {
     try {
       for (const { origin } of pair.servers)
-        for (let i = 0; i < 6; i++)
-          if ((await clientRequests(origin).redeem(await ann.code('own'))).status !== 200) return false
-      return true
-    } catch {
-      return false
+        for (let i = 0; i < 6; i++) {
+          const { status, body } = await clientRequests(origin).redeem(await ann.code('own'))
+          if (status !== 200) return `${status} ${JSON.stringify(body)}`
+        }
+      return ''
+    } catch (error) {
+      return String(error)
     }
   }
 
