@@ -139,7 +139,12 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
       await made.end('SIGKILL')
       rmSync(scratch, { recursive: true, force: true })
     },
-    run: (...command) => made.run(command, env),
+    run: async (...command) => {
+      const result = await made.run(command, env)
+      // Redis answers who publishes before it tells who listens: an instance hears of a change a moment after the command ends.
+      if (stores !== undefined) await sleep(50)
+      return result
+    },
   }
   await made.start(env)
   if (options.wait !== false)
