@@ -38,7 +38,6 @@ beforeAll(async () => {
   const stores = await realStores()
   const settings = {
     ...{ ...SETTINGS, drain_seconds: 2 },
-    passwords: { queue_ms: 10_000 },
     limits: { sign_in_per_address: 1_000_000, sign_in_per_identifier: 1_000_000 },
   }
   options = { settings, stores, issuer: balancer.origin, process: 'own', env: { TRUSTED_PROXIES: '127.0.0.1' } }

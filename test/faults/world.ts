@@ -149,8 +149,10 @@ async function startInstance(stores: Stores, balancer: ReverseProxy, options: In
     startFaultProxy(stores.redis.url),
     startFaultProxy(stores.mailbox.url),
   ])
+  const settings: { readonly passwords?: object } = options.settings ?? SETTINGS
   const server = await startServer({
-    settings: options.settings ?? SETTINGS,
+    // Passwords wait as in production: no answer may take more than five seconds.
+    settings: { ...settings, passwords: { queue_ms: 800, ...settings.passwords } },
     stores: { databaseUrl: postgres.url, redisUrl: redis.url },
     issuer: balancer.origin,
     env: {

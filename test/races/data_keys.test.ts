@@ -27,8 +27,7 @@ describe.each(['with Redis', 'without Redis'])('%s', (kind) => {
     mailbox = await startMailbox()
     const stores = kind === 'with Redis' ? await realStores() : { databaseUrl: await freshDatabaseUrl() }
     const env = { SMTP_URL: mailbox.url, GENKAN_SECRET_KEYS: OLD }
-    // Beside other tests passwords may wait for longer than people would; here it is about keys.
-    pair = await startPair({ settings: { ...SETTINGS, passwords: { queue_ms: 10_000 } }, stores, env })
+    pair = await startPair({ settings: SETTINGS, stores, env })
     database = await openDatabase({ databaseUrl: stores.databaseUrl })
     people = []
     for (const name of ['ann', 'bob', 'cat']) people.push(await newPerson(pair.issuer, mailbox, `${name}@example.com`))

@@ -225,7 +225,7 @@ function withCheapHashes({ settings: given = {}, root }: ServerOptions): object 
     // An older version refuses settings that it does not know.
     ...(root === undefined ? { drain_seconds: 0, overload: false, clock_tolerance_seconds: 1_000_000_000 } : {}),
     ...settings,
-    passwords: { memory_kib: 7168, passes: 1, ...passwords },
+    passwords: { memory_kib: 7168, passes: 1, queue_ms: 10_000, ...passwords },
   }
 }
 

@@ -12,7 +12,7 @@ const EMAIL = 'ada@example.com'
 let server: Server
 
 beforeAll(async () => {
-  server = await startServer({ settings: SETTINGS, process: 'own' })
+  server = await startServer({ settings: { ...SETTINGS, passwords: { queue_ms: 800 } }, process: 'own' })
   const browser = createBrowser({ stopAt: [SPA] })
   await register(browser, await atSignIn(browser, { prompt: 'create' }), mailFolder(server.dataDir), EMAIL)
 })
